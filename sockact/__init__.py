@@ -1,0 +1,1 @@
+"""systemd socket activation for Python services."""
