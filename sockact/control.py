@@ -1,0 +1,190 @@
+"""Both ends of the control socket: `ControlServer` obeys on it, `request` asks.
+
+One line of JSON each way over a Unix stream socket:
+
+    {"verb": "reload"}
+    {"ok": false, "text": "reload failed: SyntaxError: invalid syntax (app.py, line 3)"}
+
+The answer comes when the verb has been carried out. Between the two, the service may have
+replaced itself: the connection of a waiting caller is passed on, and the new code answers.
+Only root and the service's own user are obeyed, as SO_PEERCRED tells.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sockact.errors import UnavailableError
+from sockact.fds import Listener
+from sockact.listen import listen_unix
+
+CONTROL = "sockact.control"
+"""The name under which the control socket is passed on."""
+
+CALLER = "sockact.caller"
+"""The name under which the connection of a waiting caller is passed on."""
+
+FILE_NAME = "sockact.sock"
+
+LINE_LIMIT = 4096
+PATIENCE = 5.0
+"""Seconds a caller may take to say what it wants."""
+
+logger = logging.getLogger(__name__)
+
+
+def address(choice: str, environ: Mapping[str, str], pid: int) -> str | None:
+    """Return where the control socket of the service with the main process `pid` is.
+
+    Args:
+        choice: the setting `control`: a path, `auto` or `none`.
+        environ: RUNTIME_DIRECTORY in it is what systemd made for the service.
+        pid: names an abstract address where there is no runtime directory.
+
+    Returns:
+        A path, `@name` for an abstract address, or None.
+    """
+    if choice != "auto":
+        return None if choice == "none" else choice
+    directory = environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    return os.path.join(directory, FILE_NAME) if directory else f"@sockact.{pid}"
+
+
+class Caller:
+    """A connection on which somebody waits for the result of a reload; the caller of `answer` owns it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def answer(self, ok: bool, text: str) -> None:
+        """Tell the result and hang up. A caller that has gone meanwhile is no error."""
+        with self._sock, contextlib.suppress(OSError):
+            self._sock.sendall(_line({"ok": ok, "text": text}))
+
+    def passed_on(self) -> Listener:
+        """Describe the connection for a program that will answer in our place."""
+        return Listener.of(self._sock, CALLER)
+
+
+class ControlServer:
+    """Listens on the control socket.
+
+    Args:
+        listener: the listening socket; stays open when the server is closed.
+        reload: called with each caller that asks for a reload.
+    """
+
+    def __init__(self, listener: socket.socket, reload: Callable[[Caller], None]) -> None:
+        self._listener = listener
+        self._reload = reload
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        listener.setblocking(False)
+        self._loop.add_reader(listener.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Stop listening; callers wait in the queue for whoever adopts the socket next."""
+        self._loop.remove_reader(self._listener.fileno())
+        for task in self._tasks:
+            task.cancel()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            sock, _ = self._listener.accept()
+            sock.setblocking(False)
+            task = self._loop.create_task(self._serve(sock))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, sock: socket.socket) -> None:
+        caller = Caller(sock)
+        user = peer(sock)[1]
+        if user not in (0, os.geteuid()):
+            logger.warning("uid=%d was refused on the control socket", user)
+            caller.answer(False, f"uid {user} may not do that: only root and uid {os.geteuid()}")
+            return
+        try:
+            async with asyncio.timeout(PATIENCE):
+                verb = await self._read_verb(sock)
+        except (OSError, ValueError, TimeoutError):
+            caller.answer(False, 'expected one line: {"verb": "reload"}')
+        else:
+            if verb == "reload":
+                self._reload(caller)
+            else:
+                caller.answer(False, f"unknown verb {verb!r}: expected 'reload'")
+
+    async def _read_verb(self, sock: socket.socket) -> Any:
+        line = b""
+        while not line.endswith(b"\n") and len(line) < LINE_LIMIT:
+            data = await self._loop.sock_recv(sock, LINE_LIMIT)
+            if not data:
+                break
+            line += data
+        message = json.loads(line)
+        return message.get("verb") if isinstance(message, dict) else None
+
+
+def open_server(where: str) -> socket.socket | None:
+    """Bind the control socket at `where`; without one, the service serves all the same."""
+    try:
+        return listen_unix(where, mode=0o600)
+    except (OSError, UnavailableError) as error:
+        logger.warning("no control socket, so no `sockact reload`: %s", error)
+        return None
+
+
+def request(verb: str, where: str, *, owner: int | None = None) -> tuple[bool, str]:
+    """Ask the service behind the control socket at `where`, and wait for its answer.
+
+    Args:
+        verb: `reload`.
+        where: as `address` returns it.
+        owner: the PID that must be at the other end; an abstract address can be taken by anyone.
+
+    Returns:
+        Whether it was done, and what the service says about it.
+
+    Raises:
+        UnavailableError: nobody is there, it is somebody else, or it ended before it answered.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        try:
+            sock.connect(where.replace("@", "\0", 1) if where.startswith("@") else where)
+        except OSError as error:
+            raise UnavailableError(f"no service at the control socket {where}: {error.strerror}") from error
+        found = peer(sock)[0]
+        if owner is not None and found != owner:
+            raise UnavailableError(f"the control socket {where} belongs to pid {found}, expected {owner}")
+        with contextlib.suppress(BrokenPipeError):  # a refusal may be on its way
+            sock.sendall(_line({"verb": verb}))
+        try:
+            line = sock.makefile("rb").readline()
+        except OSError as error:
+            raise UnavailableError(f"the service hung up before it answered: {error.strerror}") from error
+    if not line:
+        raise UnavailableError("the service ended before it answered")
+    answer = json.loads(line)
+    return bool(answer["ok"]), str(answer["text"])
+
+
+def peer(sock: socket.socket) -> tuple[int, int]:
+    """Return the PID and the UID at the other end of a Unix stream socket.
+
+    For a connection these are of the process that called connect(2) or listen(2). Source: unix(7).
+    """
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid, uid, _ = struct.unpack("3i", credentials)
+    return pid, uid
+
+
+def _line(message: Mapping[str, Any]) -> bytes:
+    return json.dumps(message).encode() + b"\n"

@@ -1,0 +1,97 @@
+"""The drain, written once for all engines: stop accepting, wait, and the hammer at the end.
+
+It begins once and has one deadline, whoever waits for it: a stop that overtakes a reload goes on
+with the drain that the reload began.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol
+
+logger = logging.getLogger(__name__)
+
+
+class Engine(Protocol):
+    """What can be drained."""
+
+    @property
+    def in_flight(self) -> int:
+        """Requests at work."""
+
+    @property
+    def connections(self) -> int:
+        """Open connections."""
+
+    def stop_accepting(self) -> None:
+        """Take no more connections, and let those that are here drain."""
+
+    async def wait_drained(self) -> None:
+        """Wait until nothing is left."""
+
+    async def abort(self) -> None:
+        """End what is left by force."""
+
+
+class Drain:
+    """The drain of one engine.
+
+    Args:
+        engine: what to drain.
+        timeout: seconds until the hammer; None for never.
+    """
+
+    def __init__(self, engine: Engine, timeout: float | None) -> None:
+        self.begun = False
+        self.hammered = False
+        self._engine = engine
+        self._timeout = timeout
+        self._deadline: float | None = None
+        self._hammer = asyncio.Event()
+
+    def hammer(self) -> None:
+        """End the drain now; before it has begun this does nothing."""
+        if self.begun:
+            self._hammer.set()
+
+    async def wait(self) -> None:
+        """Begin if that is still to be done, and wait for the end."""
+        loop = asyncio.get_running_loop()
+        if not self.begun:
+            self.begun = True
+            self._deadline = None if self._timeout is None else loop.time() + self._timeout
+            self._engine.stop_accepting()
+        drained = loop.create_task(self._engine.wait_drained())
+        hammer = loop.create_task(self._hammer.wait())
+        left = None if self._deadline is None else max(self._deadline - loop.time(), 0)
+        try:
+            await asyncio.wait({drained, hammer}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if not drained.done():
+                await self._abort()
+        finally:
+            drained.cancel()
+            hammer.cancel()
+
+    async def _abort(self) -> None:
+        self.hammered = True
+        logger.warning(
+            "hammer: the drain ends by force with %d connections and %d requests in flight",
+            self._engine.connections,
+            self._engine.in_flight,
+        )
+        await self._engine.abort()
+
+    def status(self) -> str:
+        """Say how far it is, for `systemctl status`."""
+        engine = self._engine
+        text = f"draining, {count(engine.in_flight, 'request')} in flight"
+        text += f", {count(engine.connections, 'connection')}"
+        if self._deadline is not None:
+            text += f", {max(self._deadline - asyncio.get_running_loop().time(), 0):.0f} s left"
+        return text
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number with its noun: `1 request`, `2 requests`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,81 @@
+"""Takes connections from a listening socket, a few at a time, and can stop without losing one.
+
+asyncio's own `create_server` is not used on a socket that the service manager owns: it calls
+listen(2) again, which overrides `Backlog=` for good; it takes up to 2,048 connections at once, all
+of which a drain then has to serve; and it drops those accepted in the tick in which it closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable
+
+BATCH = 16
+"""Connections taken at once; those that wait in the kernel's queue are the next process's to serve."""
+
+RECOVERY = 1.0
+"""Seconds without accepting after descriptors or memory have run out, as asyncio does."""
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+logger = logging.getLogger(__name__)
+
+
+class Acceptor:
+    """Accepts on one listening socket until it is stopped.
+
+    Args:
+        sock: the socket; made non-blocking, and neither shut down nor closed here. O_NONBLOCK is a
+            property of the socket that the manager and other generations share, so it stays set.
+        arrived: called with each connection, non-blocking; takes it over.
+    """
+
+    def __init__(self, sock: socket.socket, arrived: Callable[[socket.socket], None]) -> None:
+        self._sock = sock
+        self._arrived = arrived
+        self._loop = asyncio.get_running_loop()
+        self._recovering: asyncio.TimerHandle | None = None
+        self._exhausted = False
+        sock.setblocking(False)
+        self._resume()
+
+    def stop(self) -> None:
+        """Take no more connections.
+
+        It has to precede the close: a closed descriptor whose socket lives on elsewhere cannot
+        be removed from epoll any more, and reports every newcomer for ever (epoll(7)).
+        """
+        if self._recovering is not None:
+            self._recovering.cancel()
+        self._loop.remove_reader(self._sock.fileno())
+
+    def _resume(self) -> None:
+        self._recovering = None
+        self._loop.add_reader(self._sock.fileno(), self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(BATCH):
+            try:
+                connection, _ = self._sock.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionAbortedError:
+                continue  # the client has gone while it waited
+            except OSError as error:
+                self._recover(error)
+                return
+            self._exhausted = False
+            connection.setblocking(False)
+            self._arrived(connection)
+
+    def _recover(self, error: OSError) -> None:
+        if error.errno not in _EXHAUSTED:
+            raise error
+        if not self._exhausted:
+            logger.error("cannot accept: %s; newcomers wait in the queue", error.strerror)
+            self._exhausted = True
+        self._loop.remove_reader(self._sock.fileno())
+        self._recovering = self._loop.call_later(RECOVERY, self._resume)

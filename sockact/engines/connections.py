@@ -1,0 +1,236 @@
+"""One connection each: uvicorn's protocols for HTTP/1.1 and WebSocket, taught to drain.
+
+uvicorn closes every connection without a response under way at once, which loses the request that
+the client sends in that moment, and all that were accepted but have not been read. Here:
+
+    connection     in a drain
+    in flight      gets `Connection: close` with its response, if that has not begun
+    idle, fresh    may bring one more request; closed after `linger` seconds without a byte
+    half a request the same, counted from its last byte
+    WebSocket      gets a close frame with 1012, and may answer it
+
+Names of uvicorn that are not public are used: `cycle`, `pipeline`, `timeout_keep_alive_handler` of
+the HTTP protocol; `conn`, `queue`, `close_timer`, `stop_keepalive` of the WebSocket protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import struct
+import termios
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+
+SERVICE_RESTART = 1012
+"""WebSocket close code "Service Restart". Source: IANA, WebSocket Close Code Number Registry."""
+
+
+class Watched(set[Any]):
+    """A set that says when it changes: uvicorn's protocols keep themselves and their tasks in one."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        super().__init__()
+        self._changed = changed
+
+    def add(self, item: Any) -> None:
+        super().add(item)
+        self._changed()
+
+    def discard(self, item: Any) -> None:
+        super().discard(item)
+        self._changed()
+
+    def remove(self, item: Any) -> None:
+        super().remove(item)
+        self._changed()
+
+
+class State(ServerState):
+    """What all connections of an engine share.
+
+    Args:
+        linger: seconds that a connection without a request in flight may stay in a drain.
+        changed: called when a connection or a request came or went.
+    """
+
+    def __init__(self, linger: float, changed: Callable[[], None]) -> None:
+        super().__init__()
+        self.linger = linger
+        self.draining_since: float | None = None
+        self.connections = Watched(changed)
+        self.tasks = Watched(changed)
+        self._second = 0
+        self._date: list[tuple[bytes, bytes]] = []
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        """The Date header; made when it is asked for, since uvicorn's timer stops with its main loop."""
+        now = int(time.time())
+        if now != self._second:
+            self._second = now
+            self._date = [(b"date", formatdate(now, usegmt=True).encode())]
+        return self._date
+
+    @default_headers.setter
+    def default_headers(self, _: list[tuple[bytes, bytes]]) -> None:
+        """Ignore the empty list that uvicorn's constructor assigns."""
+
+
+class Connection(HttpToolsProtocol):
+    """An HTTP/1.1 connection."""
+
+    server_state: State
+
+    def __init__(self, config: Config, server_state: State, app_state: dict[str, Any]) -> None:
+        super().__init__(config, server_state, app_state)
+        self._last_activity = 0.0
+        self._last_start = 0.0
+        self._lingering: asyncio.TimerHandle | None = None
+        self._closing_cycle: RequestResponseCycle | None = None
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether a request was read whose response is not complete; the newest of a pipeline ends last."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def describe(self) -> str:
+        """Say for a log line what the connection is doing."""
+        who = _client(self.client)
+        if not self.in_flight:
+            return f"{who}: a connection without a request"
+        scope = self.cycle.scope
+        age = self.loop.time() - self._last_start
+        stage = "sending its response" if self.cycle.response_started else "before its response"
+        return f"{who}: {scope['method']} {scope['path']}, {age:.1f} s old, {stage}"
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._last_activity = self.loop.time()
+        if self.server_state.draining_since is not None:
+            self.drain()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._lingering is not None:
+            self._lingering.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        self._last_activity = self.loop.time()
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._last_start = self.loop.time()
+        if self.server_state.draining_since is not None:
+            self._announce_close()
+
+    def on_response_complete(self) -> None:
+        self._last_activity = self.loop.time()
+        super().on_response_complete()
+        if self.server_state.draining_since is not None:
+            self._linger()  # a response that had begun before the drain has promised to stay
+
+    def timeout_keep_alive_handler(self) -> None:
+        if self._unread() == 0:
+            super().timeout_keep_alive_handler()
+
+    def drain(self) -> None:
+        """Serve what comes, but not for long."""
+        self._announce_close()
+        self._linger()
+
+    def _announce_close(self) -> None:
+        """Let the response to the newest request be the last; those before it in a pipeline stay whole."""
+        if not self.in_flight or self.cycle.response_started:
+            return
+        before = self._closing_cycle
+        if before is not None and before is not self.cycle and not before.response_started:
+            before.keep_alive = True
+        if self.cycle.keep_alive:
+            self.cycle.keep_alive = False
+            self._closing_cycle = self.cycle
+
+    def _linger(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+        left = self._linger_until() - self.loop.time()
+        self._lingering = self.loop.call_later(max(left, 0), self._linger_over)
+
+    def _linger_until(self) -> float:
+        return max(self._last_activity, self.server_state.draining_since or 0) + self.server_state.linger
+
+    def _linger_over(self) -> None:
+        self._lingering = None
+        if self.transport.is_closing() or self.in_flight:
+            return  # the end of the response arms it again
+        if self._unread() or self.loop.time() < self._linger_until():
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _unread(self) -> int:
+        """Count the bytes that have arrived and that the loop has not read yet."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is None or sock.fileno() < 0:
+            return 0
+        count: int = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.FIONREAD, b"\0" * 4))[0]
+        return count
+
+
+class WebSocket(WebSocketsSansIOProtocol):
+    """A WebSocket connection."""
+
+    def __init__(self, config: Config, server_state: State, app_state: dict[str, Any]) -> None:
+        super().__init__(config, server_state, app_state)
+        self._state = server_state
+        self._restarting = False
+
+    def describe(self) -> str:
+        """Say for a log line what the connection is doing."""
+        return f"{_client(self.client)}: WebSocket"
+
+    def drain(self) -> None:
+        """Send the close frame, and wait `linger` seconds for the peer's.
+
+        uvicorn closes the connection right after its frame; what the client sends meanwhile then
+        makes the kernel reset it, and the frame may be lost with it (RFC 9112, section 9.6).
+        """
+        if (
+            self._restarting
+            or not self.handshake_complete
+            or self.close_sent
+            or self.transport.is_closing()
+        ):
+            return
+        self._restarting = True
+        self.stop_keepalive()
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": SERVICE_RESTART})
+        self.conn.send_close(SERVICE_RESTART)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_timer = self.loop.call_later(self._state.linger, self.transport.close)
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if self._state.draining_since is not None:
+            self.drain()  # the handshake was under way when the drain began
+
+    def send_receive_event_to_app(self) -> None:
+        if self._restarting:
+            self.frames = []  # sent before the peer saw our close frame; the app has its disconnect
+        else:
+            super().send_receive_event_to_app()
+
+
+def _client(address: tuple[str, int] | None) -> str:
+    return "a Unix client" if address is None else f"{address[0]}:{address[1]}"

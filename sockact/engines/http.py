@@ -1,0 +1,166 @@
+"""The HTTP engine: an app on stream listeners, by uvicorn's protocols on our own acceptor."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, cast
+
+from a2wsgi import WSGIMiddleware
+from uvicorn.config import Config
+from uvicorn.middleware.asgi2 import ASGI2Middleware
+
+from sockact.engines.acceptor import Acceptor
+from sockact.engines.connections import Connection, State, WebSocket
+from sockact.engines.lifespan import App, Lifespan
+from sockact.settings import Settings
+
+ABORT_TIMEOUT = 1.0
+"""Seconds a cancelled request may take to clean up."""
+
+logger = logging.getLogger(__name__)
+
+
+class HttpEngine:
+    """Serves one app over HTTP/1.1 and WebSocket.
+
+    Args:
+        app: the app's callable.
+        interface: what it speaks, as `loader.interface` tells.
+        listeners: listening stream sockets; they stay open, also when the engine stops.
+        settings: how to serve.
+        changed: called when `in_flight` or `connections` may have changed.
+    """
+
+    def __init__(
+        self,
+        app: Callable[..., Any],
+        interface: str,
+        listeners: Sequence[socket.socket],
+        settings: Settings,
+        changed: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._listeners = listeners
+        self._changed = changed
+        self._app = as_asgi(app, interface, settings.threads)
+        self._lifespan = Lifespan(self._app, "off" if interface == "wsgi" else settings.lifespan)
+        self._state = State(settings.linger, self._on_change)
+        self._acceptors: list[Acceptor] = []
+        self._arriving: set[asyncio.Task[Any]] = set()
+        self._drained = asyncio.Event()
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests, WebSockets and background tasks of requests the app is busy with."""
+        return len(self._state.tasks)
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._state.connections) + len(self._arriving)
+
+    async def start(self) -> None:
+        """Start the app, then accept; raises AppError when the app fails."""
+        await self._lifespan.startup(self._settings.start_timeout)
+        config = _config(self._app, self._settings)
+        self._protocol = partial(
+            Connection, config=config, server_state=self._state, app_state=self._lifespan.state
+        )
+        self._acceptors = [Acceptor(sock, self.arrive) for sock in self._listeners]
+
+    def arrive(self, connection: socket.socket) -> None:
+        """Serve a connection, wherever it comes from; takes it over."""
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(loop.connect_accepted_socket(self._protocol, connection))
+        self._arriving.add(task)
+        task.add_done_callback(self._arrived)
+
+    def stop_accepting(self) -> None:
+        """Take no more connections, and let those that are here drain."""
+        for acceptor in self._acceptors:
+            acceptor.stop()
+        self._acceptors = []
+        self._state.draining_since = asyncio.get_running_loop().time()
+        for connection in self._open():
+            connection.drain()
+        self._on_change()
+
+    async def wait_drained(self) -> None:
+        """Wait until no connection is open and no request is at work."""
+        await self._drained.wait()
+
+    async def abort(self) -> None:
+        """End what is left by force, with a log line for each connection."""
+        for connection in self._open():
+            logger.warning("aborted: %s", connection.describe())
+            connection.transport.abort()
+        await asyncio.sleep(0)  # the connections learn that they are lost, before the app is cancelled
+        for task in list(self._state.tasks):
+            task.cancel("the drain's time is up")
+        if self._state.tasks:
+            await asyncio.wait(list(self._state.tasks), timeout=ABORT_TIMEOUT)
+
+    async def close(self) -> None:
+        """Let the app shut down, after the drain."""
+        await self._lifespan.shutdown(self._settings.shutdown_timeout)
+
+    def _open(self) -> list[Connection | WebSocket]:
+        return cast("list[Connection | WebSocket]", list(self._state.connections))
+
+    def _arrived(self, task: asyncio.Task[Any]) -> None:
+        self._arriving.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.debug("a connection was lost as it arrived: %s", task.exception())
+        self._on_change()
+
+    def _on_change(self) -> None:
+        self._changed()
+        if self._state.draining_since is not None and not self.connections and not self.in_flight:
+            self._drained.set()
+
+
+def as_asgi(app: Callable[..., Any], interface: str, threads: int) -> App:
+    """Wrap `app` so that it speaks ASGI 3."""
+    if interface == "wsgi":
+        return cast("App", WSGIMiddleware(app, workers=threads))
+    if interface == "asgi2":
+        return cast("App", ASGI2Middleware(cast("Any", app)))
+    return app
+
+
+def _config(app: App, settings: Settings) -> Config:
+    """Fill uvicorn's Config; everything that it would take from the environment is given."""
+    config = Config(
+        app=_no_app,  # its place is taken below
+        interface="asgi3",
+        http=Connection,
+        ws=WebSocket,
+        lifespan="off",
+        log_config=None,
+        access_log=settings.access_log,
+        proxy_headers=False,
+        forwarded_allow_ips="",
+        server_header=False,
+        workers=1,
+        timeout_keep_alive=settings.keep_alive,  # type: ignore[arg-type]  # it goes to call_later
+    )
+    config.load()
+    # Set afterwards: load() calls an app without arguments to find out whether it is a factory.
+    config.loaded_app = app
+    return config
+
+
+def _no_app(_scope: Any, _receive: Any, _send: Any) -> None:
+    raise AssertionError
+
+
+class CancelledQuietly(logging.Filter):
+    """Drops uvicorn's traceback of a request that `abort` cancelled, which has its log line already."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep all records but those of a cancellation."""
+        return not (record.exc_info and record.exc_info[0] is asyncio.CancelledError)

@@ -1,0 +1,49 @@
+"""The one tree of errors; each class carries the exit status with which it ends the process.
+
+The numbers are those of sysexits.h, as systemd.exec(5) prints them by name in `systemctl status`.
+A message says what was found, what was expected, and where. Only `cli` and `worker` catch them.
+"""
+
+from __future__ import annotations
+
+
+class SockactError(Exception):
+    """Anything sockact gives up on; on its own, a fault of sockact itself (EX_SOFTWARE)."""
+
+    exit_status = 70
+
+
+class AppError(SockactError):
+    """The app cannot be imported, is not an app, or failed to start."""
+
+    exit_status = 1
+
+
+class ReloadRefused(SockactError):  # noqa: N818 - a verdict on the new code, no fault
+    """The new code did not start; the old code is untouched and goes on serving."""
+
+    exit_status = 1
+
+
+class UsageError(SockactError):
+    """A command line that cannot be understood (EX_USAGE)."""
+
+    exit_status = 64
+
+
+class UnavailableError(SockactError):
+    """A socket or a service that is needed is not to be had (EX_UNAVAILABLE)."""
+
+    exit_status = 69
+
+
+class SettingsError(SockactError):
+    """A setting is unknown or has a value that cannot be used (EX_CONFIG)."""
+
+    exit_status = 78
+
+
+class ActivationError(SockactError):
+    """What the service manager passed is not what sd_listen_fds(3) describes (EX_CONFIG)."""
+
+    exit_status = 78

@@ -1,0 +1,256 @@
+"""Both ends of sd_listen_fds(3): `adopt` takes listeners; `spawn` and `replace` pass them on.
+
+The wire is the environment of a process and its descriptors from 3 upwards:
+
+    LISTEN_PID=42             the process the descriptors are for; another one must leave them alone
+    LISTEN_FDS=2              how many: here 3 and 4
+    LISTEN_FDNAMES=web:admin  one name for each, in the same order; names need not be unique
+    LISTEN_PIDFDID=7121       inode of that process's pidfd; set by systemd 259 and later
+
+Rule of this file: descriptors that are not ours to close stay open on every path, errors included.
+"""
+
+from __future__ import annotations
+
+import enum
+import fcntl
+import os
+import signal
+import socket
+import stat
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from systemd import daemon
+
+from sockact.errors import ActivationError
+
+FIRST = 3
+"""SD_LISTEN_FDS_START: where passed descriptors begin."""
+
+UNNAMED = "unknown"
+"""What sd_listen_fds_with_names(3) calls a descriptor for which no name was passed."""
+
+VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
+
+
+class Kind(enum.Enum):
+    """What a passed descriptor is, in the words of systemd.socket(5)."""
+
+    STREAM = "stream socket"
+    DATAGRAM = "datagram socket"
+    SEQPACKET = "sequential-packet socket"
+    OTHER_SOCKET = "socket of another type"
+    FIFO = "FIFO"
+    MESSAGE_QUEUE = "POSIX message queue"
+    OTHER = "file or device"
+
+
+_SOCKET_KINDS = {
+    socket.SOCK_STREAM: Kind.STREAM,
+    socket.SOCK_DGRAM: Kind.DATAGRAM,
+    socket.SOCK_SEQPACKET: Kind.SEQPACKET,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One descriptor that a service manager passed, or that sockact bound in its place.
+
+    Attributes:
+        name: its `FileDescriptorName=`; not a key, for all sockets of one unit share it.
+        fd: the descriptor, close-on-exec.
+        kind: what it is.
+        sock: the socket object that owns `fd`; None for what is not a socket.
+        listening: whether it is a socket in the listening state, on which accept(2) works.
+    """
+
+    name: str
+    fd: int
+    kind: Kind
+    sock: socket.socket | None = None
+    listening: bool = False
+
+    @classmethod
+    def of(cls, sock: socket.socket, name: str) -> Listener:
+        """Describe a socket that is already open; the listener takes it over."""
+        kind = _SOCKET_KINDS.get(socket.SocketKind(sock.type), Kind.OTHER_SOCKET)
+        listening = bool(daemon.is_socket(sock.fileno(), listening=1))
+        return cls(name=name, fd=sock.fileno(), kind=kind, sock=sock, listening=listening)
+
+    @property
+    def address(self) -> str:
+        """Where it is bound, as `ListenStream=` writes it: `127.0.0.1:80`, `[::1]:80`, `/run/x`, `@x`."""
+        return "" if self.sock is None else _address(self.sock)
+
+    def close(self) -> None:
+        """Give the descriptor up. The manager's copy, and what is queued in it, are not affected."""
+        if self.sock is None:
+            os.close(self.fd)
+        else:
+            self.sock.close()
+
+
+def adopt() -> list[Listener]:
+    """Take over the descriptors which the service manager passed to this process.
+
+    Returns:
+        One `Listener` for each descriptor, in the manager's order, close-on-exec, in the blocking
+        mode they came in; empty when nothing was passed to *this* process. The caller closes them.
+        The LISTEN_* variables are gone afterwards, also from `os.environ`, and also after an
+        error, so that no child takes them for its own.
+
+    Raises:
+        ActivationError: a variable is malformed, names and descriptors differ in number, or a
+            descriptor is not open. All descriptors stay open.
+
+    Source: sd_listen_fds_with_names(3).
+    """
+    try:
+        if not declared(os.environ, os.getpid(), _is_open):
+            return []
+        try:
+            names = daemon.listen_fds_with_names(unset_environment=False)
+        except OSError as error:
+            raise ActivationError(f"the passed descriptors cannot be taken over: {error}") from error
+        return [_describe(fd, name) for fd, name in sorted(names.items())]
+    finally:
+        # libsystemd unsets the C environment only, and before version 259 not LISTEN_PIDFDID;
+        # os.environ writes through to it, so that this clears both.
+        for variable in VARIABLES:
+            os.environ.pop(variable, None)
+
+
+def declared(environ: Mapping[str, str], pid: int, is_open: Callable[[int], bool]) -> list[str]:
+    """Check what the environment says was passed to the process `pid`.
+
+    libsystemd checks the same, but can only say EINVAL or EBADF. This says what was found.
+
+    Returns:
+        The names of the descriptors from `FIRST` on; empty when nothing was passed to `pid`.
+
+    Raises:
+        ActivationError: as `adopt`.
+    """
+    if "LISTEN_PID" not in environ or "LISTEN_FDS" not in environ:
+        return []
+    if _number(environ, "LISTEN_PID") != pid:
+        return []
+    count = _number(environ, "LISTEN_FDS")
+    names = environ["LISTEN_FDNAMES"].split(":") if "LISTEN_FDNAMES" in environ else [UNNAMED] * count
+    for fd in range(FIRST, FIRST + count):
+        if not is_open(fd):
+            raise ActivationError(
+                f"LISTEN_FDS={count} means descriptors {FIRST} to {FIRST + count - 1}, but {fd} is not open"
+            )
+    if count and len(names) != count:
+        raise ActivationError(f"LISTEN_FDNAMES has {len(names)} names for LISTEN_FDS={count} descriptors")
+    return names if count else []
+
+
+def meant_for_another(environ: Mapping[str, str], pid: int) -> str | None:
+    """Return LISTEN_PID when it names another process than `pid`, as behind a wrapper without exec."""
+    owner = environ.get("LISTEN_PID")
+    return owner if owner is not None and owner != str(pid) else None
+
+
+def spawn(
+    argv: Sequence[str],
+    listeners: Sequence[Listener],
+    environ: Mapping[str, str],
+    *,
+    blocked: Iterable[signal.Signals] = (),
+) -> int:
+    """Start a program as a service manager does, with `listeners` passed by LISTEN_FDS.
+
+    LISTEN_PID must be the new process's own PID, which nobody knows before it exists: a shell
+    exports its `$$`, which exec keeps. posix_spawn, not fork: this process may have threads.
+
+    Args:
+        argv: the program and its arguments; looked up in PATH.
+        listeners: what to pass; they stay open here.
+        environ: the program's environment; LISTEN_* in it are replaced or removed.
+        blocked: signals the program starts with blocked, so that it can install handlers first.
+
+    Returns:
+        Its PID, which is also its process group. The caller reaps it.
+    """
+    high = FIRST + len(listeners)
+    copies = [fcntl.fcntl(listener.fd, fcntl.F_DUPFD_CLOEXEC, high) for listener in listeners]
+    # Copies above the target range, so that no dup2 overwrites a descriptor still to be copied.
+    actions = [(os.POSIX_SPAWN_DUP2, copy, FIRST + index) for index, copy in enumerate(copies)]
+    command = ["/bin/sh", "-c", 'export LISTEN_PID=$$; exec "$@"', "sh", *argv] if listeners else list(argv)
+    try:
+        return os.posix_spawnp(
+            command[0],
+            command,
+            announcement(listeners, environ),
+            file_actions=actions,
+            setpgroup=0,
+            setsigmask=list(blocked),
+            # Python ignores SIGPIPE and SIGXFSZ, and what is ignored is inherited.
+            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
+        )
+    finally:
+        for copy in copies:
+            os.close(copy)
+
+
+def replace(argv: Sequence[str], listeners: Sequence[Listener], environ: Mapping[str, str]) -> NoReturn:
+    """Become another program in this process: the PID stays, and `listeners` are passed by LISTEN_FDS.
+
+    Descriptors below `FIRST + len(listeners)` are overwritten: call it when nothing else is in use.
+
+    Raises:
+        OSError: the program cannot be executed; the process is then fit for nothing but to exit.
+    """
+    high = FIRST + len(listeners)
+    copies = [fcntl.fcntl(listener.fd, fcntl.F_DUPFD_CLOEXEC, high) for listener in listeners]
+    for index, copy in enumerate(copies):
+        os.dup2(copy, FIRST + index, inheritable=True)
+    os.execvpe(argv[0], list(argv), {**announcement(listeners, environ), "LISTEN_PID": str(os.getpid())})
+
+
+def announcement(listeners: Sequence[Listener], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return a copy of `environ` in which LISTEN_FDS and LISTEN_FDNAMES announce `listeners`."""
+    result = {key: value for key, value in environ.items() if key not in VARIABLES}
+    if listeners:
+        result["LISTEN_FDS"] = str(len(listeners))
+        result["LISTEN_FDNAMES"] = ":".join(listener.name for listener in listeners)
+    return result
+
+
+def _describe(fd: int, name: str) -> Listener:
+    if stat.S_ISSOCK(os.fstat(fd).st_mode):
+        # Not socket.fromfd: it makes a copy and forgets the protocol, and with it TCP_NODELAY.
+        return Listener.of(socket.socket(fileno=fd), name)
+    if daemon.is_fifo(fd):
+        return Listener(name, fd, Kind.FIFO)
+    return Listener(name, fd, Kind.MESSAGE_QUEUE if daemon.is_mq(fd) else Kind.OTHER)
+
+
+def _number(environ: Mapping[str, str], variable: str) -> int:
+    text = environ[variable]
+    if not (text.isascii() and text.isdigit()):
+        raise ActivationError(f"{variable}={text!r}: expected a decimal number")
+    return int(text)
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def _address(sock: socket.socket) -> str:
+    name = sock.getsockname()
+    if sock.family == socket.AF_INET:
+        return f"{name[0]}:{name[1]}"
+    if sock.family == socket.AF_INET6:
+        return f"[{name[0]}]:{name[1]}"
+    if isinstance(name, bytes):
+        return "@" + name[1:].decode(errors="backslashreplace")
+    return str(name)

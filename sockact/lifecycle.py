@@ -1,0 +1,413 @@
+"""The life of a service, from its start to its end: one table, and the conductor that follows it.
+
+A `Service` has four verbs: start, check, replace, stop; check and replace together are a reload.
+The conductor alone handles signals, speaks to the service manager, pings the watchdog, answers the
+control socket, and says how the process ends. To the manager, whatever is inside looks the same.
+
+    phase         means                                 said to the manager on entry
+    activating    the app starts                        -
+    active        requests are answered                 READY=1
+    reloading     new code is tried, then takes over    RELOADING=1
+    deactivating  drain                                 STOPPING=1
+    inactive      ended in good order, or replaced      -
+    failed        ended by an error                     -
+
+Rule of this file: what happens next stands in `TABLE`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import logging
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sockact.control import Caller
+from sockact.errors import ReloadRefused, SockactError
+from sockact.notify import Notifier
+from sockact.settings import Settings
+from sockact.signals import EarlySignals
+
+logger = logging.getLogger(__name__)
+
+TICK = 1.0
+"""Seconds between two status lines at most, and between two extensions of a deadline."""
+
+EXTENSION = 10.0
+"""Seconds asked for by one EXTEND_TIMEOUT_USEC. The loop that works sends them, so a loop that
+hangs asks for nothing, and the manager's own timeout ends it."""
+
+BARRIER_TIMEOUT = 5.0
+"""Seconds to wait until the manager has read READY=1, before a caller is told so."""
+
+KILLED = 128 + signal.SIGINT
+"""Exit status after a second SIGINT, as shells write a death by that signal."""
+
+
+class Phase(enum.Enum):
+    """Where a service is, in the words of `systemctl status`."""
+
+    ACTIVATING = "activating"
+    ACTIVE = "active"
+    RELOADING = "reloading"
+    DEACTIVATING = "deactivating"
+    INACTIVE = "inactive"
+    FAILED = "failed"
+
+
+class Event(enum.Enum):
+    """What can happen to a service."""
+
+    STARTED = "the start is done"
+    REFUSED = "the new code was refused"
+    REPLACED = "the new code takes over"
+    STOPPED = "the stop is done"
+    FAILED = "a verb failed"
+    STOP = "SIGTERM or SIGINT"
+    RELOAD = "SIGHUP or a caller on the control socket"
+    USR2 = "SIGUSR2"
+    KILL = "a second SIGINT"
+
+
+class Act(enum.Enum):
+    """What the conductor does about it."""
+
+    NOTHING = "nothing"
+    GREET = "say READY=1 after a start"
+    RELOAD = "say RELOADING=1 and try the new code"
+    REMEMBER = "remember the request"
+    REFUSE = "say READY=1 after a refused reload"
+    STOP = "say STOPPING=1 and drain"
+    HAMMER = "end the drain by force"
+    LEAVE = "end"
+
+
+_P, _E, _A = Phase, Event, Act
+
+TABLE: dict[Phase, dict[Event, tuple[Phase, Act]]] = {
+    Phase.ACTIVATING: {
+        _E.STARTED: (_P.ACTIVE, _A.GREET),
+        _E.REFUSED: (_P.ACTIVATING, _A.NOTHING),
+        _E.REPLACED: (_P.ACTIVATING, _A.NOTHING),
+        _E.STOPPED: (_P.ACTIVATING, _A.NOTHING),
+        _E.FAILED: (_P.FAILED, _A.LEAVE),
+        _E.STOP: (_P.DEACTIVATING, _A.STOP),
+        _E.RELOAD: (_P.ACTIVATING, _A.REMEMBER),
+        _E.USR2: (_P.ACTIVATING, _A.NOTHING),
+        _E.KILL: (_P.FAILED, _A.LEAVE),
+    },
+    Phase.ACTIVE: {
+        _E.STARTED: (_P.ACTIVE, _A.NOTHING),
+        _E.REFUSED: (_P.ACTIVE, _A.NOTHING),
+        _E.REPLACED: (_P.ACTIVE, _A.NOTHING),
+        _E.STOPPED: (_P.ACTIVE, _A.NOTHING),
+        _E.FAILED: (_P.FAILED, _A.LEAVE),
+        _E.STOP: (_P.DEACTIVATING, _A.STOP),
+        _E.RELOAD: (_P.RELOADING, _A.RELOAD),
+        _E.USR2: (_P.RELOADING, _A.RELOAD),
+        _E.KILL: (_P.FAILED, _A.LEAVE),
+    },
+    Phase.RELOADING: {
+        _E.STARTED: (_P.RELOADING, _A.NOTHING),
+        _E.REFUSED: (_P.ACTIVE, _A.REFUSE),
+        _E.REPLACED: (_P.INACTIVE, _A.LEAVE),
+        _E.STOPPED: (_P.RELOADING, _A.NOTHING),
+        _E.FAILED: (_P.FAILED, _A.LEAVE),
+        _E.STOP: (_P.DEACTIVATING, _A.STOP),
+        _E.RELOAD: (_P.RELOADING, _A.REMEMBER),
+        _E.USR2: (_P.RELOADING, _A.HAMMER),
+        _E.KILL: (_P.FAILED, _A.LEAVE),
+    },
+    Phase.DEACTIVATING: {
+        # What a verb reports that the stop overtook comes too late to matter.
+        _E.STARTED: (_P.DEACTIVATING, _A.NOTHING),
+        _E.REFUSED: (_P.DEACTIVATING, _A.NOTHING),
+        _E.REPLACED: (_P.DEACTIVATING, _A.NOTHING),
+        _E.STOPPED: (_P.INACTIVE, _A.LEAVE),
+        _E.FAILED: (_P.FAILED, _A.LEAVE),
+        _E.STOP: (_P.DEACTIVATING, _A.NOTHING),
+        _E.RELOAD: (_P.DEACTIVATING, _A.NOTHING),
+        _E.USR2: (_P.DEACTIVATING, _A.HAMMER),
+        _E.KILL: (_P.FAILED, _A.LEAVE),
+    },
+}
+
+
+class Service(Protocol):
+    """What a conductor leads: the worker here, the supervisor later."""
+
+    async def start(self) -> None:
+        """Get ready to answer requests; raises SockactError when that fails."""
+
+    async def check(self) -> None:
+        """Try the new code beside the old one; raises ReloadRefused when it does not start."""
+
+    async def replace(self) -> None:
+        """Drain, so that this process can become the new code (see `Ending.replaced`)."""
+
+    async def stop(self) -> None:
+        """Drain and end; also called when `start` or `replace` was cancelled half-way."""
+
+    def hammer(self) -> None:
+        """End the drain under way by force."""
+
+    def status(self) -> str:
+        """Say in a few words what is going on, for `systemctl status`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a service's life in this process ended.
+
+    Attributes:
+        status: the exit status.
+        replaced: whether the process shall now become the new code, in place.
+        at_once: whether it shall leave without a further word: a second SIGINT.
+        callers: who still waits for the result of the reload.
+    """
+
+    status: int = 0
+    replaced: bool = False
+    at_once: bool = False
+    callers: Sequence[Caller] = ()
+
+
+class Conductor:
+    """Leads one service through its life.
+
+    Args:
+        service: what to lead.
+        notifier: the voice to the manager.
+        settings: the deadlines.
+        name: how the status begins, such as `gen 2`.
+        callers: who waits for the reload of which this start is the second half.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        notifier: Notifier,
+        settings: Settings,
+        name: str,
+        callers: Sequence[Caller] = (),
+    ) -> None:
+        self.phase = Phase.ACTIVATING
+        self._service = service
+        self._notifier = notifier
+        self._settings = settings
+        self._name = name
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._verb: asyncio.Task[None] | None = None
+        self._callers = list(callers)
+        self._next_callers: list[Caller] = []
+        self._requested = False
+        self._interrupted = False
+        self._failure: SockactError | None = None
+        self._replaced = False
+        self._answering: asyncio.Task[None] | None = None
+        self._complaint = ""
+        self._said = ""
+        self._status_due: asyncio.TimerHandle | None = None
+
+    async def run(self, early: EarlySignals) -> Ending:
+        """Start the service, and stay until it has ended."""
+        loop = asyncio.get_running_loop()
+        with early.handed_over(loop, self._handlers()):
+            self._begin(self._start)
+            pinging = loop.create_task(self._ping())
+            try:
+                while self.phase not in (Phase.INACTIVE, Phase.FAILED):
+                    self._step(await self._events.get())
+            finally:
+                pinging.cancel()
+                if self._status_due:
+                    self._status_due.cancel()
+        return self._ending()
+
+    def request_reload(self, caller: Caller | None = None) -> None:
+        """Ask for a reload; `caller` is told its result."""
+        if caller:
+            self._next_callers.append(caller)
+        self._events.put_nowait(Event.RELOAD)
+
+    def changed(self) -> None:
+        """Let the manager know of a new `Service.status`, at most once a second."""
+        if self.phase is Phase.ACTIVE and self._status_due is None:
+            self._status_due = asyncio.get_running_loop().call_later(TICK, self._show_status)
+
+    def _handlers(self) -> dict[signal.Signals, Callable[[], None]]:
+        return {
+            signal.SIGTERM: lambda: self._events.put_nowait(Event.STOP),
+            signal.SIGINT: self._on_interrupt,
+            signal.SIGHUP: self.request_reload,
+            signal.SIGUSR2: lambda: self._events.put_nowait(Event.USR2),
+            # Its default would kill; it is kept free for hooks.
+            signal.SIGUSR1: lambda: logger.info("SIGUSR1 has no meaning here"),
+        }
+
+    def _on_interrupt(self) -> None:
+        self._events.put_nowait(Event.KILL if self._interrupted else Event.STOP)
+        self._interrupted = True
+
+    def _step(self, event: Event) -> None:
+        before = self.phase
+        self.phase, act = TABLE[before][event]
+        if self.phase is not before:
+            logger.info("phase=%s: %s", self.phase.value, event.value)
+        if event is Event.KILL:
+            self._failure = None
+        match act:
+            case Act.GREET:
+                self._greet()
+            case Act.RELOAD:
+                self._notifier.reloading(self._text())
+                self._begin(self._reload)
+            case Act.REMEMBER:
+                self._requested = True
+            case Act.REFUSE:
+                self._refuse()
+            case Act.STOP:
+                self._notifier.stopping(self._text())
+                self._begin(self._stop)
+            case Act.HAMMER:
+                self._service.hammer()
+
+    # The verbs. Each runs as a task and ends in one event; a stop cancels whichever is under way.
+
+    def _begin(self, verb: Callable[[], Awaitable[Event]]) -> None:
+        before = self._verb
+
+        async def perform() -> None:
+            if before and not before.done():
+                before.cancel()
+                await asyncio.wait([before])
+            try:
+                self._events.put_nowait(await verb())
+            except SockactError as error:
+                self._failure = error
+                self._events.put_nowait(Event.FAILED)
+            except Exception as error:
+                logger.exception("phase=%s: a fault of sockact", self.phase.value)
+                self._failure = SockactError(f"{type(error).__name__}: {error}")
+                self._events.put_nowait(Event.FAILED)
+
+        self._verb = asyncio.get_running_loop().create_task(perform())
+
+    async def _start(self) -> Event:
+        async with self._extending(self._settings.start_timeout):
+            await self._service.start()
+        return Event.STARTED
+
+    async def _reload(self) -> Event:
+        try:
+            async with self._extending(None):  # each try has its own limit
+                await self._check()
+        except ReloadRefused as error:
+            self._complaint = str(error)
+            return Event.REFUSED
+        async with self._extending(self._settings.stop_timeout):
+            await self._service.replace()
+        self._replaced = True
+        return Event.REPLACED
+
+    async def _check(self) -> None:
+        """Try the newest code: a request that comes during the try may mean yet newer code."""
+        self._requested = True
+        while self._requested:
+            self._requested = False
+            self._callers += self._next_callers
+            self._next_callers = []
+            await self._service.check()
+
+    async def _stop(self) -> Event:
+        async with self._extending(self._settings.stop_timeout):
+            await self._service.stop()
+        return Event.STOPPED
+
+    # What is said.
+
+    def _greet(self) -> None:
+        self._notifier.ready(self._text())
+        logger.info("%s is ready", self._name)
+        self._answer(True, f"{self._name} is ready")
+        self._reload_if_requested()
+
+    def _refuse(self) -> None:
+        self._notifier.ready(self._text())
+        logger.error("reload failed: %s", self._complaint)
+        self._answer(False, f"reload failed: {self._complaint}")
+        self._reload_if_requested()
+
+    def _reload_if_requested(self) -> None:
+        if self._requested:
+            self._requested = False
+            self._events.put_nowait(Event.RELOAD)
+
+    def _answer(self, ok: bool, text: str) -> None:
+        callers, self._callers = self._callers, []
+        if callers:
+            # Not before the manager has read READY=1: a caller that ends while systemd still
+            # reads `reloading` leaves the unit there (252, 257), and an early one may look.
+            answer = self._answer_after_barrier(callers, ok, text)
+            self._answering = asyncio.get_running_loop().create_task(answer)
+
+    async def _answer_after_barrier(self, callers: Sequence[Caller], ok: bool, text: str) -> None:
+        await asyncio.to_thread(self._notifier.barrier, BARRIER_TIMEOUT)
+        for caller in callers:
+            caller.answer(ok, text)
+
+    def _text(self) -> str:
+        if self.phase is Phase.ACTIVE and self._complaint:
+            return f"reload failed: {self._complaint} ({self._name} goes on: {self._service.status()})"
+        verb = "" if self.phase is Phase.ACTIVE else f"{self.phase.value}, "
+        return f"{self._name}: {verb}{self._service.status()}"
+
+    def _show_status(self) -> None:
+        self._status_due = None
+        text = self._text()
+        if text != self._said:
+            self._said = text
+            self._notifier.status(text)
+
+    @contextlib.asynccontextmanager
+    async def _extending(self, limit: float | None) -> AsyncIterator[None]:
+        """While the body runs, ask for more time as long as `limit` allows, and show the status."""
+        loop = asyncio.get_running_loop()
+        deadline = None if limit is None else loop.time() + limit
+
+        async def tick() -> None:
+            while True:
+                left = EXTENSION if deadline is None else min(EXTENSION, deadline - loop.time())
+                if left > 0:
+                    self._notifier.extend(left)
+                self._show_status()
+                await asyncio.sleep(TICK)
+
+        ticking = loop.create_task(tick())
+        try:
+            yield
+        finally:
+            ticking.cancel()
+
+    async def _ping(self) -> None:
+        interval = self._notifier.watchdog_interval
+        while interval:
+            self._notifier.ping()
+            await asyncio.sleep(interval)
+
+    def _ending(self) -> Ending:
+        callers = [*self._callers, *self._next_callers]
+        if self._replaced and self.phase is Phase.INACTIVE:  # not if a stop overtook it
+            return Ending(replaced=True, callers=callers)
+        reason = "the service was stopped" if self._failure is None else str(self._failure)
+        for caller in callers:
+            caller.answer(False, f"reload failed: {reason}")
+        if self._failure is not None:
+            raise self._failure
+        if self.phase is Phase.FAILED:
+            return Ending(status=KILLED, at_once=True)
+        return Ending()

@@ -1,0 +1,242 @@
+"""Both ends of sd_notify(3): `Notifier` tells a service manager, `NotifySocket` is one.
+
+The wire is one datagram of at most 4096 bytes to the Unix socket $NOTIFY_SOCKET: lines of
+`NAME=value` in UTF-8. The kernel stamps the sender's PID on it (SCM_CREDENTIALS), and nothing
+else says who sent it.
+
+Rule of this file: seconds inside, microseconds (`_USEC`) on the wire only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import socket
+import struct
+import time
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Self
+
+import sdnotify
+from systemd import daemon
+
+LIMIT = 4096
+"""NOTIFY_BUFFER_MAX of systemd: a longer datagram is dropped whole, a READY=1 in it as well."""
+
+STATUS_LIMIT = 512
+"""Characters of a STATUS= that are sent; `systemctl status` shows it on one line."""
+
+VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+
+PATIENCE = 1.0
+"""Seconds a notification that must not get lost waits for room in the manager's queue."""
+
+logger = logging.getLogger(__name__)
+
+
+class Notifier:
+    """This process's voice to its service manager; silent when there is none.
+
+    A notification never harms the service: what cannot be sent is logged once, and forgotten.
+
+    Args:
+        environ: where NOTIFY_SOCKET and the watchdog's variables are; they are *removed* from it,
+            so that no child speaks in our place, and kept in `variables` for our successor.
+        pid: of this process, to which WATCHDOG_PID must point.
+    """
+
+    def __init__(self, environ: MutableMapping[str, str], pid: int) -> None:
+        self.watchdog_interval = watchdog_interval(environ, pid)
+        self._channel = _connect(environ)
+        self.variables = {key: environ.pop(key) for key in VARIABLES if key in environ}
+        self._complained = False
+
+    def ready(self, status: str) -> None:
+        """Say that start or reload is done, and requests are answered."""
+        self._send(f"READY=1\n{_status(status)}", must=True)
+
+    def reloading(self, status: str) -> None:
+        """Say that a reload has begun; a `ready` or `stopping` has to follow in every outcome.
+
+        systemd 253 and later compare MONOTONIC_USEC with the time of their own request, and
+        want it in the same datagram.
+        """
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={now}\n{_status(status)}", must=True)
+
+    def stopping(self, status: str) -> None:
+        """Say that the stop has begun; the last of the three, and final."""
+        self._send(f"STOPPING=1\n{_status(status)}", must=True)
+
+    def status(self, text: str) -> None:
+        """Show one line of text in `systemctl status`."""
+        self._send(_status(text))
+
+    def extend(self, seconds: float) -> None:
+        """Ask that the start, reload or stop under way may take that much longer from now."""
+        self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}", must=True)
+
+    def ping(self) -> None:
+        """Send the watchdog ping."""
+        self._send("WATCHDOG=1")
+
+    def barrier(self, timeout: float) -> bool:
+        """Wait until the manager has read all that was sent before.
+
+        Returns:
+            Whether it has said so within `timeout` seconds; True without a manager.
+
+        Source: sd_notify_barrier(3); systemd-python lacks it, but can send its descriptor.
+        """
+        if self._channel is None:
+            return True
+        ours, theirs = os.pipe()
+        try:
+            _send_with_fds("BARRIER=1", self.variables["NOTIFY_SOCKET"], [theirs])
+        except OSError as error:
+            self._complain(error)
+            os.close(ours)
+            return False
+        finally:
+            os.close(theirs)
+        try:
+            return _hung_up(ours, timeout)  # that is, the manager has closed its copy
+        finally:
+            os.close(ours)
+
+    def _send(self, state: str, *, must: bool = False) -> None:
+        if self._channel is None:
+            return
+        try:
+            # sdnotify encodes Latin-1. UTF-8 read as Latin-1 leaves it as UTF-8.
+            text = state.encode("utf-8").decode("latin-1")
+            try:
+                self._channel.notify(text)
+            except BlockingIOError:
+                if not must:
+                    return  # the next status or ping follows in a second
+                select.select([], [self._channel.socket], [], PATIENCE)
+                self._channel.notify(text)
+        except OSError as error:
+            self._complain(error)
+
+    def _complain(self, error: OSError) -> None:
+        if not self._complained:
+            logger.warning("the service manager cannot be notified: %s", error)
+            self._complained = True
+
+
+def watchdog_interval(environ: Mapping[str, str], pid: int) -> float | None:
+    """Return the seconds between two watchdog pings, half of what the manager allows, or None.
+
+    Source: sd_watchdog_enabled(3).
+    """
+    usec = environ.get("WATCHDOG_USEC", "")
+    if not usec.isdigit() or int(usec) == 0 or environ.get("WATCHDOG_PID", str(pid)) != str(pid):
+        return None
+    return int(usec) / 1_000_000 / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One datagram that a `NotifySocket` received.
+
+    Attributes:
+        pid: the sender, as the kernel says; 0 when it must not be believed.
+        assignments: its `NAME=value` lines; of a repeated name the first one.
+    """
+
+    pid: int
+    assignments: Mapping[str, str]
+
+
+class NotifySocket:
+    """The manager's end: a socket whose `address` a service gets as NOTIFY_SOCKET.
+
+    It has an abstract name, chosen by the kernel: nothing to unlink, and nothing to clash with.
+    Descriptors that come with a datagram are closed at once, which is all a BARRIER=1 asks for.
+    """
+
+    def __init__(self) -> None:
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._sock.setblocking(False)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._sock.bind("")  # an empty name asks for one: unix(7), "Autobind feature"
+        self.address = "@" + self._sock.getsockname()[1:].decode("ascii")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sock.close()
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on until a notification can be read."""
+        return self._sock.fileno()
+
+    def receive(self) -> Notification | None:
+        """Read one notification; None when there is none. A cut one, or one of nobody, has the PID 0."""
+        room = socket.CMSG_SPACE(struct.calcsize("3i")) + socket.CMSG_SPACE(253 * struct.calcsize("i"))
+        try:
+            data, ancillary, flags, _ = self._sock.recvmsg(LIMIT, room, socket.MSG_CMSG_CLOEXEC)
+        except BlockingIOError:
+            return None
+        pid = 0
+        for level, kind, payload in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+                pid = struct.unpack("3i", payload)[0]
+            elif (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                for (fd,) in struct.iter_unpack("i", payload[: len(payload) // 4 * 4]):
+                    os.close(fd)
+        if flags & socket.MSG_TRUNC or pid == 0:
+            return Notification(0, {})
+        return Notification(pid, parse(data))
+
+
+def parse(data: bytes) -> dict[str, str]:
+    """Read the lines of a notification; what is not `NAME=value` in UTF-8 is left out."""
+    assignments: dict[str, str] = {}
+    for line in data.split(b"\n"):
+        name, equals, value = line.partition(b"=")
+        if equals:
+            with contextlib.suppress(UnicodeDecodeError):
+                assignments.setdefault(name.decode("ascii"), value.decode("utf-8"))
+    return assignments
+
+
+def _connect(environ: Mapping[str, str]) -> sdnotify.SystemdNotifier | None:
+    if not environ.get("NOTIFY_SOCKET"):
+        return None
+    try:
+        # debug: without it sdnotify swallows every exception, SystemExit included.
+        channel = sdnotify.SystemdNotifier(debug=True)
+    except OSError as error:
+        logger.warning("NOTIFY_SOCKET=%s cannot be reached: %s", environ["NOTIFY_SOCKET"], error)
+        return None
+    # A full queue of the manager must not stop the loop that serves.
+    channel.socket.setblocking(False)
+    return channel
+
+
+def _send_with_fds(state: str, address: str, fds: list[int]) -> None:
+    # sdnotify cannot carry descriptors; libsystemd can, but takes the address from the environment alone.
+    os.environ["NOTIFY_SOCKET"] = address
+    try:
+        daemon.notify(state, fds=fds)
+    finally:
+        del os.environ["NOTIFY_SOCKET"]
+
+
+def _status(text: str) -> str:
+    # A line feed would begin another assignment: an error text must not be able to say MAINPID=.
+    line = "".join(char if char.isprintable() else " " for char in text)
+    return "STATUS=" + (line if len(line) <= STATUS_LIMIT else line[: STATUS_LIMIT - 1] + "…")
+
+
+def _hung_up(fd: int, timeout: float) -> bool:
+    poller = select.poll()
+    poller.register(fd, 0)  # POLLHUP is always reported
+    return bool(poller.poll(timeout * 1000))

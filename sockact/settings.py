@@ -1,0 +1,197 @@
+"""Every setting once: a keyword of `serve`, a flag of `sockact run`, a variable SOCKACT_….
+
+`drain_timeout=30`, `--drain-timeout 30s` and `SOCKACT_DRAIN_TIMEOUT=30s` say the same. A keyword or
+flag beats the variable, which beats the default. A keyword may be a value or the text of one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sockact.errors import SettingsError
+
+PREFIX = "SOCKACT_"
+
+_UNITS = {"us": 1e-6, "ms": 1e-3, "": 1.0, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_TRUE = ("1", "yes", "true", "on")
+_FALSE = ("0", "no", "false", "off")
+
+
+def seconds(text: str) -> float:
+    """Read a time span as systemd.time(7) writes it: `30`, `1.5s`, `250ms`, `1min 30s`."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text)
+    whole = re.fullmatch(r"(\s*\d+(\.\d+)?\s*[a-z]*)+\s*", text)
+    if not whole or any(unit not in _UNITS for _, unit in parts):
+        raise ValueError("expected a time span like 30, 1.5s, 250ms or 1min 30s")
+    return sum(float(amount) * _UNITS[unit] for amount, unit in parts)
+
+
+def seconds_or_none(text: str) -> float | None:
+    """Read a time span, or `none` for no limit."""
+    return None if text.strip().lower() in ("none", "infinity") else seconds(text)
+
+
+def flag(text: str) -> bool:
+    """Read a boolean as systemd.syntax(7) writes it."""
+    word = text.strip().lower()
+    if word not in (*_TRUE, *_FALSE):
+        raise ValueError("expected yes or no")
+    return word in _TRUE
+
+
+def number(text: str) -> int:
+    """Read a whole number, not negative."""
+    if not re.fullmatch(r"\s*\d+\s*", text):
+        raise ValueError("expected a whole number")
+    return int(text)
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Return a parser that takes one of `choices`."""
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Read a list separated by blanks or commas."""
+    return tuple(word for word in re.split(r"[\s,]+", text) if word)
+
+
+def _setting(default: Any, parse: Callable[[str], Any], meaning: str, metavar: str = "") -> Any:
+    metadata = {"parse": parse, "help": meaning, "metavar": metavar}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+_LISTEN = """where to listen when no socket was passed; repeatable:
+host:port, [v6]:port, :port, unix:/path, unix:@abstract"""
+_CHDIR = """change to this directory, and import from it;
+a symbolic link is resolved again at every reload"""
+_CONTROL = """path of the control socket;
+auto: in $RUNTIME_DIRECTORY, else by PID; none: no such socket"""
+_LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How to serve. Times are in seconds; None means no limit.
+
+    The order is that of `sockact run --help` and of the table in README.
+    """
+
+    listen: tuple[str, ...] = _setting(("127.0.0.1:8000",), words, _LISTEN, "ADDRESS")
+    workers: int = _setting(
+        0, number, "processes that serve; 0: the main process (no other value yet)", "N"
+    )
+    chdir: str = _setting("", str, _CHDIR, "PATH")
+    interface: str = _setting(
+        "auto", one_of("auto", "asgi", "wsgi"), "what the app speaks, where it cannot be told", "KIND"
+    )
+    factory: bool = _setting(False, flag, "the app is a callable without arguments that returns the app")
+    lifespan: str = _setting(
+        "auto", one_of("auto", "on", "off"), "ASGI lifespan events; auto: an app may refuse them", "WHEN"
+    )
+    threads: int = _setting(10, number, "threads that run a WSGI app", "N")
+    start_timeout: float = _setting(
+        60.0, seconds, "limit of the app's startup, also of the one that a reload tries", "TIME"
+    )
+    linger: float = _setting(
+        1.0, seconds, "how long a draining process keeps a connection on which nothing happens", "TIME"
+    )
+    drain_timeout: float | None = _setting(
+        30.0, seconds_or_none, "the hammer: when a drain aborts what is left; none: never", "TIME"
+    )
+    shutdown_timeout: float = _setting(5.0, seconds, "limit of the app's shutdown, after the drain", "TIME")
+    keep_alive: float = _setting(75.0, seconds, "how long an idle connection is kept open", "TIME")
+    control: str = _setting("auto", str, _CONTROL, "PATH")
+    access_log: bool = _setting(False, flag, "log each request")
+    log_level: str = _setting("info", one_of(*_LEVELS), "the least level that is logged", "LEVEL")
+
+    def __post_init__(self) -> None:
+        if self.workers:
+            raise SettingsError(
+                f"workers={self.workers}: expected 0, this version serves in the main process"
+            )
+        if self.drain_timeout is not None and self.linger > self.drain_timeout:
+            raise SettingsError(
+                f"linger={self.linger:g}: expected at most drain_timeout={self.drain_timeout:g}"
+            )
+        if not self.threads:
+            raise SettingsError("threads=0: expected at least 1")
+
+    @property
+    def stop_timeout(self) -> float | None:
+        """The longest a stop may take: the drain up to the hammer, then the app's own shutdown."""
+        return None if self.drain_timeout is None else self.drain_timeout + self.shutdown_timeout
+
+
+FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of the setting `name`."""
+    return PREFIX + name.upper()
+
+
+def resolve(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """Combine keywords or flags with the environment.
+
+    Args:
+        given: setting by name; a string is parsed.
+        environ: where the SOCKACT_ variables are.
+
+    Raises:
+        SettingsError: a setting is unknown, or its value cannot be used; says where it came from.
+    """
+    for name in given:
+        if name not in FIELDS:
+            close = difflib.get_close_matches(name, FIELDS, 1)
+            hint = f": did you mean {close[0]!r}?" if close else ""
+            raise SettingsError(f"unknown setting {name!r}{hint}")
+    values: dict[str, Any] = {}
+    for name, field in FIELDS.items():
+        if name in given:
+            values[name] = _value(name, given[name], field)
+        elif variable(name) in environ:
+            values[name] = _parsed(variable(name), environ[variable(name)], field)
+    return Settings(**values)
+
+
+def _value(name: str, value: Any, field: dataclasses.Field[Any]) -> Any:
+    if isinstance(value, str):
+        return _parsed(name, value, field)
+    if isinstance(field.default, tuple) and isinstance(value, list | tuple):
+        return tuple(value)
+    if not _fits(value, field):
+        raise SettingsError(f"{name}={value!r}: expected something like {field.default!r}")
+    return float(value) if isinstance(field.default, float) and value is not None else value
+
+
+def _fits(value: Any, field: dataclasses.Field[Any]) -> bool:
+    """Tell whether a keyword's value, neither text nor list, is one that the setting can have."""
+    if value is None:
+        return field.metadata["parse"] is seconds_or_none
+    if isinstance(field.default, bool) or isinstance(value, bool):
+        return isinstance(value, bool) and isinstance(field.default, bool)
+    if isinstance(field.default, int):
+        return isinstance(value, int) and value >= 0
+    if isinstance(field.default, float):
+        return isinstance(value, int | float) and math.isfinite(value) and value >= 0
+    return False
+
+
+def _parsed(source: str, text: str, field: dataclasses.Field[Any]) -> Any:
+    try:
+        return field.metadata["parse"](text)
+    except ValueError as error:
+        raise SettingsError(f"{source}={text!r}: {error}") from None

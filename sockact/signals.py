@@ -1,0 +1,61 @@
+"""Signals between the first line of Python and the event loop.
+
+The defaults of HUP, USR1 and USR2 kill, and Python imports for hundreds of milliseconds. So a
+process installs `EarlySignals` first, which remembers them, and hands over to the loop when it
+runs. A process that replaces itself blocks all of them before, so that none is lost in between.
+TERM and INT keep their defaults until the loop runs: a process that is not ready has nothing to
+drain, and may just as well die of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
+
+REMEMBERED = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+HANDLED = (*REMEMBERED, signal.SIGTERM, signal.SIGINT)
+
+
+class EarlySignals:
+    """Remembers signals until somebody is there to handle them."""
+
+    def __init__(self) -> None:
+        self._seen: list[signal.Signals] = []
+        self._before = {number: signal.getsignal(number) for number in HANDLED}
+        for number in REMEMBERED:
+            signal.signal(number, self._remember)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+
+    def restore(self) -> None:
+        """Bring back the handlers that were there before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+    def _remember(self, number: int, _frame: FrameType | None) -> None:
+        self._seen.append(signal.Signals(number))
+
+    @contextlib.contextmanager
+    def handed_over(
+        self, loop: asyncio.AbstractEventLoop, handlers: Mapping[signal.Signals, Callable[[], None]]
+    ) -> Iterator[None]:
+        """Let `handlers` handle signals on `loop`, those remembered first; remember again afterwards."""
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler)
+        seen, self._seen = self._seen, []
+        for number in seen:
+            handlers[number]()
+        try:
+            yield
+        finally:
+            for number in handlers:
+                loop.remove_signal_handler(number)
+            for number in REMEMBERED:
+                signal.signal(number, self._remember)
+
+
+def block() -> None:
+    """Hold all signals back that have a meaning to a service, until `EarlySignals` lets them in."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
