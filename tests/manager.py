@@ -1,0 +1,127 @@
+"""A service manager for tests: it starts a program as systemd would, and hears what it says.
+
+Both of its halves are sockact's own (`fds.spawn`, `NotifySocket`); the machine tests put the real
+systemd in its place.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from sockact import fds
+from sockact.fds import Listener
+from sockact.notify import Notification, NotifySocket
+
+LIMIT = 20.0
+"""Seconds that a test waits for an event before it gives up; far beyond what any of them takes."""
+
+
+def listening(address: str = "127.0.0.1", name: str = "web") -> Listener:
+    """Open a listening TCP socket on a free port, as a socket unit would."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.bind((address, 0))
+    sock.listen(4096)
+    return Listener.of(sock, name)
+
+
+class Manager:
+    """Starts one program, and waits for what it says and how it ends.
+
+    Args:
+        log: the file that takes the program's stderr.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self.pid = 0
+        self.heard: list[Notification] = []
+        self._notify = NotifySocket()
+        self._read = 0
+        self._pidfd = -1
+
+    def start(self, argv: Sequence[str], listeners: Sequence[Listener] = (), **environ: str) -> int:
+        """Start a program with `listeners` passed, and return its PID."""
+        base = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8"}
+        with_log = ["/bin/sh", "-c", 'exec 2>>"$0"; exec "$@"', str(self.log), *argv]
+        environ = {**base, "NOTIFY_SOCKET": self._notify.address, **environ}
+        self.pid = fds.spawn(with_log, listeners, environ)
+        self._pidfd = os.pidfd_open(self.pid)
+        return self.pid
+
+    def sockact(self, app: str, *options: str, listeners: Iterable[Listener] = (), **environ: str) -> int:
+        """Start `sockact run APP` with the working directory's app."""
+        command = [sys.executable, "-m", "sockact", "run", *options, app]
+        return self.start(command, list(listeners), **environ)
+
+    def wait_for(self, name: str, value: str = "", timeout: float = LIMIT) -> Notification:
+        """Return the next notification, not yet returned, in which `name` begins with `value`."""
+        return self.wait_until(
+            lambda message: name in message.assignments and message.assignments[name].startswith(value),
+            f"{name}={value}",
+            timeout,
+        )
+
+    def wait_until(
+        self, wanted: Callable[[Notification], bool], what: str, timeout: float = LIMIT
+    ) -> Notification:
+        """Return the next notification, not yet returned, that is `wanted`."""
+        deadline = time.monotonic() + timeout
+        while True:
+            while self._read < len(self.heard):
+                self._read += 1
+                if wanted(self.heard[self._read - 1]):
+                    return self.heard[self._read - 1]
+            self._listen(deadline, what)
+
+    def wait_ready(self) -> Notification:
+        """Wait for READY=1."""
+        return self.wait_for("READY", "1")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the program."""
+        signal.pidfd_send_signal(self._pidfd, number)
+
+    def wait_exit(self, timeout: float = LIMIT) -> int:
+        """Wait for the end, and return the exit status, or minus the signal."""
+        assert select.select([self._pidfd], [], [], timeout)[0], f"still running\n{self.stderr()}"
+        while (message := self._notify.receive()) is not None:
+            self.heard.append(message)
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self._pidfd)
+        self._pidfd = -1
+        return os.waitstatus_to_exitcode(status)
+
+    def said(self, name: str) -> list[str]:
+        """Return all values of an assignment that were heard, in order."""
+        return [message.assignments[name] for message in self.heard if name in message.assignments]
+
+    def stderr(self) -> str:
+        """Return what the program has written so far."""
+        return self.log.read_text() if self.log.exists() else ""
+
+    def close(self) -> None:
+        """End the program if it still runs."""
+        if self._pidfd >= 0:
+            self.signal(signal.SIGKILL)
+            self.wait_exit()
+        self._notify.__exit__()
+
+    def _listen(self, deadline: float, what: str) -> None:
+        left = deadline - time.monotonic()
+        ready = select.select([self._notify.fileno(), self._pidfd], [], [], max(left, 0))[0]
+        if self._notify.fileno() in ready:
+            message = self._notify.receive()
+            assert message is not None
+            self.heard.append(message)
+            return
+        state = "ended" if ready else "is silent"
+        heard = "\n".join(str(dict(message.assignments)) for message in self.heard)
+        raise AssertionError(f"{what}: the program {state}\nheard:\n{heard}\nstderr:\n{self.stderr()}")
