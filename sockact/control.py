@@ -106,21 +106,21 @@ class ControlServer:
 
     async def _serve(self, sock: socket.socket) -> None:
         caller = Caller(sock)
-        user = peer(sock)[1]
-        if user not in (0, os.geteuid()):
-            logger.warning("uid=%d was refused on the control socket", user)
-            caller.answer(False, f"uid {user} may not do that: only root and uid {os.geteuid()}")
-            return
         try:
             async with asyncio.timeout(PATIENCE):
                 verb = await self._read_verb(sock)
         except (OSError, ValueError, TimeoutError):
             caller.answer(False, 'expected one line: {"verb": "reload"}')
+            return
+        # Not before the line is read: closing a Unix socket with unread bytes resets the peer.
+        user = peer(sock)[1]
+        if user not in (0, os.geteuid()):
+            logger.warning("uid=%d was refused on the control socket", user)
+            caller.answer(False, f"uid {user} may not do that: only root and uid {os.geteuid()}")
+        elif verb == "reload":
+            self._reload(caller)
         else:
-            if verb == "reload":
-                self._reload(caller)
-            else:
-                caller.answer(False, f"unknown verb {verb!r}: expected 'reload'")
+            caller.answer(False, f"unknown verb {verb!r}: expected 'reload'")
 
     async def _read_verb(self, sock: socket.socket) -> Any:
         line = b""

@@ -16,12 +16,11 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Self
 
 import sdnotify
-from systemd import daemon
 
 LIMIT = 4096
 """NOTIFY_BUFFER_MAX of systemd: a longer datagram is dropped whole, a READY=1 in it as well."""
@@ -77,25 +76,30 @@ class Notifier:
 
     def extend(self, seconds: float) -> None:
         """Ask that the start, reload or stop under way may take that much longer from now."""
-        self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}", must=True)
+        self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}")
 
     def ping(self) -> None:
         """Send the watchdog ping."""
         self._send("WATCHDOG=1")
 
     def barrier(self, timeout: float) -> bool:
-        """Wait until the manager has read all that was sent before.
+        """Wait until the manager has read all that was sent before; blocks the thread.
 
         Returns:
             Whether it has said so within `timeout` seconds; True without a manager.
 
-        Source: sd_notify_barrier(3); systemd-python lacks it, but can send its descriptor.
+        Source: sd_notify_barrier(3).
         """
-        if self._channel is None:
+        channel = self._channel
+        if channel is None:
             return True
         ours, theirs = os.pipe()
         try:
-            _send_with_fds("BARRIER=1", self.variables["NOTIFY_SOCKET"], [theirs])
+            # Not systemd.daemon.notify: it holds the GIL while it waits for room in the queue, so
+            # that a manager which does not read for a while would stop every thread of the service.
+            _when_writable(
+                channel.socket, lambda: socket.send_fds(channel.socket, [b"BARRIER=1"], [theirs])
+            )
         except OSError as error:
             self._complain(error)
             os.close(ours)
@@ -108,24 +112,25 @@ class Notifier:
             os.close(ours)
 
     def _send(self, state: str, *, must: bool = False) -> None:
-        if self._channel is None:
+        channel = self._channel
+        if channel is None:
             return
+        # sdnotify encodes Latin-1. UTF-8 read as Latin-1 leaves it as UTF-8.
+        text = state.encode("utf-8").decode("latin-1")
         try:
-            # sdnotify encodes Latin-1. UTF-8 read as Latin-1 leaves it as UTF-8.
-            text = state.encode("utf-8").decode("latin-1")
-            try:
-                self._channel.notify(text)
-            except BlockingIOError:
-                if not must:
-                    return  # the next status or ping follows in a second
-                select.select([], [self._channel.socket], [], PATIENCE)
-                self._channel.notify(text)
+            if must:
+                _when_writable(channel.socket, lambda: channel.notify(text))
+            else:
+                channel.notify(text)
+        except BlockingIOError:
+            if must:
+                self._complain(BlockingIOError("its queue stays full"))
         except OSError as error:
             self._complain(error)
 
     def _complain(self, error: OSError) -> None:
         if not self._complained:
-            logger.warning("the service manager cannot be notified: %s", error)
+            logger.warning("the service manager was not notified: %s", error)
             self._complained = True
 
 
@@ -221,13 +226,13 @@ def _connect(environ: Mapping[str, str]) -> sdnotify.SystemdNotifier | None:
     return channel
 
 
-def _send_with_fds(state: str, address: str, fds: list[int]) -> None:
-    # sdnotify cannot carry descriptors; libsystemd can, but takes the address from the environment alone.
-    os.environ["NOTIFY_SOCKET"] = address
+def _when_writable(sock: socket.socket, send: Callable[[], object]) -> None:
+    """Send, and if the manager's queue is full, once more when it has room again."""
     try:
-        daemon.notify(state, fds=fds)
-    finally:
-        del os.environ["NOTIFY_SOCKET"]
+        send()
+    except BlockingIOError:
+        select.select([], [sock], [], PATIENCE)
+        send()
 
 
 def _status(text: str) -> str:

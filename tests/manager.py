@@ -11,6 +11,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from pathlib import Path
 from sockact import fds
 from sockact.fds import Listener
 from sockact.notify import Notification, NotifySocket
+
+CHECKOUT = Path(__file__).parents[1]
 
 LIMIT = 20.0
 """Seconds that a test waits for an event before it gives up; far beyond what any of them takes."""
@@ -44,7 +47,11 @@ class Manager:
         self.pid = 0
         self.heard: list[Notification] = []
         self._notify = NotifySocket()
-        self._read = 0
+        self._changed = threading.Condition()
+        self._closing = os.eventfd(0)
+        self._reader = threading.Thread(target=self._listen)
+        self._reader.start()
+        self._returned = 0
         self._pidfd = -1
 
     def start(self, argv: Sequence[str], listeners: Sequence[Listener] = (), **environ: str) -> int:
@@ -74,12 +81,14 @@ class Manager:
     ) -> Notification:
         """Return the next notification, not yet returned, that is `wanted`."""
         deadline = time.monotonic() + timeout
-        while True:
-            while self._read < len(self.heard):
-                self._read += 1
-                if wanted(self.heard[self._read - 1]):
-                    return self.heard[self._read - 1]
-            self._listen(deadline, what)
+        with self._changed:
+            while True:
+                while self._returned < len(self.heard):
+                    self._returned += 1
+                    if wanted(self.heard[self._returned - 1]):
+                        return self.heard[self._returned - 1]
+                if not self._changed.wait(deadline - time.monotonic()):
+                    raise AssertionError(f"{what} was not said\n{self.report()}")
 
     def wait_ready(self) -> Notification:
         """Wait for READY=1."""
@@ -91,9 +100,8 @@ class Manager:
 
     def wait_exit(self, timeout: float = LIMIT) -> int:
         """Wait for the end, and return the exit status, or minus the signal."""
-        assert select.select([self._pidfd], [], [], timeout)[0], f"still running\n{self.stderr()}"
-        while (message := self._notify.receive()) is not None:
-            self.heard.append(message)
+        assert select.select([self._pidfd], [], [], timeout)[0], f"still running\n{self.report()}"
+        self._catch_up()
         _, status = os.waitpid(self.pid, 0)
         os.close(self._pidfd)
         self._pidfd = -1
@@ -107,21 +115,32 @@ class Manager:
         """Return what the program has written so far."""
         return self.log.read_text() if self.log.exists() else ""
 
+    def report(self) -> str:
+        """Say all that is known of the program, for a failed assertion."""
+        heard = "\n".join(str(dict(message.assignments)) for message in self.heard)
+        return f"heard:\n{heard}\nstderr:\n{self.stderr()}"
+
     def close(self) -> None:
         """End the program if it still runs."""
         if self._pidfd >= 0:
             self.signal(signal.SIGKILL)
             self.wait_exit()
+        os.eventfd_write(self._closing, 1)
+        self._reader.join()
+        os.close(self._closing)
         self._notify.__exit__()
 
-    def _listen(self, deadline: float, what: str) -> None:
-        left = deadline - time.monotonic()
-        ready = select.select([self._notify.fileno(), self._pidfd], [], [], max(left, 0))[0]
-        if self._notify.fileno() in ready:
-            message = self._notify.receive()
-            assert message is not None
-            self.heard.append(message)
-            return
-        state = "ended" if ready else "is silent"
-        heard = "\n".join(str(dict(message.assignments)) for message in self.heard)
-        raise AssertionError(f"{what}: the program {state}\nheard:\n{heard}\nstderr:\n{self.stderr()}")
+    def _catch_up(self) -> None:
+        """Wait until all that was sent so far has been read: a word of our own comes last."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.sendto(f"X_LAST={self.pid}".encode(), self._notify.address.replace("@", "\0"))
+        with self._changed:
+            self._changed.wait_for(lambda: self.said("X_LAST")[-1:] == [str(self.pid)], LIMIT)
+
+    def _listen(self) -> None:
+        """Read all the time, as a manager does: its queue holds few messages."""
+        while self._closing not in select.select([self._notify.fileno(), self._closing], [], [])[0]:
+            while (message := self._notify.receive()) is not None:
+                with self._changed:
+                    self.heard.append(message)
+                    self._changed.notify_all()

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.manager import Manager
+from sockact.fds import Listener
+from tests.gate import Client, Gate, install
+from tests.manager import Manager, listening
 
 
 @pytest.fixture
@@ -17,3 +19,65 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager
     manager = Manager(tmp_path / "stderr.log")
     yield manager
     manager.close()
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    """Give a listening socket that outlives every process of the test, as a socket unit's does."""
+    listener = listening()
+    yield listener
+    listener.close()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """Give the gate at which requests of the gate app wait."""
+    gate = Gate(tmp_path)
+    yield gate
+    gate.close()
+
+
+class Service:
+    """The gate app, served on one listener."""
+
+    def __init__(self, manager: Manager, listener: Listener, gate: Gate, directory: Path) -> None:
+        self.manager = manager
+        self.gate = gate
+        self.directory = directory
+        self.listener = listener
+        self._clients: list[Client] = []
+
+    def start(self, *options: str, **environ: str) -> int:
+        """Start it, wait until it is ready, and return its PID."""
+        if not (self.directory / "app.py").exists():
+            install(self.directory)
+        environ = {"RUNTIME_DIRECTORY": str(self.directory), "GATE": self.gate.path, **environ}
+        pid = self.manager.sockact("app:app", *options, listeners=[self.listener], **environ)
+        self.manager.wait_ready()
+        return pid
+
+    def client(self) -> Client:
+        """Open a connection."""
+        assert self.listener.sock is not None
+        client = Client(self.listener.sock.getsockname())
+        self._clients.append(client)
+        return client
+
+    def accepted(self) -> Client:
+        """Open a connection of which the service has taken notice, though nothing was sent on it."""
+        client = self.client()
+        with self.client() as later:
+            later.get()  # the queue is served in order
+        return client
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
+
+
+@pytest.fixture
+def service(manager: Manager, listener: Listener, gate: Gate, tmp_path: Path) -> Iterator[Service]:
+    """Give the gate app as a service, not yet started."""
+    service = Service(manager, listener, gate, tmp_path)
+    yield service
+    service.close()
