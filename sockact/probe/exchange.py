@@ -18,7 +18,7 @@ from .wire import Address, Connection
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A complete response; field names are lower case, `persistent` says the connection can be used again."""
+    """A complete response; field names in lower case, `persistent`: the connection can be used again."""
 
     status: int
     fields: dict[str, str]

@@ -88,6 +88,8 @@ def parse_spec(text: str) -> Spec:
         raise SpecError(f"{text!r}: {kind} has no option {' '.join(sorted(unknown))}")
     if spec.clients < 1 or rate == 0:
         raise SpecError(f"{text!r}: clients and rate must be more than 0")
+    if options.get("chunks", 1) < 1:
+        raise SpecError(f"{text!r}: chunks must be at least 1")
     if rate is not None and rate * spec.busy > 1:
         raise SpecError(
             f"{text!r}: a request takes {spec.busy:g} s, so the rate is at most {1 / spec.busy:.3g}"
