@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("url", metavar="URL", help="http://HOST[:PORT][/PATH] or unix:/PATH/OF/SOCKET")
     parser.add_argument("loads", metavar="LOAD", nargs="*", help=f"default: {' '.join(DEFAULT)}")
     parser.add_argument("--duration", type=_positive, metavar="S", help="default: until SIGTERM or SIGINT")
-    parser.add_argument("--requests", type=int, metavar="N", help="end after N requests of each client")
+    parser.add_argument("--requests", type=_count, metavar="N", help="end after N requests of each client")
     parser.add_argument(
         "--limit", type=_positive, default=30.0, metavar="S", help="for a request [%(default)g]"
     )
@@ -72,6 +72,12 @@ def _usage(kind: str) -> str:
 
 def _positive(text: str) -> float:
     if (value := float(text)) <= 0:
+        raise ValueError(text)
+    return value
+
+
+def _count(text: str) -> int:
+    if (value := int(text)) < 1:
         raise ValueError(text)
     return value
 
