@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -94,6 +95,7 @@ def message(connection: socket.socket, protocol: ServerProtocol) -> str:
     while data := connection.recv(65536):
         protocol.receive_data(data)
         for event in protocol.events_received():
+            assert isinstance(event, Frame)
             return bytes(event.data).decode() if protocol.close_rcvd is None else ""
     return ""
 

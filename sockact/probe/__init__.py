@@ -3,8 +3,8 @@
 A judge is not a party: nothing here imports anything else of sockact, nothing is repeated, and each request
 gets exactly one outcome.
 
-    cli -> bench -> clients, websocket -> exchange -> wire -> outcome
-           report                      -> pace, spec, account
+    cli -> run -> clients, websocket -> exchange -> wire -> outcome
+         report                     -> pace, spec, account
 
 `wire` and `pace` are the only modules with sockets and time; `account`, `spec` and `report` are pure.
 """

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from .bench import Result, Settings, run
 from .report import document, table
+from .run import Result, Settings, run
 from .spec import DEFAULT, KINDS, SpecError, parse_spec
 from .wire import resolve
 

@@ -21,7 +21,7 @@ REST = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class Shared:
     """What all clients of a run share.
 
     `limit` is the seconds a request may take from its beginning; `proven` is called by a client after each
@@ -38,8 +38,8 @@ class Bench:
 class Client:
     """One client of a kind; a subclass says in `attempt` what a request is."""
 
-    def __init__(self, bench: Bench, spec: Spec, pace: Pace) -> None:
-        self.bench = bench
+    def __init__(self, shared: Shared, spec: Spec, pace: Pace) -> None:
+        self.shared = shared
         self.spec = spec
         self.pace = pace
         self.connections: set[Connection] = set()
@@ -47,16 +47,16 @@ class Client:
     @property
     def account(self) -> Account:
         """The books of this client's load."""
-        return self.bench.ledger.accounts[self.spec.label]
+        return self.shared.ledger.accounts[self.spec.label]
 
     async def run(self) -> None:
         """Make requests until the schedule ends."""
         try:
             while (due := await self.pace.next()) is not None:
                 if await self.judged(due, self.attempt()):
-                    self.bench.proven(self)
+                    self.shared.proven(self)
                 elif self.spec.rate is None:
-                    await self.bench.clock.sleep_until(self.bench.clock.now() + REST)
+                    await self.shared.clock.sleep_until(self.shared.clock.now() + REST)
             self.account.unsent += self.pace.unsent
         finally:
             for connection in self.connections.copy():
@@ -72,16 +72,16 @@ class Client:
 
     async def judged(self, due: float, attempt: Awaitable[Identity]) -> bool:
         """Wait for an attempt within the limit, enter its outcome, and return whether that is `ok`."""
-        load, ledger, clock = self.spec.label, self.bench.ledger, self.bench.clock
+        load, ledger, clock = self.spec.label, self.shared.ledger, self.shared.clock
         ledger.begin(load, due)
         try:
-            async with asyncio.timeout(self.bench.limit):
+            async with asyncio.timeout(self.shared.limit):
                 identity = await attempt
         except UnservedError as error:
             ledger.end(load, due, clock.now(), error.outcome, error.detail)
             return False
         except TimeoutError:
-            detail = f"no complete response within {self.bench.limit:g} s"
+            detail = f"no complete response within {self.shared.limit:g} s"
             ledger.end(load, due, clock.now(), Outcome.TIMEOUT, detail)
             return False
         ledger.end(load, due, clock.now(), Outcome.OK)
@@ -90,7 +90,7 @@ class Client:
 
     async def connect(self) -> Connection:
         """Open a connection; it is this client's until `close`."""
-        connection = await Connection.open(self.bench.address)
+        connection = await Connection.open(self.shared.address)
         self.account.connections += 1
         self.connections.add(connection)
         return connection
@@ -115,7 +115,7 @@ class OneShot(Client):
 
     async def send(self, connection: Connection) -> None:
         """Send the request."""
-        await connection.send(self.head("GET", self.bench.address.path))
+        await connection.send(self.head("GET", self.shared.address.path))
 
     def check(self, response: Response) -> Identity:
         """Judge a complete response, and return who gave it."""
@@ -123,7 +123,7 @@ class OneShot(Client):
 
     def head(self, method: str, path: str, *fields: str) -> bytes:
         """Return the head of a request which is the only one on its connection."""
-        return request(method, self.bench.address, path, "Connection: close", *fields)
+        return request(method, self.shared.address, path, "Connection: close", *fields)
 
 
 class Pause(OneShot):
@@ -134,7 +134,7 @@ class Pause(OneShot):
 
     async def send(self, connection: Connection) -> None:
         """Wait, send half of the head, wait, send the rest."""
-        data = self.head("GET", self.bench.address.path)
+        data = self.head("GET", self.shared.address.path)
         for part in (data[: len(data) // 2], data[len(data) // 2 :]):
             await asyncio.sleep(self.spec.options["pause"])
             await connection.send(part)
@@ -151,8 +151,8 @@ class Slow(OneShot):
 class Upload(OneShot):
     """A body which trickles in, with Content-Length and chunked in turn."""
 
-    def __init__(self, bench: Bench, spec: Spec, pace: Pace) -> None:
-        super().__init__(bench, spec, pace)
+    def __init__(self, shared: Shared, spec: Spec, pace: Pace) -> None:
+        super().__init__(shared, spec, pace)
         self._parts = [b"%08d" % number * 128 for number in range(int(spec.options["chunks"]))]
         self._chunked = False
 
@@ -215,7 +215,7 @@ class Persistent(Client):
             self._reader = Reader(self._connection)
         assert self._reader is not None
         try:
-            await self._connection.send(request("GET", self.bench.address, self.bench.address.path))
+            await self._connection.send(request("GET", self.shared.address, self.shared.address.path))
             response = await self._reader.response()
             identity = check(response)
         except BaseException:

@@ -16,9 +16,9 @@ stall of `total` is that of the loads whose requests are answered at once, null 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .account import LISTED, Account, Stall, percentile
-from .bench import Result
+from .account import LISTED, Account, Failure, Identity, Sighting, Stall, percentile
 from .outcome import Outcome
+from .run import Result
 from .spec import Spec
 
 COUNTS = ("connections", "reconnects", "idle_resets", "restarts", "unsent")
@@ -42,25 +42,8 @@ def document(url: str, specs: Iterable[Spec], result: Result) -> dict[str, Any]:
             label: {"kind": kinds[label], **_load([account], account.stall)}
             for label, account in ledger.accounts.items()
         },
-        "seen": [
-            {
-                "version": identity.version,
-                "pid": identity.pid,
-                "first": round(sighting.first, 3),
-                "last": round(sighting.last, 3),
-                "responses": sighting.responses,
-            }
-            for identity, sighting in ledger.seen.items()
-        ],
-        "failures": [
-            {
-                "at": round(loss.at, 3),
-                "load": loss.load,
-                "outcome": loss.outcome.value,
-                "detail": loss.detail,
-            }
-            for loss in ledger.failures
-        ],
+        "seen": [_sighting(*one) for one in ledger.seen.items()],
+        "failures": [_failure(one) for one in ledger.failures],
     }
 
 
@@ -88,6 +71,17 @@ def table(report: Mapping[str, Any]) -> str:
     lost, requests, seconds = report["lost"], report["requests"], report["seconds"]
     lines.append(f"{lost} of {requests} requests lost in {seconds:.1f} s{started}")
     return "\n".join(lines) + "\n"
+
+
+def _sighting(identity: Identity, sighting: Sighting) -> dict[str, Any]:
+    first, last = round(sighting.first, 3), round(sighting.last, 3)
+    who = {"version": identity.version, "pid": identity.pid}
+    return {**who, "first": first, "last": last, "responses": sighting.responses}
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    at, outcome = round(failure.at, 3), failure.outcome.value
+    return {"at": at, "load": failure.load, "outcome": outcome, "detail": failure.detail}
 
 
 def _load(accounts: Sequence[Account], stall: Stall | None) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from .account import Identity
-from .clients import REST, Bench, Client
+from .clients import REST, Client, Shared
 from .exchange import document, identity
 from .outcome import Outcome, UnservedError
 from .pace import Pace
@@ -143,8 +143,8 @@ class Session:
 class Websocket(Client):
     """Holds one session, and sends numbered messages on it."""
 
-    def __init__(self, bench: Bench, spec: Spec, pace: Pace) -> None:
-        super().__init__(bench, spec, pace)
+    def __init__(self, shared: Shared, spec: Spec, pace: Pace) -> None:
+        super().__init__(shared, spec, pace)
         self._session: Session | None = None
         self._number = 0
 
@@ -153,9 +153,9 @@ class Websocket(Client):
         try:
             while (due := await self._next()) is not None:
                 if await self._message(due):
-                    self.bench.proven(self)
+                    self.shared.proven(self)
                 elif self.spec.rate is None:
-                    await self.bench.clock.sleep_until(self.bench.clock.now() + REST)
+                    await self.shared.clock.sleep_until(self.shared.clock.now() + REST)
             self.account.unsent += self.pace.unsent
         finally:
             await self._leave()
@@ -187,14 +187,14 @@ class Websocket(Client):
     async def _ended(self, reason: UnservedError) -> None:
         """Enter the end of a session in which no message is in flight any more."""
         await self._leave()
-        now = self.bench.clock.now()
+        now = self.shared.clock.now()
         if reason.outcome is not Outcome.CLOSED:
-            ledger, detail = self.bench.ledger, f"idle session: {reason.detail}"
+            ledger, detail = self.shared.ledger, f"idle session: {reason.detail}"
             ledger.begin(self.spec.label, now)
             ledger.end(self.spec.label, now, now, reason.outcome, detail)
             return
         self.account.restarts += 1
-        if not self.bench.clock.ended.done():
+        if not self.shared.clock.ended.done():
             await self.judged(now, self._open())
 
     async def _message(self, due: float) -> bool:
@@ -213,7 +213,7 @@ class Websocket(Client):
     async def _open(self) -> Identity:
         connection = await self.connect()
         try:
-            self._session = await Session(connection, self.bench.address.host).open()
+            self._session = await Session(connection, self.shared.address.host).open()
         except BaseException:
             self.close(connection)
             raise

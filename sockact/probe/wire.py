@@ -85,7 +85,9 @@ class Connection:
         """Connect.
 
         Raises:
-            UnservedError: `refused`, or `reset` when the connection was cut in the handshake.
+            UnservedError: `refused`, or `reset` when the connection was cut in the handshake. Any other
+                errno of connect(2) is `refused` too, and named: EADDRNOTAVAIL would be the probe's own.
+            OSError: this process has no descriptor left, which is nobody's outcome.
         """
         sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:

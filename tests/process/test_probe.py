@@ -27,9 +27,9 @@ from faulty import (
     upgrade,
 )
 
-from sockact.probe.bench import Settings, run
 from sockact.probe.outcome import UnservedError
 from sockact.probe.report import document
+from sockact.probe.run import Settings, run
 from sockact.probe.spec import parse_spec
 from sockact.probe.wire import Connection, Idle, resolve
 

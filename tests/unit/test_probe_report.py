@@ -3,9 +3,9 @@ import json
 import pytest
 
 from sockact.probe.account import Account, Identity, Ledger
-from sockact.probe.bench import Result
 from sockact.probe.outcome import Outcome
 from sockact.probe.report import document, table
+from sockact.probe.run import Result
 from sockact.probe.spec import parse_spec
 
 SPECS = (parse_spec("one-shot:1@10"), parse_spec("slow:1@max"))

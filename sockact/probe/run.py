@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .account import Account, Ledger
-from .clients import Bench, Client, OneShot, Pause, Persistent, Slow, Stream, Upload
+from .clients import Client, OneShot, Pause, Persistent, Shared, Slow, Stream, Upload
 from .pace import Clock, Pace
 from .spec import Spec
 from .websocket import Websocket
@@ -66,24 +66,18 @@ async def run(settings: Settings, stop: asyncio.Event, announce: Callable[[str],
     start = _Start(clock, announce)
     prompt = frozenset(spec.label for spec in settings.specs if not spec.busy)
     ledger = Ledger({spec.label: Account() for spec in settings.specs}, prompt)
-    bench = Bench(settings.address, clock, ledger, settings.limit, start.proven)
+    shared = Shared(settings.address, clock, ledger, settings.limit, start.proven)
     clients = [
-        _client(bench, spec, number, settings) for spec in settings.specs for number in range(spec.clients)
+        _client(shared, spec, number, settings) for spec in settings.specs for number in range(spec.clients)
     ]
     start.awaited.update(clients)
-    end = asyncio.create_task(_end(clock, stop))
-    loop = asyncio.get_running_loop()
-    timers = [loop.call_later(settings.start_limit, start.expire)]
-    if settings.duration is not None:
-        timers.append(loop.call_later(settings.duration, clock.end))
+    end = asyncio.create_task(_end(clock, settings, stop, start))
     try:
         async with asyncio.TaskGroup() as group:
             for client in clients:
                 group.create_task(client.run())
     finally:
         end.cancel()
-        for timer in timers:
-            timer.cancel()
     ledger.close(clock.now())
     if start.moment is None:
         announce(f"not started: {len(start.awaited)} of {len(clients)} clients were never served")
@@ -112,13 +106,22 @@ class _Start:
             self._clock.end()
 
 
-def _client(bench: Bench, spec: Spec, number: int, settings: Settings) -> Client:
+def _client(shared: Shared, spec: Spec, number: int, settings: Settings) -> Client:
     # Spread over one interval, but not so far that a slow load starts late.
     spread = min(1 / spec.rate, 1.0) if spec.rate is not None else 0.0
-    pace = Pace(bench.clock, spec.rate, spread * number / spec.clients, settings.requests)
-    return CLIENTS[spec.kind](bench, spec, pace)
+    pace = Pace(shared.clock, spec.rate, spread * number / spec.clients, settings.requests)
+    return CLIENTS[spec.kind](shared, spec, pace)
 
 
-async def _end(clock: Clock, stop: asyncio.Event) -> None:
-    await stop.wait()
-    clock.end()
+async def _end(clock: Clock, settings: Settings, stop: asyncio.Event, start: _Start) -> None:
+    """End the run at the first of its ends which comes from outside; `run` cancels this."""
+    loop = asyncio.get_running_loop()
+    timers = [loop.call_later(settings.start_limit, start.expire)]
+    if settings.duration is not None:
+        timers.append(loop.call_later(settings.duration, clock.end))
+    try:
+        await stop.wait()
+        clock.end()
+    finally:
+        for timer in timers:
+            timer.cancel()
