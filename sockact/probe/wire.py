@@ -20,11 +20,9 @@ from .outcome import Outcome, UnservedError
 
 CHUNK = 65536
 
-_BY_ERRNO = {
-    errno.ECONNRESET: Outcome.RESET,
-    errno.EPIPE: Outcome.RESET,
-    errno.ETIMEDOUT: Outcome.TIMEOUT,
-}
+# What says more than the call which failed: connect(2) is reset where a last listener is closed with this
+# connection in its queue, and the kernel gives up on its own.
+_BY_ERRNO = {errno.ECONNRESET: Outcome.RESET, errno.ETIMEDOUT: Outcome.TIMEOUT}
 
 
 @dataclass(frozen=True, slots=True)
