@@ -1,0 +1,7 @@
+"""`python -m sockact.probe`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

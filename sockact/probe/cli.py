@@ -1,0 +1,116 @@
+"""The command: arguments in, a report on stdout, `started` on stderr, an exit status.
+
+0 every request was served (or orderly closed) and every client at least once · 1 not so · 64 usage
+"""
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from .report import document, table
+from .run import Result, Settings, run
+from .spec import DEFAULT, KINDS, SpecError, parse_spec
+from .wire import resolve
+
+USAGE = 64
+LOST = 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the probe, write its report, and return the exit status."""
+    parser = _parser()
+    arguments = parser.parse_intermixed_args(argv)
+    try:
+        settings = _settings(arguments)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    result = asyncio.run(_until_signal(settings))
+    report = document(arguments.url, settings.specs, result)
+    sys.stdout.write(json.dumps(report) + "\n" if arguments.json else table(report))
+    return LOST if report["lost"] or report["started"] is None else 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    kinds = "\n".join(map(_usage, KINDS))
+    parser = _Parser(
+        prog="sockact probe",
+        description="Load a service without repeating anything, and count each request which it loses.",
+        epilog=f"loads (RATE is per second and client, or max; options with their defaults):\n{kinds}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("url", metavar="URL", help="http://HOST[:PORT][/PATH] or unix:/PATH/OF/SOCKET")
+    parser.add_argument("loads", metavar="LOAD", nargs="*", help=f"default: {' '.join(DEFAULT)}")
+    parser.add_argument("--duration", type=_positive, metavar="S", help="default: until SIGTERM or SIGINT")
+    parser.add_argument("--requests", type=_count, metavar="N", help="end after N requests of each client")
+    parser.add_argument(
+        "--limit", type=_positive, default=30.0, metavar="S", help="for a request [%(default)g]"
+    )
+    parser.add_argument(
+        "--start-limit",
+        type=_positive,
+        default=30.0,
+        metavar="S",
+        help="until `started` on stderr [%(default)g]",
+    )
+    parser.add_argument("--json", action="store_true", help="report as one JSON object")
+    return parser
+
+
+def _usage(kind: str) -> str:
+    return f"  {kind}:CLIENTS@RATE" + "".join(f",{name}={value:g}" for name, value in KINDS[kind].items())
+
+
+def _positive(text: str) -> float:
+    if (value := float(text)) <= 0:
+        raise ValueError(text)
+    return value
+
+
+def _count(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise ValueError(text)
+    return value
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    loads = arguments.loads or DEFAULT
+    if twice := sorted({load for load in loads if loads.count(load) > 1}):
+        raise SpecError(f"{twice[0]!r} is given twice; one load has more clients instead")
+    return Settings(
+        address=resolve(arguments.url),
+        specs=tuple(map(parse_spec, loads)),
+        duration=arguments.duration,
+        requests=arguments.requests,
+        limit=arguments.limit,
+        start_limit=arguments.start_limit,
+    )
+
+
+async def _until_signal(settings: Settings) -> Result:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        # Only the first one is orderly: whoever asks twice does not want to wait for the report.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    return await run(settings, stop, _announce)
+
+
+def _announce(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()

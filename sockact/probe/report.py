@@ -1,0 +1,121 @@
+"""The report: what a run came to, as a JSON document for programs and as a table for people.
+
+    {"url", "seconds", "started", "requests", "lost",
+     "total": LOAD, "loads": {label: LOAD + {"kind"}},
+     "seen": [{"version", "pid", "first", "last", "responses"}],
+     "failures": [{"at", "load", "outcome", "detail"}]}
+
+    LOAD: {"requests", "lost", "outcomes": {word: count}, "connections", "reconnects", "idle_resets",
+           "restarts", "unsent", "latency_ms": {"p50", "p99", "max"}, "stall"}
+
+Times are seconds since the run began, only `latency_ms` is milliseconds. `started` is null when not every
+client was served; a latency is null when no request was, and counts from when the request was due. The
+stall of `total` is that of the loads whose requests are answered at once, null where there are none.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .account import LISTED, Account, Failure, Identity, Sighting, Stall, percentile
+from .outcome import Outcome
+from .run import Result
+from .spec import Spec
+
+COUNTS = ("connections", "reconnects", "idle_resets", "restarts", "unsent")
+_RARE = ("closed", *COUNTS[1:])
+"""Columns of the table which it has only if there is something in them."""
+
+
+def document(url: str, specs: Iterable[Spec], result: Result) -> dict[str, Any]:
+    """Return the report as values for JSON; the module says which."""
+    ledger = result.ledger
+    total = _load(list(ledger.accounts.values()), ledger.stall if ledger.prompt else None)
+    kinds = {spec.label: spec.kind for spec in specs}
+    return {
+        "url": url,
+        "seconds": round(result.seconds, 3),
+        "started": None if result.started is None else round(result.started, 3),
+        "requests": total["requests"],
+        "lost": total["lost"],
+        "total": total,
+        "loads": {
+            label: {"kind": kinds[label], **_load([account], account.stall)}
+            for label, account in ledger.accounts.items()
+        },
+        "seen": [_sighting(*one) for one in ledger.seen.items()],
+        "failures": [_failure(one) for one in ledger.failures],
+    }
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """Return the report for people, from the same document."""
+    totals = {**report["total"]["outcomes"], **report["total"]}
+    shown = [name for name in (*Outcome, *COUNTS) if name not in _RARE or totals[name]]
+    rows = [("load", "requests", *shown, "p50 ms", "p99 ms", "max ms", "stall s")]
+    rows += [_row(label, load, shown) for label, load in report["loads"].items()]
+    if len(report["loads"]) > 1:
+        rows.append(_row("total", report["total"], shown))
+    lines = [*_aligned(rows), ""]
+    lines += [
+        f"seen version={one['version']} pid={one['pid']}"
+        f" first={one['first']:.3f} last={one['last']:.3f} responses={one['responses']}"
+        for one in report["seen"]
+    ]
+    lines += [
+        f"lost at={one['at']:.3f} load={one['load']} outcome={one['outcome']} {one['detail']}"
+        for one in report["failures"]
+    ]
+    if report["lost"] > LISTED:
+        lines.append(f"... and {report['lost'] - LISTED} more")
+    started = "" if report["started"] is not None else "; not every client was served"
+    lost, requests, seconds = report["lost"], report["requests"], report["seconds"]
+    lines.append(f"{lost} of {requests} requests lost in {seconds:.1f} s{started}")
+    return "\n".join(lines) + "\n"
+
+
+def _sighting(identity: Identity, sighting: Sighting) -> dict[str, Any]:
+    first, last = round(sighting.first, 3), round(sighting.last, 3)
+    who = {"version": identity.version, "pid": identity.pid}
+    return {**who, "first": first, "last": last, "responses": sighting.responses}
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    at, outcome = round(failure.at, 3), failure.outcome.value
+    return {"at": at, "load": failure.load, "outcome": outcome, "detail": failure.detail}
+
+
+def _load(accounts: Sequence[Account], stall: Stall | None) -> dict[str, Any]:
+    latencies = sorted(value for account in accounts for value in account.latencies)
+    return {
+        "requests": sum(account.requests for account in accounts),
+        "lost": sum(account.lost for account in accounts),
+        "outcomes": {word.value: sum(account.outcomes[word] for account in accounts) for word in Outcome},
+        **{name: sum(getattr(account, name) for account in accounts) for name in COUNTS},
+        "latency_ms": {
+            "p50": _milliseconds(percentile(latencies, 50)),
+            "p99": _milliseconds(percentile(latencies, 99)),
+            "max": _milliseconds(percentile(latencies, 100)),
+        },
+        "stall": None if stall is None else round(stall.longest, 3),
+    }
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 2)
+
+
+def _row(label: str, load: Mapping[str, Any], shown: Iterable[str]) -> tuple[str, ...]:
+    latency = ("-" if value is None else f"{value:.1f}" for value in load["latency_ms"].values())
+    counts = (str({**load["outcomes"], **load}[name]) for name in shown)
+    stall = "-" if load["stall"] is None else f"{load['stall']:.2f}"
+    return (label, str(load["requests"]), *counts, *latency, stall)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    first, *others = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            [row[0].ljust(first), *(cell.rjust(width) for cell, width in zip(row[1:], others, strict=True))]
+        )
+        for row in rows
+    ]

@@ -1,0 +1,227 @@
+"""The client over a websocket: numbered messages, each to be echoed.
+
+Frames are read and written by the sans-I/O protocol of `websockets`, the bytes are carried by our own
+`Connection`. Rejected: `websockets.connect`, which says ConnectionClosedError for FIN and RST alike; frames
+by hand, which would be sixty lines more to trust.
+
+What is a request here: the opening handshake, each message, and a session which ends in bad order while no
+message is in flight (somebody was connected, and now is not). A close frame 1012 is good order: the client
+connects again at once, as a browser's script would.
+
+Source: RFC 6455; 1012 "service restart": IANA WebSocket Close Code Number Registry.
+"""
+
+import asyncio
+from typing import Self
+
+from websockets.client import ClientProtocol
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Response
+from websockets.protocol import State
+from websockets.uri import parse_uri
+
+from .account import Identity
+from .clients import REST, Client, Shared
+from .exchange import document, identity
+from .outcome import Outcome, UnservedError
+from .pace import Pace
+from .spec import Spec
+from .wire import Connection
+
+GOODBYE = 1.0
+"""Seconds which the server has to answer our own close frame at the end of the run."""
+
+
+class Session:
+    """One websocket from its handshake to its end; `ended` has the reason as soon as there is one."""
+
+    def __init__(self, connection: Connection, host: str) -> None:
+        self._connection = connection
+        self._protocol = ClientProtocol(parse_uri(f"ws://{host}/ws"))
+        self._echo: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._pump: asyncio.Task[None] | None = None
+        self.identity = Identity(None, None)
+        self.ended: asyncio.Future[UnservedError] = asyncio.get_running_loop().create_future()
+
+    async def open(self) -> Self:
+        """Shake hands, and start to read.
+
+        Raises:
+            UnservedError: the server does not agree, or is gone.
+        """
+        self._protocol.send_request(self._protocol.connect())
+        await self._flush()
+        heard = 0
+        while self._protocol.state is State.CONNECTING and self._protocol.handshake_exc is None:
+            data = await self._connection.receive()
+            if not data:
+                outcome = Outcome.WRONG if heard else Outcome.EMPTY
+                raise UnservedError(outcome, f"end of stream after {heard} bytes of the handshake")
+            heard += len(data)
+            self._protocol.receive_data(data)
+        if self._protocol.handshake_exc is not None:
+            raise UnservedError(Outcome.WRONG, f"handshake: {self._protocol.handshake_exc}")
+        self._take()
+        self._pump = asyncio.create_task(self._read())
+        return self
+
+    async def ask(self, text: str) -> str:
+        """Send a message, and return the one which answers it.
+
+        Raises:
+            UnservedError: the session ended first; `closed` if it did so in good order.
+        """
+        if self.ended.done():
+            raise self.ended.result()
+        self._echo = asyncio.get_running_loop().create_future()
+        self._protocol.send_text(text.encode())
+        broken: UnservedError | None = None
+        try:
+            await self._flush()
+        except UnservedError as error:
+            # The kernel may still hold a close frame which came before the reset: reading decides.
+            broken = error
+        await asyncio.wait((self._echo, self.ended), return_when=asyncio.FIRST_COMPLETED)
+        if self._echo.done():
+            return self._echo.result()
+        ended = self.ended.result()
+        raise broken if broken is not None and ended.outcome is Outcome.EMPTY else ended
+
+    async def close(self) -> None:
+        """Leave with a close frame if the session still stands, and wait a moment for the answer."""
+        if self._pump is None:
+            return
+        if not self.ended.done() and self._protocol.state is State.OPEN:
+            self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
+            try:
+                await self._flush()
+            except UnservedError as error:
+                self._end(error)
+            await asyncio.wait((self.ended,), timeout=GOODBYE)
+        self._pump.cancel()
+        await asyncio.wait((self._pump,))
+
+    async def _read(self) -> None:
+        """Take frames until the session ends, answering pings and close frames without delay."""
+        try:
+            while self._protocol.close_rcvd is None and self._protocol.parser_exc is None:
+                await self._flush()
+                data = await self._connection.receive()
+                if not data:
+                    raise UnservedError(Outcome.EMPTY, "end of stream without a close frame")
+                self._protocol.receive_data(data)
+                self._take()
+            self._end(self._verdict())
+            await self._flush()
+        except UnservedError as error:
+            self._end(error)
+
+    def _take(self) -> None:
+        for event in self._protocol.events_received():
+            if isinstance(event, Response):
+                self.identity = identity(event.headers.get("x-version"), event.headers.get("x-pid"))
+            elif isinstance(event, Frame) and event.opcode is Opcode.TEXT and not self._echo.done():
+                self._echo.set_result(bytes(event.data).decode(errors="replace"))
+
+    def _verdict(self) -> UnservedError:
+        received = self._protocol.close_rcvd
+        if received is None:
+            return UnservedError(Outcome.WRONG, f"frames: {self._protocol.parser_exc}")
+        orderly = received.code == CloseCode.SERVICE_RESTART
+        return UnservedError(Outcome.CLOSED if orderly else Outcome.WRONG, f"close frame {received.code}")
+
+    def _end(self, reason: UnservedError) -> None:
+        if not self.ended.done():
+            self.ended.set_result(reason)
+
+    async def _flush(self) -> None:
+        for data in self._protocol.data_to_send():
+            if data:
+                await self._connection.send(data)
+
+
+class Websocket(Client):
+    """Holds one session, and sends numbered messages on it."""
+
+    def __init__(self, shared: Shared, spec: Spec, pace: Pace) -> None:
+        super().__init__(shared, spec, pace)
+        self._session: Session | None = None
+        self._number = 0
+
+    async def run(self) -> None:
+        """Send messages until the schedule ends, then leave in good order."""
+        try:
+            while (due := await self._next()) is not None:
+                if await self._message(due):
+                    self.shared.proven(self)
+                elif self.spec.rate is None:
+                    await self.shared.clock.sleep_until(self.shared.clock.now() + REST)
+            self.account.unsent += self.pace.unsent
+        finally:
+            await self._leave()
+
+    async def attempt(self) -> Identity:
+        """Send one message, and compare the echo."""
+        assert self._session is not None
+        self._number += 1
+        echo = document(await self._session.ask(str(self._number)))
+        if echo.get("echo") != str(self._number):
+            raise UnservedError(Outcome.WRONG, f"message {self._number} was answered with {echo}")
+        return identity(echo.get("version"), echo.get("pid"))
+
+    async def _next(self) -> float | None:
+        """Wait for the next message to be due; meanwhile see to the session, if that ends."""
+        waiting = asyncio.create_task(self.pace.next())
+        try:
+            while True:
+                session = self._session
+                events = (waiting,) if session is None else (waiting, session.ended)
+                await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
+                if session is not None and session.ended.done():
+                    await self._ended(session.ended.result())
+                if waiting.done():
+                    return waiting.result()
+        finally:
+            waiting.cancel()
+
+    async def _ended(self, reason: UnservedError) -> None:
+        """Enter the end of a session in which no message is in flight any more."""
+        await self._leave()
+        now = self.shared.clock.now()
+        if reason.outcome is not Outcome.CLOSED:
+            ledger, detail = self.shared.ledger, f"idle session: {reason.detail}"
+            ledger.begin(self.spec.label, now)
+            ledger.end(self.spec.label, now, now, reason.outcome, detail)
+            return
+        self.account.restarts += 1
+        if not self.shared.clock.ended.done():
+            await self.judged(now, self._open())
+
+    async def _message(self, due: float) -> bool:
+        """Send a message, after a handshake where there is no session, and return whether it was served."""
+        if self._session is None:
+            await self.judged(due, self._open())
+        if self._session is None:
+            return False
+        served = await self.judged(due, self.attempt())
+        ended = self._session.ended
+        if not served and not (ended.done() and ended.result().outcome is Outcome.CLOSED):
+            # The loss is entered; an echo which comes too late must not answer the next message.
+            await self._leave()
+        return served
+
+    async def _open(self) -> Identity:
+        connection = await self.connect()
+        try:
+            self._session = await Session(connection, self.shared.address.host).open()
+        except BaseException:
+            self.close(connection)
+            raise
+        return self._session.identity
+
+    async def _leave(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+        for connection in self.connections.copy():
+            self.close(connection)

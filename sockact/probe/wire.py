@@ -1,0 +1,150 @@
+"""One connection to the service, by system calls: each errno and each end of stream is seen as it is.
+
+Rejected: asyncio's streams. A transport which fails to write drops what the kernel still holds for reading,
+and it reports end of stream, reset and its own close through one callback. Here `recv` says which it was:
+
+    b""               the server sent FIN: `empty` or, in the middle of a response, `wrong`
+    ECONNRESET, EPIPE the server sent RST, or is gone: `reset`
+"""
+
+import asyncio
+import enum
+import errno
+import os
+import socket
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from .outcome import Outcome, UnservedError
+
+CHUNK = 65536
+
+# What says more than the call which failed: connect(2) is reset where a last listener is closed with this
+# connection in its queue, and the kernel gives up on its own.
+_BY_ERRNO = {errno.ECONNRESET: Outcome.RESET, errno.ETIMEDOUT: Outcome.TIMEOUT}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the service listens, resolved, and what to ask it for.
+
+    `target` is what connect(2) takes in this family; `host` goes into the Host field, `path` is the
+    target of requests which have no path of their own.
+    """
+
+    family: socket.AddressFamily
+    target: str | tuple[Any, ...]
+    host: str
+    path: str
+
+
+def resolve(url: str) -> Address:
+    """Read `http://HOST[:PORT][/PATH]` or `unix:/PATH/OF/SOCKET`.
+
+    Raises:
+        ValueError: it is neither.
+        OSError: the host has no address (`socket.gaierror`).
+    """
+    if url.startswith("unix:/"):
+        return Address(socket.AF_UNIX, url.removeprefix("unix:"), "localhost", "/")
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        raise ValueError(f"{url!r} is neither http://HOST[:PORT][/PATH] nor unix:/PATH")
+    found = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
+    # One address for the whole run, or the probe would repeat. IPv4 where there is a choice: localhost has
+    # both, most services bind the one, and a listener on [::] takes either.
+    family, _, _, _, target = min(found, key=lambda entry: entry[0] is not socket.AF_INET)
+    path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+    return Address(family, target, parts.netloc, path)
+
+
+class Idle(enum.Enum):
+    """What a look at a connection without a request in flight can find."""
+
+    ALIVE = "alive"
+    CLOSED = "closed"
+    RESET = "reset"
+    UNSOLICITED = "unsolicited"
+
+
+class Connection:
+    """A stream socket to the service; the one who calls `open` calls `close`.
+
+    Every method which talks raises `UnservedError`, with `reset` or `timeout` as the kernel says.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._loop = asyncio.get_running_loop()
+
+    @classmethod
+    async def open(cls, address: Address) -> Self:
+        """Connect.
+
+        Raises:
+            UnservedError: `refused`, or `reset` when the connection was cut in the handshake. Any other
+                errno of connect(2) is `refused` too, and named: EADDRNOTAVAIL would be the probe's own.
+            OSError: this process has no descriptor left, which is nobody's outcome.
+        """
+        sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            if address.family is socket.AF_UNIX:
+                await _connect_unix(sock, address.target)
+            else:
+                # The parts of a request which trickles must go out as they are written.
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                await asyncio.get_running_loop().sock_connect(sock, address.target)
+        except OSError as error:
+            sock.close()
+            raise _unserved("connect", error, Outcome.REFUSED) from error
+        except BaseException:
+            sock.close()
+            raise
+        return cls(sock)
+
+    async def send(self, data: bytes) -> None:
+        """Send all of `data`."""
+        try:
+            await self._loop.sock_sendall(self._sock, data)
+        except OSError as error:
+            raise _unserved("send", error, Outcome.RESET) from error
+
+    async def receive(self) -> bytes:
+        """Return what has come, at least one byte; b"" at the end of the stream."""
+        try:
+            return await self._loop.sock_recv(self._sock, CHUNK)
+        except OSError as error:
+            raise _unserved("recv", error, Outcome.RESET) from error
+
+    def look(self) -> Idle:
+        """Find out, without waiting, what the server did while no request was in flight."""
+        try:
+            data = self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return Idle.ALIVE
+        except OSError:
+            return Idle.RESET
+        return Idle.UNSOLICITED if data else Idle.CLOSED
+
+    def close(self) -> None:
+        """Close the socket; saying it twice is harmless."""
+        self._sock.close()
+
+
+async def _connect_unix(sock: socket.socket, path: str | tuple[Any, ...]) -> None:
+    """Connect, and wait where the backlog is full.
+
+    connect(2) on a non-blocking unix socket does not queue: it fails with EAGAIN, no event tells when there
+    is room, and `loop.sock_connect` would take it for success. The same call is made until the kernel
+    takes it, as it would wait inside a blocking one; nothing has reached the service before that.
+    """
+    while (code := sock.connect_ex(path)) == errno.EAGAIN:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+def _unserved(call: str, error: OSError, otherwise: Outcome) -> UnservedError:
+    name = errno.errorcode.get(error.errno or 0, str(error))
+    return UnservedError(_BY_ERRNO.get(error.errno or 0, otherwise), f"{call}: {name}")
