@@ -1,8 +1,8 @@
-"""Machines for tests: `machine` is booted once for each Debian release and session, `app` is the example as installed."""
+"""Machines for tests: `machine` is booted once per release, `app` is one with the example as installed."""
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,7 +17,7 @@ from roots import CHECKOUT, prepare, root_for
 STARTED = pytest.StashKey[float]()
 
 
-# One parameter of session scope: pytest runs all tests of a release together, and boots one machine for them.
+# Of session scope: pytest runs all tests of one release together, and boots one machine for them.
 @pytest.fixture(scope="session", params=["bookworm", "trixie"])
 def suite(request: pytest.FixtureRequest, lacking: Callable[[str], NoReturn]) -> str:
     if reason := obstacle():
@@ -66,7 +66,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item):
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add to the report of a failed test what the example and systemd logged during it."""
     report = yield
     machine = getattr(item, "funcargs", {}).get("machine")

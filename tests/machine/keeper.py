@@ -1,11 +1,11 @@
 """The process which owns a machine: its mounts, its control group, and systemd-nspawn.
 
-`machine.boot` starts it with a mount namespace of its own, so that the mounts end with the last process in it, in
-whichever way that one ends. Standard input is a pipe whose other end the tests hold: when it closes, because they are
-done or because they were killed, the machine is stopped, and nothing stays behind.
+`machine.boot` starts it with a mount namespace of its own, so that the mounts end with the last process in
+it, in whichever way that one ends. Standard input is a pipe whose other end the tests hold: when it closes,
+because they are done or because they were killed, the machine is stopped, and nothing stays behind.
 
-A machine is an overlay: whatever is written in it goes to a tmpfs, the root below stays as it is. It starts with an
-empty /etc/systemd/system, so that nothing which the root had enabled runs in it.
+A machine is an overlay: whatever is written in it goes to a tmpfs, the root below stays as it is. It starts
+with an empty /etc/systemd/system, so that nothing which the root had enabled runs in it.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def control_group(name: str) -> Iterator[Path]:
     Without it all machines share one tree, and units of equal names collide.
     """
     if not (HIERARCHY / "cgroup.procs").exists():
-        # A host with the old hierarchies, or a chroot with none: nspawn and we look here only, so it is put here.
+        # A host with the old hierarchies, or a chroot with none. Only we and nspawn see this mount.
         mount("-t", "cgroup2", "cgroup2", HIERARCHY)
     remove_stale()
     group = HIERARCHY / f"{PREFIX}{os.getpid()}-{name}"
@@ -80,7 +80,7 @@ def wait_until_empty(group: Path) -> None:
 
 
 def overlay(lower: Path, stage: Path) -> Path:
-    """Mount a copy of the root which forgets what is written to it; `stage` is an empty folder to do it in."""
+    """Mount a copy of the root which forgets what is written to it; `stage` is an empty folder."""
     mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", stage)
     for folder in ("upper", "work", "root"):
         (stage / folder).mkdir()
@@ -90,7 +90,7 @@ def overlay(lower: Path, stage: Path) -> Path:
 
 
 def make_bare(root: Path, name: str) -> None:
-    """Take from a root what makes it the machine it was made from: identity, disks, units, and our application."""
+    """Take from a root what made it that one machine: identity, disks, units, and our application."""
     (root / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n")
     (root / "etc/hostname").write_text(f"{name}\n")
     (root / "etc/fstab").write_text("")
@@ -113,7 +113,7 @@ def nspawn(root: Path, name: str, group: Path, binds: Sequence[Path]) -> list[st
         *("--register=no", "--keep-unit", "--kill-signal=SIGRTMIN+3", "--notify-ready=yes"),
         *("--private-network", "--console=pipe", "--settings=no"),
         *("--resolv-conf=off", "--timezone=off", "--link-journal=no"),
-        # Read-only: systemd-tmpfiles empties folders such as /tmp at boot, and the checkout may well be there.
+        # Read-only: systemd-tmpfiles empties /tmp at boot, and the checkout may well be there.
         *(f"--bind-ro={path}" for path in binds),
     ]
     return [*join, *die_with_keeper, *boot]
@@ -132,10 +132,10 @@ def keep(command: Sequence[str], group: Path) -> int:
 
 
 def stop(process: subprocess.Popen[bytes], group: Path) -> int:
-    """Kill all that runs in the machine; nspawn then ends by itself, and removes what it made in the host's /tmp.
+    """Kill all that runs in the machine; nspawn ends by itself then, and removes what it made in /tmp.
 
-    Not halted: that takes longer, keeps nothing that is wanted, and begins with SIGSTOP to all processes, upon which
-    the nsenter of a running command stops itself too, never reaps its child, and so holds up the end of PID 1.
+    Not halted: that takes longer, keeps nothing that is wanted, and begins with SIGSTOP to all processes.
+    The nsenter of a running command then stops itself too, does not reap its child, and PID 1 cannot end.
     """
     try:
         (group / "payload/cgroup.kill").write_text("1")
@@ -150,16 +150,17 @@ def stop(process: subprocess.Popen[bytes], group: Path) -> int:
 
 def announce_end(status: int) -> None:
     """Say on the machine's notify socket that nspawn ended: whoever waits for the boot need not wait on."""
+    address = os.environ["NOTIFY_SOCKET"].replace("@", "\0", 1)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, contextlib.suppress(OSError):
-        manager.sendto(f"EXIT_STATUS={status}".encode(), "\0" + os.environ["NOTIFY_SOCKET"].removeprefix("@"))
+        manager.sendto(f"EXIT_STATUS={status}".encode(), socket.MSG_DONTWAIT, address)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name")
+    parser.add_argument("name", help="what the machine is called, inside too")
     parser.add_argument("root", type=Path, help="the root below the overlay")
     parser.add_argument("stage", type=Path, help="an empty folder, for mounts which only this process sees")
-    parser.add_argument("binds", type=Path, nargs="*", help="folders which the machine shall see, read-only")
+    parser.add_argument("binds", type=Path, nargs="*", help="folders which it shall see, read-only")
     arguments = parser.parse_args()
     status = 1
     try:

@@ -1,9 +1,10 @@
-"""Throw-away machines with systemd as PID 1, which boot in a second: `with boot(root_for("trixie"), "a") as machine`.
+"""Throw-away machines with systemd as PID 1: `with boot(root_for("trixie"), "name") as machine`.
 
     machine.py [--suite bookworm|trixie|host] -- COMMAND...      boots one, and runs a command in it
 
-A machine is a container of systemd-nspawn: it has processes, users, units and a network (a loopback device, nothing
-else) of its own, over a root which it cannot change. `keeper` owns it, and takes it down when this process ends.
+A machine is a container of systemd-nspawn: it has processes, units and a network of its own (a loopback
+device, nothing else), over a root which it cannot change. It boots in a second. `keeper` owns it, and takes
+it down when this process ends.
 """
 
 import argparse
@@ -27,6 +28,14 @@ KEEPER = Path(__file__).with_name("keeper.py")
 BOOT_TIMEOUT = 60.0
 STOP_TIMEOUT = 30.0
 RUN_TIMEOUT = 60.0
+# The kernel gives no user namespace (PrivateUsers=yes) to a process in a chroot, nor to a machine which was booted in
+# one. So the chroot's root becomes that of the keeper's mount namespace: nsenter starts at the namespace's present
+# root, with the folder it came from as working folder, which then is moved over that root.
+LEAVE_CHROOT = (
+    *("nsenter", "--mount=/proc/self/ns/mnt", "--wd=/", "--", "sh", "-euc"),
+    'mount --rbind . .; cd "$PWD"; mount --move . /; exec chroot . "$@"',
+    "sh",
+)
 # All that a command inside knows of its surroundings, as for one who has just logged in.
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -52,10 +61,11 @@ class Machine:
         enter = ["nsenter", "-t", str(self.leader), "-a", "-r", "-w", "--"]
         variables = [f"{name}={value}" for name, value in (ENVIRONMENT | dict(env or {})).items()]
         # nsenter does not pass on its own end to the process which it waits for.
-        return [*enter, "setpriv", "--pdeathsig", "KILL", "env", "-i", "-C", str(CHECKOUT), *variables, *argv]
+        die_with_nsenter = ["setpriv", "--pdeathsig", "KILL"]
+        return [*enter, *die_with_nsenter, "env", "-i", f"--chdir={CHECKOUT}", *variables, *argv]
 
     def network(self, *argv: str) -> list[str]:
-        """Return the command which runs a program of the host in the machine's network, with all else the host's."""
+        """Return the command which runs a program of the host in the machine's network."""
         return ["nsenter", "-t", str(self.leader), "-n", "--", *argv]
 
     def run(
@@ -73,8 +83,9 @@ class Machine:
             subprocess.TimeoutExpired: it took longer than `timeout`; it has been killed.
         """
         command = self.inside(*argv, env=env)
-        source = {"stdin": subprocess.DEVNULL} if input is None else {"input": input}
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, **source)
+        done = subprocess.run(
+            command, input=input or "", capture_output=True, text=True, timeout=timeout, check=False
+        )
         if check and done.returncode:
             said = f"{done.stdout}{done.stderr}".strip()
             raise MachineError(f"{' '.join(argv)} exited with {done.returncode} in {self.name}:\n{said}")
@@ -117,7 +128,8 @@ def obstacle() -> str | None:
     """Say why this host cannot boot machines; None if it can."""
     if os.geteuid() != 0:
         return "machines need root"
-    missing = [name for name in ("systemd-nspawn", "debootstrap", "nsenter", "setpriv") if not shutil.which(name)]
+    needed = ("systemd-nspawn", "debootstrap", "nsenter", "setpriv")
+    missing = [name for name in needed if not shutil.which(name)]
     return f"not installed: {' '.join(missing)} (units/provision container)" if missing else None
 
 
@@ -128,21 +140,26 @@ def boot(root: Path, name: str) -> Iterator[Machine]:
     Raises:
         MachineError: it did not come up; the message holds its console.
     """
-    with notify_socket(name) as (manager, address), tempfile.TemporaryFile("w+") as console:
-        with keeper(root, name, address, console):
-            try:
-                machine = Machine(name, wait_booted(manager))
-                set_up_network(machine)
-                check_booted(machine)
-            except (MachineError, OSError) as error:
-                console.seek(0)
-                raise MachineError(f"{name} did not boot: {error}\n{console.read()[-4000:]}") from error
-            yield machine
+    with (
+        notify_socket(name) as (manager, address),
+        tempfile.TemporaryFile("w+") as console,
+        keeper(root, name, address, console),
+    ):
+        try:
+            machine = Machine(name, wait_booted(manager))
+            set_up_network(machine)
+            check_booted(machine)
+            # Closed, as nspawn would wait for ever to tell us more once ten messages lie unread.
+            manager.close()
+        except (MachineError, OSError) as error:
+            console.seek(0)
+            raise MachineError(f"{name} did not boot: {error}\n{console.read()[-4000:]}") from error
+        yield machine
 
 
 @contextlib.contextmanager
 def notify_socket(name: str) -> Iterator[tuple[socket.socket, str]]:
-    """The socket on which systemd-nspawn says who the leader is, and that it has booted. Source: sd_notify(3)."""
+    """Bind the socket on which nspawn says who the leader is, and that it has booted: sd_notify(3)."""
     # Abstract: the name ends with the process. It belongs to the network namespace, and nspawn is in ours.
     address = f"sockact-{os.getpid()}-{name}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -152,11 +169,12 @@ def notify_socket(name: str) -> Iterator[tuple[socket.socket, str]]:
 
 @contextlib.contextmanager
 def keeper(root: Path, name: str, address: str, console: IO[str]) -> Iterator[None]:
-    """Run the process which owns the machine; it stops the machine when we close its standard input, or die."""
+    """Run the process which owns the machine; it stops that when we close its standard input, or die."""
     stage = cache() / "stage"
     stage.mkdir(exist_ok=True)
     command = [
         *("unshare", "--mount", "--propagation", "private"),
+        *(LEAVE_CHROOT if not os.path.samefile("/", "/proc/1/root") else ()),
         *(sys.executable, str(KEEPER), name, str(root), str(stage), str(CHECKOUT)),
     ]
     process = subprocess.Popen(
@@ -171,8 +189,10 @@ def keeper(root: Path, name: str, address: str, console: IO[str]) -> Iterator[No
         try:
             yield
         finally:
-            process.stdin.close()
-            process.wait(STOP_TIMEOUT)
+            try:
+                process.communicate(timeout=STOP_TIMEOUT)
+            finally:
+                process.kill()
 
 
 def wait_booted(manager: socket.socket) -> int:
@@ -214,7 +234,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     root = root_for(arguments.suite)
     prepare(root)
     with boot(root, f"sockact-{os.getpid()}") as machine:
-        return subprocess.run(machine.inside(*arguments.command)).returncode
+        return subprocess.run(machine.inside(*arguments.command), check=False).returncode
 
 
 if __name__ == "__main__":

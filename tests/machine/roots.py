@@ -15,7 +15,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[2]
 HOST = Path("/")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-# What `units/provision packages container` would install in the root; in one go with the root it takes half the time.
+# What `units/provision packages container` would install, but at once with the root.
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "iproute2", "procps", "ca-certificates"),
     *("python3", "python3-venv", "python3-dev", "gcc", "pkg-config", "libsystemd-dev"),
@@ -26,11 +26,11 @@ root=$1 checkout=$2; shift 2
 for folder in proc sys dev; do mount --rbind "/$folder" "$root/$folder"; done
 mkdir -p "$root$checkout"
 mount --rbind "$checkout" "$root$checkout"
-for file in /etc/resolv.conf %s; do
+for file in /etc/resolv.conf /etc/ssl/certs/ca-certificates.crt; do
   [ ! -e "$file" ] || { [ -e "$root$file" ] || : >"$root$file"; mount --bind "$file" "$root$file"; }
 done
 exec chroot "$root" "$@"
-""" % CERTIFICATES
+"""
 
 
 def cache() -> Path:
@@ -43,14 +43,14 @@ def cache() -> Path:
 
 @contextlib.contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Let one process at a time make what `name` stands for; the kernel unlocks when it dies."""
+    """Let one process at a time make what `name` stands for; its death unlocks too."""
     with (cache() / f"{name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def root_for(suite: str) -> Path:
-    """Return a root of the Debian release `suite`, made at the first call; `host` is this machine whatever it is."""
+    """Return a root of a Debian release, made at the first call; `host` is this machine, whatever it is."""
     if suite in ("host", platform.freedesktop_os_release().get("VERSION_CODENAME")):
         return HOST
     root = cache() / suite
@@ -61,7 +61,7 @@ def root_for(suite: str) -> Path:
 
 
 def debootstrap(suite: str, root: Path) -> None:
-    """Make a root; under another name until it is finished, so that an interrupted one is not taken for a root."""
+    """Make a root; until it is finished it has another name, and an interrupted one is made anew."""
     unfinished = root.with_suffix(".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     include = f"--include={','.join(PACKAGES)}"
@@ -70,6 +70,7 @@ def debootstrap(suite: str, root: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        check=False,
     )
     if made.returncode:
         raise RuntimeError(f"debootstrap {suite} exited with {made.returncode}:\n{made.stdout[-2000:]}")
@@ -85,15 +86,23 @@ def prepare(root: Path) -> None:
         namespace = ["unshare", "--mount", "--propagation", "private"]
         command = [*namespace, "sh", "-euc", ENTER, "sh", str(root), str(CHECKOUT), *command]
     done = subprocess.run(
-        command, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"units/provision in {root} exited with {done.returncode}:\n{done.stdout[-4000:]}")
+        said = done.stdout[-4000:]
+        raise RuntimeError(f"units/provision in {root} exited with {done.returncode}:\n{said}")
 
 
 def environment() -> dict[str, str]:
-    """Return what provisioning may know of this process: how to reach a network, nothing about its Python."""
-    passed = {key: value for key, value in os.environ.items() if key.startswith("PIP_") or key.endswith("_proxy")}
+    """Return what provisioning may know of us: how to reach a network, nothing about our Python."""
+    network = [name for name in os.environ if name.startswith("PIP_") or name.endswith("_proxy")]
+    passed = {name: os.environ[name] for name in network}
     if CERTIFICATES.exists():
         passed |= {"PIP_CERT": str(CERTIFICATES), "SSL_CERT_FILE": str(CERTIFICATES)}
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
