@@ -28,12 +28,12 @@ KEEPER = Path(__file__).with_name("keeper.py")
 BOOT_TIMEOUT = 60.0
 STOP_TIMEOUT = 30.0
 RUN_TIMEOUT = 60.0
-# The kernel gives no user namespace (PrivateUsers=yes) to a process in a chroot, nor to a machine which was booted in
-# one. So the chroot's root becomes that of the keeper's mount namespace: nsenter starts at the namespace's present
-# root, with the folder it came from as working folder, which then is moved over that root.
+# The kernel gives no user namespace (PrivateUsers=yes) to a process in a chroot, nor to a machine booted in
+# one. So a chroot's root becomes that of the keeper's mount namespace: nsenter goes to the root which this
+# has now, keeps ours as working folder, and that is moved over it. Outside a chroot both are the same.
 LEAVE_CHROOT = (
     *("nsenter", "--mount=/proc/self/ns/mnt", "--wd=/", "--", "sh", "-euc"),
-    'mount --rbind . .; cd "$PWD"; mount --move . /; exec chroot . "$@"',
+    '[ . -ef / ] || { mount --rbind . .; cd "$PWD"; mount --move . /; }; exec chroot . "$@"',
     "sh",
 )
 # All that a command inside knows of its surroundings, as for one who has just logged in.
@@ -174,7 +174,7 @@ def keeper(root: Path, name: str, address: str, console: IO[str]) -> Iterator[No
     stage.mkdir(exist_ok=True)
     command = [
         *("unshare", "--mount", "--propagation", "private"),
-        *(LEAVE_CHROOT if not os.path.samefile("/", "/proc/1/root") else ()),
+        *LEAVE_CHROOT,
         *(sys.executable, str(KEEPER), name, str(root), str(stage), str(CHECKOUT)),
     ]
     process = subprocess.Popen(

@@ -4,6 +4,7 @@ import os
 import select
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,16 @@ def test_nothing_is_left_of_a_stopped_machine(root: Path) -> None:
         assert traces(name, stopped.leader)
 
     assert not traces(name, stopped.leader)
+
+
+def test_a_machine_with_many_notifications_stops_at_once(root: Path) -> None:
+    """Each reload of systemd is a notification, and a socket which nobody reads holds ten."""
+    with boot(root, f"notifies-{os.getpid()}") as machine:
+        for _ in range(12):
+            machine.run("systemctl", "daemon-reload")
+        started = time.monotonic()
+
+    assert time.monotonic() - started < 5
 
 
 def test_nothing_is_left_of_a_machine_whose_user_was_killed(suite: str, root: Path) -> None:
