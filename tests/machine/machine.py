@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from roots import CHECKOUT, cache, prepare, root_for
+from roots import CHECKOUT, NAMESPACE, RootError, cache, prepare, root_for
 
 KEEPER = Path(__file__).with_name("keeper.py")
 BOOT_TIMEOUT = 60.0
@@ -173,7 +173,7 @@ def keeper(root: Path, name: str, address: str, console: IO[str]) -> Iterator[No
     stage = cache() / "stage"
     stage.mkdir(exist_ok=True)
     command = [
-        *("unshare", "--mount", "--propagation", "private"),
+        *NAMESPACE,
         *LEAVE_CHROOT,
         *(sys.executable, str(KEEPER), name, str(root), str(stage), str(CHECKOUT)),
     ]
@@ -238,4 +238,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except (MachineError, RootError) as error:
+        sys.exit(f"machine: {error}")

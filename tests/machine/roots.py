@@ -12,6 +12,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+# What is mounted in it is gone with its last process, and cannot be in the way of removing a folder.
+NAMESPACE = ("unshare", "--mount", "--propagation", "private")
 CHECKOUT = Path(__file__).resolve().parents[2]
 HOST = Path("/")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -20,7 +22,7 @@ PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "iproute2", "procps", "ca-certificates"),
     *("python3", "python3-venv", "python3-dev", "gcc", "pkg-config", "libsystemd-dev"),
 )
-# Runs in a mount namespace of its own, so that none of these mounts is left.
+# Runs a command in a root which sees the checkout, our network and our certificates.
 ENTER = """
 root=$1 checkout=$2; shift 2
 for folder in proc sys dev; do mount --rbind "/$folder" "$root/$folder"; done
@@ -31,6 +33,10 @@ for file in /etc/resolv.conf /etc/ssl/certs/ca-certificates.crt; do
 done
 exec chroot "$root" "$@"
 """
+
+
+class RootError(Exception):
+    """A root could not be made or prepared; the message holds what was written."""
 
 
 def cache() -> Path:
@@ -66,14 +72,15 @@ def debootstrap(suite: str, root: Path) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     include = f"--include={','.join(PACKAGES)}"
     made = subprocess.run(
-        ["debootstrap", "--variant=minbase", include, suite, str(unfinished)],
+        [*NAMESPACE, "debootstrap", "--variant=minbase", include, suite, str(unfinished)],
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
     if made.returncode:
-        raise RuntimeError(f"debootstrap {suite} exited with {made.returncode}:\n{made.stdout[-2000:]}")
+        raise RootError(f"debootstrap {suite} exited with {made.returncode}:\n{made.stdout[-2000:]}")
     for package in (unfinished / "var/cache/apt/archives").glob("*.deb"):
         package.unlink()
     unfinished.rename(root)
@@ -83,8 +90,7 @@ def prepare(root: Path) -> None:
     """Build, with this root's Python, the wheels from which a machine of it installs the application."""
     command = [str(CHECKOUT / "units/provision"), "packages", "wheels"]
     if root != HOST:
-        namespace = ["unshare", "--mount", "--propagation", "private"]
-        command = [*namespace, "sh", "-euc", ENTER, "sh", str(root), str(CHECKOUT), *command]
+        command = [*NAMESPACE, "sh", "-euc", ENTER, "sh", str(root), str(CHECKOUT), *command]
     done = subprocess.run(
         command,
         env=environment(),
@@ -96,7 +102,7 @@ def prepare(root: Path) -> None:
     )
     if done.returncode:
         said = done.stdout[-4000:]
-        raise RuntimeError(f"units/provision in {root} exited with {done.returncode}:\n{said}")
+        raise RootError(f"units/provision in {root} exited with {done.returncode}:\n{said}")
 
 
 def environment() -> dict[str, str]:
