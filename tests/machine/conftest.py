@@ -1,0 +1,81 @@
+"""Machines for tests: `machine` is booted once per release, `app` is one with the example as installed."""
+
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+# machine.py is a program too, and as such finds its neighbours by their plain names; so must we.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from machine import Machine, MachineError, boot, obstacle
+from roots import CHECKOUT, prepare, root_for
+
+STARTED = pytest.StashKey[float]()
+
+
+# Of session scope: pytest runs all tests of one release together, and boots one machine for them.
+@pytest.fixture(scope="session", params=["bookworm", "trixie"])
+def suite(request: pytest.FixtureRequest, lacking: Callable[[str], NoReturn]) -> str:
+    if reason := obstacle():
+        lacking(reason)
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def root(suite: str) -> Path:
+    """The root of a machine of this release, with the wheels it needs; for tests which boot their own."""
+    root = root_for(suite)
+    prepare(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def machine(suite: str, root: Path) -> Iterator[Machine]:
+    """A booted machine with the example installed, for all tests of the session: leave it as it was."""
+    with boot(root, suite) as machine:
+        machine.run(f"{CHECKOUT}/units/provision", "app")
+        yield machine
+
+
+@pytest.fixture
+def app(machine: Machine) -> Iterator[Machine]:
+    """The machine with the example as it was installed, neither enabled nor started."""
+    yield machine
+    reset(machine)
+
+
+def reset(machine: Machine) -> None:
+    """Undo what a test did to the example: its processes, its code, its units and their state."""
+    units = ("app.socket", "app.service")
+    machine.run("systemctl", "stop", *units)
+    machine.run("systemctl", "disable", "--quiet", *units, check=False)
+    drop_ins = [f"/etc/systemd/system/{unit}.d" for unit in units]
+    code = ["find", "/opt/app", "-mindepth", "1", "-maxdepth", "1", "-not", "-name", "venv"]
+    machine.run("rm", "-rf", *drop_ins)
+    machine.run(*code, "-exec", "rm", "-rf", "{}", "+")
+    machine.run(f"{CHECKOUT}/units/provision", "app")
+    machine.run("systemctl", "reset-failed")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.stash[STARTED] = time.time()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add to the report of a failed test what the example and systemd logged during it."""
+    report = yield
+    machine = getattr(item, "funcargs", {}).get("machine")
+    if report.failed and machine:
+        try:
+            journal = machine.journal("app.service", "app.socket", since=item.stash[STARTED])
+        except (MachineError, OSError) as error:
+            journal = f"not readable: {error}"
+        report.sections.append((f"Journal of app.socket and app.service on {machine.name}", journal))
+    return report

@@ -1,0 +1,32 @@
+"""The Vagrantfile, as far as it can be tested where no virtual machine can be started."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def test_the_vagrantfile_is_valid(tmp_path: Path, lacking: Callable[[str], NoReturn]) -> None:
+    if not shutil.which("vagrant"):
+        lacking("not installed: vagrant (units/provision vagrant)")
+    done = subprocess.run(
+        ["vagrant", "validate", "--ignore-provider"],
+        cwd=CHECKOUT,
+        # Vagrant keeps state of its own in both, and asks a server for its newest release.
+        env=os.environ
+        | {
+            "VAGRANT_HOME": str(tmp_path / "home"),
+            "VAGRANT_DOTFILE_PATH": str(tmp_path / "dotfile"),
+            "VAGRANT_CHECKPOINT_DISABLE": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
