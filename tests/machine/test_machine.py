@@ -129,7 +129,7 @@ def test_nothing_is_left_of_a_machine_whose_user_was_killed(suite: str, root: Pa
     assert not traces(name, user.pid)
 
 
-def test_a_machine_which_cannot_boot_says_why(tmp_path: Path) -> None:
+def test_a_machine_which_cannot_boot_says_why(suite: str, tmp_path: Path) -> None:
     with pytest.raises(MachineError, match=r"(?s)did not boot.*exited"), boot(tmp_path, "empty"):
         pass
 
