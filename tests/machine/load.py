@@ -1,0 +1,34 @@
+"""Load on a machine's service: the probe, run from outside in the machine's network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from machine import Machine
+
+from sockact.probe.background import BackgroundProbe
+
+ALL_KINDS = (
+    "one-shot:4@20",
+    "pause:2@2,pause=0.2",
+    "persistent:4@10",
+    "persistent:1@max",
+    "slow:2@0.4,seconds=2",
+    "upload:2@0.5,seconds=1.5",
+    "stream:2@0.4",
+    "websocket:2@5",
+)
+"""The clients of the tests: none of them ever repeats a request."""
+
+
+def load(machine: Machine, *specs: str) -> BackgroundProbe:
+    """Run clients, all of which have been served once when the `with` block begins."""
+    return BackgroundProbe("http://127.0.0.1:8000", specs or ALL_KINDS, machine.network())
+
+
+def assert_nothing_lost(report: dict[str, Any]) -> None:
+    """Fail with what was lost; also when there was nothing to lose."""
+    lost = {name: each["outcomes"] for name, each in report["loads"].items() if each["lost"]}
+    assert not lost, (lost, report["failures"])
+    for name, each in report["loads"].items():
+        assert each["requests"] > 0, f"{name} has sent nothing"
