@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sockact import signals
 from sockact.errors import SockactError
 from sockact.fds import Kind, Listener, adopt
 from sockact.notify import Notifier
@@ -31,7 +32,8 @@ def serve(app: object, /, **settings: Any) -> None:
         SystemExit: the app, a socket or a setting failed; the reason is in the log and in the
             service's status, the code is an `exit_status` of `sockact.errors`.
     """
+    signals.block()
     # Here and not above: `adopt` alone needs neither uvicorn nor an event loop.
-    from sockact.worker import serve as serve_here
+    from sockact.process import serve as serve_here
 
     serve_here(app, **settings)

@@ -12,36 +12,35 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Mapping, Sequence
 
 from sockact import fds
 from sockact.errors import ReloadRefused
 from sockact.notify import NotifySocket
+from sockact.program import Program
 
 VARIABLE = "SOCKACT_CANARY"
 
 logger = logging.getLogger(__name__)
 
 
-async def rehearse(
-    argv: Sequence[str], environ: Mapping[str, str], *, start_timeout: float, end_timeout: float
-) -> None:
+async def rehearse(program: Program, *, start_timeout: float, end_timeout: float) -> None:
     """Start the program as a canary, and wait for its verdict and its end.
 
     Args:
-        argv: the program and its arguments.
-        environ: its environment, without the variables of our own manager.
+        program: this one.
         start_timeout: seconds until it must be ready.
         end_timeout: seconds it may then take to end, before it is killed.
 
     Raises:
         ReloadRefused: it did not get ready; says why.
     """
+    program.require_command()
     with NotifySocket() as manager:
+        environ = {**program.environ, "NOTIFY_SOCKET": manager.address, VARIABLE: "1"}
         try:
-            pid = fds.spawn(argv, [], {**environ, "NOTIFY_SOCKET": manager.address, VARIABLE: "1"})
+            pid = fds.spawn(program.argv, [], environ, directory=program.directory)
         except OSError as error:
-            raise ReloadRefused(f"{argv[0]} cannot be started: {error.strerror}") from error
+            raise ReloadRefused(f"no process can be started: {error.strerror}") from error
         logger.info("pid=%d tries the new code", pid)
         child = _Child(pid, manager)
         try:

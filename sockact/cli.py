@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+from sockact import signals
 from sockact.errors import SockactError, UsageError
 
 
@@ -34,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(app: str, **given: Any) -> int:
     """Serve the app `module:attribute`."""
-    from sockact.worker import serve
+    signals.block()
+    from sockact.process import serve
 
     serve(app, import_here=True, **{name: value for name, value in given.items() if value is not None})
     return 0

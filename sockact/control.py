@@ -23,14 +23,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sockact.errors import UnavailableError
-from sockact.fds import Listener
 from sockact.listen import listen_unix
-
-CONTROL = "sockact.control"
-"""The name under which the control socket is passed on."""
-
-CALLER = "sockact.caller"
-"""The name under which the connection of a waiting caller is passed on."""
 
 FILE_NAME = "sockact.sock"
 
@@ -59,19 +52,15 @@ def address(choice: str, environ: Mapping[str, str], pid: int) -> str | None:
 
 
 class Caller:
-    """A connection on which somebody waits for the result of a reload; the caller of `answer` owns it."""
+    """A connection on which somebody waits for the result of a reload."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+        self.sock = sock
 
     def answer(self, ok: bool, text: str) -> None:
         """Tell the result and hang up. A caller that has gone meanwhile is no error."""
-        with self._sock, contextlib.suppress(OSError):
-            self._sock.sendall(_line({"ok": ok, "text": text}))
-
-    def passed_on(self) -> Listener:
-        """Describe the connection for a program that will answer in our place."""
-        return Listener.of(self._sock, CALLER)
+        with self.sock, contextlib.suppress(OSError):
+            self.sock.sendall(_line({"ok": ok, "text": text}))
 
 
 class ControlServer:

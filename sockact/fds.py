@@ -160,6 +160,7 @@ def spawn(
     listeners: Sequence[Listener],
     environ: Mapping[str, str],
     *,
+    directory: str = ".",
     blocked: Iterable[signal.Signals] = (),
 ) -> int:
     """Start a program as a service manager does, with `listeners` passed by LISTEN_FDS.
@@ -171,6 +172,7 @@ def spawn(
         argv: the program and its arguments; looked up in PATH.
         listeners: what to pass; they stay open here.
         environ: the program's environment; LISTEN_* in it are replaced or removed.
+        directory: its working directory.
         blocked: signals the program starts with blocked, so that it can install handlers first.
 
     Returns:
@@ -180,11 +182,11 @@ def spawn(
     copies = [fcntl.fcntl(listener.fd, fcntl.F_DUPFD_CLOEXEC, high) for listener in listeners]
     # Copies above the target range, so that no dup2 overwrites a descriptor still to be copied.
     actions = [(os.POSIX_SPAWN_DUP2, copy, FIRST + index) for index, copy in enumerate(copies)]
-    command = ["/bin/sh", "-c", 'export LISTEN_PID=$$; exec "$@"', "sh", *argv] if listeners else list(argv)
+    script = 'cd -- "$1" || exit; shift; export LISTEN_PID=$$; exec "$@"'
     try:
-        return os.posix_spawnp(
-            command[0],
-            command,
+        return os.posix_spawn(
+            "/bin/sh",
+            ["sh", "-c", script, "sh", directory, *argv],
             announcement(listeners, environ),
             file_actions=actions,
             setpgroup=0,

@@ -226,6 +226,8 @@ class Conductor:
                 pinging.cancel()
                 if self._status_due:
                     self._status_due.cancel()
+            if self._answering is not None:
+                await self._answering
         return self._ending()
 
     def request_reload(self, caller: Caller | None = None) -> None:

@@ -16,7 +16,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -41,16 +41,18 @@ class Notifier:
 
     A notification never harms the service: what cannot be sent is logged once, and forgotten.
 
-    Args:
-        environ: where NOTIFY_SOCKET and the watchdog's variables are; they are *removed* from it,
-            so that no child speaks in our place, and kept in `variables` for our successor.
-        pid: of this process, to which WATCHDOG_PID must point.
+    It takes NOTIFY_SOCKET and the watchdog's variables out of the environment, so that no child
+    speaks in our place.
+
+    Attributes:
+        variables: what it took, for a program that takes this one's place.
+        watchdog_interval: seconds between two calls of `ping`; None when none are wanted.
     """
 
-    def __init__(self, environ: MutableMapping[str, str], pid: int) -> None:
-        self.watchdog_interval = watchdog_interval(environ, pid)
-        self._channel = _connect(environ)
-        self.variables = {key: environ.pop(key) for key in VARIABLES if key in environ}
+    def __init__(self) -> None:
+        self.watchdog_interval = watchdog_interval(os.environ, os.getpid())
+        self._channel = _connect()
+        self.variables = {key: os.environ.pop(key) for key in VARIABLES if key in os.environ}
         self._complained = False
 
     def ready(self, status: str) -> None:
@@ -212,14 +214,14 @@ def parse(data: bytes) -> dict[str, str]:
     return assignments
 
 
-def _connect(environ: Mapping[str, str]) -> sdnotify.SystemdNotifier | None:
-    if not environ.get("NOTIFY_SOCKET"):
+def _connect() -> sdnotify.SystemdNotifier | None:
+    if not os.environ.get("NOTIFY_SOCKET"):
         return None
     try:
         # debug: without it sdnotify swallows every exception, SystemExit included.
         channel = sdnotify.SystemdNotifier(debug=True)
     except OSError as error:
-        logger.warning("NOTIFY_SOCKET=%s cannot be reached: %s", environ["NOTIFY_SOCKET"], error)
+        logger.warning("NOTIFY_SOCKET=%s cannot be reached: %s", os.environ["NOTIFY_SOCKET"], error)
         return None
     # A full queue of the manager must not stop the loop that serves.
     channel.socket.setblocking(False)

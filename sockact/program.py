@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from sockact.errors import ReloadRefused
 
@@ -12,21 +13,47 @@ GENERATION = "SOCKACT_GENERATION"
 """Tells the new code how many times the program has been replaced, plus one."""
 
 
-def command(executable: str = sys.executable, orig_argv: Sequence[str] = sys.orig_argv) -> list[str]:
-    """Return the command that started this program.
+@dataclass(frozen=True, slots=True)
+class Program:
+    """How this program was started.
 
-    The interpreter is named by its path, which may by now lead to another version of it, as the
-    new code may want.
-
-    Raises:
-        ReloadRefused: there is none to repeat, as in an interactive interpreter.
+    Attributes:
+        argv: its command; the interpreter is named by its path, which may by then lead to another.
+        directory: its working directory, by the name it was given, which may by then lead to another.
+        environ: its environment; what the app has changed in it is not passed on.
     """
-    rest = list(orig_argv[1:])
-    if not executable or not rest or rest == ["-"] or sys.flags.interactive:
-        raise ReloadRefused("an interactive interpreter has no command that could be run again")
-    return [executable, *rest]
+
+    argv: tuple[str, ...]
+    directory: str
+    environ: Mapping[str, str]
+
+    @classmethod
+    def of_this_process(cls, environ: Mapping[str, str]) -> Program:
+        """Note how this process was started; before the app is loaded, which may change all of it."""
+        return cls(command(sys.executable, sys.orig_argv), working_directory(environ), dict(environ))
+
+    def require_command(self) -> None:
+        """Raise ReloadRefused if there is no command that could be run again."""
+        if not self.argv:
+            raise ReloadRefused("an interactive interpreter has no command that could be run again")
+
+    def environment(self, generation: int) -> dict[str, str]:
+        """Return the environment for the given generation of it."""
+        return {**self.environ, GENERATION: str(generation)}
 
 
-def environment(notifier_variables: Mapping[str, str], generation: int) -> dict[str, str]:
-    """Return the environment in which the new code takes over from `generation`."""
-    return {**os.environ, **notifier_variables, GENERATION: str(generation + 1)}
+def command(executable: str, orig_argv: Sequence[str]) -> tuple[str, ...]:
+    """Return the command that starts this program again; empty for an interactive interpreter."""
+    rest = tuple(orig_argv[1:])
+    if not executable or not rest or rest == ("-",) or sys.flags.interactive:
+        return ()
+    return (executable, *rest)
+
+
+def working_directory(environ: Mapping[str, str]) -> str:
+    """Return the working directory as $PWD writes it, symbolic links and all, if that is where we are."""
+    name = environ.get("PWD", "")
+    try:
+        return name if os.path.isabs(name) and os.path.samefile(name, ".") else os.getcwd()
+    except OSError:
+        return os.getcwd()

@@ -1,19 +1,21 @@
 """Signals between the first line of Python and the event loop.
 
-The defaults of HUP, USR1 and USR2 kill, and Python imports for hundreds of milliseconds. So a
-process installs `EarlySignals` first, which remembers them, and hands over to the loop when it
-runs. A process that replaces itself blocks all of them before, so that none is lost in between.
-TERM and INT keep their defaults until the loop runs: a process that is not ready has nothing to
-drain, and may just as well die of them.
+The defaults of HUP, USR1 and USR2 kill, and Python imports for hundreds of milliseconds. So they are
+held back (`block`) by the first line of ours, and also by a process that replaces itself. Then
+`EarlySignals` remembers them, and hands over to the loop when it runs. TERM and INT get their
+defaults back while the app is loaded: a process that is not ready has nothing to drain.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # This module is the first to be imported, and has to be fast.
+    import asyncio
 
 REMEMBERED = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 HANDLED = (*REMEMBERED, signal.SIGTERM, signal.SIGINT)

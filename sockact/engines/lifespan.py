@@ -39,6 +39,7 @@ class Lifespan:
         self._asked = False
         self._task: asyncio.Task[None] | None = None
         self._completed: asyncio.Future[str] | None = None
+        self._started = False
 
     async def startup(self, timeout: float) -> None:
         """Let the app start.
@@ -56,13 +57,20 @@ class Lifespan:
             async with asyncio.timeout(timeout):
                 await self._outcome("startup")
         except TimeoutError:
-            await self._end()
             raise AppError(f"the app's startup did not finish within {timeout:g} s") from None
+        self._started = True
 
     async def shutdown(self, timeout: float) -> None:
         """Let the app end. What goes wrong is logged: the stop goes on."""
         if self._task is None or self._task.done():
             return
+        if self._started:
+            await self._ask_to_end(timeout)
+        # The app's task must not outlive this lifespan, nor a startup that was cut short.
+        self._task.cancel()
+        await asyncio.wait({self._task}, timeout=1.0)
+
+    async def _ask_to_end(self, timeout: float) -> None:
         self._completed = asyncio.get_running_loop().create_future()
         self._events.put_nowait({"type": "lifespan.shutdown"})
         try:
@@ -72,7 +80,6 @@ class Lifespan:
             logger.error("the app's shutdown did not finish within %g s", timeout)
         except AppError as error:
             logger.error("%s", error, exc_info=error.__cause__)
-        await self._end()
 
     async def _outcome(self, stage: str) -> None:
         """Wait until the app has said how `stage` went, or has ended without a word."""
@@ -87,7 +94,6 @@ class Lifespan:
                 raise AppError(f"the app's {stage} failed: {message.strip().splitlines()[-1].strip()}")
             return
         error = self._task.exception()
-        self._task = None
         if error is None and (self._mode == "auto" or stage == "shutdown"):
             return
         if error is not None and not self._asked and self._mode == "auto":
@@ -111,9 +117,3 @@ class Lifespan:
         if self._completed is not None and not self._completed.done():
             failed = message.get("message") or "it does not say why"
             self._completed.set_result(failed if outcome == "failed" else "")
-
-    async def _end(self) -> None:
-        """Make sure that the app's task does not outlive this lifespan."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task}, timeout=1.0)

@@ -116,11 +116,11 @@ def tell(what: str, machine: Machine, report: dict[str, Any]) -> None:
 
 
 PLAIN_UVICORN = """
-import os, uvicorn
+import uvicorn
 from sockact import adopt, Notifier
 import app
 listener, = adopt()
-notifier = Notifier(os.environ, os.getpid())
+notifier = Notifier()
 class Server(uvicorn.Server):
     async def startup(self, sockets=None):
         await super().startup(sockets)

@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import unix_connect
 
 from sockact.fds import Listener
-from tests.gate import Client
+from tests.gate import Client, install
 from tests.manager import CHECKOUT, Manager
 from tests.process.conftest import Service
 
@@ -427,3 +427,22 @@ def test_a_unix_listener_keeps_its_path(service: Service, manager: Manager, tmp_
     with Client(str(path)):
         pass
     sock.close()
+
+
+def test_a_stop_during_the_start_ends_it_at_once(service: Service) -> None:
+    install(service.directory)
+    environ = {"GATE": service.gate.path, "GATE_STARTUP": "1"}
+    service.manager.sockact(
+        "app:app",
+        "--control=none",
+        *LONG,
+        "--shutdown-timeout=60s",
+        listeners=[service.listener],
+        **environ,
+    )
+    service.gate.wait()
+
+    stop(service)
+
+    assert service.manager.wait_exit() == 0
+    assert service.manager.said("READY") == []

@@ -16,7 +16,7 @@ import pytest
 
 from sockact import control
 from sockact.fds import Listener
-from tests.gate import Client, install
+from tests.gate import APP, Client, install
 from tests.manager import CHECKOUT, LIMIT, Manager
 from tests.process.conftest import Service
 
@@ -409,3 +409,102 @@ def test_a_sighup_before_the_loop_runs_is_remembered(service: Service) -> None:
     service.gate.wait().release()  # the trial
     service.gate.wait().release()  # the new code
     assert service.manager.wait_ready().assignments["STATUS"].startswith("gen 2: ready")
+
+
+HANGING_WSGI = """
+import os, socket, time
+
+VERSION = "{version}"
+
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/hang":
+        with socket.socket(socket.AF_UNIX) as gate:
+            gate.connect(os.environ["GATE"])
+            gate.sendall(b"hangs\\n")
+        time.sleep(3600)
+    start_response("200 OK", [("Content-Length", "1")])
+    return [VERSION.encode()]
+"""
+
+HANGING_THREAD = """
+import asyncio, os, time
+from gate_app import gate
+
+VERSION = "{version}"
+
+async def app(scope, receive, send):
+    if scope["path"] == "/hang":
+        await gate("hangs")
+        await asyncio.to_thread(time.sleep, 3600)
+    await send({{"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]}})
+    await send({{"type": "http.response.body", "body": VERSION.encode()}})
+"""
+
+
+@pytest.mark.parametrize("code", [HANGING_WSGI, HANGING_THREAD], ids=["wsgi", "to_thread"])
+def test_a_thread_that_hangs_does_not_hold_a_reload_beyond_the_hammer(service: Service, code: str) -> None:
+    app = service.directory / "app.py"
+    app.write_text(code.format(version="1"))
+    service.start("--lifespan=off", "--linger=0.1s", "--drain-timeout=0.3s", PYTHONPATH=str(APP.parent))
+    service.client().ask("/hang")
+    held = service.gate.wait()
+    if code is HANGING_THREAD:
+        held.release()
+    app.write_text(code.format(version="2"))
+
+    assert reload(service)[0] == 0
+
+    assert "aborted: " in service.manager.stderr()
+    assert service.client().get().body == b"2"
+
+
+def test_code_that_breaks_between_the_trial_and_the_takeover_is_reported(service: Service) -> None:
+    service.start()
+    once = service.directory / "once"
+    break_app(service, f"import os\nos.mkdir({str(once)!r})")
+
+    status, text = reload(service)
+
+    assert status == 1
+    assert text.startswith("the new code failed to start: app cannot be imported: FileExistsError")
+    assert service.manager.wait_exit() == 1
+    assert service.manager.heard[-2].assignments["STATUS"].startswith("app cannot be imported")
+
+
+def test_a_relative_directory_and_what_the_app_changes_do_not_matter_to_the_new_code(
+    service: Service, tmp_path: Path
+) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    install(inner)
+    install(tmp_path)
+    service.start("--chdir=inner", MARK="as it was")
+    app = inner / "app.py"
+    app.write_text(
+        app.read_text().replace('VERSION = "1"', 'VERSION = os.environ["MARK"]')
+        + "\nos.environ['MARK'] = 'changed'\nos.chdir('/')\n"
+    )
+    for _ in range(2):
+        assert reload(service)[0] == 0
+
+        assert service.client().get().json["version"] == "as it was"
+
+
+def test_a_working_directory_is_found_again_by_its_name(service: Service, tmp_path: Path) -> None:
+    for version in ("1", "2"):
+        (tmp_path / f"release{version}").mkdir()
+        install(tmp_path / f"release{version}", version)
+    current = tmp_path / "current"
+    current.symlink_to("release1")
+    os.chdir(current)
+    install(tmp_path)
+    pwd = {"PWD": str(current), "RUNTIME_DIRECTORY": str(tmp_path), "GATE": service.gate.path}
+    service.manager.sockact("app:app", listeners=[service.listener], **pwd)
+    service.manager.wait_ready()
+    new = tmp_path / "new"
+    new.symlink_to("release2")
+    new.rename(current)
+
+    assert reload(service)[0] == 0
+
+    assert service.client().get().json["version"] == "2"

@@ -1,0 +1,99 @@
+"""The descriptors of a worker process: taken over at its start, passed on when it replaces itself.
+
+Besides the listeners there are two kinds that sockact passes to itself, under names of its own:
+the control socket, and connections of callers on it that still wait for the result of a reload.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sockact import control, fds, listen
+from sockact.control import Caller
+from sockact.errors import ActivationError
+from sockact.fds import Kind, Listener
+from sockact.settings import Settings
+
+RESERVED = "sockact."
+"""How the names begin under which sockact passes descriptors to itself."""
+
+CONTROL = "sockact.control"
+CALLER = "sockact.caller"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Sockets:
+    """What this process serves on, and how it can be told to reload."""
+
+    listeners: list[Listener] = field(default_factory=list)
+    control: Listener | None = None
+    callers: list[Caller] = field(default_factory=list)
+
+    def take(self, settings: Settings) -> None:
+        """Adopt what was passed; bind what is missing.
+
+        Raises:
+            ActivationError: something was passed on which no app can be served.
+            SettingsError, UnavailableError: as `listen.bind`.
+        """
+        other = fds.meant_for_another(os.environ, os.getpid())
+        for listener in fds.adopt():
+            self._sort(listener)
+        if not self.listeners:
+            if other is not None:
+                logger.warning("LISTEN_PID=%s is not this process: a program between must use exec", other)
+            self.listeners = listen.bind(settings.listen)
+        for listener in self.listeners:
+            _require_listening_stream(listener)
+        if self.control is None:
+            self.control = _open_control(settings)
+
+    def served(self) -> list[socket.socket]:
+        """Return the listening sockets."""
+        return [listener.sock for listener in self.listeners if listener.sock is not None]
+
+    def passed_on(self, callers: Sequence[Caller]) -> list[Listener]:
+        """Return everything that the next program needs, `callers` who wait for it included."""
+        own = [self.control] if self.control is not None else []
+        return [*self.listeners, *own, *(Listener.of(caller.sock, CALLER) for caller in callers)]
+
+    def close(self) -> None:
+        """Give everything up; whoever else holds the sockets keeps them listening."""
+        for listener in self.passed_on([]):
+            listener.close()
+
+    def describe(self) -> str:
+        """Say for a log line where the app is served."""
+        return ", ".join(f"{listener.name}={listener.address}" for listener in self.listeners)
+
+    def _sort(self, listener: Listener) -> None:
+        if not listener.name.startswith(RESERVED):
+            self.listeners.append(listener)
+        elif listener.name == CONTROL:
+            self.control = listener
+        elif listener.name == CALLER and listener.sock is not None:
+            self.callers.append(Caller(listener.sock))
+        else:
+            logger.info("descriptor %d (%s) is of a later version: closed", listener.fd, listener.name)
+            listener.close()
+
+
+def _open_control(settings: Settings) -> Listener | None:
+    where = control.address(settings.control, os.environ, os.getpid())
+    opened = None if where is None else control.open_server(where)
+    return None if opened is None else Listener.of(opened, CONTROL)
+
+
+def _require_listening_stream(listener: Listener) -> None:
+    if listener.kind is Kind.STREAM and listener.listening:
+        return
+    found = "stream socket that does not listen" if listener.kind is Kind.STREAM else listener.kind.value
+    raise ActivationError(
+        f"descriptor {listener.fd} ({listener.name}) is a {found}: expected a listening stream socket"
+    )
