@@ -55,7 +55,10 @@ def test_the_names_of_what_was_passed(passed: dict[str, str], names: list[str]) 
         (environ(LISTEN_FDS="-1"), "LISTEN_FDS='-1': expected a decimal number"),
         (environ(LISTEN_FDS="2 "), "LISTEN_FDS='2 ': expected a decimal number"),
         (environ(LISTEN_FDS="²"), "LISTEN_FDS='²': expected a decimal number"),
-        (environ(LISTEN_FDS="100000"), "LISTEN_FDS=100000 means descriptors 3 to 100002, but 10 is not open"),
+        (
+            environ(LISTEN_FDS="100000"),
+            "LISTEN_FDS=100000 means descriptors 3 to 100002, but 10 is not open",
+        ),
         (environ(LISTEN_FDS="8", LISTEN_FDNAMES=None), "descriptors 3 to 10, but 10 is not open"),
         (environ(LISTEN_FDNAMES="web"), "LISTEN_FDNAMES has 1 names for LISTEN_FDS=2 descriptors"),
         (environ(LISTEN_FDNAMES=""), "LISTEN_FDNAMES has 1 names for LISTEN_FDS=2 descriptors"),
@@ -80,7 +83,11 @@ def test_what_is_passed_on_is_announced() -> None:
     listeners = [Listener(name, 9, Kind.FIFO) for name in ("web", "", "web")]
     before = {"PATH": "/bin", "LISTEN_PID": "1", "LISTEN_PIDFDID": "7", "LISTEN_FDNAMES": "x"}
 
-    assert announcement(listeners, before) == {"PATH": "/bin", "LISTEN_FDS": "3", "LISTEN_FDNAMES": "web::web"}
+    assert announcement(listeners, before) == {
+        "PATH": "/bin",
+        "LISTEN_FDS": "3",
+        "LISTEN_FDNAMES": "web::web",
+    }
     assert before["LISTEN_PID"] == "1"
 
 

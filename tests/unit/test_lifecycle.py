@@ -32,7 +32,9 @@ def test_a_kill_or_a_fault_ends_every_phase(phase: Phase, event: Event) -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_service_leaves_exactly_when_a_final_phase_begins(cell: tuple[Phase, Event, Phase, Act]) -> None:
+def test_the_service_leaves_exactly_when_a_final_phase_begins(
+    cell: tuple[Phase, Event, Phase, Act],
+) -> None:
     _, _, after, act = cell
 
     assert (act is Act.LEAVE) == (after in FINAL)
@@ -54,7 +56,9 @@ def test_each_entry_into_a_phase_is_said_and_nothing_else(cell: tuple[Phase, Eve
 
 
 def test_each_outcome_of_a_reload_is_said_to_the_manager() -> None:
-    outcomes = {event: cell for event, cell in TABLE[Phase.RELOADING].items() if cell[0] is not Phase.RELOADING}
+    outcomes = {
+        event: cell for event, cell in TABLE[Phase.RELOADING].items() if cell[0] is not Phase.RELOADING
+    }
 
     assert outcomes == {
         Event.REFUSED: (Phase.ACTIVE, Act.REFUSE),  # READY=1 from here

@@ -64,7 +64,9 @@ def test_a_time_span_is_read_as_systemd_writes_it(text: str, expected: float) ->
     assert seconds(text) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("text", ["", " ", "x", "-1", "5 parsecs", "1.5.5", "1,5", "s", "5s!", "nan", "inf", "none"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "x", "-1", "5 parsecs", "1.5.5", "1,5", "s", "5s!", "nan", "inf", "none"]
+)
 def test_what_is_no_time_span_is_refused_with_examples(text: str) -> None:
     with pytest.raises(ValueError, match="expected a time span like 30"):
         seconds(text)
@@ -250,7 +252,9 @@ def test_a_wrong_text_is_named_with_its_source_and_what_was_expected(
     name: str, text: str, expected: str
 ) -> None:
     assert error_of({name: text}).startswith(f"{name}={text!r}: expected {expected}")
-    assert error_of({}, {variable(name): text}).startswith(f"{variable(name)}={text!r}: expected {expected}")
+    assert error_of({}, {variable(name): text}).startswith(
+        f"{variable(name)}={text!r}: expected {expected}"
+    )
 
 
 @pytest.mark.parametrize(
