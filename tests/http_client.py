@@ -74,7 +74,8 @@ def get(
 def answer(http_connection: http.client.HTTPConnection) -> Answer:
     """Read the response to the request that was sent last."""
     response = http_connection.getresponse()
-    return Answer(response.status, dict(response.getheaders()), response.read())
+    headers = {name.lower(): value for name, value in response.getheaders()}
+    return Answer(response.status, headers, response.read())
 
 
 def exchange(where: Listener | str | tuple[str, int], data: bytes) -> bytes:
