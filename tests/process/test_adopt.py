@@ -216,7 +216,8 @@ OWN_SOCKET = "the worker opens its notify socket before it adopts, and takes it 
 
 
 @pytest.mark.parametrize(
-    ("shell", "message"), [*BAD[:-1], pytest.param(*BAD[-1], marks=pytest.mark.xfail(reason=OWN_SOCKET))]
+    ("shell", "message"),
+    [*BAD[:-1], pytest.param(*BAD[-1], marks=pytest.mark.xfail(reason=OWN_SOCKET, strict=True))],
 )
 def test_bad_input_ends_a_service_with_78_and_one_line(
     manager: Manager, listener: Listener, stack: contextlib.ExitStack, shell: str, message: str
