@@ -25,13 +25,22 @@ def imported(module: str, *, at_once: bool = False) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative import"
-            assert node.module is not None
-            parts = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {part if part in MODULES else node.module for part in parts}
+            whole = origin(module, node)
+            parts = {f"{whole}.{alias.name}" for alias in node.names}
+            found |= {part if part in MODULES else whole for part in parts}
         if not (at_once and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)):
             todo += ast.iter_child_nodes(node)
     return found
+
+
+def origin(module: str, node: ast.ImportFrom) -> str:
+    """Return the absolute name of what is imported from."""
+    if not node.level:
+        assert node.module is not None
+        return node.module
+    own = 0 if MODULES[module].name == "__init__.py" else 1
+    package = module.split(".")[: len(module.split(".")) - own - (node.level - 1)]
+    return ".".join([*package, *([node.module] if node.module else [])])
 
 
 def of_sockact(module: str, *, at_once: bool = False) -> set[str]:
