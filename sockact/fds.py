@@ -138,12 +138,12 @@ def declared(environ: Mapping[str, str], pid: int, is_open: Callable[[int], bool
     if _number(environ, "LISTEN_PID") != pid:
         return []
     count = _number(environ, "LISTEN_FDS")
-    names = environ["LISTEN_FDNAMES"].split(":") if "LISTEN_FDNAMES" in environ else [UNNAMED] * count
     for fd in range(FIRST, FIRST + count):
         if not is_open(fd):
             raise ActivationError(
                 f"LISTEN_FDS={count} means descriptors {FIRST} to {FIRST + count - 1}, but {fd} is not open"
             )
+    names = environ["LISTEN_FDNAMES"].split(":") if "LISTEN_FDNAMES" in environ else [UNNAMED] * count
     if count and len(names) != count:
         raise ActivationError(f"LISTEN_FDNAMES has {len(names)} names for LISTEN_FDS={count} descriptors")
     return names if count else []
@@ -234,7 +234,7 @@ def _describe(fd: int, name: str) -> Listener:
 
 def _number(environ: Mapping[str, str], variable: str) -> int:
     text = environ[variable]
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) < 20):  # what fits into 64 bits
         raise ActivationError(f"{variable}={text!r}: expected a decimal number")
     return int(text)
 

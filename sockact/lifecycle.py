@@ -290,14 +290,18 @@ class Conductor:
             try:
                 self._events.put_nowait(await verb())
             except SockactError as error:
-                self._failure = error
-                self._events.put_nowait(Event.FAILED)
-            except Exception as error:
+                self._fail(error)
+            except (Exception, asyncio.CancelledError) as error:
+                if asyncio.current_task() is not self._verb:
+                    raise  # a stop has taken over
                 logger.exception("phase=%s: a fault of sockact", self.phase.value)
-                self._failure = SockactError(f"{type(error).__name__}: {error}")
-                self._events.put_nowait(Event.FAILED)
+                self._fail(SockactError(f"{type(error).__name__}: {error}"))
 
         self._verb = asyncio.get_running_loop().create_task(perform())
+
+    def _fail(self, error: SockactError) -> None:
+        self._failure = error
+        self._events.put_nowait(Event.FAILED)
 
     async def _start(self) -> Event:
         async with self._extending(self._settings.start_timeout):

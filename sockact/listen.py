@@ -23,6 +23,7 @@ NAME = "listen"
 BACKLOG = 4096
 """As long as the kernel lets it be by default (net.core.somaxconn): the queue is what newcomers wait in."""
 
+_TAKEN = "somebody else listens there"
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
@@ -86,8 +87,9 @@ def _open(address: str) -> list[socket.socket]:
         return [_all_addresses(port, address)]
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except socket.gaierror as error:
-        raise SettingsError(f"listen={address!r}: host {host!r} is unknown: {error.strerror}") from error
+    except (socket.gaierror, UnicodeError) as error:  # the latter of names that no DNS could have
+        reason = error.strerror if isinstance(error, socket.gaierror) else error
+        raise SettingsError(f"listen={address!r}: host {host!r} is unknown: {reason}") from error
     # A name may be listed twice for one address.
     return _each(dict.fromkeys((family, where) for family, _, _, _, where in found), address)
 
@@ -137,7 +139,7 @@ def _listening(family: int, where: object, address: str, *, dualstack: bool = Fa
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        reason = "somebody else listens there" if error.errno == errno.EADDRINUSE else error.strerror
+        reason = _TAKEN if error.errno == errno.EADDRINUSE else error.strerror or error
         raise UnavailableError(f"cannot listen on {address}: {reason}") from error
     return sock
 
@@ -146,12 +148,15 @@ def _clear_away(path: str) -> None:
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
         raise UnavailableError(f"cannot listen on {path}: a file that is not a socket is in the way")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
+        trial.setblocking(False)
         try:
             trial.connect(path)
         except ConnectionRefusedError:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
             return
+        except BlockingIOError:
+            pass  # its queue is full, which takes a listener
         except OSError as error:
             raise UnavailableError(f"cannot listen on {path}: {error.strerror}") from error
-    raise UnavailableError(f"cannot listen on {path}: somebody else listens there")
+    raise UnavailableError(f"cannot listen on {path}: {_TAKEN}")

@@ -53,7 +53,7 @@ def load(app: object, *, factory: bool = False) -> Any:
     if factory:
         try:
             found = found()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise AppError(f"the factory {app!r} failed: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise AppError(f"{app!r} is a {type(found).__name__}: expected a callable, an ASGI or a WSGI app")
@@ -94,26 +94,34 @@ def _imported(reference: str) -> Any:
         # Also SystemExit: a module that calls sys.exit while it is imported has failed to load.
         if isinstance(error, KeyboardInterrupt):
             raise
-        if isinstance(error, ModuleNotFoundError) and error.name and module_name.startswith(error.name):
+        if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
             raise AppError(f"no module {error.name!r} in {os.getcwd()} or on the Python path") from error
         raise AppError(f"{module_name} cannot be imported: {type(error).__name__}: {error}") from error
     for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise AppError(f"{module_name} has no {attribute!r}: {part!r} is missing")
-        found = getattr(found, part)
+        try:
+            found = getattr(found, part)
+        except AttributeError as error:
+            raise AppError(f"{module_name} has no {attribute!r}: {part!r} is missing") from error
+        except Exception as error:  # a lazy attribute is the app's code too
+            raise AppError(
+                f"{module_name} has no {attribute!r}: {type(error).__name__}: {error}"
+            ) from error
     return found
 
 
 def _is_async(app: Callable[..., Any]) -> bool:
     while isinstance(app, partial):
         app = app.func
-    app = inspect.unwrap(app)
-    if inspect.iscoroutinefunction(app):
-        return True
-    # The method of the type, inherited or not, which is what Python calls.
-    return not inspect.isroutine(app) and inspect.iscoroutinefunction(
-        inspect.getattr_static(type(app), "__call__", None)
-    )
+    # The method of the type, inherited or not, is what Python calls.
+    called = None if inspect.isroutine(app) else inspect.getattr_static(type(app), "__call__", None)
+    return any(inspect.iscoroutinefunction(_unwrapped(one)) for one in (app, called))
+
+
+def _unwrapped(found: Any) -> Any:
+    try:
+        return inspect.unwrap(found)
+    except ValueError:
+        return found  # a proxy that has every attribute, `__wrapped__` too
 
 
 def _required_arguments(app: Callable[..., Any]) -> int | None:

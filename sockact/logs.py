@@ -47,7 +47,7 @@ class JournalHandler(logging.Handler):
     """
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send the record; when the journal is away, to stderr."""
+        """Send the record; when that fails, say so on stderr."""
         try:
             journal.send(
                 self.format(record),
@@ -55,7 +55,7 @@ class JournalHandler(logging.Handler):
                 LOGGER=record.name,
                 SYSLOG_IDENTIFIER="sockact",
             )
-        except OSError:
+        except Exception:  # noqa: BLE001 - as in all of logging: a record that cannot be written harms nobody
             self.handleError(record)
 
 

@@ -142,7 +142,9 @@ def watchdog_interval(environ: Mapping[str, str], pid: int) -> float | None:
     Source: sd_watchdog_enabled(3).
     """
     usec = environ.get("WATCHDOG_USEC", "")
-    if not usec.isdigit() or int(usec) == 0 or environ.get("WATCHDOG_PID", str(pid)) != str(pid):
+    if not (usec.isascii() and usec.isdigit() and len(usec) < 20 and int(usec)):
+        return None
+    if environ.get("WATCHDOG_PID", str(pid)) != str(pid):
         return None
     return int(usec) / 1_000_000 / 2
 
@@ -208,7 +210,7 @@ def parse(data: bytes) -> dict[str, str]:
     assignments: dict[str, str] = {}
     for line in data.split(b"\n"):
         name, equals, value = line.partition(b"=")
-        if equals:
+        if name and equals:
             with contextlib.suppress(UnicodeDecodeError):
                 assignments.setdefault(name.decode("ascii"), value.decode("utf-8"))
     return assignments

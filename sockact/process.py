@@ -59,19 +59,20 @@ class Process:
 
     def __init__(self) -> None:
         self._early = EarlySignals()
-        faulthandler.enable()  # the watchdog's SIGABRT then shows where every thread hangs
+        self._sockets = Sockets.adopted()
+        if sys.stderr is not None:
+            faulthandler.enable()  # the watchdog's SIGABRT then shows where every thread hangs
         self._trial = os.environ.pop(canary.VARIABLE, None) is not None
         generation = os.environ.pop(GENERATION, "")
-        self._generation = int(generation) if generation.isdigit() else 1
+        self._generation = int(generation) if generation.isdecimal() else 1
         self._notifier = Notifier()
         self._program = Program.of_this_process(os.environ)
-        self._sockets = Sockets()
 
     def serve(self, app: object, chosen: Settings, *, import_here: bool) -> None:
         """Take the sockets over, load the app, serve, and end as the conductor says."""
         self._notifier.extend(chosen.start_timeout + MARGIN)
         if not self._trial:
-            self._sockets.take(chosen)
+            self._sockets.complete(chosen)
             logger.info("gen=%d pid=%d serves %s", self._generation, os.getpid(), self._sockets.describe())
         if import_here or chosen.chdir:
             loader.enter(chosen.chdir)

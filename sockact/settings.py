@@ -25,11 +25,14 @@ _FALSE = ("0", "no", "false", "off")
 
 def seconds(text: str) -> float:
     """Read a time span as systemd.time(7) writes it: `30`, `1.5s`, `250ms`, `1min 30s`."""
-    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text)
-    whole = re.fullmatch(r"(\s*\d+(\.\d+)?\s*[a-z]*)+\s*", text)
-    if not whole or any(unit not in _UNITS for _, unit in parts):
+    # Part by part: one expression for the whole would try all ways to cut a long wrong text.
+    parts = re.findall(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)|(\S)", text)
+    total = math.inf if not parts else 0.0
+    for amount, unit, _ in parts:
+        total += float(amount) * _UNITS[unit] if amount and unit in _UNITS else math.inf
+    if not math.isfinite(total):
         raise ValueError("expected a time span like 30, 1.5s, 250ms or 1min 30s")
-    return sum(float(amount) * _UNITS[unit] for amount, unit in parts)
+    return total
 
 
 def seconds_or_none(text: str) -> float | None:
@@ -64,8 +67,11 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Read a list separated by blanks or commas."""
-    return tuple(word for word in re.split(r"[\s,]+", text) if word)
+    """Read a list separated by blanks or commas; an empty one would serve nobody, for ever."""
+    found = tuple(word for word in re.split(r"[\s,]+", text) if word)
+    if not found:
+        raise ValueError("expected an address or several")
+    return found
 
 
 def _setting(default: Any, parse: Callable[[str], Any], meaning: str, metavar: str = "") -> Any:
@@ -171,6 +177,8 @@ def _value(name: str, value: Any, field: dataclasses.Field[Any]) -> Any:
     if isinstance(value, str):
         return _parsed(name, value, field)
     if isinstance(field.default, tuple) and isinstance(value, list | tuple):
+        if not value or not all(isinstance(item, str) for item in value):
+            raise SettingsError(f"{name}={value!r}: expected something like {list(field.default)!r}")
         return tuple(value)
     if not _fits(value, field):
         raise SettingsError(f"{name}={value!r}: expected something like {field.default!r}")

@@ -29,25 +29,50 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Sockets:
-    """What this process serves on, and how it can be told to reload."""
+    """What this process serves on, and how it can be told to reload.
+
+    Attributes:
+        listeners: on which the app is served.
+        control: the control socket, if there is one.
+        callers: who waits for the reload of which the start of this process is the second half.
+        meant_for: the process to which something was passed that is not this one.
+        fault: what is wrong with what was passed.
+    """
 
     listeners: list[Listener] = field(default_factory=list)
     control: Listener | None = None
     callers: list[Caller] = field(default_factory=list)
+    meant_for: str | None = None
+    fault: ActivationError | None = None
 
-    def take(self, settings: Settings) -> None:
-        """Adopt what was passed; bind what is missing.
+    @classmethod
+    def adopted(cls) -> Sockets:
+        """Take over what was passed, before this process opens a descriptor that could be taken for it.
+
+        What is wrong with it is kept for `complete`: so early there is no way to report it.
+        """
+        sockets = cls(meant_for=fds.meant_for_another(os.environ, os.getpid()))
+        try:
+            for listener in fds.adopt():
+                sockets._sort(listener)
+        except ActivationError as error:
+            sockets.fault = error
+        return sockets
+
+    def complete(self, settings: Settings) -> None:
+        """Bind what was not passed.
 
         Raises:
-            ActivationError: something was passed on which no app can be served.
+            ActivationError: what was passed is malformed, or something on which no app can be served.
             SettingsError, UnavailableError: as `listen.bind`.
         """
-        other = fds.meant_for_another(os.environ, os.getpid())
-        for listener in fds.adopt():
-            self._sort(listener)
+        if self.fault is not None:
+            raise self.fault
         if not self.listeners:
-            if other is not None:
-                logger.warning("LISTEN_PID=%s is not this process: a program between must use exec", other)
+            if self.meant_for:
+                logger.warning(
+                    "LISTEN_PID=%s is another process: programs between must exec", self.meant_for
+                )
             self.listeners = listen.bind(settings.listen)
         for listener in self.listeners:
             _require_listening_stream(listener)

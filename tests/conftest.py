@@ -1,9 +1,14 @@
 """What holds for all tests."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import pytest
+
+from sockact.fds import Listener
+from tests.manager import listening
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -18,3 +23,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def lacking(pytestconfig: pytest.Config) -> Callable[[str], NoReturn]:
     """What a test calls with the reason why it cannot run here."""
     return pytest.fail if pytestconfig.getoption("--require-machine") else pytest.skip
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    """Give a listening socket that outlives every process of the test, as a socket unit's does."""
+    listener = listening()
+    yield listener
+    listener.close()

@@ -37,7 +37,7 @@ class Lifespan:
         self._mode = mode
         self._events: asyncio.Queue[dict[str, str]] = asyncio.Queue()
         self._asked = False
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[BaseException | None] | None = None
         self._completed: asyncio.Future[str] | None = None
         self._started = False
 
@@ -58,11 +58,11 @@ class Lifespan:
                 await self._outcome("startup")
         except TimeoutError:
             raise AppError(f"the app's startup did not finish within {timeout:g} s") from None
-        self._started = True
+        self._started = self._completed.done()  # otherwise the app takes no part in it
 
     async def shutdown(self, timeout: float) -> None:
         """Let the app end. What goes wrong is logged: the stop goes on."""
-        if self._task is None or self._task.done():
+        if self._task is None:
             return
         if self._started:
             await self._ask_to_end(timeout)
@@ -91,9 +91,9 @@ class Lifespan:
             message = self._completed.result()
             if message:  # most often a whole traceback
                 logger.error("the app says that its %s failed:\n%s", stage, message)
-                raise AppError(f"the app's {stage} failed: {message.strip().splitlines()[-1].strip()}")
+                raise AppError(f"the app's {stage} failed: {message.splitlines()[-1].strip()}")
             return
-        error = self._task.exception()
+        error = self._task.result()
         if error is None and (self._mode == "auto" or stage == "shutdown"):
             return
         if error is not None and not self._asked and self._mode == "auto":
@@ -102,9 +102,14 @@ class Lifespan:
         what = "it ended without a word" if error is None else f"{type(error).__name__}: {error}"
         raise AppError(f"the app's {stage} failed: {what}") from error
 
-    async def _run(self) -> None:
+    async def _run(self) -> BaseException | None:
+        """Return what the app raised; passed on, sys.exit would end the loop, a cancellation our wait."""
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
-        await self._app(scope, self._receive, self._send)
+        try:
+            await self._app(scope, self._receive, self._send)
+        except (Exception, asyncio.CancelledError, SystemExit) as error:  # noqa: BLE001 - see above
+            return error
+        return None
 
     async def _receive(self) -> dict[str, str]:
         self._asked = True
@@ -115,5 +120,5 @@ class Lifespan:
         if stage not in ("startup", "shutdown") or outcome not in ("complete", "failed"):
             raise ValueError(f"expected a lifespan event, found {message['type']!r}")
         if self._completed is not None and not self._completed.done():
-            failed = message.get("message") or "it does not say why"
+            failed = (message.get("message") or "").strip() or "it does not say why"
             self._completed.set_result(failed if outcome == "failed" else "")

@@ -9,7 +9,7 @@ import pytest
 
 from sockact.fds import Listener
 from tests.gate import Client, Gate, install
-from tests.manager import Manager, listening
+from tests.manager import Manager
 
 
 @pytest.fixture
@@ -19,14 +19,6 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager
     manager = Manager(tmp_path / "stderr.log")
     yield manager
     manager.close()
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    """Give a listening socket that outlives every process of the test, as a socket unit's does."""
-    listener = listening()
-    yield listener
-    listener.close()
 
 
 @pytest.fixture
