@@ -49,6 +49,8 @@ def serve(app: object, /, *, import_here: bool = False, **given: Any) -> None:
     try:
         chosen = settings.resolve(given, os.environ)
         logs.configure(chosen.log_level, os.environ)
+        for name in settings.misspelt(os.environ):
+            logger.warning("%s is no setting: ignored", name)
         process.serve(app, chosen, import_here=import_here)
     except SockactError as error:
         process.fail(error)

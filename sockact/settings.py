@@ -173,6 +173,12 @@ def resolve(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     return Settings(**values)
 
 
+def misspelt(environ: Mapping[str, str]) -> list[str]:
+    """Return the variables that look like settings and are none."""
+    known = {variable(name) for name in FIELDS}
+    return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+
+
 def _value(name: str, value: Any, field: dataclasses.Field[Any]) -> Any:
     if isinstance(value, str):
         return _parsed(name, value, field)

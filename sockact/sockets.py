@@ -70,9 +70,7 @@ class Sockets:
             raise self.fault
         if not self.listeners:
             if self.meant_for:
-                logger.warning(
-                    "LISTEN_PID=%s is another process: programs between must exec", self.meant_for
-                )
+                logger.warning("LISTEN_PID=%s is another process; a wrapper must exec", self.meant_for)
             self.listeners = listen.bind(settings.listen)
         for listener in self.listeners:
             _require_listening_stream(listener)

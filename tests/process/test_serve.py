@@ -544,3 +544,12 @@ def test_a_service_whose_start_failed_refuses_nobody(manager: Manager, listener:
         response = http.client.HTTPResponse(waiting)
         response.begin()
         assert response.read() == b"hello"
+
+
+def test_a_variable_that_is_no_setting_is_mentioned(manager: Manager, listener: Listener) -> None:
+    Path("app.py").write_text("async def app(scope, receive, send): 1 / 0")
+    manager.sockact("app:app", listeners=[listener], SOCKACT_DRAIN_TIMOUT="5s", SOCKACT_LINGER="2s")
+    manager.wait_ready()
+
+    assert "SOCKACT_DRAIN_TIMOUT is no setting: ignored" in manager.stderr()
+    assert "SOCKACT_LINGER" not in manager.stderr()
