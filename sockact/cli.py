@@ -48,15 +48,15 @@ def reload(environ: Mapping[str, str] = os.environ) -> int:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     from sockact import control
 
+    choice = environ.get("SOCKACT_CONTROL", "auto")
     main_pid = environ.get("MAINPID", "")
-    where = control.address("auto", environ, int(main_pid)) if main_pid.isdigit() else None
-    if environ.get("RUNTIME_DIRECTORY"):
-        where = control.address("auto", environ, 0)
-    if environ.get("SOCKACT_CONTROL", "auto") != "auto":
-        where = environ["SOCKACT_CONTROL"]
-    if where is None:
+    if choice == "auto" and not main_pid.isdecimal() and not environ.get("RUNTIME_DIRECTORY"):
         raise UsageError("RUNTIME_DIRECTORY and MAINPID are unset: `sockact reload` is for ExecReload=")
-    owner = int(main_pid) if where.startswith("@sockact.") and main_pid.isdigit() else None
+    where = control.address(choice, environ, int(main_pid or 0))
+    if where is None:
+        raise UsageError(f"SOCKACT_CONTROL={choice}: this service cannot be told to reload")
+    # A path belongs to the service; an abstract address can be taken by anyone who is faster.
+    owner = int(main_pid) if choice == "auto" and where.startswith("@") else None
     done, text = control.request("reload", where, owner=owner)
     print(text, file=sys.stdout if done else sys.stderr)
     return 0 if done else 1

@@ -47,7 +47,7 @@ class Kind(enum.Enum):
     OTHER = "file or device"
 
 
-_SOCKET_KINDS = {
+_SOCKET_KINDS: dict[int, Kind] = {
     socket.SOCK_STREAM: Kind.STREAM,
     socket.SOCK_DGRAM: Kind.DATAGRAM,
     socket.SOCK_SEQPACKET: Kind.SEQPACKET,
@@ -75,7 +75,7 @@ class Listener:
     @classmethod
     def of(cls, sock: socket.socket, name: str) -> Listener:
         """Describe a socket that is already open; the listener takes it over."""
-        kind = _SOCKET_KINDS.get(socket.SocketKind(sock.type), Kind.OTHER_SOCKET)
+        kind = _SOCKET_KINDS.get(sock.type, Kind.OTHER_SOCKET)
         listening = bool(daemon.is_socket(sock.fileno(), listening=1))
         return cls(name=name, fd=sock.fileno(), kind=kind, sock=sock, listening=listening)
 

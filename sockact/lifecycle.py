@@ -178,6 +178,8 @@ class Conductor:
                 self._begin(self._stop)
             case Act.HAMMER:
                 self._service.hammer()
+            case Act.REPLACE:
+                self._replaced = True
 
     # The verbs. Each runs as a task and ends in one event; a stop cancels whichever is under way.
 
@@ -218,7 +220,6 @@ class Conductor:
             return Event.REFUSED
         async with self._extending(self._settings.stop_timeout):
             await self._service.replace()
-        self._replaced = True
         return Event.REPLACED
 
     async def _check(self) -> None:
@@ -308,7 +309,7 @@ class Conductor:
 
     def _ending(self) -> Ending:
         callers = [*self._callers, *self._next_callers]
-        if self._replaced and self.phase is Phase.INACTIVE:  # not if a stop overtook it
+        if self._replaced:
             return Ending(replaced=True, callers=callers)
         reason = "the service was stopped" if self._failure is None else str(self._failure)
         for caller in callers:

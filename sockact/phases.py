@@ -51,6 +51,7 @@ class Act(enum.Enum):
     REFUSE = "say READY=1 after a refused reload"
     STOP = "say STOPPING=1 and drain"
     HAMMER = "end the drain by force"
+    REPLACE = "end, for the new code to take over"
     LEAVE = "end"
 
 
@@ -82,7 +83,7 @@ TABLE: dict[Phase, dict[Event, tuple[Phase, Act]]] = {
     Phase.RELOADING: {
         _E.STARTED: (_P.RELOADING, _A.NOTHING),
         _E.REFUSED: (_P.ACTIVE, _A.REFUSE),
-        _E.REPLACED: (_P.INACTIVE, _A.LEAVE),
+        _E.REPLACED: (_P.INACTIVE, _A.REPLACE),
         _E.STOPPED: (_P.RELOADING, _A.NOTHING),
         _E.FAILED: (_P.FAILED, _A.LEAVE),
         _E.STOP: (_P.DEACTIVATING, _A.STOP),

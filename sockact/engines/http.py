@@ -51,7 +51,7 @@ class HttpEngine:
         self._state = State(settings.linger, self._on_change)
         self._acceptors: list[Acceptor] = []
         self._arriving: set[asyncio.Task[Any]] = set()
-        self._drained = asyncio.Event()
+        self._changed_since = asyncio.Event()
 
     @property
     def in_flight(self) -> int:
@@ -87,11 +87,14 @@ class HttpEngine:
         self._state.draining_since = asyncio.get_running_loop().time()
         for connection in self._open():
             connection.drain()
-        self._on_change()
 
     async def wait_drained(self) -> None:
         """Wait until no connection is open and no request is at work."""
-        await self._drained.wait()
+        # Looked at anew after each change: a WebSocket's upgrade takes the connection out of the
+        # count, and puts it back in.
+        while self.connections or self.in_flight:
+            self._changed_since.clear()
+            await self._changed_since.wait()
 
     async def abort(self) -> None:
         """End what is left by force, with a log line for each connection."""
@@ -119,8 +122,7 @@ class HttpEngine:
 
     def _on_change(self) -> None:
         self._changed()
-        if self._state.draining_since is not None and not self.connections and not self.in_flight:
-            self._drained.set()
+        self._changed_since.set()
 
 
 def as_asgi(app: Callable[..., Any], interface: str, threads: int) -> App:

@@ -446,3 +446,20 @@ def test_a_stop_during_the_start_ends_it_at_once(service: Service) -> None:
 
     assert service.manager.wait_exit() == 0
     assert service.manager.said("READY") == []
+
+
+def test_a_websocket_that_opens_in_the_drain_is_closed_with_1012_too(service: Service) -> None:
+    service.start(*LONG)
+    client = service.accepted()
+    stop(service)
+    service.manager.wait_for("STATUS", "gen 1: deactivating, draining")
+
+    with (
+        unix_connect(sock=client.sock, uri="ws://test/ws") as connection,
+        pytest.raises(ConnectionClosedError) as closed,
+    ):
+        connection.recv()
+
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1012
+    assert service.manager.wait_exit() == 0

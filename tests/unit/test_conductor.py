@@ -1,0 +1,138 @@
+"""The conductor with a service of its own kind, in one process and without a wait."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from sockact.errors import AppError, ReloadRefused
+from sockact.lifecycle import Conductor, Ending
+from sockact.notify import Notifier
+from sockact.phases import Event
+from sockact.settings import Settings
+from sockact.signals import EarlySignals
+
+
+class Scripted:
+    """A service whose verbs do what the test says, and note that they were called."""
+
+    def __init__(self) -> None:
+        self.conductor = Conductor(self, Notifier(), Settings(), "gen 1")
+        self.called: list[str] = []
+        self.events: dict[str, list[Event]] = {"start": [Event.RELOAD]}
+        self.error: dict[str, Exception] = {}
+
+    async def _verb(self, name: str) -> None:
+        self.called.append(name)
+        for event in self.events.pop(name, []):
+            self.conductor._events.put_nowait(event)
+        if name in self.error:
+            raise self.error.pop(name)
+
+    async def start(self) -> None:
+        await self._verb("start")
+
+    async def check(self) -> None:
+        await self._verb("check")
+
+    async def replace(self) -> None:
+        await self._verb("replace")
+
+    async def stop(self) -> None:
+        await self._verb("stop")
+
+    def hammer(self) -> None:
+        self.called.append("hammer")
+
+    def status(self) -> str:
+        return "scripted"
+
+    def run(self, early: EarlySignals) -> Ending:
+        return asyncio.run(self.conductor.run(early))
+
+
+@pytest.fixture
+def early() -> Iterator[EarlySignals]:
+    early = EarlySignals()
+    yield early
+    early.restore()
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Scripted:
+    assert "NOTIFY_SOCKET" not in os.environ
+    return Scripted()
+
+
+def test_a_reload_ends_in_the_takeover(service: Scripted, early: EarlySignals) -> None:
+    assert service.run(early) == Ending(replaced=True, callers=[])
+    assert service.called == ["start", "check", "replace"]
+
+
+def test_a_stop_that_comes_with_the_end_of_the_drain_prevents_the_takeover(
+    service: Scripted, early: EarlySignals
+) -> None:
+    service.events["replace"] = [Event.STOP]
+
+    assert service.run(early) == Ending()
+    assert service.called == ["start", "check", "replace", "stop"]
+
+
+def test_a_request_during_the_trial_is_tried_again(service: Scripted, early: EarlySignals) -> None:
+    checks = iter([[Event.RELOAD], []])
+
+    async def check() -> None:
+        service.called.append("check")
+        for event in next(checks):
+            service.conductor._events.put_nowait(event)
+        await asyncio.sleep(0)
+
+    service.check = check  # type: ignore[method-assign]
+
+    assert service.run(early).replaced
+    assert service.called == ["start", "check", "check", "replace"]
+
+
+def test_a_refused_reload_leaves_the_service_active(service: Scripted, early: EarlySignals) -> None:
+    async def check() -> None:
+        # Runs when this verb has reported its end.
+        asyncio.get_running_loop().call_soon(service.conductor._events.put_nowait, Event.STOP)
+        raise ReloadRefused("no")
+
+    service.check = check  # type: ignore[method-assign]
+
+    assert service.run(early) == Ending()
+    assert service.called == ["start", "stop"]
+
+
+@pytest.mark.parametrize("verb", ["start", "replace", "stop"])
+def test_a_verb_that_fails_ends_the_service_with_its_error(
+    service: Scripted, early: EarlySignals, verb: str
+) -> None:
+    service.error[verb] = AppError("broken")
+    if verb == "stop":
+        service.events["start"] = [Event.STOP]
+
+    with pytest.raises(AppError, match="broken"):
+        service.run(early)
+
+
+def test_a_verb_that_is_cancelled_from_within_does_not_hang_the_service(
+    service: Scripted, early: EarlySignals
+) -> None:
+    async def start() -> None:
+        raise asyncio.CancelledError
+
+    service.start = start  # type: ignore[method-assign]
+
+    with pytest.raises(Exception, match="CancelledError"):
+        service.run(early)
+
+
+def test_a_kill_ends_at_once(service: Scripted, early: EarlySignals) -> None:
+    service.events["start"] = [Event.KILL]
+
+    assert service.run(early) == Ending(status=130, at_once=True)
