@@ -56,6 +56,10 @@ class Service(Protocol):
     def hammer(self) -> None:
         """End the drain under way by force."""
 
+    @property
+    def in_flight(self) -> int:
+        """How many requests are at work."""
+
     def status(self) -> str:
         """Say in a few words what is going on, for `systemctl status`."""
 
@@ -81,7 +85,6 @@ class Conductor:
     """Leads one service through its life.
 
     Args:
-        service: what to lead.
         notifier: the voice to the manager.
         settings: the deadlines.
         name: how the status begins, such as `gen 2`.
@@ -90,14 +93,12 @@ class Conductor:
 
     def __init__(
         self,
-        service: Service,
         notifier: Notifier,
         settings: Settings,
         name: str,
         callers: Sequence[Caller] = (),
     ) -> None:
         self.phase = Phase.ACTIVATING
-        self._service = service
         self._notifier = notifier
         self._settings = settings
         self._name = name
@@ -114,9 +115,10 @@ class Conductor:
         self._said = ""
         self._status_due: asyncio.TimerHandle | None = None
 
-    async def run(self, early: EarlySignals) -> Ending:
+    async def run(self, service: Service, early: EarlySignals) -> Ending:
         """Start the service, and stay until it has ended."""
         loop = asyncio.get_running_loop()
+        self._service = service
         with early.handed_over(loop, self._handlers()):
             self._begin(self._start)
             pinging = loop.create_task(self._ping())
@@ -137,10 +139,10 @@ class Conductor:
             self._next_callers.append(caller)
         self._events.put_nowait(Event.RELOAD)
 
-    def changed(self) -> None:
-        """Let the manager know of a new `Service.status`, at most once a second."""
-        if self.phase is Phase.ACTIVE and self._status_due is None:
-            self._status_due = asyncio.get_running_loop().call_later(TICK, self._show_status)
+    def busy(self) -> None:
+        """Show the status to the manager once a second, until no request is in flight."""
+        if self._status_due is None:
+            self._status_due = asyncio.get_running_loop().call_later(TICK, self._show_changes)
 
     def _handlers(self) -> dict[signal.Signals, Callable[[], None]]:
         return {
@@ -274,8 +276,13 @@ class Conductor:
         verb = "" if self.phase is Phase.ACTIVE else f"{self.phase.value}, "
         return f"{self._name}: {verb}{self._service.status()}"
 
-    def _show_status(self) -> None:
+    def _show_changes(self) -> None:
         self._status_due = None
+        self._show_status()
+        if self._service.in_flight:
+            self.busy()
+
+    def _show_status(self) -> None:
         text = self._text()
         if text != self._said:
             self._said = text

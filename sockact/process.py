@@ -99,21 +99,14 @@ class Process:
         raise SystemExit(error.exit_status)
 
     async def _live(self, app: Callable[..., Any], kind: str, chosen: Settings) -> Ending:
-        conductor: Conductor | None = None
-
-        def changed() -> None:
-            if conductor is not None:
-                conductor.changed()
-
-        engine = HttpEngine(app, kind, self._sockets.served(), chosen, changed)
+        callers, self._sockets.callers = self._sockets.callers, []
+        conductor = Conductor(self._notifier, chosen, f"gen {self._generation}", callers)
+        engine = HttpEngine(app, kind, self._sockets.served(), chosen, conductor.busy)
         worker = Worker(engine, chosen, self._program)
         if self._trial:
             await self._rehearse(worker)
             return Ending()
-        callers, self._sockets.callers = self._sockets.callers, []
-        name = f"gen {self._generation}"
-        conductor = Conductor(worker, self._notifier, chosen, name, callers)
-        ending = await self._conduct(conductor)
+        ending = await self._conduct(conductor, worker)
         if ending.at_once or (worker.hammered and _threads_left()):
             # Threads cannot be cancelled: the loop's end, and Python's, would wait for them.
             self._leave(ending, chosen)
@@ -126,13 +119,13 @@ class Process:
         finally:
             await worker.stop()
 
-    async def _conduct(self, conductor: Conductor) -> Ending:
+    async def _conduct(self, conductor: Conductor, worker: Worker) -> Ending:
         control = self._sockets.control
         server = None
         if control is not None and control.sock is not None:
             server = ControlServer(control.sock, conductor.request_reload)
         try:
-            return await conductor.run(self._early)
+            return await conductor.run(worker, self._early)
         finally:
             if server is not None:
                 server.close()

@@ -31,6 +31,11 @@ class Worker:
         """Whether the drain was ended by force."""
         return self._drain.hammered
 
+    @property
+    def in_flight(self) -> int:
+        """How many requests are at work."""
+        return self._engine.in_flight
+
     async def start(self) -> None:
         """Start the app and accept."""
         await self._engine.start()

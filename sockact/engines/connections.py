@@ -34,7 +34,7 @@ SERVICE_RESTART = 1012
 
 
 class Watched(set[Any]):
-    """A set that says when it changes: uvicorn's protocols keep themselves and their tasks in one."""
+    """A set that says when it changes: uvicorn's protocols keep themselves in one."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
         super().__init__()
@@ -58,15 +58,16 @@ class State(ServerState):
 
     Args:
         linger: seconds that a connection without a request in flight may stay in a drain.
-        changed: called when a connection or a request came or went.
+        busy: called when a request begins.
+        changed: called when a connection comes or goes.
     """
 
-    def __init__(self, linger: float, changed: Callable[[], None]) -> None:
+    def __init__(self, linger: float, busy: Callable[[], None], changed: Callable[[], None]) -> None:
         super().__init__()
         self.linger = linger
+        self.busy = busy
         self.draining_since: float | None = None
         self.connections = Watched(changed)
-        self.tasks = Watched(changed)
         self._second = 0
         self._date: list[tuple[bytes, bytes]] = []
 
@@ -128,7 +129,8 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
-        self._last_start = self.loop.time()
+        self._last_start = self._last_activity
+        self.server_state.busy()
         if self.server_state.draining_since is not None:
             self._announce_close()
 

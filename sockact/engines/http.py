@@ -32,7 +32,7 @@ class HttpEngine:
         interface: what it speaks, as `loader.interface` tells.
         listeners: listening stream sockets; they stay open, also when the engine stops.
         settings: how to serve.
-        changed: called when `in_flight` or `connections` may have changed.
+        busy: called when a request begins.
     """
 
     def __init__(
@@ -41,17 +41,16 @@ class HttpEngine:
         interface: str,
         listeners: Sequence[socket.socket],
         settings: Settings,
-        changed: Callable[[], None],
+        busy: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._listeners = listeners
-        self._changed = changed
         self._app = as_asgi(app, interface, settings.threads)
         self._lifespan = Lifespan(self._app, "off" if interface == "wsgi" else settings.lifespan)
-        self._state = State(settings.linger, self._on_change)
+        self._changed = asyncio.Event()
+        self._state = State(settings.linger, busy, self._changed.set)
         self._acceptors: list[Acceptor] = []
         self._arriving: set[asyncio.Task[Any]] = set()
-        self._changed_since = asyncio.Event()
 
     @property
     def in_flight(self) -> int:
@@ -91,10 +90,13 @@ class HttpEngine:
     async def wait_drained(self) -> None:
         """Wait until no connection is open and no request is at work."""
         # Looked at anew after each change: a WebSocket's upgrade takes the connection out of the
-        # count, and puts it back in.
+        # count, and puts it back in; and a request may begin while another one ends.
         while self.connections or self.in_flight:
-            self._changed_since.clear()
-            await self._changed_since.wait()
+            if self.connections:
+                self._changed.clear()
+                await self._changed.wait()
+            else:
+                await asyncio.wait(self._state.tasks)
 
     async def abort(self) -> None:
         """End what is left by force, with a log line for each connection."""
@@ -118,11 +120,7 @@ class HttpEngine:
         self._arriving.discard(task)
         if not task.cancelled() and task.exception() is not None:
             logger.debug("a connection was lost as it arrived: %s", task.exception())
-        self._on_change()
-
-    def _on_change(self) -> None:
-        self._changed()
-        self._changed_since.set()
+        self._changed.set()
 
 
 def as_asgi(app: Callable[..., Any], interface: str, threads: int) -> App:

@@ -19,8 +19,10 @@ from sockact.signals import EarlySignals
 class Scripted:
     """A service whose verbs do what the test says, and note that they were called."""
 
+    in_flight = 0
+
     def __init__(self) -> None:
-        self.conductor = Conductor(self, Notifier(), Settings(), "gen 1")
+        self.conductor = Conductor(Notifier(), Settings(), "gen 1")
         self.called: list[str] = []
         self.events: dict[str, list[Event]] = {"start": [Event.RELOAD]}
         self.error: dict[str, Exception] = {}
@@ -51,7 +53,7 @@ class Scripted:
         return "scripted"
 
     def run(self, early: EarlySignals) -> Ending:
-        return asyncio.run(self.conductor.run(early))
+        return asyncio.run(self.conductor.run(self, early))
 
 
 @pytest.fixture
