@@ -34,6 +34,6 @@ def serve(app: object, /, **settings: Any) -> None:
     """
     signals.block()
     # Here and not above: `adopt` alone needs neither uvicorn nor an event loop.
-    from sockact.process import serve as serve_here
+    from sockact.serving import serve as serve_here
 
     serve_here(app, **settings)

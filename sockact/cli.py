@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(app: str, **given: Any) -> int:
     """Serve the app `module:attribute`."""
     signals.block()
-    from sockact.process import serve
+    from sockact.serving import serve
 
     serve(app, import_here=True, **{name: value for name, value in given.items() if value is not None})
     return 0

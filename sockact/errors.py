@@ -1,7 +1,8 @@
 """The one tree of errors; each class carries the exit status with which it ends the process.
 
 The numbers are those of sysexits.h, as systemd.exec(5) prints them by name in `systemctl status`.
-A message says what was found, what was expected, and where. Only `cli`, `process` and the conductor catch them.
+A message says what was found, what was expected, and where. Only `cli`, the processes and the
+conductor catch them.
 """
 
 from __future__ import annotations

@@ -39,7 +39,11 @@ KILLED = 128 + signal.SIGINT
 
 
 class Service(Protocol):
-    """What a conductor leads: the worker here, the supervisor later."""
+    """What a conductor leads: a worker, or a supervisor of workers."""
+
+    @property
+    def name(self) -> str:
+        """How its status begins: `gen 2`."""
 
     async def start(self) -> None:
         """Get ready to answer requests; raises SockactError when that fails."""
@@ -47,8 +51,12 @@ class Service(Protocol):
     async def check(self) -> None:
         """Try the new code beside the old one; raises ReloadRefused when it does not start."""
 
-    async def replace(self) -> None:
-        """Drain, so that this process can become the new code (see `Ending.replaced`)."""
+    async def replace(self) -> bool:
+        """Let the new code take over; raises ReloadRefused as long as the old code can go on.
+
+        Returns:
+            Whether this process itself has to become the new code (see `Ending.replaced`).
+        """
 
     async def stop(self) -> None:
         """Drain and end; also called when `start` or `replace` was cancelled half-way."""
@@ -87,7 +95,6 @@ class Conductor:
     Args:
         notifier: the voice to the manager.
         settings: the deadlines.
-        name: how the status begins, such as `gen 2`.
         callers: who waits for the reload of which this start is the second half.
     """
 
@@ -95,13 +102,11 @@ class Conductor:
         self,
         notifier: Notifier,
         settings: Settings,
-        name: str,
         callers: Sequence[Caller] = (),
     ) -> None:
         self.phase = Phase.ACTIVATING
         self._notifier = notifier
         self._settings = settings
-        self._name = name
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._verb: asyncio.Task[None] | None = None
         self._callers = list(callers)
@@ -217,12 +222,13 @@ class Conductor:
         try:
             async with self._extending(None):  # each try has its own limit
                 await self._check()
+            async with self._extending(self._settings.stop_timeout):
+                replaced = await self._service.replace()
         except ReloadRefused as error:
             self._complaint = str(error)
             return Event.REFUSED
-        async with self._extending(self._settings.stop_timeout):
-            await self._service.replace()
-        return Event.REPLACED
+        self._complaint = ""
+        return Event.REPLACED if replaced else Event.RENEWED
 
     async def _check(self) -> None:
         """Try the newest code: a request that comes during the try may mean yet newer code."""
@@ -242,8 +248,8 @@ class Conductor:
 
     def _greet(self) -> None:
         self._notifier.ready(self._text())
-        logger.info("%s is ready", self._name)
-        self._answer(True, f"{self._name} is ready")
+        logger.info("%s is ready", self._service.name)
+        self._answer(True, f"{self._service.name} is ready")
         self._reload_if_requested()
 
     def _refuse(self) -> None:
@@ -272,9 +278,10 @@ class Conductor:
 
     def _text(self) -> str:
         if self.phase is Phase.ACTIVE and self._complaint:
-            return f"reload failed: {self._complaint} ({self._name} goes on: {self._service.status()})"
+            going_on = f"{self._service.name} goes on: {self._service.status()}"
+            return f"reload failed: {self._complaint} ({going_on})"
         verb = "" if self.phase is Phase.ACTIVE else f"{self.phase.value}, "
-        return f"{self._name}: {verb}{self._service.status()}"
+        return f"{self._service.name}: {verb}{self._service.status()}"
 
     def _show_changes(self) -> None:
         self._status_due = None

@@ -28,6 +28,9 @@ LIMIT = 4096
 STATUS_LIMIT = 512
 """Characters of a STATUS= that are sent; `systemctl status` shows it on one line."""
 
+REASON = "X_SOCKACT_REASON"
+"""An assignment private to us, as sd_notify(3) allows: why a process that is not ready gives up."""
+
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 PATIENCE = 1.0
@@ -71,6 +74,11 @@ class Notifier:
     def stopping(self, status: str) -> None:
         """Say that the stop has begun; the last of the three, and final."""
         self._send(f"STOPPING=1\n{_status(status)}", must=True)
+
+    def failing(self, reason: str) -> None:
+        """Say why this process is about to end; `reason` also for a manager of our own kind."""
+        line = _status(reason)
+        self._send(f"{line}\n{REASON}={line.removeprefix('STATUS=')}", must=True)
 
     def status(self, text: str) -> None:
         """Show one line of text in `systemctl status`."""
@@ -180,6 +188,10 @@ class NotifySocket:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the address up."""
         self._sock.close()
 
     def fileno(self) -> int:

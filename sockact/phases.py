@@ -32,7 +32,8 @@ class Event(enum.Enum):
 
     STARTED = "the start is done"
     REFUSED = "the new code was refused"
-    REPLACED = "the new code takes over"
+    RENEWED = "the new code serves"
+    REPLACED = "the new code takes over this process"
     STOPPED = "the stop is done"
     FAILED = "a verb failed"
     STOP = "SIGTERM or SIGINT"
@@ -45,7 +46,7 @@ class Act(enum.Enum):
     """What the conductor does about it."""
 
     NOTHING = "nothing"
-    GREET = "say READY=1 after a start"
+    GREET = "say READY=1"
     RELOAD = "say RELOADING=1 and try the new code"
     REMEMBER = "remember the request"
     REFUSE = "say READY=1 after a refused reload"
@@ -61,6 +62,7 @@ TABLE: dict[Phase, dict[Event, tuple[Phase, Act]]] = {
     Phase.ACTIVATING: {
         _E.STARTED: (_P.ACTIVE, _A.GREET),
         _E.REFUSED: (_P.ACTIVATING, _A.NOTHING),
+        _E.RENEWED: (_P.ACTIVATING, _A.NOTHING),
         _E.REPLACED: (_P.ACTIVATING, _A.NOTHING),
         _E.STOPPED: (_P.ACTIVATING, _A.NOTHING),
         _E.FAILED: (_P.FAILED, _A.LEAVE),
@@ -72,6 +74,7 @@ TABLE: dict[Phase, dict[Event, tuple[Phase, Act]]] = {
     Phase.ACTIVE: {
         _E.STARTED: (_P.ACTIVE, _A.NOTHING),
         _E.REFUSED: (_P.ACTIVE, _A.NOTHING),
+        _E.RENEWED: (_P.ACTIVE, _A.NOTHING),
         _E.REPLACED: (_P.ACTIVE, _A.NOTHING),
         _E.STOPPED: (_P.ACTIVE, _A.NOTHING),
         _E.FAILED: (_P.FAILED, _A.LEAVE),
@@ -83,6 +86,7 @@ TABLE: dict[Phase, dict[Event, tuple[Phase, Act]]] = {
     Phase.RELOADING: {
         _E.STARTED: (_P.RELOADING, _A.NOTHING),
         _E.REFUSED: (_P.ACTIVE, _A.REFUSE),
+        _E.RENEWED: (_P.ACTIVE, _A.GREET),
         _E.REPLACED: (_P.INACTIVE, _A.REPLACE),
         _E.STOPPED: (_P.RELOADING, _A.NOTHING),
         _E.FAILED: (_P.FAILED, _A.LEAVE),
@@ -95,6 +99,7 @@ TABLE: dict[Phase, dict[Event, tuple[Phase, Act]]] = {
         # What a verb reports that the stop overtook comes too late to matter.
         _E.STARTED: (_P.DEACTIVATING, _A.NOTHING),
         _E.REFUSED: (_P.DEACTIVATING, _A.NOTHING),
+        _E.RENEWED: (_P.DEACTIVATING, _A.NOTHING),
         _E.REPLACED: (_P.DEACTIVATING, _A.NOTHING),
         _E.STOPPED: (_P.INACTIVE, _A.LEAVE),
         _E.FAILED: (_P.FAILED, _A.LEAVE),

@@ -9,17 +9,16 @@ from __future__ import annotations
 from sockact import canary
 from sockact.drain import Drain, count
 from sockact.engines.http import HttpEngine
+from sockact.process import MARGIN
 from sockact.program import Program
 from sockact.settings import Settings
-
-MARGIN = 5.0
-"""Seconds beyond a limit of ours until we end what should have ended itself, and have said why."""
 
 
 class Worker:
     """The service of one app on the listeners that were passed; see `lifecycle.Service`."""
 
-    def __init__(self, engine: HttpEngine, settings: Settings, program: Program) -> None:
+    def __init__(self, engine: HttpEngine, settings: Settings, program: Program, generation: int) -> None:
+        self.name = f"gen {generation}"
         self._engine = engine
         self._settings = settings
         self._program = program
@@ -53,9 +52,10 @@ class Worker:
         finally:
             self._state = ""
 
-    async def replace(self) -> None:
+    async def replace(self) -> bool:
         """Drain, so that the process can execute the new code."""
         await self.stop()
+        return True
 
     async def stop(self) -> None:
         """Drain, then let the app shut down."""

@@ -19,10 +19,11 @@ from sockact.signals import EarlySignals
 class Scripted:
     """A service whose verbs do what the test says, and note that they were called."""
 
+    name = "gen 1"
     in_flight = 0
 
     def __init__(self) -> None:
-        self.conductor = Conductor(Notifier(), Settings(), "gen 1")
+        self.conductor = Conductor(Notifier(), Settings())
         self.called: list[str] = []
         self.events: dict[str, list[Event]] = {"start": [Event.RELOAD]}
         self.error: dict[str, Exception] = {}
@@ -40,8 +41,9 @@ class Scripted:
     async def check(self) -> None:
         await self._verb("check")
 
-    async def replace(self) -> None:
+    async def replace(self) -> bool:
         await self._verb("replace")
+        return True
 
     async def stop(self) -> None:
         await self._verb("stop")

@@ -62,6 +62,7 @@ def test_each_outcome_of_a_reload_is_said_to_the_manager() -> None:
 
     assert outcomes == {
         Event.REFUSED: (Phase.ACTIVE, Act.REFUSE),  # READY=1 from here
+        Event.RENEWED: (Phase.ACTIVE, Act.GREET),  # READY=1 from here
         Event.REPLACED: (Phase.INACTIVE, Act.REPLACE),  # READY=1 from the new code
         Event.STOP: (Phase.DEACTIVATING, Act.STOP),  # STOPPING=1
         Event.FAILED: (Phase.FAILED, Act.LEAVE),  # the exit status

@@ -1,0 +1,94 @@
+"""A child process that notifies us: what it says, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+
+from sockact import fds
+from sockact.fds import Listener
+from sockact.notify import REASON, Notification, NotifySocket
+from sockact.program import Program
+
+
+class Child:
+    """A child that was started with a notify socket of its own; reaped here, and closed with that.
+
+    Args:
+        program: what to start.
+        listeners: what is passed to it.
+        environ: what it gets beside the program's environment.
+        heard: called with each of its notifications.
+        ended: called once, when it has ended and was reaped; with how it ended, in words.
+        blocked: signals that it starts with blocked.
+
+    Raises:
+        OSError: no process can be started.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        listeners: Sequence[Listener],
+        environ: Mapping[str, str],
+        *,
+        heard: Callable[[Notification], None],
+        ended: Callable[[str], None],
+        blocked: Sequence[signal.Signals] = (),
+    ) -> None:
+        self.reason = ""
+        self._manager = NotifySocket()
+        self._heard = heard
+        self._ended = ended
+        environ = {**program.environ, **environ, "NOTIFY_SOCKET": self._manager.address}
+        try:
+            self.pid = fds.spawn(
+                program.argv, listeners, environ, directory=program.directory, blocked=blocked
+            )
+        except OSError:
+            self._manager.close()
+            raise
+        self._pidfd = os.pidfd_open(self.pid)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._manager.fileno(), self._listen)
+        self._loop.add_reader(self._pidfd, self._reap)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process, which cannot be mistaken for another: it is not reaped yet."""
+        signal.pidfd_send_signal(self._pidfd, number)
+
+    def kill(self) -> None:
+        """End it and the children in its process group, and wait for that; `ended` is not called."""
+        os.killpg(self.pid, signal.SIGKILL)  # it leads a group of its own, see fds.spawn
+        _reaped(self.pid)
+        self._close()
+
+    def _listen(self) -> None:
+        while notification := self._manager.receive():
+            if notification.pid != self.pid:
+                continue  # anyone may write to the socket
+            self.reason = notification.assignments.get(REASON, self.reason)
+            self._heard(notification)
+
+    def _reap(self) -> None:
+        self._listen()  # what it said last may still be unread
+        how = _reaped(self.pid)
+        self._close()
+        self._ended(how)
+
+    def _close(self) -> None:
+        self._loop.remove_reader(self._manager.fileno())
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._manager.close()
+
+
+def _reaped(pid: int) -> str:
+    """Reap an ended child, and say how it ended."""
+    try:
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except ChildProcessError:
+        return "ended"  # an app that waits for any child, or ignores SIGCHLD, was faster
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"

@@ -1,0 +1,126 @@
+"""The worker process: it loads the app, serves it, and can become its own successor."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import uvloop
+
+from sockact import canary, fds, loader, logs, settings, signals
+from sockact.engines.http import CancelledQuietly, HttpEngine
+from sockact.errors import ReloadRefused, SockactError, UsageError
+from sockact.lifecycle import Ending
+from sockact.process import MARGIN, Process, flush
+from sockact.settings import Settings
+from sockact.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+
+def serve(app: object, /, *, import_here: bool = False, **given: Any) -> None:
+    """Serve `app` until the process is told to stop; see `sockact.serve`.
+
+    Args:
+        app: an ASGI or WSGI callable, or a string `module:attribute`.
+        import_here: import from the present directory, as `sockact run` does.
+        given: settings.
+
+    Raises:
+        SystemExit: it failed; the reason is in the log and in the status, the code is that of
+            `SockactError.exit_status`.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise UsageError("serve was called in another thread: signals arrive in the main thread only")
+    trial = os.environ.pop(canary.VARIABLE, None) is not None
+    process = Process()
+    try:
+        chosen = settings.resolve(given, os.environ)
+        logs.configure(chosen.log_level, os.environ)
+        for name in settings.misspelt(os.environ):
+            logger.warning("%s is no setting: ignored", name)
+        _Serving(process, chosen, trial=trial).run(app, import_here=import_here)
+    except SockactError as error:
+        process.fail(error)
+
+
+class _Serving:
+    """A worker process at work, or on trial."""
+
+    def __init__(self, process: Process, chosen: Settings, *, trial: bool) -> None:
+        self._process = process
+        self._settings = chosen
+        self._trial = trial
+
+    def run(self, app: object, *, import_here: bool) -> None:
+        """Load the app, serve, and end as the conductor says."""
+        process, chosen = self._process, self._settings
+        process.notifier.extend(chosen.start_timeout + MARGIN)
+        if not self._trial:
+            process.sockets.complete(chosen)
+            places = process.sockets.describe()
+            logger.info("gen=%d pid=%d serves %s", process.generation, os.getpid(), places)
+        if import_here or chosen.chdir:
+            loader.enter(chosen.chdir)
+        loaded = loader.load(app, factory=chosen.factory)
+        kind = loader.interface(loaded) if chosen.interface == "auto" else chosen.interface
+        logging.getLogger("uvicorn.error").addFilter(CancelledQuietly())
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            ending = runner.run(self._live(loaded, kind))
+        if self._trial:
+            raise SystemExit(0)
+        if ending.replaced:
+            self._replace(ending)
+        process.close()
+
+    async def _live(self, app: Callable[..., Any], kind: str) -> Ending:
+        process = self._process
+        conductor = process.conductor(self._settings)
+        engine = HttpEngine(app, kind, process.sockets.served(), self._settings, conductor.busy)
+        worker = Worker(engine, self._settings, process.program, process.generation)
+        if self._trial:
+            await self._rehearse(worker)
+            return Ending()
+        ending = await process.conduct(conductor, worker)
+        if ending.at_once or (worker.hammered and _threads_left()):
+            # Threads cannot be cancelled: the loop's end, and Python's, would wait for them.
+            self._leave(ending)
+        return ending
+
+    async def _rehearse(self, worker: Worker) -> None:
+        try:
+            await worker.start()
+            self._process.notifier.ready("the new code has started")
+        finally:
+            await worker.stop()
+
+    def _leave(self, ending: Ending) -> NoReturn:
+        if ending.replaced:
+            self._replace(ending)
+        flush()
+        os._exit(ending.status)
+
+    def _replace(self, ending: Ending) -> NoReturn:
+        """Become the new code."""
+        process = self._process
+        program = process.program
+        signals.block()
+        process.notifier.extend(self._settings.start_timeout + MARGIN)
+        environ = {**program.environment(process.generation + 1), **process.notifier.variables}
+        logger.info("gen=%d gives way to %s", process.generation, " ".join(program.argv))
+        flush()
+        try:
+            os.chdir(program.directory)
+            fds.replace(program.argv, process.sockets.passed_on(ending.callers), environ)
+        except OSError as error:
+            process.sockets.callers = list(ending.callers)
+            process.fail(ReloadRefused(f"{program.argv[0]} cannot be executed: {error}"))
+
+
+def _threads_left() -> bool:
+    others = set(threading.enumerate()) - {threading.main_thread()}
+    return any(not thread.daemon for thread in others)
