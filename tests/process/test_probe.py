@@ -526,10 +526,10 @@ def test_a_client_which_is_never_served_ends_the_run_after_the_start_limit():
     [
         ([], "the following arguments are required: URL"),
         (["https://localhost"], "neither http://HOST"),
-        (["http://localhost", "one-shot"], "is not KIND:CLIENTS@RATE"),
-        (["http://localhost", "one-shot:1@1", "one-shot:1@1"], "given twice"),
-        (["http://localhost", "--limit", "0"], "argument --limit"),
-        (["http://localhost", "--requests", "0"], "argument --requests"),
+        (["http://127.0.0.1", "one-shot"], "is not KIND:CLIENTS@RATE"),
+        (["http://127.0.0.1", "one-shot:1@1", "one-shot:1@1"], "given twice"),
+        (["http://127.0.0.1", "--limit", "0"], "argument --limit"),
+        (["http://127.0.0.1", "--requests", "0"], "argument --requests"),
     ],
 )
 def test_wrong_usage_has_exit_status_64_and_a_reason(arguments, reason):
