@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from sockact import signals
+from sockact import settings, signals
 from sockact.errors import SockactError, UsageError
 
 
@@ -25,7 +25,10 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command; ends in SystemExit with one of the exit statuses in `sockact.errors`."""
-    arguments = vars(_parser().parse_args(argv))
+    words, program = _cut(sys.argv[1:] if argv is None else argv)
+    arguments = vars(_parser().parse_args(words))
+    if arguments["command"] is run:
+        arguments["program"] = program
     try:
         sys.exit(arguments.pop("command")(**arguments))
     except SockactError as error:
@@ -33,12 +36,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(error.exit_status)
 
 
-def run(app: str, **given: Any) -> int:
-    """Serve the app `module:attribute`."""
+def run(app: str | None, program: Sequence[str], **given: Any) -> int:
+    """Serve the app `module:attribute`, or keep workers that run a program."""
     signals.block()
-    from sockact.serving import serve
+    given = {name: value for name, value in given.items() if value is not None}
+    if (app is None) == (not program):
+        raise UsageError("expected either MODULE:ATTRIBUTE or -- PROGRAM ARGUMENT...")
+    if app is not None and not settings.resolve(given, os.environ).workers:
+        from sockact.serving import serve
 
-    serve(app, import_here=True, **{name: value for name, value in given.items() if value is not None})
+        serve(app, import_here=True, **given)
+    else:
+        from sockact.supervision import supervise
+
+        supervise(program, given)
     return 0
 
 
@@ -62,6 +73,14 @@ def reload(environ: Mapping[str, str] = os.environ) -> int:
     return 0 if done else 1
 
 
+def _cut(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Cut off the program after `--`, whose words are none of ours."""
+    if "--" not in words:
+        return words, ()
+    end = list(words).index("--")
+    return words[:end], words[end + 1 :]
+
+
 def _parser() -> argparse.ArgumentParser:
     import sockact
 
@@ -75,10 +94,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_run(command: argparse.ArgumentParser) -> None:
-    from sockact import settings
-
     command.set_defaults(command=run)
-    command.add_argument("app", metavar="MODULE:ATTRIBUTE", help="an ASGI or WSGI app")
+    command.add_argument("app", metavar="MODULE:ATTRIBUTE", nargs="?", help="an ASGI or WSGI app")
     for name, field in settings.FIELDS.items():
         meaning = f"{field.metadata['help']} [{_shown(field.default)}]"
         options: dict[str, Any] = {"dest": name, "help": meaning}

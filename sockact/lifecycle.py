@@ -222,7 +222,7 @@ class Conductor:
         try:
             async with self._extending(None):  # each try has its own limit
                 await self._check()
-            async with self._extending(self._settings.stop_timeout):
+            async with self._extending(self._settings.replace_timeout):
                 replaced = await self._service.replace()
         except ReloadRefused as error:
             self._complaint = str(error)

@@ -13,7 +13,7 @@ import uvloop
 
 from sockact import canary, fds, loader, logs, settings, signals
 from sockact.engines.http import CancelledQuietly, HttpEngine
-from sockact.errors import ReloadRefused, SockactError, UsageError
+from sockact.errors import ReloadRefused, SettingsError, SockactError, UsageError
 from sockact.lifecycle import Ending
 from sockact.process import MARGIN, Process, flush
 from sockact.settings import Settings
@@ -43,6 +43,8 @@ def serve(app: object, /, *, import_here: bool = False, **given: Any) -> None:
         logs.configure(chosen.log_level, os.environ)
         for name in settings.misspelt(os.environ):
             logger.warning("%s is no setting: ignored", name)
+        if chosen.workers:
+            raise SettingsError(f"workers={chosen.workers}: expected 0; `sockact run` starts more")
         _Serving(process, chosen, trial=trial).run(app, import_here=import_here)
     except SockactError as error:
         process.fail(error)

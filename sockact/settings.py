@@ -96,9 +96,7 @@ class Settings:
     """
 
     listen: tuple[str, ...] = _setting(("127.0.0.1:8000",), words, _LISTEN, "ADDRESS")
-    workers: int = _setting(
-        0, number, "processes that serve; 0: the main process (no other value yet)", "N"
-    )
+    workers: int = _setting(0, number, "processes that serve; 0: the main process itself", "N")
     chdir: str = _setting("", str, _CHDIR, "PATH")
     interface: str = _setting(
         "auto", one_of("auto", "asgi", "wsgi"), "what the app speaks, where it cannot be told", "KIND"
@@ -111,6 +109,14 @@ class Settings:
     start_timeout: float = _setting(
         60.0, seconds, "limit of the app's startup, also of the one that a reload tries", "TIME"
     )
+    probation: float = _setting(
+        1.0, seconds, "how long new workers must live before the old ones may go", "TIME"
+    )
+    max_draining: int = _setting(4, number, "generations of workers that may drain at a time", "N")
+    worker_watchdog: float | None = _setting(
+        30.0, seconds_or_none, "how long a worker's event loop may hang before it is replaced", "TIME"
+    )
+    notify: bool = _setting(True, flag, "whether a supervised program says when it is ready")
     linger: float = _setting(
         1.0, seconds, "how long a draining process keeps a connection on which nothing happens", "TIME"
     )
@@ -124,10 +130,6 @@ class Settings:
     log_level: str = _setting("info", one_of(*_LEVELS), "the least level that is logged", "LEVEL")
 
     def __post_init__(self) -> None:
-        if self.workers:
-            raise SettingsError(
-                f"workers={self.workers}: expected 0, this version serves in the main process"
-            )
         if self.drain_timeout is not None and self.linger > self.drain_timeout:
             raise SettingsError(
                 f"linger={self.linger:g}: expected at most drain_timeout={self.drain_timeout:g}"
@@ -139,6 +141,13 @@ class Settings:
     def stop_timeout(self) -> float | None:
         """The longest a stop may take: the drain up to the hammer, then the app's own shutdown."""
         return None if self.drain_timeout is None else self.drain_timeout + self.shutdown_timeout
+
+    @property
+    def replace_timeout(self) -> float | None:
+        """The longest that new code may take to take over, with the drain before it or after it."""
+        return (
+            None if self.stop_timeout is None else self.start_timeout + self.probation + self.stop_timeout
+        )
 
 
 FIELDS = {field.name: field for field in dataclasses.fields(Settings)}

@@ -59,8 +59,8 @@ class Sockets:
             sockets.fault = error
         return sockets
 
-    def complete(self, settings: Settings) -> None:
-        """Bind what was not passed.
+    def complete(self, settings: Settings, *, streams_only: bool = True) -> None:
+        """Bind what was not passed; `streams_only` if an app is to be served on all of it.
 
         Raises:
             ActivationError: what was passed is malformed, or something on which no app can be served.
@@ -72,8 +72,9 @@ class Sockets:
             if self.meant_for:
                 logger.warning("LISTEN_PID=%s is another process; a wrapper must exec", self.meant_for)
             self.listeners = listen.bind(settings.listen)
-        for listener in self.listeners:
-            _require_listening_stream(listener)
+        if streams_only:
+            for listener in self.listeners:
+                _require_listening_stream(listener)
         if self.control is None:
             self.control = _open_control(settings)
 

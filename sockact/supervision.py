@@ -1,0 +1,94 @@
+"""The supervisor process: it loads no app and no HTTP engine, so that it is small and stays alive."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sockact import logs, settings
+from sockact.errors import ReloadRefused, SockactError, UsageError
+from sockact.fleet import Rules
+from sockact.lifecycle import Ending
+from sockact.process import MARGIN, Process, flush
+from sockact.program import Program
+from sockact.settings import Settings
+from sockact.supervisor import Supervisor
+
+ASSUME_READY = 1.0
+"""Seconds of life after which a program that does not notify counts as ready."""
+
+logger = logging.getLogger(__name__)
+
+
+def supervise(program: Sequence[str], given: Mapping[str, Any]) -> None:
+    """Keep workers until the process is told to stop.
+
+    Args:
+        program: what a worker runs; empty for this very command, without its workers.
+        given: settings.
+
+    Raises:
+        SystemExit: it failed; as `sockact.serve`.
+    """
+    process = Process()
+    try:
+        chosen = settings.resolve(given, os.environ)
+        logs.configure(chosen.log_level, os.environ)
+        process.sockets.complete(chosen, streams_only=not program)
+        with asyncio.Runner() as runner:
+            runner.run(_live(process, chosen, program))
+    except SockactError as error:
+        process.fail(error)
+    process.close()
+
+
+async def _live(process: Process, chosen: Settings, program: Sequence[str]) -> Ending:
+    conductor = process.conductor(chosen)
+    what = foreign(process.program, program) if program else without_workers(process.program)
+    rules = rules_of(chosen, foreign=bool(program))
+    supervisor = Supervisor(what, process.sockets.listeners, rules, ours=not program)
+    ending = await process.conduct(conductor, supervisor)
+    if ending.at_once:
+        supervisor.kill()
+        flush()
+        os._exit(ending.status)
+    return ending
+
+
+def without_workers(program: Program) -> Program:
+    """Return the command of a worker: that of its supervisor, but serving by itself.
+
+    Raises:
+        UsageError: there is no command that could be run.
+    """
+    try:
+        program.require_command()
+    except ReloadRefused as error:
+        raise UsageError(str(error)) from error
+    return replace(program, argv=(*program.argv, "--workers=0"))
+
+
+def foreign(program: Program, argv: Sequence[str]) -> Program:
+    """Return another command, started where this one was."""
+    return replace(program, argv=tuple(argv))
+
+
+def rules_of(chosen: Settings, *, foreign: bool) -> Rules:
+    """Return the fleet's rules for these settings."""
+    return Rules(
+        size=chosen.workers,
+        start_timeout=chosen.start_timeout,
+        probation=chosen.probation,
+        # A worker of ours ends by itself at its hammer.
+        stop_timeout=None if chosen.stop_timeout is None else chosen.stop_timeout + MARGIN,
+        max_draining=chosen.max_draining,
+        # A program that was not made for it does not ping.
+        watchdog=None if foreign else chosen.worker_watchdog,
+        assume_ready=None if chosen.notify else ASSUME_READY,
+        jitter=lambda: random.uniform(0.8, 1.2),
+    )

@@ -1,0 +1,164 @@
+"""The supervisor: the service that serves nothing itself and keeps workers, as systemd would.
+
+Each worker gets the listeners by LISTEN_FDS, and a notify socket of its own. What it says and how it
+ends goes to the `Fleet`, which decides; what that decides is carried out here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sockact.child import Child
+from sockact.drain import count
+from sockact.errors import AppError, ReloadRefused
+from sockact.fds import Listener
+from sockact.fleet import Action, Failed, Fleet, Note, Reloaded, Rules, Spawn, Stage, Started, Stopped, Tell
+from sockact.notify import Notification
+from sockact.program import GENERATION, Program
+from sockact.signals import HANDLED
+
+logger = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """The service made of workers; see `lifecycle.Service`.
+
+    Args:
+        program: what a worker runs; started anew each time, so that it may have changed.
+        ours: whether that is sockact itself, which unblocks its signals when its handlers stand.
+        listeners: what each worker gets.
+        rules: the numbers by which the fleet decides.
+    """
+
+    in_flight = 0  # of the supervisor itself
+
+    def __init__(
+        self, program: Program, listeners: Sequence[Listener], rules: Rules, *, ours: bool
+    ) -> None:
+        self._program = program
+        self._ours = ours
+        self._listeners = listeners
+        self._fleet = Fleet(rules)
+        self._children: dict[int, Child] = {}
+        self._outcome: asyncio.Future[Action] | None = None
+        self._stopped = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def name(self) -> str:
+        """How the status begins: the generation that serves, or the first."""
+        return f"gen {self._fleet.current or self._fleet.next or 1}"
+
+    async def start(self) -> None:
+        """Start the first generation; raises AppError when it does not get ready."""
+        outcome = await self._wait_for(self._fleet.start(self._loop.time()))
+        if isinstance(outcome, Failed):
+            await self.stop()
+            raise AppError(outcome.reason)
+
+    async def check(self) -> None:
+        """Leave the trial to the new generation: it does not serve alone until it has proved itself."""
+
+    async def replace(self) -> bool:
+        """Let a new generation take over; raises ReloadRefused when it fails."""
+        outcome = await self._wait_for(self._fleet.reload(self._loop.time()))
+        if isinstance(outcome, Failed):
+            raise ReloadRefused(outcome.reason)
+        return False
+
+    async def stop(self) -> None:
+        """Let all workers drain, and wait until the last one has ended."""
+        self._do(self._fleet.stop(self._loop.time()))
+        await self._stopped.wait()
+
+    def hammer(self) -> None:
+        """End every drain under way by force."""
+        self._do(self._fleet.hammer())
+
+    def kill(self) -> None:
+        """End all workers without a further word."""
+        for child in self._children.values():
+            child.kill()
+        self._children.clear()
+
+    def status(self) -> str:
+        """Say how many workers are ready, and how many drain."""
+        workers = self._fleet.workers.values()
+        serving = self._fleet.current or self._fleet.next
+        ready = sum(worker.stage is Stage.READY and worker.generation == serving for worker in workers)
+        text = f"{count(ready, 'worker')} ready"
+        draining = sum(worker.stage is Stage.DRAINING for worker in workers)
+        return text + (f", {draining} draining" if draining else "")
+
+    async def _wait_for(self, actions: list[Action]) -> Action:
+        self._outcome = self._loop.create_future()
+        self._do(actions)
+        return await self._outcome
+
+    def _do(self, actions: list[Action]) -> None:
+        """Carry out what the fleet decided, and be there when its next deadline comes."""
+        for action in actions:
+            match action:
+                case Spawn():
+                    self._spawn(action)
+                case Tell(worker, order):
+                    with contextlib.suppress(ProcessLookupError):  # it has ended, and is not reaped yet
+                        self._children[worker].send(signal.Signals[order.value])
+                case Started() | Reloaded() | Failed():
+                    if self._outcome is not None and not self._outcome.done():
+                        self._outcome.set_result(action)
+                case Stopped():
+                    self._stopped.set()
+                case Note(text):
+                    logger.warning("%s", text)
+        if self._timer is not None:
+            self._timer.cancel()
+        deadline = self._fleet.deadline()
+        self._timer = None if deadline is None else self._loop.call_at(deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._do(self._fleet.tick(self._loop.time()))
+
+    def _spawn(self, spawn: Spawn) -> None:
+        number = spawn.worker
+        environ = {GENERATION: str(spawn.generation), "SOCKACT_CONTROL": "none"}
+        if self._fleet.rules.watchdog is not None:
+            environ["WATCHDOG_USEC"] = str(round(self._fleet.rules.watchdog * 1_000_000))
+        try:
+            child = self._children[number] = Child(
+                # Should this process be killed, its workers drain: nobody would be left to tell them.
+                replace(self._program, argv=("setpriv", "--pdeathsig", "TERM", "--", *self._program.argv)),
+                self._listeners,
+                environ,
+                heard=lambda notification: self._heard(number, notification),
+                ended=lambda how: self._ended(number, how),
+                # Their defaults would end a Python that still imports. Others may never unblock them.
+                blocked=HANDLED if self._ours else (),
+            )
+        except OSError as error:
+            reason = f"no process can be started: {error.strerror}"
+            self._loop.call_soon(lambda: self._do(self._fleet.exited(number, reason, self._loop.time())))
+            return
+        logger.info("gen=%d worker=%d pid=%d starts", spawn.generation, number, child.pid)
+
+    def _heard(self, number: int, notification: Notification) -> None:
+        now = self._loop.time()
+        said = notification.assignments
+        if said.get("EXTEND_TIMEOUT_USEC", "").isdecimal():
+            self._fleet.extended(number, int(said["EXTEND_TIMEOUT_USEC"]) / 1_000_000, now)
+        if said.get("WATCHDOG") == "1":
+            self._fleet.pinged(number, now)
+        if said.get("READY") == "1":
+            self._do(self._fleet.ready(number, now))
+        if said.get("ERRNO", "0") != "0":
+            self._do(self._fleet.failing(number, said.get("STATUS") or f"ERRNO={said['ERRNO']}", now))
+
+    def _ended(self, number: int, how: str) -> None:
+        child = self._children.pop(number)
+        self._do(self._fleet.exited(number, child.reason or how, self._loop.time()))
