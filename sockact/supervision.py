@@ -81,7 +81,7 @@ def foreign(program: Program, argv: Sequence[str]) -> Program:
 def rules_of(chosen: Settings, *, foreign: bool) -> Rules:
     """Return the fleet's rules for these settings."""
     return Rules(
-        size=chosen.workers,
+        size=max(chosen.workers, 1),
         start_timeout=chosen.start_timeout,
         probation=chosen.probation,
         # A worker of ours ends by itself at its hammer.

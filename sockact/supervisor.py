@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -21,6 +22,16 @@ from sockact.fleet import Action, Failed, Fleet, Note, Reloaded, Rules, Spawn, S
 from sockact.notify import Notification
 from sockact.program import GENERATION, Program
 from sockact.signals import HANDLED
+
+LIFELINE = (
+    *(sys.executable, "-I", "-S", "-c"),
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execvp(sys.argv[1], sys.argv[1:])",
+)
+"""Runs a program that gets SIGTERM when its parent is killed: nobody would be left to let it drain.
+
+1 is PR_SET_PDEATHSIG, which outlives exec: prctl(2). Not setpriv(1), for which a sandboxed service lacks
+the privileges.
+"""
 
 logger = logging.getLogger(__name__)
 
@@ -132,8 +143,7 @@ class Supervisor:
             environ["WATCHDOG_USEC"] = str(round(self._fleet.rules.watchdog * 1_000_000))
         try:
             child = self._children[number] = Child(
-                # Should this process be killed, its workers drain: nobody would be left to tell them.
-                replace(self._program, argv=("setpriv", "--pdeathsig", "TERM", "--", *self._program.argv)),
+                replace(self._program, argv=(*LIFELINE, *self._program.argv)),
                 self._listeners,
                 environ,
                 heard=lambda notification: self._heard(number, notification),

@@ -1,0 +1,363 @@
+"""The supervisor: workers that are started as systemd would, a reload beside them, and their deaths."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sockact.fds import Listener
+from tests.gate import install
+from tests.http_client import get
+from tests.manager import CHECKOUT, LIMIT, Manager
+from tests.process.conftest import Service
+from tests.process.test_reload import ask_for_reload, break_app, reload
+
+QUICK = ("--workers=2", "--probation=0.1s")
+
+
+def workers(pid: int) -> list[int]:
+    """Return the PIDs of a process's children."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def wait_gone(pid: int) -> None:
+    """Wait until a process has ended and was reaped."""
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LIMIT
+    while not true():
+        assert time.monotonic() < deadline
+
+
+def wait_answered_by(service: Service, wanted: Callable[[str], bool]) -> None:
+    """Ask until an answer is `wanted`; no request may fail meanwhile."""
+    wait_until(lambda: wanted(get(service.listener).text))
+
+
+def stop(service: Service) -> None:
+    service.manager.signal(signal.SIGTERM)
+    assert service.manager.wait_exit() == 0
+
+
+def test_the_main_process_serves_nothing_and_its_workers_run_its_command_alone(
+    service: Service,
+) -> None:
+    pid = service.start(*QUICK)
+
+    command = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+    for worker in workers(pid):
+        assert Path(f"/proc/{worker}/cmdline").read_text().split("\0")[:-1] == [*command, "--workers=0"]
+    assert service.client().get().json["pid"] in workers(pid)
+    assert len(workers(pid)) == 2
+
+
+def test_the_supervisor_loads_neither_the_app_nor_an_http_engine(service: Service) -> None:
+    pid = service.start(*QUICK)
+
+    mapped = Path(f"/proc/{pid}/maps").read_text()
+
+    assert "uvloop" not in mapped
+    assert "httptools" not in mapped
+
+
+def test_ready_is_said_once_when_all_workers_are(service: Service) -> None:
+    install(service.directory)
+    environ = {"RUNTIME_DIRECTORY": str(service.directory), "GATE": service.gate.path, "GATE_STARTUP": "1"}
+    service.manager.sockact("app:app", *QUICK, listeners=[service.listener], **environ)
+    first, second = service.gate.wait(), service.gate.wait()
+    first.release()
+    service.client().get()
+    assert service.manager.said("READY") == []
+    second.release()
+
+    assert service.manager.wait_ready().assignments["STATUS"] == "gen 1: 2 workers ready"
+    stop(service)
+    assert service.manager.said("READY") == ["1"]
+    assert service.manager.said("STOPPING") == ["1"]
+
+
+def test_a_reload_brings_new_workers_and_keeps_the_main_process(service: Service) -> None:
+    pid = service.start(*QUICK)
+    before = workers(pid)
+    install(service.directory, "2")
+
+    assert reload(service) == (0, "gen 2 is ready\n")
+
+    assert service.manager.said("RELOADING") == ["1"]
+    wait_answered_by(service, lambda text: '"version": "2"' in text)
+    for worker in before:
+        wait_gone(worker)
+    wait_until(lambda: len(workers(pid)) == 2)
+
+
+def test_the_old_workers_serve_until_the_new_ones_are_ready(service: Service) -> None:
+    pid = service.start(*QUICK)
+    old = workers(pid)
+    code = (service.directory / "app.py").read_text().replace('VERSION = "1"', 'VERSION = "2"')
+    slow = 'await receive()\n    if os.environ.get("GATE_STARTUP")'
+    (service.directory / "app.py").write_text(code.replace(slow, "await receive()\n    if True"))
+    with ask_for_reload(service) as caller:
+        trials = [service.gate.wait(), service.gate.wait()]
+
+        for _ in range(20):
+            assert service.client().get().json["pid"] in old
+        for trial in trials:
+            trial.release()
+        assert caller.wait(LIMIT) == 0
+    wait_answered_by(service, lambda text: '"version": "2"' in text)
+
+
+def test_a_reload_does_not_wait_for_a_long_request_on_an_old_worker(service: Service) -> None:
+    service.start(*QUICK, "--linger=60s", "--drain-timeout=60s")
+    client = service.client()
+    client.ask("/hold")
+    held = service.gate.wait()
+
+    assert reload(service)[0] == 0
+    assert reload(service)[0] == 0
+    held.release()
+
+    response = client.read()
+    assert response.status == 200
+    assert response.closes
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("x = (", "SyntaxError: '(' was never closed"),
+        ("async def app(s, r, t):\n await r(); 1/0", "division by zero"),
+        ("import os; os._exit(3)", "exited with status 3"),
+        ("async def lifespan(*_): await asyncio.Event().wait()", "did not finish within 0.5 s"),
+        ("import time; time.sleep(3600)", "not ready within 0.5 s"),
+        (
+            "import threading\nthreading.Timer(0.1, os._exit, [7]).start()",
+            "exited with status 7",
+        ),
+    ],
+    ids=["syntax", "startup", "exit", "hangs in startup", "hangs at import", "dies in the probation"],
+)
+def test_a_generation_that_fails_leaves_the_old_one_as_it_was(
+    service: Service, line: str, reason: str
+) -> None:
+    pid = service.start("--workers=2", "--probation=5s", "--start-timeout=0.5s")
+    before = workers(pid)
+    break_app(service, line)
+
+    status, text = reload(service)
+
+    assert status == 1
+    assert reason in text
+    assert service.manager.said("STATUS")[-1].startswith("reload failed: ")
+    assert set(before) <= set(workers(pid))
+    wait_answered_by(service, lambda text: any(f'"pid": {worker},' in text for worker in before))
+
+
+def test_a_worker_that_dies_is_replaced_at_once(service: Service) -> None:
+    pid = service.start(*QUICK)
+    before = workers(pid)
+
+    os.kill(before[0], signal.SIGKILL)
+
+    wait_answered_by(service, lambda text: not any(f'"pid": {worker},' in text for worker in before))
+    assert "was killed by SIGKILL" in service.manager.stderr()
+    assert service.manager.said("READY") == ["1"]
+
+
+def test_a_first_generation_that_fails_ends_the_supervisor_with_its_reason(service: Service) -> None:
+    install(service.directory)
+    break_app(service, "x = (")
+    service.manager.sockact("app:app", *QUICK, "--control=none", listeners=[service.listener])
+
+    assert service.manager.wait_exit() == 1
+    assert service.manager.said("READY") == []
+    assert "SyntaxError: '(' was never closed" in service.manager.said("STATUS")[-1]
+
+
+def test_a_stop_waits_for_the_workers_and_leaves_none(service: Service) -> None:
+    pid = service.start(*QUICK, "--linger=60s", "--drain-timeout=60s")
+    before = workers(pid)
+    client = service.client()
+    client.ask("/hold")
+    held = service.gate.wait()
+    service.manager.signal(signal.SIGTERM)
+    service.manager.wait_for("STOPPING", "1")
+
+    held.release()
+
+    assert client.read().status == 200
+    client.close()
+    assert service.manager.wait_exit() == 0
+    assert not any(Path(f"/proc/{worker}").exists() for worker in before)
+
+
+def test_a_stop_ends_at_the_workers_hammer(service: Service) -> None:
+    service.start(*QUICK, "--linger=0.1s", "--drain-timeout=0.3s")
+    service.client().ask("/hold")
+    service.gate.wait()
+
+    stop(service)
+
+    assert "aborted: " in service.manager.stderr()
+
+
+def test_a_stop_overtakes_a_reload(service: Service) -> None:
+    service.start(*QUICK)
+    break_app(service, "async def lifespan(*_): await asyncio.Event().wait()")
+    with ask_for_reload(service) as caller:
+        service.manager.wait_for("RELOADING", "1")
+        stop(service)
+
+        assert caller.wait(LIMIT) == 1
+    assert service.manager.said("READY") == ["1"]
+
+
+def test_a_second_sigint_ends_all_at_once(service: Service) -> None:
+    pid = service.start(*QUICK, "--linger=60s", "--drain-timeout=60s")
+    before = workers(pid)
+    service.client().ask("/hold")
+    service.gate.wait()
+
+    service.manager.signal(signal.SIGINT)
+    service.manager.wait_for("STOPPING", "1")
+    service.manager.signal(signal.SIGINT)
+
+    assert service.manager.wait_exit() == 130
+    for worker in before:
+        wait_gone(worker)
+
+
+def test_workers_drain_when_the_supervisor_is_killed(service: Service) -> None:
+    pid = service.start(*QUICK, "--linger=60s", "--drain-timeout=60s")
+    before = workers(pid)
+    client = service.client()
+    client.ask("/hold")
+    held = service.gate.wait()
+
+    service.manager.signal(signal.SIGKILL)
+    service.manager.wait_exit()
+    held.release()
+
+    assert client.read().closes
+    for worker in before:
+        wait_gone(worker)
+
+
+HANG = """
+import time
+served = app
+async def app(scope, receive, send):
+    if scope.get("path") == "/hang":
+        time.sleep(3600)
+    await served(scope, receive, send)
+"""
+
+
+def test_a_worker_that_hangs_is_aborted_and_replaced(service: Service) -> None:
+    install(service.directory)
+    break_app(service, HANG)
+    pid = service.start("--workers=1", "--worker-watchdog=0.5s")
+    before = workers(pid)
+    service.client().ask("/hang")
+    wait_until(lambda: "nanosleep" in Path(f"/proc/{before[0]}/wchan").read_text())
+
+    wait_answered_by(service, lambda text: f'"pid": {before[0]},' not in text)
+
+    log = service.manager.stderr()
+    assert "missed its watchdog ping" in log
+    assert "Fatal Python error: Aborted" in log
+    assert "was killed by SIGABRT" in log
+
+
+def test_descriptors_do_not_pile_up_over_reloads(service: Service) -> None:
+    pid = service.start(*QUICK)
+    before = workers(pid)
+    reload(service)
+    for worker in before:
+        wait_gone(worker)
+    open_before = len(os.listdir(f"/proc/{pid}/fd"))
+    for _ in range(3):
+        old = workers(pid)
+        assert reload(service)[0] == 0
+        for worker in old:
+            wait_gone(worker)
+
+    assert len(os.listdir(f"/proc/{pid}/fd")) == open_before
+
+
+FOREIGN = """
+import os, socket, sys
+assert int(os.environ["LISTEN_PID"]) == os.getpid()
+listener = socket.socket(fileno=3)
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+    notify.connect(os.environ["NOTIFY_SOCKET"].replace("@", "\\0"))
+    notify.send(b"READY=1")
+while True:
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(1000)
+        connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 7\\r\\n\\r\\nforeign")
+"""
+
+
+def test_any_program_that_speaks_the_protocol_is_supervised(
+    manager: Manager, listener: Listener, tmp_path: Path
+) -> None:
+    script = tmp_path / "foreign.py"
+    script.write_text(FOREIGN)
+    command = [sys.executable, "-m", "sockact", "run", "--workers=2", "--probation=0.1s", "--control=none"]
+    pid = manager.start([*command, "--", "/usr/bin/python3", str(script)], [listener])
+    manager.wait_ready()
+    assert get(listener).text == "foreign"
+    before = workers(pid)
+
+    manager.signal(signal.SIGHUP)
+    manager.wait_for("RELOADING", "1")
+    manager.wait_ready()
+
+    for worker in before:
+        wait_gone(worker)  # this program does not drain
+    assert get(listener).text == "foreign"
+    manager.signal(signal.SIGTERM)
+    assert manager.wait_exit() == 0
+
+
+def test_a_program_that_does_not_notify_is_ready_when_it_has_lived_for_a_second(
+    manager: Manager, listener: Listener, tmp_path: Path
+) -> None:
+    install(tmp_path)
+    uvicorn = [sys.executable, "-m", "uvicorn", "--fd=3", "--log-level=warning", "app:app"]
+    command = [sys.executable, "-m", "sockact", "run", "--no-notify", "--control=none", "--", *uvicorn]
+    manager.start(command, [listener], PYTHONPATH=f"{CHECKOUT}:{tmp_path}")
+
+    manager.wait_ready()
+
+    assert get(listener).status == 200
+
+
+LIE = """
+import os, pathlib, socket
+variables = pathlib.Path(f"/proc/{os.getppid()}/environ").read_bytes().split(b"\\0")
+address = next(text for text in variables if text.startswith(b"NOTIFY_SOCKET=")).split(b"=")[1]
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+    sock.sendto(b"STATUS=a lie\\nERRNO=5", address.replace(b"@", b"\\0"))
+"""
+
+
+def test_nobody_but_the_worker_is_believed(service: Service) -> None:
+    install(service.directory)
+    (service.directory / "lie.py").write_text(LIE)
+    break_app(service, "import subprocess, sys\nsubprocess.run([sys.executable, 'lie.py'], check=True)")
+
+    service.start("--workers=1")
+
+    assert "a lie" not in service.manager.stderr()
+    assert service.client().get().status == 200
