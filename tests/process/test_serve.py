@@ -15,7 +15,7 @@ from websockets.sync.client import connect as connect_websocket
 from sockact.fds import Listener
 from tests import http_client
 from tests.http_client import get
-from tests.manager import Manager, listening
+from tests.manager import CHECKOUT, Manager, listening
 
 WEBAPP = Path(__file__).parent.parent / "programs" / "webapp.py"
 
@@ -126,11 +126,11 @@ def test_an_unknown_keyword_is_an_error_of_the_settings(manager: Manager, listen
         (["run", "nocolon"], 64, "'nocolon': expected module:attribute, such as app:app"),
         (["run", "--no-such-flag", "app:app"], 64, "unrecognized arguments: --no-such-flag"),
         (["run", "--linger"], 64, "expected one argument"),
-        (["run"], 64, "the following arguments are required: MODULE:ATTRIBUTE"),
+        (["run"], 64, "expected either MODULE:ATTRIBUTE or -- PROGRAM"),
         (["dance"], 64, "invalid choice: 'dance'"),
         ([], 64, "the following arguments are required: COMMAND"),
         (["run", "--linger", "x", "app:app"], 78, "linger='x': expected a time span"),
-        (["run", "--workers", "2", "app:app"], 78, "workers=2: expected 0"),
+        (["run", "app:app", "--", "program"], 64, "expected either MODULE:ATTRIBUTE or -- PROGRAM"),
     ],
 )
 def test_a_wrong_command_line_says_what_was_expected(
@@ -553,3 +553,11 @@ def test_a_variable_that_is_no_setting_is_mentioned(manager: Manager, listener: 
 
     assert "SOCKACT_DRAIN_TIMOUT is no setting: ignored" in manager.stderr()
     assert "SOCKACT_LINGER" not in manager.stderr()
+
+
+def test_serve_in_a_program_has_no_workers_yet(manager: Manager, listener: Listener) -> None:
+    Path("main.py").write_text("import sockact\nsockact.serve(print, workers=2)\n")
+    manager.start([sys.executable, "main.py"], [listener], PYTHONPATH=str(CHECKOUT))
+
+    assert manager.wait_exit() == 78
+    assert "workers=2: expected 0; `sockact run` starts more" in manager.stderr()

@@ -15,13 +15,17 @@ from sockact.settings import FIELDS, Settings, flag, number, resolve, seconds, s
 # Setting, its text, and the value that this text and the keyword mean.
 SAMPLES: dict[str, tuple[str, Any]] = {
     "listen": ("[::1]:80", ("[::1]:80",)),
-    "workers": ("0", 0),
+    "workers": ("3", 3),
     "chdir": ("/srv", "/srv"),
     "interface": ("wsgi", "wsgi"),
     "factory": ("yes", True),
     "lifespan": ("off", "off"),
     "threads": ("3", 3),
     "start_timeout": ("1min 30s", 90.0),
+    "probation": ("250ms", 0.25),
+    "max_draining": ("2", 2),
+    "worker_watchdog": ("none", None),
+    "notify": ("no", False),
     "linger": ("250ms", 0.25),
     "drain_timeout": ("2h", 7200.0),
     "shutdown_timeout": ("7", 7.0),
@@ -147,7 +151,7 @@ def test_each_setting_is_a_variable(name: str) -> None:
 @pytest.mark.parametrize("name", FIELDS)
 def test_each_setting_is_a_flag(name: str) -> None:
     text, value = SAMPLES[name]
-    option = "--" + name.replace("_", "-")
+    option = ("--no-" if value is False else "--") + name.replace("_", "-")
 
     flags = [option] if isinstance(value, bool) else [option, text]
     assert getattr(by_flags(*flags), name) == value
@@ -260,7 +264,6 @@ def test_a_wrong_text_is_named_with_its_source_and_what_was_expected(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"workers": 2}, "workers=2: expected 0"),
         ({"threads": 0}, "threads=0: expected at least 1"),
         ({"linger": 31}, "linger=31: expected at most drain_timeout=30"),
     ],
