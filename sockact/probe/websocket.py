@@ -71,6 +71,9 @@ class Session:
         Raises:
             UnservedError: the session ended first; `closed` if it did so in good order.
         """
+        if self._protocol.state is not State.OPEN:
+            # The peer's close frame has been read; that `ended` says so may take a moment.
+            await asyncio.wait((self.ended,))
         if self.ended.done():
             raise self.ended.result()
         self._echo = asyncio.get_running_loop().create_future()

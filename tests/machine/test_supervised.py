@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from load import assert_nothing_lost, load
 from machine import Machine
-from test_service import ROUNDS, configure, get, install, main_pid, tell
+from test_service import ROUNDS, configure, get, install, main_pid, tell, wait_for
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -14,6 +14,7 @@ def test_nobody_is_lost_over_reloads_beside_the_old_workers(app: Machine, worker
     configure(app, f"--workers={workers}", "--probation=0.2s")
     app.run("systemctl", "start", "app.socket")
     with load(app) as clients:
+        wait_for(app, "SubState=running")  # the first worker serves before the last one is ready
         pid = main_pid(app)
         for version in range(2, ROUNDS + 2):
             install(app, version)
@@ -34,6 +35,7 @@ def test_a_broken_version_never_takes_over(app: Machine) -> None:
     configure(app, "--workers=2", "--probation=0.2s")
     app.run("systemctl", "start", "app.socket")
     with load(app, "one-shot:2@20", "persistent:2@10") as clients:
+        wait_for(app, "SubState=running")
         install(app, 2, "x = (")
         refused = app.run("systemctl", "reload", "app.service", check=False)
 
