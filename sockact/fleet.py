@@ -329,7 +329,8 @@ class Fleet:
         note = Note(f"worker={worker.number} gen={worker.generation} {reason}")
         if self._deaths <= 1:
             return [note, *self._spawn(self.current, now)]
-        pause = min(FIRST_PAUSE * 2 ** (self._deaths - 2), LONGEST_PAUSE) * self.rules.jitter()
+        doublings = min(self._deaths - 2, 10)  # enough for the longest; 2 ** 1024 fits no float
+        pause = min(FIRST_PAUSE * 2**doublings, LONGEST_PAUSE) * self.rules.jitter()
         self._pauses[worker.number] = now + pause
         return [note]
 

@@ -328,6 +328,14 @@ def test_workers_that_die_young_are_replaced_after_a_pause_that_doubles() -> Non
     assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, LONGEST_PAUSE, LONGEST_PAUSE]
 
 
+def test_a_crash_loop_may_last_for_weeks() -> None:
+    fleet = serving(size=1)
+    fleet._deaths = 50_000
+
+    assert die(fleet, 1.0) == []
+    assert fleet.deadline() == 1.0 + LONGEST_PAUSE
+
+
 def test_a_pause_is_jittered() -> None:
     fleet = serving(jitter=lambda: 0.5)
     die(fleet, 1.0)
