@@ -251,7 +251,11 @@ class Fleet:
         worker.watchdog = None
         worker.aborted = True
         worker.deadline = now + KILL_AFTER_ABORT
-        return [Note(f"worker={worker.number} missed its watchdog ping"), Tell(worker.number, Order.ABORT)]
+        missed = "missed its watchdog ping"
+        actions: list[Action] = [Note(f"worker={worker.number} {missed}"), Tell(worker.number, Order.ABORT)]
+        if worker.generation == self.next:
+            actions += self._give_up(missed, now)
+        return actions
 
     def _expired(self, worker: Worker, now: float) -> list[Action]:
         worker.deadline = None

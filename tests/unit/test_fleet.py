@@ -409,6 +409,21 @@ def test_a_draining_worker_need_not_ping() -> None:
     assert fleet.deadline() == 36.0
 
 
+def test_a_new_worker_that_misses_its_ping_ends_the_reload() -> None:
+    fleet = serving(probation=20.0, watchdog=10.0)
+    fleet.reload(1.0)
+    all_ready(fleet, 1.0)
+    for number in (1, 2, 4):
+        fleet.pinged(number, 9.0)
+
+    assert fleet.tick(11.0) == [
+        Note("worker=3 missed its watchdog ping"),
+        Tell(3, Order.ABORT),
+        *drain(3, 4),
+        Failed("missed its watchdog ping"),
+    ]
+
+
 # Stop.
 
 
