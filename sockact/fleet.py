@@ -228,6 +228,10 @@ class Fleet:
     def tick(self, now: float) -> list[Action]:
         """Do what is due."""
         actions: list[Action] = []
+        # Before the takeover: should this come late, whoever has missed a ping does not take over.
+        for worker in list(self.workers.values()):
+            if worker.watchdog is not None and now >= worker.watchdog:
+                actions += self._watchdog_expired(worker, now)
         if self._takeover is not None and now >= self._takeover:
             actions += self._take_over(now)
         for number, when in list(self._pauses.items()):
@@ -237,8 +241,6 @@ class Fleet:
         for worker in list(self.workers.values()):
             if worker.assumed is not None and now >= worker.assumed:
                 actions += self.ready(worker.number, now)
-            if worker.watchdog is not None and now >= worker.watchdog:
-                actions += self._watchdog_expired(worker, now)
             if worker.deadline is not None and now >= worker.deadline:
                 actions += self._expired(worker, now)
         return actions

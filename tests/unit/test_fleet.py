@@ -424,6 +424,17 @@ def test_a_new_worker_that_misses_its_ping_ends_the_reload() -> None:
     ]
 
 
+def test_a_tick_that_comes_late_lets_nobody_take_over_who_has_missed_a_ping() -> None:
+    fleet = serving(probation=10.5, watchdog=10.0)
+    fleet.reload(1.0)
+    all_ready(fleet, 1.0)
+    fleet.pinged(1, 9.0)
+    fleet.pinged(2, 9.0)
+
+    assert Reloaded() not in fleet.tick(12.0)
+    assert fleet.current == 1
+
+
 # Stop.
 
 
