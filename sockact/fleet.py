@@ -315,9 +315,11 @@ class Fleet:
             if worker.stage is not Stage.DRAINING:
                 worker.stage = Stage.DRAINING
                 worker.watchdog = worker.assumed = None
+                limit = self.rules.stop_timeout
                 if not worker.aborted:
-                    limit = self.rules.stop_timeout
                     worker.deadline = None if limit is None else now + limit
+                elif limit is not None and worker.deadline is not None:
+                    worker.deadline = min(worker.deadline, now + limit)
                 actions.append(Tell(worker.number, Order.DRAIN))
         return actions
 

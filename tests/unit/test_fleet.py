@@ -455,6 +455,14 @@ def test_a_stop_kills_who_does_not_end() -> None:
     assert fleet.deadline() is None
 
 
+def test_a_stop_is_not_held_up_by_a_worker_that_was_aborted() -> None:
+    fleet = serving(size=1, watchdog=10.0, stop_timeout=2.0)
+    fleet.tick(10.0)
+
+    assert fleet.stop(10.5) == drain(1)
+    assert fleet.tick(12.5) == [Tell(1, Order.KILL)]
+
+
 def test_a_stop_before_an_aborted_worker_is_killed_does_not_spare_it() -> None:
     fleet = serving(size=1, watchdog=10.0)
     fleet.tick(10.0)
