@@ -442,7 +442,7 @@ class World(RuleBasedStateMachine):
         fleet = self.fleet
         serving = {w.number: w for w in fleet.workers.values() if w.generation == before.current}
         assert fleet.current == before.current
-        assert set(serving) == set(before.workers) - before.exited | before.spawned
+        assert set(serving) == (set(before.workers) | before.spawned) - before.exited
         for number in serving.keys() & before.workers.keys() - before.touched:
             if before.workers[number].assumed is None:
                 assert serving[number] == before.workers[number]
