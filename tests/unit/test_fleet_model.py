@@ -7,13 +7,14 @@ ordered, and holds the fleet's decisions against these (`_judge_*` and the invar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis import strategies as st
+from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
@@ -458,6 +459,14 @@ class World(RuleBasedStateMachine):
         limit = self.rules_.stop_timeout
         assert limit is None or self.now <= self.stop_at + limit
         self.stopped = True
+
+
+@pytest.fixture(autouse=True, scope="module")
+def leave_nothing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep out of the checkout what hypothesis stores also without a database: constants of our code."""
+    set_hypothesis_home_dir(tmp_path_factory.mktemp("hypothesis"))
+    yield
+    set_hypothesis_home_dir(None)
 
 
 def test_the_fleet_keeps_its_promises_whatever_the_order_of_events() -> None:
