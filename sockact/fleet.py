@@ -228,6 +228,10 @@ class Fleet:
     def tick(self, now: float) -> list[Action]:
         """Do what is due."""
         actions: list[Action] = []
+        # Before the takeover: should this come late, whoever has missed a ping does not take over.
+        for worker in list(self.workers.values()):
+            if worker.watchdog is not None and now >= worker.watchdog:
+                actions += self._watchdog_expired(worker, now)
         if self._takeover is not None and now >= self._takeover:
             actions += self._take_over(now)
         for number, when in list(self._pauses.items()):
@@ -237,8 +241,6 @@ class Fleet:
         for worker in list(self.workers.values()):
             if worker.assumed is not None and now >= worker.assumed:
                 actions += self.ready(worker.number, now)
-            if worker.watchdog is not None and now >= worker.watchdog:
-                actions += self._watchdog_expired(worker, now)
             if worker.deadline is not None and now >= worker.deadline:
                 actions += self._expired(worker, now)
         return actions
@@ -251,7 +253,11 @@ class Fleet:
         worker.watchdog = None
         worker.aborted = True
         worker.deadline = now + KILL_AFTER_ABORT
-        return [Note(f"worker={worker.number} missed its watchdog ping"), Tell(worker.number, Order.ABORT)]
+        missed = "missed its watchdog ping"
+        actions: list[Action] = [Note(f"worker={worker.number} {missed}"), Tell(worker.number, Order.ABORT)]
+        if worker.generation == self.next:
+            actions += self._give_up(missed, now)
+        return actions
 
     def _expired(self, worker: Worker, now: float) -> list[Action]:
         worker.deadline = None
@@ -309,9 +315,11 @@ class Fleet:
             if worker.stage is not Stage.DRAINING:
                 worker.stage = Stage.DRAINING
                 worker.watchdog = worker.assumed = None
+                limit = self.rules.stop_timeout
                 if not worker.aborted:
-                    limit = self.rules.stop_timeout
                     worker.deadline = None if limit is None else now + limit
+                elif limit is not None and worker.deadline is not None:
+                    worker.deadline = min(worker.deadline, now + limit)
                 actions.append(Tell(worker.number, Order.DRAIN))
         return actions
 
@@ -329,7 +337,8 @@ class Fleet:
         note = Note(f"worker={worker.number} gen={worker.generation} {reason}")
         if self._deaths <= 1:
             return [note, *self._spawn(self.current, now)]
-        pause = min(FIRST_PAUSE * 2 ** (self._deaths - 2), LONGEST_PAUSE) * self.rules.jitter()
+        doublings = min(self._deaths - 2, 10)  # enough for the longest; 2 ** 1024 fits no float
+        pause = min(FIRST_PAUSE * 2**doublings, LONGEST_PAUSE) * self.rules.jitter()
         self._pauses[worker.number] = now + pause
         return [note]
 

@@ -1,0 +1,557 @@
+"""The fleet's rules, one at a time; the clock is an argument, and a worker is a number."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sockact.fleet import (
+    KILL_AFTER_ABORT,
+    LONGEST_PAUSE,
+    YOUNG,
+    Action,
+    Failed,
+    Fleet,
+    Note,
+    Order,
+    Reloaded,
+    Rules,
+    Spawn,
+    Stage,
+    Started,
+    Stopped,
+    Tell,
+)
+
+RULES = Rules(size=2, start_timeout=60.0, probation=1.0, stop_timeout=35.0)
+
+
+def starting(**changes: Any) -> Fleet:
+    """Return a fleet whose first generation was started at 0."""
+    fleet = Fleet(replace(RULES, **changes))
+    fleet.start(0.0)
+    return fleet
+
+
+def serving(**changes: Any) -> Fleet:
+    """Return a fleet whose first generation has been ready since 0."""
+    fleet = starting(**changes)
+    all_ready(fleet, 0.0)
+    return fleet
+
+
+def reloading(**changes: Any) -> Fleet:
+    """Return a fleet whose first generation is ready, and whose second was started at 100."""
+    fleet = serving(**changes)
+    fleet.reload(100.0)
+    return fleet
+
+
+def reload(fleet: Fleet, now: float) -> list[Action]:
+    """Reload with success, and return what the takeover brought; it comes after the probation."""
+    fleet.reload(now)
+    all_ready(fleet, now)
+    return fleet.tick(now + fleet.rules.probation)
+
+
+def all_ready(fleet: Fleet, now: float) -> list[Action]:
+    numbers = [worker.number for worker in fleet.workers.values() if worker.stage is Stage.STARTING]
+    return [action for number in numbers for action in fleet.ready(number, now)]
+
+
+def die(fleet: Fleet, now: float) -> list[Action]:
+    """Let the youngest worker die; notes are left out."""
+    return [
+        action for action in fleet.exited(max(fleet.workers), "died", now) if not isinstance(action, Note)
+    ]
+
+
+def stages(fleet: Fleet) -> dict[int, Stage]:
+    return {worker.number: worker.stage for worker in fleet.workers.values()}
+
+
+def drain(*numbers: int) -> list[Action]:
+    return [Tell(number, Order.DRAIN) for number in numbers]
+
+
+def die_of(fleet: Fleet, number: int, now: float) -> list[Action]:
+    return [action for action in fleet.exited(number, "died", now) if not isinstance(action, Note)]
+
+
+def hammer(action: Action) -> list[Action]:
+    return [Tell(action.worker, Order.HAMMER)] if isinstance(action, Tell) else []
+
+
+# Start.
+
+
+def test_a_start_spawns_the_first_generation() -> None:
+    fleet = Fleet(RULES)
+
+    assert fleet.start(0.0) == [Spawn(1, 1), Spawn(2, 1)]
+
+
+def test_the_start_is_over_when_all_are_ready_without_probation() -> None:
+    fleet = starting()
+
+    assert fleet.ready(1, 3.0) == []
+    assert fleet.ready(2, 4.0) == [Started()]
+    assert (fleet.current, fleet.next) == (1, 0)
+
+
+def test_ready_said_twice_counts_once() -> None:
+    fleet = starting()
+
+    assert fleet.ready(1, 3.0) == []
+    assert fleet.ready(1, 4.0) == []
+    assert fleet.current == 0
+
+
+def test_a_worker_that_exits_fails_the_start_with_its_reason() -> None:
+    assert starting().exited(1, "no module named app", 1.0) == [*drain(2), Failed("no module named app")]
+
+
+def test_a_worker_that_hangs_fails_the_start_and_is_killed() -> None:
+    fleet = starting()
+    fleet.ready(1, 1.0)
+
+    assert fleet.tick(59.0) == []
+    assert fleet.tick(60.0) == [Tell(2, Order.KILL), *drain(1, 2), Failed("not ready within 60 s")]
+
+
+def test_a_failed_start_spawns_nobody_and_ends_by_stop() -> None:
+    fleet = starting()
+    fleet.exited(1, "broken", 1.0)
+
+    assert fleet.exited(2, "drained", 2.0) == []
+    assert fleet.stop(3.0) == [Stopped()]
+
+
+@pytest.mark.parametrize("notifies", [True, False])
+def test_a_worker_that_does_not_notify_counts_as_ready_where_that_is_assumed(notifies: bool) -> None:
+    fleet = starting(assume_ready=None if notifies else 1.0)
+
+    assert fleet.tick(0.5) == []
+    assert fleet.tick(1.0) == ([] if notifies else [Started()])
+
+
+def test_a_worker_that_dies_before_it_is_assumed_ready_fails_the_start() -> None:
+    fleet = starting(assume_ready=1.0)
+
+    assert fleet.exited(2, "exit status 1", 0.9)[-1] == Failed("exit status 1")
+    assert fleet.tick(1.0) == []
+
+
+# Reload.
+
+
+def test_a_reload_spawns_beside_the_generation_that_serves() -> None:
+    fleet = serving()
+
+    assert fleet.reload(100.0) == [Spawn(3, 2), Spawn(4, 2)]
+    assert stages(fleet) == {1: Stage.READY, 2: Stage.READY, 3: Stage.STARTING, 4: Stage.STARTING}
+
+
+def test_nobody_drains_before_all_new_workers_are_ready_and_have_lived_for_the_probation() -> None:
+    fleet = reloading()
+
+    assert fleet.ready(3, 101.0) == []
+    assert fleet.tick(104.0) == []
+    assert fleet.ready(4, 105.0) == []
+    assert fleet.tick(105.9) == []
+    assert fleet.tick(106.0) == [*drain(1, 2), Reloaded()]
+    assert (fleet.current, fleet.next) == (2, 0)
+
+
+def test_without_probation_the_takeover_comes_with_the_last_ready() -> None:
+    fleet = reloading(probation=0.0)
+    fleet.ready(3, 101.0)
+
+    assert fleet.ready(4, 101.0) == [*drain(1, 2), Reloaded()]
+
+
+@pytest.mark.parametrize("ready", [(), (4,), (3, 4)], ids=["starting", "one ready", "in probation"])
+@pytest.mark.parametrize("how", ["exited", "failing"])
+def test_a_new_worker_that_exits_or_reports_an_error_ends_the_reload(how: str, ready: tuple[int]) -> None:
+    fleet = reloading()
+    for number in ready:
+        fleet.ready(number, 101.0)
+    left = drain(4) if how == "exited" else drain(3, 4)
+
+    assert getattr(fleet, how)(3, "broken", 101.5) == [*left, Failed("broken")]
+    assert fleet.tick(110.0) == []
+    assert {1: Stage.READY, 2: Stage.READY}.items() <= stages(fleet).items()
+    assert (fleet.current, fleet.next) == (1, 0)
+
+
+def test_a_new_worker_that_hangs_ends_the_reload() -> None:
+    fleet = reloading()
+    fleet.ready(3, 101.0)
+
+    assert fleet.tick(160.0) == [Tell(4, Order.KILL), *drain(3, 4), Failed("not ready within 60 s")]
+
+
+def test_two_new_workers_that_hang_end_the_reload_once() -> None:
+    outcomes = [action for action in reloading().tick(160.0) if isinstance(action, Failed)]
+
+    assert len(outcomes) == 1
+
+
+def test_a_worker_that_asks_for_more_time_gets_it() -> None:
+    fleet = reloading()
+    fleet.ready(3, 101.0)
+    fleet.extended(4, 30.0, 150.0)
+
+    assert fleet.tick(179.0) == []
+    assert fleet.tick(180.0)[-1] == Failed("not ready within 60 s")
+
+
+def test_who_asks_for_less_time_than_is_left_loses_none() -> None:
+    fleet = reloading()
+    fleet.extended(4, 1.0, 101.0)
+
+    assert fleet.tick(159.0) == []
+
+
+def test_an_error_of_a_worker_that_serves_ends_nothing() -> None:
+    fleet = reloading()
+
+    assert fleet.failing(1, "EIO", 101.0) == []
+    assert fleet.next == 2
+
+
+def test_what_a_given_up_generation_says_changes_nothing() -> None:
+    fleet = reloading()
+    fleet.failing(3, "broken", 101.0)
+
+    assert fleet.ready(4, 102.0) == []
+    assert fleet.failing(4, "broken too", 102.0) == []
+    assert fleet.exited(4, "exit status 1", 102.0) == []
+
+
+def test_after_a_failed_reload_the_next_may_succeed() -> None:
+    fleet = reloading()
+    fleet.failing(3, "broken", 101.0)
+
+    assert reload(fleet, 110.0) == [*drain(1, 2), Reloaded()]
+    assert fleet.current == 3
+
+
+def test_a_worker_that_dies_during_a_reload_is_replaced_in_its_generation() -> None:
+    assert die_of(reloading(), 1, 101.0) == [Spawn(5, 1)]
+
+
+def test_a_takeover_drains_also_a_replacement_that_still_starts() -> None:
+    fleet = reloading()
+    die_of(fleet, 1, 101.0)
+    fleet.ready(3, 102.0)
+    fleet.ready(4, 102.0)
+
+    assert fleet.tick(103.0) == [*drain(2, 5), Reloaded()]
+
+
+def test_a_takeover_ends_the_pauses_of_the_generation_before() -> None:
+    fleet = serving(size=1, probation=0.05)
+    assert [die(fleet, 1.0), die(fleet, 1.0)] == [[Spawn(2, 1)], []]
+
+    assert reload(fleet, 1.0) == [Reloaded()]
+    assert fleet.deadline() is None
+
+
+# Drain.
+
+
+def test_a_drain_that_takes_too_long_ends_by_kill() -> None:
+    fleet = serving()
+    reload(fleet, 100.0)
+
+    assert fleet.tick(135.9) == []
+    assert fleet.tick(136.0) == [Tell(1, Order.KILL), Tell(2, Order.KILL)]
+
+
+def test_without_a_stop_timeout_a_drain_may_last() -> None:
+    fleet = serving(stop_timeout=None)
+    reload(fleet, 100.0)
+
+    assert fleet.deadline() is None
+
+
+def test_a_worker_that_has_drained_is_not_replaced() -> None:
+    fleet = serving()
+    reload(fleet, 100.0)
+
+    assert fleet.exited(1, "drained", 102.0) == []
+
+
+def test_of_too_many_draining_generations_the_oldest_is_hammered_once() -> None:
+    fleet = serving(max_draining=2)
+    hammered = [
+        [action.worker for action in reload(fleet, now) if action in hammer(action)]
+        for now in (100.0, 105.0, 110.0, 115.0)
+    ]
+
+    assert hammered == [[], [], [1, 2], [3, 4]]
+
+
+def test_the_hammer_meets_those_that_drain_and_each_once() -> None:
+    fleet = serving()
+    reload(fleet, 100.0)
+
+    assert fleet.hammer() == [Tell(1, Order.HAMMER), Tell(2, Order.HAMMER)]
+    assert fleet.hammer() == []
+
+
+# Crashes.
+
+
+def test_a_worker_that_dies_is_replaced_at_once() -> None:
+    fleet = serving()
+
+    assert fleet.exited(1, "SIGSEGV", 50.0) == [Note("worker=1 gen=1 SIGSEGV"), Spawn(3, 1)]
+
+
+def test_workers_that_die_young_are_replaced_after_a_pause_that_doubles() -> None:
+    fleet = serving(size=1)
+    now = 1.0
+    assert die(fleet, now) == [Spawn(2, 1)]
+    pauses = []
+    for _ in range(11):
+        assert die(fleet, now) == []
+        due = fleet.deadline()
+        assert due is not None
+        assert [type(action) for action in fleet.tick(due)] == [Spawn]
+        pauses.append(round(due - now, 6))
+        now = due
+
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, LONGEST_PAUSE, LONGEST_PAUSE]
+
+
+def test_a_crash_loop_may_last_for_weeks() -> None:
+    fleet = serving(size=1)
+    fleet._deaths = 50_000
+
+    assert die(fleet, 1.0) == []
+    assert fleet.deadline() == 1.0 + LONGEST_PAUSE
+
+
+def test_a_pause_is_jittered() -> None:
+    fleet = serving(jitter=lambda: 0.5)
+    die(fleet, 1.0)
+    die(fleet, 1.0)
+
+    assert fleet.deadline() == pytest.approx(1.05)
+
+
+def test_a_long_life_ends_the_series() -> None:
+    fleet = serving(size=1)
+    for _ in range(5):
+        die(fleet, 1.0)
+        fleet.tick(10.0)
+    fleet.tick(10.0)
+
+    assert die(fleet, 10.0 + YOUNG) == [Spawn(max(fleet.workers), 1)]
+    assert die(fleet, 10.0 + YOUNG) == [Spawn(max(fleet.workers), 1)]
+
+
+def test_a_takeover_ends_the_series() -> None:
+    fleet = serving(size=1, probation=0.05)
+    die(fleet, 1.0)
+    die(fleet, 1.0)
+    reload(fleet, 1.0)
+
+    assert die(fleet, 2.0) == [Spawn(4, 2)]
+
+
+def test_a_replacement_that_hangs_at_its_start_is_killed_and_replaced() -> None:
+    fleet = serving()
+    die_of(fleet, 1, 50.0)
+
+    assert fleet.tick(110.0) == [Tell(3, Order.KILL)]
+    assert die_of(fleet, 3, 110.0) == [Spawn(4, 1)]
+
+
+# Watchdog.
+
+
+def test_a_worker_that_misses_its_ping_is_aborted_then_killed_then_replaced() -> None:
+    fleet = serving(watchdog=10.0)
+    fleet.pinged(2, 9.0)
+
+    assert fleet.tick(9.9) == []
+    assert fleet.tick(10.0) == [Note("worker=1 missed its watchdog ping"), Tell(1, Order.ABORT)]
+    fleet.pinged(2, 14.0)
+    assert fleet.tick(9.9 + KILL_AFTER_ABORT) == []
+    assert fleet.tick(10.0 + KILL_AFTER_ABORT) == [Tell(1, Order.KILL)]
+    assert die_of(fleet, 1, 15.1) == [Spawn(3, 1)]
+
+
+def test_an_aborted_worker_is_not_spared_for_a_late_ping() -> None:
+    fleet = serving(size=1, watchdog=10.0)
+    fleet.tick(10.0)
+    fleet.pinged(1, 11.0)
+
+    assert fleet.tick(10.0 + KILL_AFTER_ABORT) == [Tell(1, Order.KILL)]
+
+
+def test_only_a_ready_worker_must_ping() -> None:
+    fleet = starting(watchdog=10.0)
+    fleet.pinged(1, 1.0)
+
+    assert fleet.tick(50.0) == []
+
+
+def test_a_draining_worker_need_not_ping() -> None:
+    fleet = serving(watchdog=10.0)
+    fleet.stop(1.0)
+
+    assert fleet.deadline() == 36.0
+
+
+def test_a_new_worker_that_misses_its_ping_ends_the_reload() -> None:
+    fleet = serving(probation=20.0, watchdog=10.0)
+    fleet.reload(1.0)
+    all_ready(fleet, 1.0)
+    for number in (1, 2, 4):
+        fleet.pinged(number, 9.0)
+
+    assert fleet.tick(11.0) == [
+        Note("worker=3 missed its watchdog ping"),
+        Tell(3, Order.ABORT),
+        *drain(3, 4),
+        Failed("missed its watchdog ping"),
+    ]
+
+
+def test_a_tick_that_comes_late_lets_nobody_take_over_who_has_missed_a_ping() -> None:
+    fleet = serving(probation=10.5, watchdog=10.0)
+    fleet.reload(1.0)
+    all_ready(fleet, 1.0)
+    fleet.pinged(1, 9.0)
+    fleet.pinged(2, 9.0)
+
+    assert Reloaded() not in fleet.tick(12.0)
+    assert fleet.current == 1
+
+
+# Stop.
+
+
+def test_a_stop_lets_all_drain_and_is_over_with_the_last() -> None:
+    fleet = serving()
+
+    assert fleet.stop(10.0) == drain(1, 2)
+    assert fleet.exited(2, "drained", 11.0) == []
+    assert fleet.exited(1, "drained", 12.0) == [Stopped()]
+
+
+def test_a_stop_kills_who_does_not_end() -> None:
+    fleet = serving()
+    fleet.stop(10.0)
+
+    assert fleet.deadline() == 45.0
+    assert fleet.tick(45.0) == [Tell(1, Order.KILL), Tell(2, Order.KILL)]
+    assert fleet.deadline() is None
+
+
+def test_a_stop_is_not_held_up_by_a_worker_that_was_aborted() -> None:
+    fleet = serving(size=1, watchdog=10.0, stop_timeout=2.0)
+    fleet.tick(10.0)
+
+    assert fleet.stop(10.5) == drain(1)
+    assert fleet.tick(12.5) == [Tell(1, Order.KILL)]
+
+
+def test_a_stop_before_an_aborted_worker_is_killed_does_not_spare_it() -> None:
+    fleet = serving(size=1, watchdog=10.0)
+    fleet.tick(10.0)
+    fleet.stop(14.0)
+
+    assert fleet.tick(10.0 + KILL_AFTER_ABORT) == [Tell(1, Order.KILL)]
+
+
+def test_a_stop_before_the_start_is_over_at_once() -> None:
+    assert Fleet(RULES).stop(0.0) == [Stopped()]
+
+
+def test_a_stop_during_the_start_drains_and_reports_no_failure() -> None:
+    fleet = starting()
+
+    assert fleet.stop(1.0) == drain(1, 2)
+    assert fleet.ready(1, 2.0) == []
+    assert fleet.exited(1, "SIGTERM", 3.0) == []
+    assert fleet.exited(2, "SIGTERM", 3.0) == [Stopped()]
+
+
+def test_a_stop_during_a_reload_drains_both_generations() -> None:
+    fleet = reloading()
+    fleet.ready(3, 101.0)
+    fleet.ready(4, 101.0)
+
+    assert fleet.stop(101.5) == drain(1, 2, 3, 4)
+    assert fleet.tick(110.0) == []
+
+
+def test_a_stop_in_a_pause_spawns_nobody_afterwards() -> None:
+    fleet = serving(size=1)
+    die(fleet, 1.0)
+    die(fleet, 1.0)
+
+    assert fleet.stop(1.05) == [Stopped()]
+    assert fleet.deadline() is None
+
+
+def test_a_stop_does_not_give_more_time_to_those_that_drain_already() -> None:
+    fleet = serving()
+    reload(fleet, 100.0)
+
+    assert fleet.stop(110.0) == drain(3, 4)
+    assert fleet.deadline() == 136.0
+
+
+# Time.
+
+
+def test_a_fleet_that_serves_has_no_deadline() -> None:
+    assert serving().deadline() is None
+
+
+@pytest.mark.parametrize(
+    ("fleet", "due"),
+    [
+        (starting(), 60.0),
+        (starting(assume_ready=1.0), 1.0),
+        (serving(watchdog=10.0), 10.0),
+        (reloading(), 160.0),
+    ],
+    ids=["start", "assumed", "watchdog", "reload"],
+)
+def test_the_deadline_is_when_a_tick_first_does_something(fleet: Fleet, due: float) -> None:
+    assert fleet.deadline() == due
+    assert fleet.tick(due - 0.001) == []
+    assert fleet.tick(due) != []
+
+
+def test_the_deadline_is_the_earliest_of_all() -> None:
+    fleet = reloading(watchdog=150.0)  # that of 1 and 2 at 150
+    assert fleet.deadline() == 150.0
+    die(fleet, 101.0)  # the reload fails, and 3 drains until 136
+
+    assert fleet.deadline() == 136.0
+    die_of(fleet, 2, 102.0)
+    fleet.exited(max(fleet.workers), "died", 102.0)
+    fleet.exited(max(fleet.workers), "died", 102.0)
+    assert fleet.deadline() == pytest.approx(102.1)
+
+
+def test_a_tick_at_the_deadline_always_leaves_a_later_one_or_none() -> None:
+    fleet = reloading(watchdog=10.0, assume_ready=5.0, max_draining=1)
+    due = fleet.deadline()
+    for _ in range(100):
+        assert due is not None
+        for action in fleet.tick(due):
+            if isinstance(action, Tell) and action.order is Order.KILL:
+                fleet.exited(action.worker, "SIGKILL", due)
+        before, due = due, fleet.deadline()
+        assert due is None or due > before
