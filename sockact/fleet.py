@@ -1,7 +1,7 @@
 """The fleet: what a supervisor decides about its workers, without a process, a socket or a clock.
 
-What happens goes in, with the time it happened: `start`, `reload`, `stop`, `hammer`, and `spawned`,
-`ready`, `extended`, `pinged`, `failing`, `exited` of a worker, and `tick` when the `deadline` has
+What happens goes in, with the time it happened: `start`, `reload`, `stop`, `hammer`, and `ready`,
+`extended`, `pinged`, `failing`, `exited` of a worker, and `tick` when the `deadline` has
 come. What to do comes out, as a list of actions.
 
     worker       starting -> ready -> draining -> (gone)
@@ -180,11 +180,7 @@ class Fleet:
         worker = self.workers.get(number)
         if worker is None or worker.stage is not Stage.STARTING:
             return []
-        worker.stage = Stage.READY
-        worker.deadline = worker.assumed = None
-        self._rearm(worker, now)
-        if worker.generation == self.next and self._all_ready(self.next):
-            self._takeover = now + (self.rules.probation if self.current else 0.0)
+        self._make_ready(worker, now)
         return self.tick(now)
 
     def extended(self, number: int, seconds: float, now: float) -> None:
@@ -226,24 +222,34 @@ class Fleet:
         return min((time for time in times if time is not None), default=None)
 
     def tick(self, now: float) -> list[Action]:
-        """Do what is due."""
+        """Do what is due.
+
+        The order matters when it comes late, and much is due: who has missed a ping does not take
+        over, and whom a new generation replaces is not started any more.
+        """
         actions: list[Action] = []
-        # Before the takeover: should this come late, whoever has missed a ping does not take over.
         for worker in list(self.workers.values()):
             if worker.watchdog is not None and now >= worker.watchdog:
                 actions += self._watchdog_expired(worker, now)
+            if worker.assumed is not None and now >= worker.assumed:
+                self._make_ready(worker, now)
         if self._takeover is not None and now >= self._takeover:
             actions += self._take_over(now)
+        for worker in list(self.workers.values()):
+            if worker.deadline is not None and now >= worker.deadline:
+                actions += self._expired(worker, now)
         for number, when in list(self._pauses.items()):
             if now >= when:
                 del self._pauses[number]
                 actions += self._spawn(self.current, now)
-        for worker in list(self.workers.values()):
-            if worker.assumed is not None and now >= worker.assumed:
-                actions += self.ready(worker.number, now)
-            if worker.deadline is not None and now >= worker.deadline:
-                actions += self._expired(worker, now)
         return actions
+
+    def _make_ready(self, worker: Worker, now: float) -> None:
+        worker.stage = Stage.READY
+        worker.deadline = worker.assumed = None
+        self._rearm(worker, now)
+        if worker.generation == self.next and self._all_ready(self.next):
+            self._takeover = now + (self.rules.probation if self.current else 0.0)
 
     def _rearm(self, worker: Worker, now: float) -> None:
         if worker.stage is Stage.READY and self.rules.watchdog is not None and not worker.aborted:

@@ -18,7 +18,20 @@ from sockact.child import Child
 from sockact.drain import count
 from sockact.errors import AppError, ReloadRefused
 from sockact.fds import Listener
-from sockact.fleet import Action, Failed, Fleet, Note, Reloaded, Rules, Spawn, Stage, Started, Stopped, Tell
+from sockact.fleet import (
+    Action,
+    Failed,
+    Fleet,
+    Note,
+    Order,
+    Reloaded,
+    Rules,
+    Spawn,
+    Stage,
+    Started,
+    Stopped,
+    Tell,
+)
 from sockact.notify import Notification
 from sockact.program import GENERATION, Program
 from sockact.signals import HANDLED
@@ -119,8 +132,7 @@ class Supervisor:
                 case Spawn():
                     self._spawn(action)
                 case Tell(worker, order):
-                    with contextlib.suppress(ProcessLookupError):  # it has ended, and is not reaped yet
-                        self._children[worker].send(signal.Signals[order.value])
+                    self._tell(worker, order)
                 case Started() | Reloaded() | Failed():
                     if self._outcome is not None and not self._outcome.done():
                         self._outcome.set_result(action)
@@ -132,6 +144,13 @@ class Supervisor:
             self._timer.cancel()
         deadline = self._fleet.deadline()
         self._timer = None if deadline is None else self._loop.call_at(deadline, self._tick)
+
+    def _tell(self, worker: int, order: Order) -> None:
+        child = self._children.get(worker)
+        if child is None:
+            return  # it could not be started, and its end is about to be reported
+        with contextlib.suppress(ProcessLookupError):  # it has ended, and is not reaped yet
+            child.send(signal.Signals[order.value])
 
     def _tick(self) -> None:
         self._do(self._fleet.tick(self._loop.time()))
