@@ -19,6 +19,8 @@ import enum
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from sockact.orders import Action, Failed, Note, Order, Reloaded, Spawn, Started, Stopped, Tell
+
 KILL_AFTER_ABORT = 5.0
 """Seconds from SIGABRT, which writes the stacks, to SIGKILL."""
 
@@ -35,63 +37,6 @@ class Stage(enum.Enum):
     STARTING = "starting"
     READY = "ready"
     DRAINING = "draining"
-
-
-class Order(enum.Enum):
-    """What a worker can be told, as a signal."""
-
-    DRAIN = "SIGTERM"
-    HAMMER = "SIGUSR2"
-    ABORT = "SIGABRT"
-    KILL = "SIGKILL"
-
-
-@dataclass(frozen=True, slots=True)
-class Spawn:
-    """Start a worker of a generation."""
-
-    worker: int
-    generation: int
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    """Send a worker an order."""
-
-    worker: int
-    order: Order
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """The first generation serves."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reloaded:
-    """The new generation serves, and the one before drains."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The generation that was to serve was given up: the start or the reload failed."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """No worker is left."""
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """A line for the log."""
-
-    text: str
-
-
-Action = Spawn | Tell | Started | Reloaded | Failed | Stopped | Note
 
 
 @dataclass(frozen=True, slots=True)

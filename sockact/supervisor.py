@@ -18,21 +18,9 @@ from sockact.child import Child
 from sockact.drain import count
 from sockact.errors import AppError, ReloadRefused
 from sockact.fds import Listener
-from sockact.fleet import (
-    Action,
-    Failed,
-    Fleet,
-    Note,
-    Order,
-    Reloaded,
-    Rules,
-    Spawn,
-    Stage,
-    Started,
-    Stopped,
-    Tell,
-)
+from sockact.fleet import Fleet, Rules, Stage
 from sockact.notify import Notification
+from sockact.orders import Action, Failed, Note, Order, Reloaded, Spawn, Started, Stopped, Tell
 from sockact.program import GENERATION, Program
 from sockact.signals import HANDLED
 

@@ -7,23 +7,8 @@ from typing import Any
 
 import pytest
 
-from sockact.fleet import (
-    KILL_AFTER_ABORT,
-    LONGEST_PAUSE,
-    YOUNG,
-    Action,
-    Failed,
-    Fleet,
-    Note,
-    Order,
-    Reloaded,
-    Rules,
-    Spawn,
-    Stage,
-    Started,
-    Stopped,
-    Tell,
-)
+from sockact.fleet import KILL_AFTER_ABORT, LONGEST_PAUSE, YOUNG, Fleet, Rules, Stage
+from sockact.orders import Action, Failed, Note, Order, Reloaded, Spawn, Started, Stopped, Tell
 
 RULES = Rules(size=2, start_timeout=60.0, probation=1.0, stop_timeout=35.0)
 

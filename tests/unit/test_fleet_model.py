@@ -24,22 +24,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from sockact.fleet import (
-    KILL_AFTER_ABORT,
-    Action,
-    Failed,
-    Fleet,
-    Note,
-    Order,
-    Reloaded,
-    Rules,
-    Spawn,
-    Stage,
-    Started,
-    Stopped,
-    Tell,
-    Worker,
-)
+from sockact.fleet import KILL_AFTER_ABORT, Fleet, Rules, Stage, Worker
+from sockact.orders import Action, Failed, Note, Order, Reloaded, Spawn, Started, Stopped, Tell
 
 SETTINGS = settings(
     max_examples=2000,

@@ -1,0 +1,63 @@
+"""What a fleet decides: the vocabulary between `fleet`, which is pure, and `supervisor`, which acts."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Order(enum.Enum):
+    """What a worker can be told, as a signal."""
+
+    DRAIN = "SIGTERM"
+    HAMMER = "SIGUSR2"
+    ABORT = "SIGABRT"
+    KILL = "SIGKILL"
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Start a worker of a generation."""
+
+    worker: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Send a worker an order."""
+
+    worker: int
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The first generation serves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """The new generation serves, and the one before drains."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The generation that was to serve was given up: the start or the reload failed."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """No worker is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line for the log."""
+
+    text: str
+
+
+Action = Spawn | Tell | Started | Reloaded | Failed | Stopped | Note
