@@ -8,13 +8,13 @@ control socket, and says how the process ends. To the manager, whatever is insid
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from sockact.announcer import Announcer
 from sockact.control import Caller
 from sockact.errors import ReloadRefused, SockactError
 from sockact.notify import Notifier
@@ -23,16 +23,6 @@ from sockact.settings import Settings
 from sockact.signals import EarlySignals
 
 logger = logging.getLogger(__name__)
-
-TICK = 1.0
-"""Seconds between two status lines at most, and between two extensions of a deadline."""
-
-EXTENSION = 10.0
-"""Seconds asked for by one EXTEND_TIMEOUT_USEC. The loop that works sends them, so a loop that
-hangs asks for nothing, and the manager's own timeout ends it."""
-
-BARRIER_TIMEOUT = 5.0
-"""Seconds to wait until the manager has read READY=1, before a caller is told so."""
 
 KILLED = 128 + signal.SIGINT
 """Exit status after a second SIGINT, as shells write a death by that signal."""
@@ -106,6 +96,7 @@ class Conductor:
     ) -> None:
         self.phase = Phase.ACTIVATING
         self._notifier = notifier
+        self._announcer = Announcer(notifier, self._text)
         self._settings = settings
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._verb: asyncio.Task[None] | None = None
@@ -115,10 +106,7 @@ class Conductor:
         self._interrupted = False
         self._failure: SockactError | None = None
         self._replaced = False
-        self._answering: asyncio.Task[None] | None = None
         self._complaint = ""
-        self._said = ""
-        self._status_due: asyncio.TimerHandle | None = None
 
     async def run(self, service: Service, early: EarlySignals) -> Ending:
         """Start the service, and stay until it has ended."""
@@ -126,16 +114,13 @@ class Conductor:
         self._service = service
         with early.handed_over(loop, self._handlers()):
             self._begin(self._start)
-            pinging = loop.create_task(self._ping())
+            pinging = loop.create_task(self._announcer.ping())
             try:
                 while self.phase not in (Phase.INACTIVE, Phase.FAILED):
                     self._step(await self._events.get())
             finally:
                 pinging.cancel()
-                if self._status_due:
-                    self._status_due.cancel()
-            if self._answering is not None:
-                await self._answering
+                await self._announcer.close()
         return self._ending()
 
     def request_reload(self, caller: Caller | None = None) -> None:
@@ -146,8 +131,7 @@ class Conductor:
 
     def busy(self) -> None:
         """Show the status to the manager once a second, until no request is in flight."""
-        if self._status_due is None:
-            self._status_due = asyncio.get_running_loop().call_later(TICK, self._show_changes)
+        self._announcer.show_while(lambda: self._service.in_flight > 0)
 
     def _handlers(self) -> dict[signal.Signals, Callable[[], None]]:
         return {
@@ -214,15 +198,15 @@ class Conductor:
         self._events.put_nowait(Event.FAILED)
 
     async def _start(self) -> Event:
-        async with self._extending(self._settings.start_timeout):
+        async with self._announcer.extending(self._settings.start_timeout):
             await self._service.start()
         return Event.STARTED
 
     async def _reload(self) -> Event:
         try:
-            async with self._extending(None):  # each try has its own limit
+            async with self._announcer.extending(None):  # each try has its own limit
                 await self._check()
-            async with self._extending(self._settings.replace_timeout):
+            async with self._announcer.extending(self._settings.replace_timeout):
                 replaced = await self._service.replace()
         except ReloadRefused as error:
             self._complaint = str(error)
@@ -240,7 +224,7 @@ class Conductor:
             await self._service.check()
 
     async def _stop(self) -> Event:
-        async with self._extending(self._settings.stop_timeout):
+        async with self._announcer.extending(self._settings.stop_timeout):
             await self._service.stop()
         return Event.STOPPED
 
@@ -265,16 +249,7 @@ class Conductor:
 
     def _answer(self, ok: bool, text: str) -> None:
         callers, self._callers = self._callers, []
-        if callers:
-            # Not before the manager has read READY=1: a caller that ends while systemd still
-            # reads `reloading` leaves the unit there (252, 257), and an early one may look.
-            answer = self._answer_after_barrier(callers, ok, text)
-            self._answering = asyncio.get_running_loop().create_task(answer)
-
-    async def _answer_after_barrier(self, callers: Sequence[Caller], ok: bool, text: str) -> None:
-        await asyncio.to_thread(self._notifier.barrier, BARRIER_TIMEOUT)
-        for caller in callers:
-            caller.answer(ok, text)
+        self._announcer.answer(callers, ok, text)
 
     def _text(self) -> str:
         if self.phase is Phase.ACTIVE and self._complaint:
@@ -282,44 +257,6 @@ class Conductor:
             return f"reload failed: {self._complaint} ({going_on})"
         verb = "" if self.phase is Phase.ACTIVE else f"{self.phase.value}, "
         return f"{self._service.name}: {verb}{self._service.status()}"
-
-    def _show_changes(self) -> None:
-        self._status_due = None
-        self._show_status()
-        if self._service.in_flight:
-            self.busy()
-
-    def _show_status(self) -> None:
-        text = self._text()
-        if text != self._said:
-            self._said = text
-            self._notifier.status(text)
-
-    @contextlib.asynccontextmanager
-    async def _extending(self, limit: float | None) -> AsyncIterator[None]:
-        """While the body runs, ask for more time as long as `limit` allows, and show the status."""
-        loop = asyncio.get_running_loop()
-        deadline = None if limit is None else loop.time() + limit
-
-        async def tick() -> None:
-            while True:
-                left = EXTENSION if deadline is None else min(EXTENSION, deadline - loop.time())
-                if left > 0:
-                    self._notifier.extend(left)
-                self._show_status()
-                await asyncio.sleep(TICK)
-
-        ticking = loop.create_task(tick())
-        try:
-            yield
-        finally:
-            ticking.cancel()
-
-    async def _ping(self) -> None:
-        interval = self._notifier.watchdog_interval
-        while interval:
-            self._notifier.ping()
-            await asyncio.sleep(interval)
 
     def _ending(self) -> Ending:
         callers = [*self._callers, *self._next_callers]
