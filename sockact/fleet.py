@@ -84,7 +84,6 @@ class Fleet:
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        self.size = rules.size
         self.workers: dict[int, Worker] = {}
         self.current = 0
         self.next = 0
@@ -222,7 +221,7 @@ class Fleet:
     def _begin_generation(self, now: float) -> list[Action]:
         self._generations += 1
         self.next = self._generations
-        return [action for _ in range(self.size) for action in self._spawn(self.next, now)]
+        return [action for _ in range(self.rules.size) for action in self._spawn(self.next, now)]
 
     def _spawn(self, generation: int, now: float) -> list[Action]:
         self._numbers += 1
@@ -232,8 +231,11 @@ class Fleet:
         self.workers[worker.number] = worker
         return [Spawn(worker.number, generation)]
 
+    def _crew(self, generation: int) -> list[Worker]:
+        return [worker for worker in self.workers.values() if worker.generation == generation]
+
     def _all_ready(self, generation: int) -> bool:
-        crew = [worker for worker in self.workers.values() if worker.generation == generation]
+        crew = self._crew(generation)
         return bool(crew) and all(worker.stage is Stage.READY for worker in crew)
 
     def _take_over(self, now: float) -> list[Action]:
@@ -243,12 +245,11 @@ class Fleet:
         self._pauses.clear()
         if not before:
             return [Started()]
-        old = [worker for worker in self.workers.values() if worker.generation == before]
-        return [*self._drain(old, now), *self._limit_draining(), Reloaded()]
+        return [*self._drain(self._crew(before), now), *self._limit_draining(), Reloaded()]
 
     def _give_up(self, reason: str, now: float) -> list[Action]:
         """End the generation that was to serve; what serves has not been touched."""
-        crew = [worker for worker in self.workers.values() if worker.generation == self.next]
+        crew = self._crew(self.next)
         self.next = 0
         self._takeover = None
         return [*self._drain(crew, now), Failed(reason)]
