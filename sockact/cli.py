@@ -11,10 +11,14 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sockact import settings, signals
 from sockact.errors import SockactError, UsageError
+
+if TYPE_CHECKING:
+    from sockact.process import Process
+    from sockact.settings import Settings
 
 
 class _Parser(argparse.ArgumentParser):
@@ -42,15 +46,23 @@ def run(app: str | None, program: Sequence[str], **given: Any) -> int:
     given = {name: value for name, value in given.items() if value is not None}
     if (app is None) == (not program):
         raise UsageError("expected either MODULE:ATTRIBUTE or -- PROGRAM ARGUMENT...")
-    if app is not None and not settings.resolve(given, os.environ).workers:
-        from sockact.serving import serve
+    from sockact.process import live
 
-        serve(app, import_here=True, **given)
-    else:
-        from sockact.supervision import supervise
-
-        supervise(program, given)
+    live(lambda process, chosen: _serve_or_supervise(process, chosen, app, program), given)
     return 0
+
+
+def _serve_or_supervise(
+    process: Process, chosen: Settings, app: str | None, program: Sequence[str]
+) -> None:
+    if app is not None and not chosen.workers:
+        from sockact.serving import serve_in
+
+        serve_in(process, chosen, app, import_here=True)
+    else:
+        from sockact.supervision import supervise_in
+
+        supervise_in(process, chosen, program)
 
 
 def reload(environ: Mapping[str, str] = os.environ) -> int:

@@ -9,8 +9,10 @@ import faulthandler
 import logging
 import os
 import sys
-from typing import NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
 
+from sockact import canary, logs, settings
 from sockact.control import ControlServer
 from sockact.errors import SockactError
 from sockact.lifecycle import Conductor, Ending, Service
@@ -26,23 +28,50 @@ MARGIN = 5.0
 logger = logging.getLogger(__name__)
 
 
+def live(run: Callable[[Process, Settings], None], given: Mapping[str, Any]) -> None:
+    """Be a process of sockact: take over what was passed, settle the settings, and report what fails.
+
+    Args:
+        run: what the process is for.
+        given: settings, beside those in the environment.
+
+    Raises:
+        SystemExit: it failed; the reason is in the log and in the status, the code is that of
+            `SockactError.exit_status`.
+    """
+    process = Process()
+    try:
+        chosen = settings.resolve(given, os.environ)
+        logs.configure(chosen.log_level, os.environ)
+        for name in settings.misspelt(os.environ):
+            logger.warning("%s is no setting: ignored", name)
+        run(process, chosen)
+    except SockactError as error:
+        process.fail(error)
+
+
 class Process:
-    """This process; there is one."""
+    """This process; there is one.
+
+    Attributes:
+        trial: whether it is a canary, which starts the app and does not serve it.
+    """
 
     def __init__(self) -> None:
         self.early = EarlySignals()
         self.sockets = Sockets.adopted()
         if sys.stderr is not None:
             faulthandler.enable()  # the watchdog's SIGABRT then shows where every thread hangs
+        self.trial = os.environ.pop(canary.VARIABLE, None) is not None
         generation = os.environ.pop(GENERATION, "")
         self.generation = int(generation) if generation.isdecimal() else 1
         self.notifier = Notifier()
         self.program = Program.of_this_process(os.environ)
 
-    def conductor(self, settings: Settings) -> Conductor:
+    def conductor(self, chosen: Settings) -> Conductor:
         """Return who leads a service here; callers that were passed to this process get its word."""
         callers, self.sockets.callers = self.sockets.callers, []
-        return Conductor(self.notifier, settings, callers)
+        return Conductor(self.notifier, chosen, callers)
 
     async def conduct(self, conductor: Conductor, service: Service) -> Ending:
         """Let `conductor` lead `service` through its life, and obey the control socket meanwhile."""
@@ -68,6 +97,12 @@ class Process:
         """Give everything up, for a program that goes on."""
         self.sockets.close()
         self.early.restore()
+
+
+def leave(status: int) -> NoReturn:
+    """End at once, without waiting for threads or tasks."""
+    flush()
+    os._exit(status)
 
 
 def flush() -> None:

@@ -11,58 +11,54 @@ from typing import Any, NoReturn
 
 import uvloop
 
-from sockact import canary, fds, loader, logs, settings, signals
+from sockact import fds, loader, signals
 from sockact.engines.http import CancelledQuietly, HttpEngine
-from sockact.errors import ReloadRefused, SettingsError, SockactError, UsageError
+from sockact.errors import ReloadRefused, SettingsError, UsageError
 from sockact.lifecycle import Ending
-from sockact.process import MARGIN, Process, flush
+from sockact.process import MARGIN, Process, flush, leave, live
 from sockact.settings import Settings
 from sockact.worker import Worker
 
 logger = logging.getLogger(__name__)
 
 
-def serve(app: object, /, *, import_here: bool = False, **given: Any) -> None:
-    """Serve `app` until the process is told to stop; see `sockact.serve`.
-
-    Args:
-        app: an ASGI or WSGI callable, or a string `module:attribute`.
-        import_here: import from the present directory, as `sockact run` does.
-        given: settings.
-
-    Raises:
-        SystemExit: it failed; the reason is in the log and in the status, the code is that of
-            `SockactError.exit_status`.
-    """
+def serve(app: object, /, **given: Any) -> None:
+    """Serve `app` until the process is told to stop; see `sockact.serve`."""
     if threading.current_thread() is not threading.main_thread():
         raise UsageError("serve was called in another thread: signals arrive in the main thread only")
-    trial = os.environ.pop(canary.VARIABLE, None) is not None
-    process = Process()
-    try:
-        chosen = settings.resolve(given, os.environ)
-        logs.configure(chosen.log_level, os.environ)
-        for name in settings.misspelt(os.environ):
-            logger.warning("%s is no setting: ignored", name)
+
+    def run(process: Process, chosen: Settings) -> None:
         if chosen.workers:
             raise SettingsError(f"workers={chosen.workers}: expected 0; `sockact run` starts more")
-        _Serving(process, chosen, trial=trial).run(app, import_here=import_here)
-    except SockactError as error:
-        process.fail(error)
+        serve_in(process, chosen, app)
+
+    live(run, given)
+
+
+def serve_in(process: Process, chosen: Settings, app: object, *, import_here: bool = False) -> None:
+    """Serve `app` in this process.
+
+    Args:
+        process: what it was given.
+        chosen: how to serve.
+        app: an ASGI or WSGI callable, or a string `module:attribute`.
+        import_here: import from the present directory, as `sockact run` does.
+    """
+    _Serving(process, chosen).run(app, import_here=import_here)
 
 
 class _Serving:
     """A worker process at work, or on trial."""
 
-    def __init__(self, process: Process, chosen: Settings, *, trial: bool) -> None:
+    def __init__(self, process: Process, chosen: Settings) -> None:
         self._process = process
         self._settings = chosen
-        self._trial = trial
 
     def run(self, app: object, *, import_here: bool) -> None:
         """Load the app, serve, and end as the conductor says."""
         process, chosen = self._process, self._settings
         process.notifier.extend(chosen.start_timeout + MARGIN)
-        if not self._trial:
+        if not process.trial:
             process.sockets.complete(chosen)
             places = process.sockets.describe()
             logger.info("gen=%d pid=%d serves %s", process.generation, os.getpid(), places)
@@ -73,7 +69,7 @@ class _Serving:
         logging.getLogger("uvicorn.error").addFilter(CancelledQuietly())
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             ending = runner.run(self._live(loaded, kind))
-        if self._trial:
+        if process.trial:
             raise SystemExit(0)
         if ending.replaced:
             self._replace(ending)
@@ -84,7 +80,7 @@ class _Serving:
         conductor = process.conductor(self._settings)
         engine = HttpEngine(app, kind, process.sockets.served(), self._settings, conductor.busy)
         worker = Worker(engine, self._settings, process.program, process.generation)
-        if self._trial:
+        if process.trial:
             await self._rehearse(worker)
             return Ending()
         ending = await process.conduct(conductor, worker)
@@ -103,8 +99,7 @@ class _Serving:
     def _leave(self, ending: Ending) -> NoReturn:
         if ending.replaced:
             self._replace(ending)
-        flush()
-        os._exit(ending.status)
+        leave(ending.status)
 
     def _replace(self, ending: Ending) -> NoReturn:
         """Become the new code."""

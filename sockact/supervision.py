@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-from sockact import logs, settings
-from sockact.errors import ReloadRefused, SockactError, UsageError
+from sockact.errors import ReloadRefused, UsageError
 from sockact.fleet import Rules
-from sockact.lifecycle import Ending
-from sockact.process import MARGIN, Process, flush
+from sockact.process import MARGIN, Process, leave
 from sockact.program import Program
 from sockact.settings import Settings
 from sockact.supervisor import Supervisor
@@ -22,32 +17,22 @@ from sockact.supervisor import Supervisor
 ASSUME_READY = 1.0
 """Seconds of life after which a program that does not notify counts as ready."""
 
-logger = logging.getLogger(__name__)
 
-
-def supervise(program: Sequence[str], given: Mapping[str, Any]) -> None:
-    """Keep workers until the process is told to stop.
+def supervise_in(process: Process, chosen: Settings, program: Sequence[str]) -> None:
+    """Keep workers from this process, until it is told to stop.
 
     Args:
+        process: what it was given.
+        chosen: how to keep them, and how they serve.
         program: what a worker runs; empty for this very command, without its workers.
-        given: settings.
-
-    Raises:
-        SystemExit: it failed; as `sockact.serve`.
     """
-    process = Process()
-    try:
-        chosen = settings.resolve(given, os.environ)
-        logs.configure(chosen.log_level, os.environ)
-        process.sockets.complete(chosen, streams_only=not program)
-        with asyncio.Runner() as runner:
-            runner.run(_live(process, chosen, program))
-    except SockactError as error:
-        process.fail(error)
+    process.sockets.complete(chosen, streams_only=not program)
+    with asyncio.Runner() as runner:
+        runner.run(_live(process, chosen, program))
     process.close()
 
 
-async def _live(process: Process, chosen: Settings, program: Sequence[str]) -> Ending:
+async def _live(process: Process, chosen: Settings, program: Sequence[str]) -> None:
     conductor = process.conductor(chosen)
     what = foreign(process.program, program) if program else without_workers(process.program)
     rules = rules_of(chosen, foreign=bool(program))
@@ -55,9 +40,7 @@ async def _live(process: Process, chosen: Settings, program: Sequence[str]) -> E
     ending = await process.conduct(conductor, supervisor)
     if ending.at_once:
         supervisor.kill()
-        flush()
-        os._exit(ending.status)
-    return ending
+        leave(ending.status)
 
 
 def without_workers(program: Program) -> Program:

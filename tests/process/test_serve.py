@@ -561,3 +561,11 @@ def test_serve_in_a_program_has_no_workers_yet(manager: Manager, listener: Liste
 
     assert manager.wait_exit() == 78
     assert "workers=2: expected 0; `sockact run` starts more" in manager.stderr()
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_wrong_setting_is_said_to_the_manager(manager: Manager, listener: Listener, workers: str) -> None:
+    manager.sockact("app:app", "--workers", workers, "--linger=soon", listeners=[listener])
+
+    assert manager.wait_exit() == 78
+    assert manager.said("STATUS")[-1].startswith("linger='soon': expected a time span")
