@@ -20,8 +20,12 @@ def serve(app: object, /, **settings: Any) -> None:
     """Serve an ASGI or WSGI app until the process is told to stop.
 
     Sockets that a service manager passed by LISTEN_FDS are used; without any, `listen` is bound.
-    SIGTERM and SIGINT drain and return from here; SIGHUP reloads: the program is run again in this
-    process, up to this call.
+    By default the process turns itself into a supervisor, which keeps its PID and forgets the app, and
+    the program is run again, up to this call, by each of the workers. With `workers=0`, or where there
+    is no command to repeat, this process serves.
+
+    SIGTERM and SIGINT drain, and then a worker returns from here. SIGHUP reloads: the program is run
+    again, by new workers or, with `workers=0`, in this process.
 
     Args:
         app: the app's callable, or a string `module:attribute`.
@@ -34,6 +38,6 @@ def serve(app: object, /, **settings: Any) -> None:
     """
     signals.block()
     # Here and not above: `adopt` alone needs neither uvicorn nor an event loop.
-    from sockact.serving import serve as serve_here
+    from sockact import roles
 
-    serve_here(app, **settings)
+    roles.serve(app, settings)

@@ -11,14 +11,10 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from sockact import settings, signals
 from sockact.errors import SockactError, UsageError
-
-if TYPE_CHECKING:
-    from sockact.process import Process
-    from sockact.settings import Settings
 
 
 class _Parser(argparse.ArgumentParser):
@@ -46,23 +42,10 @@ def run(app: str | None, program: Sequence[str], **given: Any) -> int:
     given = {name: value for name, value in given.items() if value is not None}
     if (app is None) == (not program):
         raise UsageError("expected either MODULE:ATTRIBUTE or -- PROGRAM ARGUMENT...")
-    from sockact.process import live
+    from sockact import roles
 
-    live(lambda process, chosen: _serve_or_supervise(process, chosen, app, program), given)
+    roles.run(app, program, given)
     return 0
-
-
-def _serve_or_supervise(
-    process: Process, chosen: Settings, app: str | None, program: Sequence[str]
-) -> None:
-    if app is not None and not chosen.workers:
-        from sockact.serving import serve_in
-
-        serve_in(process, chosen, app, import_here=True)
-    else:
-        from sockact.supervision import supervise_in
-
-        supervise_in(process, chosen, program)
 
 
 def reload(environ: Mapping[str, str] = os.environ) -> int:

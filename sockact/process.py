@@ -9,15 +9,15 @@ import faulthandler
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from sockact import canary, logs, settings
-from sockact.control import ControlServer
-from sockact.errors import SockactError
+from sockact import canary, fds, logs, settings, signals
+from sockact.control import Caller, ControlServer
+from sockact.errors import ReloadRefused, SockactError
 from sockact.lifecycle import Conductor, Ending, Service
 from sockact.notify import Notifier
-from sockact.program import GENERATION, Program
+from sockact.program import GENERATION, SUPERVISED, Program
 from sockact.settings import Settings
 from sockact.signals import EarlySignals
 from sockact.sockets import Sockets
@@ -55,6 +55,7 @@ class Process:
 
     Attributes:
         trial: whether it is a canary, which starts the app and does not serve it.
+        supervised: whether it is a worker of a supervisor.
     """
 
     def __init__(self) -> None:
@@ -63,10 +64,19 @@ class Process:
         if sys.stderr is not None:
             faulthandler.enable()  # the watchdog's SIGABRT then shows where every thread hangs
         self.trial = os.environ.pop(canary.VARIABLE, None) is not None
+        self.supervised = os.environ.pop(SUPERVISED, None) is not None
         generation = os.environ.pop(GENERATION, "")
         self.generation = int(generation) if generation.isdecimal() else 1
         self.notifier = Notifier()
         self.program = Program.of_this_process(os.environ)
+
+    def serves_itself(self, chosen: Settings) -> bool:
+        """Tell whether the app belongs into this process; otherwise into workers."""
+        return self.trial or self.supervised or not chosen.workers
+
+    def complete(self, chosen: Settings, *, streams_only: bool = True) -> None:
+        """Bind what was not passed: `Sockets.complete`; workers have their supervisor's control socket."""
+        self.sockets.complete(chosen, streams_only=streams_only, controlled=not self.supervised)
 
     def conductor(self, chosen: Settings) -> Conductor:
         """Return who leads a service here; callers that were passed to this process get its word."""
@@ -84,6 +94,20 @@ class Process:
         finally:
             if server is not None:
                 server.close()
+
+    def become(
+        self, argv: Sequence[str], environ: Mapping[str, str], callers: Sequence[Caller]
+    ) -> NoReturn:
+        """Execute another program in this process, with all that was passed to it, and who waits."""
+        signals.block()
+        flush()
+        try:
+            os.chdir(self.program.directory)
+            environ = {**environ, **self.notifier.variables}
+            fds.replace(argv, self.sockets.passed_on(callers), environ)
+        except OSError as error:
+            self.sockets.callers = list(callers)
+            self.fail(ReloadRefused(f"{argv[0]} cannot be executed: {error}"))
 
     def fail(self, error: SockactError) -> NoReturn:
         """Say why, everywhere where somebody may look, and end."""

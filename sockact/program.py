@@ -13,6 +13,10 @@ GENERATION = "SOCKACT_GENERATION"
 """Tells the new code how many times the program has been replaced, plus one."""
 
 
+SUPERVISED = "SOCKACT_SUPERVISED"
+"""Tells a worker that it is one, whatever it was told about workers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """How this program was started.

@@ -11,31 +11,17 @@ from typing import Any, NoReturn
 
 import uvloop
 
-from sockact import fds, loader, signals
+from sockact import loader
 from sockact.engines.http import CancelledQuietly, HttpEngine
-from sockact.errors import ReloadRefused, SettingsError, UsageError
 from sockact.lifecycle import Ending
-from sockact.process import MARGIN, Process, flush, leave, live
+from sockact.process import MARGIN, Process, leave
 from sockact.settings import Settings
 from sockact.worker import Worker
 
 logger = logging.getLogger(__name__)
 
 
-def serve(app: object, /, **given: Any) -> None:
-    """Serve `app` until the process is told to stop; see `sockact.serve`."""
-    if threading.current_thread() is not threading.main_thread():
-        raise UsageError("serve was called in another thread: signals arrive in the main thread only")
-
-    def run(process: Process, chosen: Settings) -> None:
-        if chosen.workers:
-            raise SettingsError(f"workers={chosen.workers}: expected 0; `sockact run` starts more")
-        serve_in(process, chosen, app)
-
-    live(run, given)
-
-
-def serve_in(process: Process, chosen: Settings, app: object, *, import_here: bool = False) -> None:
+def serve_in(process: Process, chosen: Settings, app: object, *, import_here: bool) -> None:
     """Serve `app` in this process.
 
     Args:
@@ -59,7 +45,7 @@ class _Serving:
         process, chosen = self._process, self._settings
         process.notifier.extend(chosen.start_timeout + MARGIN)
         if not process.trial:
-            process.sockets.complete(chosen)
+            process.complete(chosen)
             places = process.sockets.describe()
             logger.info("gen=%d pid=%d serves %s", process.generation, os.getpid(), places)
         if import_here or chosen.chdir:
@@ -105,17 +91,9 @@ class _Serving:
         """Become the new code."""
         process = self._process
         program = process.program
-        signals.block()
         process.notifier.extend(self._settings.start_timeout + MARGIN)
-        environ = {**program.environment(process.generation + 1), **process.notifier.variables}
         logger.info("gen=%d gives way to %s", process.generation, " ".join(program.argv))
-        flush()
-        try:
-            os.chdir(program.directory)
-            fds.replace(program.argv, process.sockets.passed_on(ending.callers), environ)
-        except OSError as error:
-            process.sockets.callers = list(ending.callers)
-            process.fail(ReloadRefused(f"{program.argv[0]} cannot be executed: {error}"))
+        process.become(program.argv, program.environment(process.generation + 1), ending.callers)
 
 
 def _threads_left() -> bool:

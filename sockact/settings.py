@@ -96,7 +96,7 @@ class Settings:
     """
 
     listen: tuple[str, ...] = _setting(("127.0.0.1:8000",), words, _LISTEN, "ADDRESS")
-    workers: int = _setting(0, number, "processes that serve; 0: the main process itself", "N")
+    workers: int = _setting(1, number, "processes that serve; 0: the main process itself", "N")
     chdir: str = _setting("", str, _CHDIR, "PATH")
     interface: str = _setting(
         "auto", one_of("auto", "asgi", "wsgi"), "what the app speaks, where it cannot be told", "KIND"
@@ -182,10 +182,32 @@ def resolve(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     return Settings(**values)
 
 
+def options(chosen: Settings) -> list[str]:
+    """Return the options of `sockact run` that choose the same; what is the default is left out."""
+    result: list[str] = []
+    for name, field in FIELDS.items():
+        value = getattr(chosen, name)
+        if value != field.default:
+            option = name.replace("_", "-")
+            if isinstance(value, bool):
+                result.append(f"--{option}" if value else f"--no-{option}")
+            else:
+                values = value if isinstance(value, tuple) else (value,)
+                result += [f"--{option}={_written(each)}" for each in values]
+    return result
+
+
 def misspelt(environ: Mapping[str, str]) -> list[str]:
     """Return the variables that look like settings and are none."""
     known = {variable(name) for name in FIELDS}
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+
+
+def _written(value: object) -> str:
+    """Write a value as `_parsed` reads it."""
+    if value is None:
+        return "none"
+    return f"{value:f}" if isinstance(value, float) else str(value)
 
 
 def _value(name: str, value: Any, field: dataclasses.Field[Any]) -> Any:

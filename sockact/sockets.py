@@ -59,23 +59,32 @@ class Sockets:
             sockets.fault = error
         return sockets
 
-    def complete(self, settings: Settings, *, streams_only: bool = True) -> None:
-        """Bind what was not passed; `streams_only` if an app is to be served on all of it.
+    def check(self) -> None:
+        """Raise ActivationError if what was passed is malformed; warn if it was not for this process."""
+        if self.fault is not None:
+            raise self.fault
+        if self.meant_for and not self.listeners:
+            logger.warning("LISTEN_PID=%s is another process; a wrapper must exec", self.meant_for)
+
+    def complete(self, settings: Settings, *, streams_only: bool, controlled: bool) -> None:
+        """Bind what was not passed.
+
+        Args:
+            settings: where to.
+            streams_only: whether an app is to be served on all of it.
+            controlled: whether there shall be a control socket.
 
         Raises:
             ActivationError: what was passed is malformed, or something on which no app can be served.
             SettingsError, UnavailableError: as `listen.bind`.
         """
-        if self.fault is not None:
-            raise self.fault
+        self.check()
         if not self.listeners:
-            if self.meant_for:
-                logger.warning("LISTEN_PID=%s is another process; a wrapper must exec", self.meant_for)
             self.listeners = listen.bind(settings.listen)
         if streams_only:
             for listener in self.listeners:
                 _require_listening_stream(listener)
-        if self.control is None:
+        if controlled and self.control is None:
             self.control = _open_control(settings)
 
     def served(self) -> list[socket.socket]:

@@ -26,7 +26,7 @@ def supervise_in(process: Process, chosen: Settings, program: Sequence[str]) -> 
         chosen: how to keep them, and how they serve.
         program: what a worker runs; empty for this very command, without its workers.
     """
-    process.sockets.complete(chosen, streams_only=not program)
+    process.complete(chosen, streams_only=not program)
     with asyncio.Runner() as runner:
         runner.run(_live(process, chosen, program))
     process.close()

@@ -21,7 +21,7 @@ from sockact.fds import Listener
 from sockact.fleet import Fleet, Rules, Stage
 from sockact.notify import Notification
 from sockact.orders import Action, Failed, Note, Order, Reloaded, Spawn, Started, Stopped, Tell
-from sockact.program import GENERATION, Program
+from sockact.program import GENERATION, SUPERVISED, Program
 from sockact.signals import HANDLED
 
 LIFELINE = (
@@ -145,7 +145,7 @@ class Supervisor:
 
     def _spawn(self, spawn: Spawn) -> None:
         number = spawn.worker
-        environ = {GENERATION: str(spawn.generation), "SOCKACT_CONTROL": "none"}
+        environ = {GENERATION: str(spawn.generation), SUPERVISED: "1"}
         if self._fleet.rules.watchdog is not None:
             environ["WATCHDOG_USEC"] = str(round(self._fleet.rules.watchdog * 1_000_000))
         try:

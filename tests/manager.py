@@ -35,6 +35,18 @@ def listening(address: str = "127.0.0.1", name: str = "web") -> Listener:
     return Listener.of(sock, name)
 
 
+def wait_until(true: Callable[[], bool]) -> None:
+    """Ask again and again until it is so."""
+    deadline = time.monotonic() + LIMIT
+    while not true():
+        assert time.monotonic() < deadline
+
+
+def open_descriptors(pid: int) -> int:
+    """Return how many descriptors a process holds."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
 class Manager:
     """Starts one program, and waits for what it says and how it ends.
 
@@ -55,8 +67,12 @@ class Manager:
         self._pidfd = -1
 
     def start(self, argv: Sequence[str], listeners: Sequence[Listener] = (), **environ: str) -> int:
-        """Start a program with `listeners` passed, and return its PID."""
+        """Start a program with `listeners` passed, and return its PID.
+
+        If it serves, it serves by itself, unless SOCKACT_WORKERS or an option says otherwise.
+        """
         base = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8"}
+        base["SOCKACT_WORKERS"] = "0"
         with_log = ["/bin/sh", "-c", 'exec 2>>"$0"; exec "$@"', str(self.log), *argv]
         environ = {**base, "NOTIFY_SOCKET": self._notify.address, **environ}
         self.pid = fds.spawn(with_log, listeners, environ)

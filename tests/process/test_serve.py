@@ -15,7 +15,7 @@ from websockets.sync.client import connect as connect_websocket
 from sockact.fds import Listener
 from tests import http_client
 from tests.http_client import get
-from tests.manager import CHECKOUT, Manager, listening
+from tests.manager import Manager, listening
 
 WEBAPP = Path(__file__).parent.parent / "programs" / "webapp.py"
 
@@ -553,14 +553,6 @@ def test_a_variable_that_is_no_setting_is_mentioned(manager: Manager, listener: 
 
     assert "SOCKACT_DRAIN_TIMOUT is no setting: ignored" in manager.stderr()
     assert "SOCKACT_LINGER" not in manager.stderr()
-
-
-def test_serve_in_a_program_has_no_workers_yet(manager: Manager, listener: Listener) -> None:
-    Path("main.py").write_text("import sockact\nsockact.serve(print, workers=2)\n")
-    manager.start([sys.executable, "main.py"], [listener], PYTHONPATH=str(CHECKOUT))
-
-    assert manager.wait_exit() == 78
-    assert "workers=2: expected 0; `sockact run` starts more" in manager.stderr()
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])

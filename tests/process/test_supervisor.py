@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 from sockact.fds import Listener
 from tests.gate import install
 from tests.http_client import get
-from tests.manager import CHECKOUT, LIMIT, Manager
+from tests.manager import CHECKOUT, LIMIT, Manager, open_descriptors, wait_until
 from tests.process.conftest import Service
 from tests.process.test_reload import ask_for_reload, break_app, reload
 
@@ -29,17 +28,6 @@ def workers(pid: int) -> list[int]:
 def wait_gone(pid: int) -> None:
     """Wait until a process has ended and was reaped."""
     wait_until(lambda: not Path(f"/proc/{pid}").exists())
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LIMIT
-    while not true():
-        assert time.monotonic() < deadline
-
-
-def open_descriptors(pid: int) -> int:
-    """Return how many descriptors a process holds."""
-    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def wait_answered_by(service: Service, wanted: Callable[[str], bool]) -> None:

@@ -10,7 +10,17 @@ import pytest
 
 from sockact import cli
 from sockact.errors import SettingsError
-from sockact.settings import FIELDS, Settings, flag, number, resolve, seconds, seconds_or_none, variable
+from sockact.settings import (
+    FIELDS,
+    Settings,
+    flag,
+    number,
+    options,
+    resolve,
+    seconds,
+    seconds_or_none,
+    variable,
+)
 
 # Setting, its text, and the value that this text and the keyword mean.
 SAMPLES: dict[str, tuple[str, Any]] = {
@@ -278,3 +288,11 @@ def test_any_linger_goes_with_a_drain_without_limit() -> None:
 
 def test_a_stop_may_take_the_drain_and_the_shutdown() -> None:
     assert Settings(drain_timeout=10, shutdown_timeout=2).stop_timeout == 12
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_settings_written_as_options_are_read_as_the_same(name: str) -> None:
+    chosen = resolve({name: SAMPLES[name][1]}, {})
+
+    assert by_flags(*options(chosen)) == chosen
+    assert (options(chosen) == []) == (chosen == resolve({}, {}))

@@ -1,0 +1,66 @@
+"""What a process of sockact becomes: one that serves, or a supervisor of workers that do.
+
+Only what the role needs is imported: a supervisor loads no HTTP engine.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sockact import settings
+from sockact.errors import UsageError
+from sockact.process import Process, live
+from sockact.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+def run(app: str | None, program: Sequence[str], given: Mapping[str, Any]) -> None:
+    """Be the process of `sockact run`, with either an app or a program."""
+
+    def take_role(process: Process, chosen: Settings) -> None:
+        if app is not None and process.serves_itself(chosen):
+            _serve(process, chosen, app, import_here=True)
+        else:
+            from sockact.supervision import supervise_in
+
+            supervise_in(process, chosen, program)
+
+    live(take_role, given)
+
+
+def serve(app: object, given: Mapping[str, Any]) -> None:
+    """Be a process whose program has called `sockact.serve`."""
+    if threading.current_thread() is not threading.main_thread():
+        raise UsageError("serve was called in another thread: signals arrive in the main thread only")
+
+    def take_role(process: Process, chosen: Settings) -> None:
+        if not process.serves_itself(chosen):
+            if process.program.argv:
+                _become_supervisor(process, chosen)
+            logger.info("an interactive interpreter has no command for workers to run: one process serves")
+        _serve(process, chosen, app, import_here=False)
+
+    live(take_role, given)
+
+
+def _serve(process: Process, chosen: Settings, app: object, *, import_here: bool) -> None:
+    from sockact.serving import serve_in
+
+    serve_in(process, chosen, app, import_here=import_here)
+
+
+def _become_supervisor(process: Process, chosen: Settings) -> None:
+    """Give up what the program has loaded; its own command is what the workers run.
+
+    -P: a module of the program's that is called like one of Python's is not for the supervisor.
+    """
+    process.sockets.check()
+    sockact = (sys.executable, "-P", "-m", "sockact", "run", *settings.options(chosen))
+    process.become(
+        (*sockact, "--", *process.program.argv), process.program.environ, process.sockets.callers
+    )

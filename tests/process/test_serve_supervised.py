@@ -1,0 +1,116 @@
+"""`sockact.serve` in a program's own code, which becomes its own supervisor."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from sockact.fds import Listener
+from tests.gate import install
+from tests.http_client import get
+from tests.manager import CHECKOUT, Manager, wait_until
+from tests.process.test_supervisor import workers
+
+MAIN = (
+    "import sys, sockact, app\nsockact.serve(app.app, control='none', probation=0.1{more})\nsys.exit(5)\n"
+)
+BY_DEFAULT = ("env", "-u", "SOCKACT_WORKERS")
+PATH = {"PYTHONPATH": str(CHECKOUT)}
+
+
+@pytest.fixture
+def program(manager: Manager, tmp_path: Path) -> list[str]:
+    """Give the command of a program that serves."""
+    install(tmp_path)
+    (tmp_path / "main.py").write_text(MAIN.format(more=""))
+    return [*BY_DEFAULT, sys.executable, "main.py", "an argument"]
+
+
+def command(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+
+
+def test_the_process_becomes_the_supervisor_of_the_program(
+    manager: Manager, listener: Listener, program: list[str]
+) -> None:
+    pid = manager.start(program, [listener], **PATH)
+    manager.wait_ready()
+
+    sockact = [sys.executable, "-P", "-m", "sockact", "run", "--probation=0.100000", "--control=none"]
+    assert command(pid) == [*sockact, "--", sys.executable, "main.py", "an argument"]
+    (worker,) = workers(pid)
+    assert command(worker) == [sys.executable, "main.py", "an argument"]
+    assert json.loads(get(listener).text)["pid"] == worker
+    assert "uvicorn" not in Path(f"/proc/{pid}/maps").read_text()
+    manager.signal(signal.SIGTERM)
+    assert manager.wait_exit() == 0
+
+
+def test_a_reload_runs_the_program_again_beside_the_old_one(
+    manager: Manager, listener: Listener, program: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "main.py").write_text(MAIN.format(more=", workers=2"))
+    pid = manager.start(program, [listener], **PATH)
+    manager.wait_ready()
+    before = workers(pid)
+    install(tmp_path, "2")
+
+    manager.signal(signal.SIGHUP)
+    manager.wait_for("RELOADING", "1")
+    manager.wait_ready()
+
+    assert json.loads(get(listener).text)["version"] == "2"
+    wait_until(lambda: len(workers(pid)) == 2)
+    assert not set(before) & set(workers(pid))
+
+
+def test_a_program_without_a_command_serves_by_itself_and_says_so(
+    manager: Manager, listener: Listener, program: list[str], tmp_path: Path
+) -> None:
+    shell = f"exec {sys.executable} - <{tmp_path / 'main.py'}"
+    pid = manager.start(
+        [*BY_DEFAULT, "/bin/sh", "-c", shell], [listener], PYTHONPATH=f"{CHECKOUT}:{tmp_path}"
+    )
+    manager.wait_ready()
+
+    assert json.loads(get(listener).text)["pid"] == pid
+    assert "no command for workers to run: one process serves" in manager.stderr()
+
+
+def test_a_module_of_the_program_is_not_taken_for_one_that_the_supervisor_needs(
+    manager: Manager, listener: Listener, program: list[str], tmp_path: Path
+) -> None:
+    """The workers leave that folder out, the supervisor has to do so by itself."""
+    (tmp_path / "selectors.py").write_text("raise RuntimeError('not meant for you')")
+    (tmp_path / "main.py").write_text("import sys\ndel sys.path[0]\n" + MAIN.format(more=""))
+    library = tmp_path / "library"
+    library.mkdir()
+    install(library)
+    manager.start(program, [listener], PYTHONPATH=f"{CHECKOUT}:{library}")
+
+    manager.wait_ready()
+
+
+def test_a_program_that_serves_does_not_supervise_under_a_supervisor(
+    manager: Manager, listener: Listener, program: list[str]
+) -> None:
+    run = [*BY_DEFAULT, sys.executable, "-m", "sockact", "run", "--control=none", "--"]
+    pid = manager.start([*run, *program[len(BY_DEFAULT) :]], [listener], **PATH)
+    manager.wait_ready()
+
+    (worker,) = workers(pid)
+    assert json.loads(get(listener).text)["pid"] == worker
+
+
+def test_what_was_passed_and_is_malformed_is_reported_before_the_process_changes(
+    manager: Manager, program: list[str]
+) -> None:
+    lie = ["/bin/sh", "-c", 'export LISTEN_PID=$$ LISTEN_FDS=many; exec "$@"', "sh"]
+    manager.start([*lie, *program], **PATH)
+
+    manager.wait_for("STATUS", "LISTEN_FDS='many': expected a decimal number")
+    assert manager.wait_exit() == 78
