@@ -55,13 +55,15 @@ class Drain:
         if self.begun:
             self._hammer.set()
 
-    async def wait(self) -> None:
-        """Begin if that is still to be done, and wait for the end."""
+    async def wait(self, *, by_force: bool = False) -> None:
+        """Begin if that is still to be done, and wait for the end; which is now, if `by_force`."""
         loop = asyncio.get_running_loop()
         if not self.begun:
             self.begun = True
             self._deadline = None if self._timeout is None else loop.time() + self._timeout
             self._engine.stop_accepting()
+        if by_force:
+            self.hammer()
         drained = loop.create_task(self._engine.wait_drained())
         hammer = loop.create_task(self._hammer.wait())
         left = None if self._deadline is None else max(self._deadline - loop.time(), 0)

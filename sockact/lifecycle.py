@@ -8,6 +8,7 @@ control socket, and says how the process ends. To the manager, whatever is insid
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,12 +21,12 @@ from sockact.errors import ReloadRefused, SockactError
 from sockact.notify import Notifier
 from sockact.phases import TABLE, Act, Event, Phase
 from sockact.settings import Settings
-from sockact.signals import EarlySignals
+from sockact.signals import FREE, EarlySignals
 
 logger = logging.getLogger(__name__)
 
-KILLED = 128 + signal.SIGINT
-"""Exit status after a second SIGINT, as shells write a death by that signal."""
+KILLED = 128
+"""Exit status after a second SIGINT or SIGTERM, plus its number: as shells write a death by a signal."""
 
 
 class Service(Protocol):
@@ -48,11 +49,14 @@ class Service(Protocol):
             Whether this process itself has to become the new code (see `Ending.replaced`).
         """
 
-    async def stop(self) -> None:
+    async def stop(self, *, by_force: bool = False) -> None:
         """Drain and end; also called when `start` or `replace` was cancelled half-way."""
 
     def hammer(self) -> None:
         """End the drain under way by force."""
+
+    def signalled(self, number: signal.Signals) -> None:
+        """Handle one of `signals.FREE`."""
 
     @property
     def in_flight(self) -> int:
@@ -69,7 +73,7 @@ class Ending:
     Attributes:
         status: the exit status.
         replaced: whether the process shall now become the new code, in place.
-        at_once: whether it shall leave without a further word: a second SIGINT.
+        at_once: whether it shall leave without a further word: it was asked to end twice.
         callers: who still waits for the result of the reload.
     """
 
@@ -86,6 +90,8 @@ class Conductor:
         notifier: the voice to the manager.
         settings: the deadlines.
         callers: who waits for the reload of which this start is the second half.
+        twice: the signals of which the second one ends the process at once. A worker's supervisor and
+            its control group may both send it SIGTERM.
     """
 
     def __init__(
@@ -93,6 +99,8 @@ class Conductor:
         notifier: Notifier,
         settings: Settings,
         callers: Sequence[Caller] = (),
+        *,
+        twice: Sequence[signal.Signals] = (signal.SIGINT,),
     ) -> None:
         self.phase = Phase.ACTIVATING
         self._notifier = notifier
@@ -103,7 +111,9 @@ class Conductor:
         self._callers = list(callers)
         self._next_callers: list[Caller] = []
         self._requested = False
-        self._interrupted = False
+        self._twice = twice
+        self._asked: list[signal.Signals] = []
+        self._by_force = False
         self._failure: SockactError | None = None
         self._replaced = False
         self._complaint = ""
@@ -135,17 +145,18 @@ class Conductor:
 
     def _handlers(self) -> dict[signal.Signals, Callable[[], None]]:
         return {
-            signal.SIGTERM: lambda: self._events.put_nowait(Event.STOP),
-            signal.SIGINT: self._on_interrupt,
+            signal.SIGTERM: lambda: self._asked_to_end(signal.SIGTERM),
+            signal.SIGINT: lambda: self._asked_to_end(signal.SIGINT),
+            signal.SIGQUIT: lambda: self._events.put_nowait(Event.QUIT),
             signal.SIGHUP: self.request_reload,
             signal.SIGUSR2: lambda: self._events.put_nowait(Event.USR2),
-            # Its default would kill; it is kept free for hooks.
-            signal.SIGUSR1: lambda: logger.info("SIGUSR1 has no meaning here"),
+            **{number: functools.partial(self._service.signalled, number) for number in FREE},
         }
 
-    def _on_interrupt(self) -> None:
-        self._events.put_nowait(Event.KILL if self._interrupted else Event.STOP)
-        self._interrupted = True
+    def _asked_to_end(self, number: signal.Signals) -> None:
+        again = number in self._asked and number in self._twice
+        self._asked.append(number)
+        self._events.put_nowait(Event.KILL if again else Event.STOP)
 
     def _step(self, event: Event) -> None:
         before = self.phase
@@ -164,10 +175,12 @@ class Conductor:
                 self._requested = True
             case Act.REFUSE:
                 self._refuse()
-            case Act.STOP:
+            case Act.STOP | Act.QUIT:
+                self._by_force = act is Act.QUIT
                 self._notifier.stopping(self._text())
                 self._begin(self._stop)
             case Act.HAMMER:
+                self._by_force = True  # for a stop that has not begun yet
                 self._service.hammer()
             case Act.REPLACE:
                 self._replaced = True
@@ -225,7 +238,7 @@ class Conductor:
 
     async def _stop(self) -> Event:
         async with self._announcer.extending(self._settings.stop_timeout):
-            await self._service.stop()
+            await self._service.stop(by_force=self._by_force)
         return Event.STOPPED
 
     # What is said.
@@ -268,5 +281,5 @@ class Conductor:
         if self._failure is not None:
             raise self._failure
         if self.phase is Phase.FAILED:
-            return Ending(status=KILLED, at_once=True)
+            return Ending(status=KILLED + self._asked[-1], at_once=True)
         return Ending()

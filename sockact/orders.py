@@ -7,10 +7,14 @@ from dataclasses import dataclass
 
 
 class Order(enum.Enum):
-    """What a worker can be told, as a signal."""
+    """What a worker can be told, as a signal.
+
+    The hammer is not SIGUSR2: of signals that wait, the kernel delivers the one with the lowest number
+    first, so that it would overtake the SIGTERM before it, and be a request to reload.
+    """
 
     DRAIN = "SIGTERM"
-    HAMMER = "SIGUSR2"
+    HAMMER = "SIGQUIT"
     ABORT = "SIGABRT"
     KILL = "SIGKILL"
 

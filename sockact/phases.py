@@ -39,7 +39,8 @@ class Event(enum.Enum):
     STOP = "SIGTERM or SIGINT"
     RELOAD = "SIGHUP or a caller on the control socket"
     USR2 = "SIGUSR2"
-    KILL = "a second SIGINT"
+    QUIT = "SIGQUIT"
+    KILL = "a second SIGINT, or a second SIGTERM to a supervisor"
 
 
 class Act(enum.Enum):
@@ -51,6 +52,7 @@ class Act(enum.Enum):
     REMEMBER = "remember the request"
     REFUSE = "say READY=1 after a refused reload"
     STOP = "say STOPPING=1 and drain"
+    QUIT = "say STOPPING=1 and end by force"
     HAMMER = "end the drain by force"
     REPLACE = "end, for the new code to take over"
     LEAVE = "end"
@@ -69,6 +71,7 @@ TABLE: dict[Phase, dict[Event, tuple[Phase, Act]]] = {
         _E.STOP: (_P.DEACTIVATING, _A.STOP),
         _E.RELOAD: (_P.ACTIVATING, _A.REMEMBER),
         _E.USR2: (_P.ACTIVATING, _A.NOTHING),
+        _E.QUIT: (_P.DEACTIVATING, _A.QUIT),
         _E.KILL: (_P.FAILED, _A.LEAVE),
     },
     Phase.ACTIVE: {
@@ -81,6 +84,7 @@ TABLE: dict[Phase, dict[Event, tuple[Phase, Act]]] = {
         _E.STOP: (_P.DEACTIVATING, _A.STOP),
         _E.RELOAD: (_P.RELOADING, _A.RELOAD),
         _E.USR2: (_P.RELOADING, _A.RELOAD),
+        _E.QUIT: (_P.DEACTIVATING, _A.QUIT),
         _E.KILL: (_P.FAILED, _A.LEAVE),
     },
     Phase.RELOADING: {
@@ -93,6 +97,7 @@ TABLE: dict[Phase, dict[Event, tuple[Phase, Act]]] = {
         _E.STOP: (_P.DEACTIVATING, _A.STOP),
         _E.RELOAD: (_P.RELOADING, _A.REMEMBER),
         _E.USR2: (_P.RELOADING, _A.HAMMER),
+        _E.QUIT: (_P.DEACTIVATING, _A.QUIT),
         _E.KILL: (_P.FAILED, _A.LEAVE),
     },
     Phase.DEACTIVATING: {
@@ -106,6 +111,7 @@ TABLE: dict[Phase, dict[Event, tuple[Phase, Act]]] = {
         _E.STOP: (_P.DEACTIVATING, _A.NOTHING),
         _E.RELOAD: (_P.DEACTIVATING, _A.NOTHING),
         _E.USR2: (_P.DEACTIVATING, _A.HAMMER),
+        _E.QUIT: (_P.DEACTIVATING, _A.HAMMER),
         _E.KILL: (_P.FAILED, _A.LEAVE),
     },
 }

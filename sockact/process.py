@@ -8,6 +8,7 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
@@ -78,10 +79,15 @@ class Process:
         """Bind what was not passed: `Sockets.complete`; workers have their supervisor's control socket."""
         self.sockets.complete(chosen, streams_only=streams_only, controlled=not self.supervised)
 
-    def conductor(self, chosen: Settings) -> Conductor:
-        """Return who leads a service here; callers that were passed to this process get its word."""
+    def conductor(self, chosen: Settings, *twice: signal.Signals) -> Conductor:
+        """Return who leads a service here, and tells callers that were passed to it how that went.
+
+        Args:
+            chosen: the deadlines.
+            twice: signals of which the second one ends the process at once, beside SIGINT.
+        """
         callers, self.sockets.callers = self.sockets.callers, []
-        return Conductor(self.notifier, chosen, callers)
+        return Conductor(self.notifier, chosen, callers, twice=(signal.SIGINT, *twice))
 
     async def conduct(self, conductor: Conductor, service: Service) -> Ending:
         """Let `conductor` lead `service` through its life, and obey the control socket meanwhile."""

@@ -1,9 +1,10 @@
 """Signals between the first line of Python and the event loop.
 
-The defaults of HUP, USR1 and USR2 kill, and Python imports for hundreds of milliseconds. So they are
-held back (`block`) by the first line of ours, and also by a process that replaces itself. Then
-`EarlySignals` remembers them, and hands over to the loop when it runs. TERM and INT get their
-defaults back while the app is loaded: a process that is not ready has nothing to drain.
+The defaults of HUP, USR1 and USR2 kill, those of TSTP, TTIN and TTOU halt, and Python imports for
+hundreds of milliseconds. So they are held back (`block`) by the first line of ours, and also by a
+process that replaces itself. Then `EarlySignals` remembers them, and hands over to the loop when it
+runs. TERM, INT and QUIT get their defaults back while the app is loaded: a process that is not ready
+has nothing to drain.
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # This module is the first to be imported, and has to be fast.
     import asyncio
 
-REMEMBERED = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-HANDLED = (*REMEMBERED, signal.SIGTERM, signal.SIGINT)
+FREE = (signal.SIGUSR1, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+"""Mean nothing to a service as such; a supervisor passes them on, or resizes itself."""
+
+REMEMBERED = (signal.SIGHUP, signal.SIGUSR2, *FREE)
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+HANDLED = (*REMEMBERED, *ENDING)
 
 
 class EarlySignals:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -33,7 +34,7 @@ def supervise_in(process: Process, chosen: Settings, program: Sequence[str]) -> 
 
 
 async def _live(process: Process, chosen: Settings, program: Sequence[str]) -> None:
-    conductor = process.conductor(chosen)
+    conductor = process.conductor(chosen, signal.SIGTERM)
     what = foreign(process.program, program) if program else without_workers(process.program)
     rules = rules_of(chosen, foreign=bool(program))
     supervisor = Supervisor(what, process.sockets.listeners, rules, ours=not program)

@@ -84,14 +84,21 @@ class Supervisor:
             raise ReloadRefused(outcome.reason)
         return False
 
-    async def stop(self) -> None:
+    async def stop(self, *, by_force: bool = False) -> None:
         """Let all workers drain, and wait until the last one has ended."""
         self._do(self._fleet.stop(self._loop.time()))
+        if by_force:
+            self.hammer()
         await self._stopped.wait()
 
     def hammer(self) -> None:
         """End every drain under way by force."""
         self._do(self._fleet.hammer())
+
+    def signalled(self, number: signal.Signals) -> None:
+        """Take one worker more or less; pass everything else on to the workers."""
+        for child in self._children.values():
+            child.send(number)
 
     def kill(self) -> None:
         """End all workers without a further word."""

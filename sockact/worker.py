@@ -6,12 +6,17 @@ own command again, with the same PID and the same sockets.
 
 from __future__ import annotations
 
+import logging
+import signal
+
 from sockact import canary
 from sockact.drain import Drain, count
 from sockact.engines.http import HttpEngine
 from sockact.process import MARGIN
 from sockact.program import Program
 from sockact.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 class Worker:
@@ -57,14 +62,18 @@ class Worker:
         await self.stop()
         return True
 
-    async def stop(self) -> None:
+    async def stop(self, *, by_force: bool = False) -> None:
         """Drain, then let the app shut down."""
-        await self._drain.wait()
+        await self._drain.wait(by_force=by_force)
         await self._engine.close()
 
     def hammer(self) -> None:
         """End the drain by force."""
         self._drain.hammer()
+
+    def signalled(self, number: signal.Signals) -> None:
+        """Say that it has no meaning; its default would end or halt the process."""
+        logger.info("%s has no meaning here", number.name)
 
     def status(self) -> str:
         """Say what the worker is doing."""

@@ -1,4 +1,4 @@
-"""One service on real systemd: what a client sees of restarts, reloads and failures; and what systemd."""
+"""One process on real systemd: what a client sees of restarts, reloads and failures; and what systemd."""
 
 from __future__ import annotations
 
@@ -54,8 +54,14 @@ def wait_for(machine: Machine, what: str, *units_and_properties: str) -> dict[st
 
 @pytest.fixture
 def service(app: Machine) -> Machine:
-    """Give a machine on which the socket of the load app is active, and nothing else."""
+    """Give a machine on which the socket of the load app is active, and nothing else.
+
+    The service has no workers, its main process serves.
+    """
     install(app, 1)
+    alone = "[Service]\nEnvironment=SOCKACT_WORKERS=0\n"
+    app.write("/etc/systemd/system/app.service.d/alone.conf", alone)
+    app.run("systemctl", "daemon-reload")
     app.run("systemctl", "start", "app.socket")
     assert app.show("app.service", "ActiveState")["ActiveState"] == "inactive"
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import struct
@@ -264,6 +265,20 @@ def test_sigusr2_is_the_hammer_while_draining(service: Service) -> None:
 
     assert service.manager.wait_exit() == 0
     assert "aborted: " in service.manager.stderr()
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_sigquit_ends_by_force_but_in_good_order(service: Service, workers: str) -> None:
+    service.start(*LONG, f"--workers={workers}")
+    client = service.client()
+    client.ask("/hold")
+    service.gate.wait()
+
+    service.manager.signal(signal.SIGQUIT)
+
+    assert service.manager.wait_exit() == 0
+    assert service.manager.said("STOPPING") == ["1"]
+    assert re.search(r"aborted: .*GET /hold", service.manager.stderr())
 
 
 def test_a_second_sigint_ends_at_once(service: Service) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from sockact import control
 from sockact.fds import Listener
+from sockact.signals import FREE
 from tests.gate import APP, Client, install
 from tests.manager import CHECKOUT, LIMIT, Manager, open_descriptors, wait_until
 from tests.process.conftest import Service
@@ -86,10 +87,11 @@ def test_a_signal_reloads_too(service: Service, number: signal.Signals) -> None:
     assert service.client().get().json["pid"] == pid
 
 
-def test_sigusr1_does_no_harm(service: Service) -> None:
+@pytest.mark.parametrize("number", FREE)
+def test_signals_without_a_meaning_do_no_harm(service: Service, number: signal.Signals) -> None:
     service.start()
 
-    service.manager.signal(signal.SIGUSR1)
+    service.manager.signal(number)
 
     assert service.client().get().status == 200
 

@@ -213,19 +213,29 @@ def test_a_stop_overtakes_a_reload(service: Service) -> None:
     assert service.manager.said("READY") == ["1"]
 
 
-def test_a_second_sigint_ends_all_at_once(service: Service) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_asks_twice_ends_all_at_once(service: Service, number: signal.Signals) -> None:
     pid = service.start(*QUICK, "--linger=60s", "--drain-timeout=60s")
     before = workers(pid)
     service.client().ask("/hold")
     service.gate.wait()
 
-    service.manager.signal(signal.SIGINT)
+    service.manager.signal(number)
     service.manager.wait_for("STOPPING", "1")
-    service.manager.signal(signal.SIGINT)
+    service.manager.signal(number)
 
-    assert service.manager.wait_exit() == 130
+    assert service.manager.wait_exit() == 128 + number
     for worker in before:
         wait_gone(worker)
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTSTP])
+def test_signals_that_are_for_the_app_reach_each_worker(service: Service, number: signal.Signals) -> None:
+    service.start(*QUICK)
+
+    service.manager.signal(number)
+
+    wait_until(lambda: service.manager.stderr().count(f"{number.name} has no meaning here") == 2)
 
 
 def test_workers_drain_when_the_supervisor_is_killed(service: Service) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -45,11 +46,14 @@ class Scripted:
         await self._verb("replace")
         return True
 
-    async def stop(self) -> None:
-        await self._verb("stop")
+    async def stop(self, *, by_force: bool = False) -> None:
+        await self._verb("stop by force" if by_force else "stop")
 
     def hammer(self) -> None:
         self.called.append("hammer")
+
+    def signalled(self, number: signal.Signals) -> None:
+        self.called.append(number.name)
 
     def status(self) -> str:
         return "scripted"
@@ -136,7 +140,25 @@ def test_a_verb_that_is_cancelled_from_within_does_not_hang_the_service(
         service.run(early)
 
 
-def test_a_kill_ends_at_once(service: Scripted, early: EarlySignals) -> None:
-    service.events["start"] = [Event.KILL]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_asks_twice_ends_it_at_once(
+    service: Scripted, early: EarlySignals, number: signal.Signals
+) -> None:
+    async def start() -> None:
+        signal.raise_signal(number)
+        signal.raise_signal(number)
 
-    assert service.run(early) == Ending(status=130, at_once=True)
+    service.start = start  # type: ignore[method-assign]
+    service.conductor = Conductor(Notifier(), Settings(), twice=[number])
+
+    assert service.run(early) == Ending(status=128 + number, at_once=True)
+
+
+@pytest.mark.parametrize("events", [[Event.QUIT], [Event.STOP, Event.USR2], [Event.STOP, Event.QUIT]])
+def test_a_hammer_that_comes_before_the_stop_has_begun_is_not_lost(
+    service: Scripted, early: EarlySignals, events: list[Event]
+) -> None:
+    service.events["start"] = events
+
+    assert service.run(early) == Ending()
+    assert service.called[-1] == "stop by force"

@@ -46,7 +46,7 @@ def test_each_entry_into_a_phase_is_said_and_nothing_else(cell: tuple[Phase, Eve
     said = {
         Phase.ACTIVE: {Act.GREET, Act.REFUSE},
         Phase.RELOADING: {Act.RELOAD},
-        Phase.DEACTIVATING: {Act.STOP},
+        Phase.DEACTIVATING: {Act.STOP, Act.QUIT},
     }
 
     if before is not after and after not in FINAL:
@@ -65,6 +65,7 @@ def test_each_outcome_of_a_reload_is_said_to_the_manager() -> None:
         Event.RENEWED: (Phase.ACTIVE, Act.GREET),  # READY=1 from here
         Event.REPLACED: (Phase.INACTIVE, Act.REPLACE),  # READY=1 from the new code
         Event.STOP: (Phase.DEACTIVATING, Act.STOP),  # STOPPING=1
+        Event.QUIT: (Phase.DEACTIVATING, Act.QUIT),  # STOPPING=1
         Event.FAILED: (Phase.FAILED, Act.LEAVE),  # the exit status
         Event.KILL: (Phase.FAILED, Act.LEAVE),
     }
@@ -77,7 +78,7 @@ def test_stopping_is_final() -> None:
 
 
 def test_stopping_is_said_once() -> None:
-    assert Act.STOP not in {act for _, act in TABLE[Phase.DEACTIVATING].values()}
+    assert not {Act.STOP, Act.QUIT} & {act for _, act in TABLE[Phase.DEACTIVATING].values()}
 
 
 def test_no_request_for_a_reload_is_lost_but_to_a_stop() -> None:
