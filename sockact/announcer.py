@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from sockact.control import Caller
+from sockact.counters import Counters
 from sockact.notify import Notifier
 
 TICK = 1.0
@@ -26,21 +27,25 @@ class Announcer:
     Args:
         notifier: the voice to the manager.
         text: returns the status as it is now.
+        counters: returns what goes with it.
     """
 
-    def __init__(self, notifier: Notifier, text: Callable[[], str]) -> None:
+    def __init__(
+        self, notifier: Notifier, text: Callable[[], str], counters: Callable[[], Counters | None]
+    ) -> None:
         self._notifier = notifier
         self._text = text
-        self._said = ""
+        self._counters = counters
+        self._said: tuple[str, Counters | None] = ("", None)
         self._due: asyncio.TimerHandle | None = None
         self._answering: asyncio.Task[None] | None = None
 
     def show(self) -> None:
         """Show the status, if it has changed."""
-        text = self._text()
-        if text != self._said:
-            self._said = text
-            self._notifier.status(text)
+        now = self._text(), self._counters()
+        if now != self._said:
+            self._said = now
+            self._notifier.status(*now)
 
     def show_while(self, more: Callable[[], bool]) -> None:
         """Show the status in a second, and then once a second as long as there is `more`."""

@@ -23,6 +23,8 @@ class Child:
         heard: called with each of its notifications.
         ended: called once, when it has ended and was reaped; with how it ended, in words.
         blocked: signals that it starts with blocked.
+        whole_group: whether the other processes of its process group may speak for it, as with systemd's
+            `NotifyAccess=all`.
 
     Raises:
         OSError: no process can be started.
@@ -37,8 +39,10 @@ class Child:
         heard: Callable[[Notification], None],
         ended: Callable[[str], None],
         blocked: Sequence[signal.Signals] = (),
+        whole_group: bool = False,
     ) -> None:
         self.reason = ""
+        self._whole_group = whole_group
         self._manager = NotifySocket()
         self._heard = heard
         self._ended = ended
@@ -67,10 +71,18 @@ class Child:
 
     def _listen(self) -> None:
         while notification := self._manager.receive():
-            if notification.pid != self.pid:
+            if not self._may_speak(notification.pid):
                 continue  # anyone may write to the socket
             self.reason = notification.assignments.get(REASON, self.reason)
             self._heard(notification)
+
+    def _may_speak(self, pid: int) -> bool:
+        if pid == self.pid or not self._whole_group:
+            return pid == self.pid
+        try:
+            return pid != 0 and os.getpgid(pid) == self.pid
+        except ProcessLookupError:
+            return False  # gone; so systemd-notify(1) waits until it was heard
 
     def _reap(self) -> None:
         self._listen()  # what it said last may still be unread

@@ -1,4 +1,4 @@
-"""The command `sockact`: `run` an app, `reload` a service.
+"""The command `sockact`: `run` an app, `reload` a service, show its `status`.
 
 Only the command that was asked for imports what it needs: `reload` is run by systemd on every
 `systemctl reload`, and may be terminated there at any moment.
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from sockact import settings, signals
-from sockact.errors import SockactError, UsageError
+from sockact.errors import SockactError, UnavailableError, UsageError
 
 
 class _Parser(argparse.ArgumentParser):
@@ -52,20 +52,59 @@ def reload(environ: Mapping[str, str] = os.environ) -> int:
     """Reload the service to which this process belongs, and wait for the result; for `ExecReload=`."""
     # `systemctl stop` terminates a reload under way: dying of it would make the stop a failure.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    answer = _ask("reload", environ)
+    print(answer["text"], file=sys.stdout if answer["ok"] else sys.stderr)
+    return 0 if answer["ok"] else 1
+
+
+def status(unit: str | None, control: str | None, *, json: bool) -> int:
+    """Show a service and its workers: a unit's, or the one to which this process belongs."""
+    import json as as_json
+
+    from sockact import overview
+
+    environ = dict(os.environ if unit is None else _environment(unit))
+    if control is not None:
+        environ["SOCKACT_CONTROL"] = control
+    answer = _ask("status", environ)
+    if not answer["ok"]:
+        raise UnavailableError(answer["text"])
+    print(as_json.dumps(answer["service"]) if json else overview.render(answer["service"]))
+    return 0
+
+
+def _ask(verb: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Ask the service to which a process with this environment belongs."""
     from sockact import control
 
     choice = environ.get("SOCKACT_CONTROL", "auto")
-    main_pid = environ.get("MAINPID", "")
-    if choice == "auto" and not main_pid.isdecimal() and not environ.get("RUNTIME_DIRECTORY"):
-        raise UsageError("RUNTIME_DIRECTORY and MAINPID are unset: `sockact reload` is for ExecReload=")
-    where = control.address(choice, environ, int(main_pid or 0))
+    main_pid = int(text) if (text := environ.get("MAINPID", "")).isdecimal() else 0
+    if choice == "auto" and not main_pid and not environ.get("RUNTIME_DIRECTORY"):
+        raise UsageError(f"RUNTIME_DIRECTORY and MAINPID are unset: no service to {verb} is named by them")
+    where = control.address(choice, environ, main_pid)
     if where is None:
-        raise UsageError(f"SOCKACT_CONTROL={choice}: this service cannot be told to reload")
+        raise UsageError(f"SOCKACT_CONTROL={choice}: this service has no control socket")
     # A path belongs to the service; an abstract address can be taken by anyone who is faster.
-    owner = int(main_pid) if choice == "auto" and where.startswith("@") else None
-    done, text = control.request("reload", where, owner=owner)
-    print(text, file=sys.stdout if done else sys.stderr)
-    return 0 if done else 1
+    owner = main_pid if choice == "auto" and where.startswith("@") else None
+    return control.request(verb, where, owner=owner)
+
+
+def _environment(unit: str) -> dict[str, str]:
+    """Return what tells the processes of a unit where its control socket is."""
+    import subprocess
+
+    command = ["systemctl", "show", "--property=LoadState,MainPID,RuntimeDirectory", "--", unit]
+    try:
+        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise UnavailableError(f"systemctl does not tell where {unit} is: {error}") from error
+    found = dict(line.split("=", 1) for line in shown.splitlines())
+    if found["LoadState"] != "loaded":
+        raise UsageError(f"unit {unit} is {found['LoadState']}")
+    if found["MainPID"] == "0":
+        raise UnavailableError(f"unit {unit} has no main process: it is not running")
+    directories = [f"/run/{name}" for name in found["RuntimeDirectory"].split()]
+    return {"MAINPID": found["MainPID"], "RUNTIME_DIRECTORY": ":".join(directories)}
 
 
 def _cut(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
@@ -85,7 +124,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands.add_parser("run", help="serve an app", description=run.__doc__))
     command = commands.add_parser("reload", help="reload this service", description=reload.__doc__)
     command.set_defaults(command=reload)
+    _add_status(commands.add_parser("status", help="show a service", description=status.__doc__))
     return parser
+
+
+def _add_status(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(command=status)
+    command.add_argument("unit", metavar="UNIT", nargs="?", help="a service of systemd: app.service")
+    command.add_argument("--control", metavar="PATH", help="where its control socket is")
+    command.add_argument("--json", action="store_true", help="for programs; see `sockact.overview`")
 
 
 def _add_run(command: argparse.ArgumentParser) -> None:

@@ -5,6 +5,9 @@ One line of JSON each way over a Unix stream socket:
     {"verb": "reload"}
     {"ok": false, "text": "reload failed: SyntaxError: invalid syntax (app.py, line 3)"}
 
+    {"verb": "status"}
+    {"ok": true, "text": "", "service": ...}    (see `overview`)
+
 The answer comes when the verb has been carried out. Between the two, the service may have
 replaced itself: the connection of a waiting caller is passed on, and the new code answers.
 Only root and the service's own user are obeyed, as SO_PEERCRED tells.
@@ -52,15 +55,15 @@ def address(choice: str, environ: Mapping[str, str], pid: int) -> str | None:
 
 
 class Caller:
-    """A connection on which somebody waits for the result of a reload."""
+    """A connection on which somebody waits for an answer."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
 
-    def answer(self, ok: bool, text: str) -> None:
+    def answer(self, ok: bool, text: str, **more: Any) -> None:
         """Tell the result and hang up. A caller that has gone meanwhile is no error."""
         with self.sock, contextlib.suppress(OSError):
-            self.sock.sendall(_line({"ok": ok, "text": text}))
+            self.sock.sendall(_line({"ok": ok, "text": text, **more}))
 
 
 class ControlServer:
@@ -69,11 +72,18 @@ class ControlServer:
     Args:
         listener: the listening socket; stays open when the server is closed.
         reload: called with each caller that asks for a reload.
+        overview: returns what a caller is told who asks for the status.
     """
 
-    def __init__(self, listener: socket.socket, reload: Callable[[Caller], None]) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        reload: Callable[[Caller], None],
+        overview: Callable[[], Mapping[str, Any]],
+    ) -> None:
         self._listener = listener
         self._reload = reload
+        self._overview = overview
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         listener.setblocking(False)
@@ -99,7 +109,7 @@ class ControlServer:
             async with asyncio.timeout(PATIENCE):
                 verb = await self._read_verb(sock)
         except (OSError, ValueError, TimeoutError):
-            caller.answer(False, 'expected one line: {"verb": "reload"}')
+            caller.answer(False, 'expected one line: {"verb": "reload"} or {"verb": "status"}')
             return
         # Not before the line is read: closing a Unix socket with unread bytes resets the peer.
         user = peer(sock)[1]
@@ -108,8 +118,10 @@ class ControlServer:
             caller.answer(False, f"uid {user} may not do that: only root and uid {os.geteuid()}")
         elif verb == "reload":
             self._reload(caller)
+        elif verb == "status":
+            caller.answer(True, "", service=self._overview())
         else:
-            caller.answer(False, f"unknown verb {verb!r}: expected 'reload'")
+            caller.answer(False, f"unknown verb {verb!r}: expected 'reload' or 'status'")
 
     async def _read_verb(self, sock: socket.socket) -> Any:
         line = b""
@@ -131,16 +143,16 @@ def open_server(where: str) -> socket.socket | None:
         return None
 
 
-def request(verb: str, where: str, *, owner: int | None = None) -> tuple[bool, str]:
+def request(verb: str, where: str, *, owner: int | None = None) -> dict[str, Any]:
     """Ask the service behind the control socket at `where`, and wait for its answer.
 
     Args:
-        verb: `reload`.
+        verb: `reload` or `status`.
         where: as `address` returns it.
         owner: the PID that must be at the other end; an abstract address can be taken by anyone.
 
     Returns:
-        Whether it was done, and what the service says about it.
+        `ok`, whether it was done; `text`, what the service says about it; and `service` for a status.
 
     Raises:
         UnavailableError: nobody is there, it is somebody else, or it ended before it answered.
@@ -161,8 +173,8 @@ def request(verb: str, where: str, *, owner: int | None = None) -> tuple[bool, s
             raise UnavailableError(f"the service hung up before it answered: {error.strerror}") from error
     if not line:
         raise UnavailableError("the service ended before it answered")
-    answer = json.loads(line)
-    return bool(answer["ok"]), str(answer["text"])
+    answer: dict[str, Any] = json.loads(line)
+    return answer
 
 
 def peer(sock: socket.socket) -> tuple[int, int]:

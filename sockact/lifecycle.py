@@ -10,13 +10,16 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import os
 import signal
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from sockact.announcer import Announcer
 from sockact.control import Caller
+from sockact.counters import Counters
 from sockact.errors import ReloadRefused, SockactError
 from sockact.notify import Notifier
 from sockact.phases import TABLE, Act, Event, Phase
@@ -59,11 +62,14 @@ class Service(Protocol):
         """Handle one of `signals.FREE`."""
 
     @property
-    def in_flight(self) -> int:
-        """How many requests are at work."""
+    def counters(self) -> Counters:
+        """What it is doing, in numbers."""
 
     def status(self) -> str:
         """Say in a few words what is going on, for `systemctl status`."""
+
+    def overview(self) -> dict[str, Any]:
+        """Return `generation` and `workers` as in `sockact.overview`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,8 @@ class Conductor:
     Args:
         notifier: the voice to the manager.
         settings: the deadlines.
-        callers: who waits for the reload of which this start is the second half.
+        callers: who waits for the result of a reload that ends with this start.
+        successor: whether this start is the end of a reload.
         twice: the signals of which the second one ends the process at once. A worker's supervisor and
             its control group may both send it SIGTERM.
     """
@@ -100,23 +107,26 @@ class Conductor:
         settings: Settings,
         callers: Sequence[Caller] = (),
         *,
+        successor: bool = False,
         twice: Sequence[signal.Signals] = (signal.SIGINT,),
     ) -> None:
         self.phase = Phase.ACTIVATING
         self._notifier = notifier
-        self._announcer = Announcer(notifier, self._text)
+        self._announcer = Announcer(notifier, self._text, lambda: self._service.counters)
         self._settings = settings
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._verb: asyncio.Task[None] | None = None
         self._callers = list(callers)
         self._next_callers: list[Caller] = []
         self._requested = False
+        self._successor = successor
         self._twice = twice
         self._asked: list[signal.Signals] = []
         self._by_force = False
         self._failure: SockactError | None = None
         self._replaced = False
         self._complaint = ""
+        self._last_reload: dict[str, Any] | None = None
 
     async def run(self, service: Service, early: EarlySignals) -> Ending:
         """Start the service, and stay until it has ended."""
@@ -141,7 +151,21 @@ class Conductor:
 
     def busy(self) -> None:
         """Show the status to the manager once a second, until no request is in flight."""
-        self._announcer.show_while(lambda: self._service.in_flight > 0)
+        self._announcer.show_while(lambda: self._service.counters.in_flight > 0)
+
+    def idle(self) -> None:
+        """Take notice that the service has had nothing to do for so long that it may end."""
+        self._events.put_nowait(Event.IDLE)
+
+    def overview(self) -> dict[str, Any]:
+        """Return what `sockact status` shows."""
+        return {
+            "phase": self.phase.value,
+            "pid": os.getpid(),
+            "status": self._text(),
+            "reload": self._last_reload,
+            **self._service.overview(),
+        }
 
     def _handlers(self) -> dict[signal.Signals, Callable[[], None]]:
         return {
@@ -246,23 +270,23 @@ class Conductor:
     def _greet(self) -> None:
         self._notifier.ready(self._text())
         logger.info("%s is ready", self._service.name)
-        self._answer(True, f"{self._service.name} is ready")
-        self._reload_if_requested()
+        self._settle(True, f"{self._service.name} is ready")
 
     def _refuse(self) -> None:
         self._notifier.ready(self._text())
         logger.error("reload failed: %s", self._complaint)
-        self._answer(False, f"reload failed: {self._complaint}")
-        self._reload_if_requested()
+        self._settle(False, f"reload failed: {self._complaint}")
 
-    def _reload_if_requested(self) -> None:
+    def _settle(self, ok: bool, text: str) -> None:
+        """Tell how the reload went, if it was one, to those who wait for it; begin the next one."""
+        if self._successor:
+            self._last_reload = {"at": time.time(), "ok": ok, "text": text}
+        self._successor = True
+        callers, self._callers = self._callers, []
+        self._announcer.answer(callers, ok, text)
         if self._requested:
             self._requested = False
             self._events.put_nowait(Event.RELOAD)
-
-    def _answer(self, ok: bool, text: str) -> None:
-        callers, self._callers = self._callers, []
-        self._announcer.answer(callers, ok, text)
 
     def _text(self) -> str:
         if self.phase is Phase.ACTIVE and self._complaint:

@@ -22,6 +22,8 @@ from typing import Self
 
 import sdnotify
 
+from sockact.counters import Counters
+
 LIMIT = 4096
 """NOTIFY_BUFFER_MAX of systemd: a longer datagram is dropped whole, a READY=1 in it as well."""
 
@@ -30,6 +32,9 @@ STATUS_LIMIT = 512
 
 REASON = "X_SOCKACT_REASON"
 """An assignment private to us, as sd_notify(3) allows: why a process that is not ready gives up."""
+
+IDLE = "X_SOCKACT_IDLE"
+RECYCLE = "X_SOCKACT_RECYCLE"
 
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
@@ -80,9 +85,17 @@ class Notifier:
         line = _status(reason)
         self._send(f"{line}\n{REASON}={line.removeprefix('STATUS=')}", must=True)
 
-    def status(self, text: str) -> None:
-        """Show one line of text in `systemctl status`."""
-        self._send(_status(text))
+    def status(self, text: str, counters: Counters | None = None) -> None:
+        """Show one line of text in `systemctl status`; `counters` are for a manager of our own kind."""
+        self._send(_status(text) + ("" if counters is None else f"\n{counters.assignments()}"))
+
+    def idle(self, idle: bool) -> None:
+        """Tell a manager of our own kind whether there is nothing to do for so long that it may end."""
+        self._send(f"{IDLE}={idle:d}")
+
+    def recycle(self, reason: str) -> None:
+        """Ask a manager of our own kind for a replacement of this process."""
+        self._send(f"{RECYCLE}={reason}", must=True)
 
     def extend(self, seconds: float) -> None:
         """Ask that the start, reload or stop under way may take that much longer from now."""

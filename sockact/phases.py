@@ -39,6 +39,7 @@ class Event(enum.Enum):
     STOP = "SIGTERM or SIGINT"
     RELOAD = "SIGHUP or a caller on the control socket"
     USR2 = "SIGUSR2"
+    IDLE = "nothing to do"
     QUIT = "SIGQUIT"
     KILL = "a second SIGINT, or a second SIGTERM to a supervisor"
 
@@ -71,6 +72,7 @@ TABLE: dict[Phase, dict[Event, tuple[Phase, Act]]] = {
         _E.STOP: (_P.DEACTIVATING, _A.STOP),
         _E.RELOAD: (_P.ACTIVATING, _A.REMEMBER),
         _E.USR2: (_P.ACTIVATING, _A.NOTHING),
+        _E.IDLE: (_P.ACTIVATING, _A.NOTHING),
         _E.QUIT: (_P.DEACTIVATING, _A.QUIT),
         _E.KILL: (_P.FAILED, _A.LEAVE),
     },
@@ -84,6 +86,7 @@ TABLE: dict[Phase, dict[Event, tuple[Phase, Act]]] = {
         _E.STOP: (_P.DEACTIVATING, _A.STOP),
         _E.RELOAD: (_P.RELOADING, _A.RELOAD),
         _E.USR2: (_P.RELOADING, _A.RELOAD),
+        _E.IDLE: (_P.DEACTIVATING, _A.STOP),
         _E.QUIT: (_P.DEACTIVATING, _A.QUIT),
         _E.KILL: (_P.FAILED, _A.LEAVE),
     },
@@ -97,6 +100,7 @@ TABLE: dict[Phase, dict[Event, tuple[Phase, Act]]] = {
         _E.STOP: (_P.DEACTIVATING, _A.STOP),
         _E.RELOAD: (_P.RELOADING, _A.REMEMBER),
         _E.USR2: (_P.RELOADING, _A.HAMMER),
+        _E.IDLE: (_P.RELOADING, _A.NOTHING),
         _E.QUIT: (_P.DEACTIVATING, _A.QUIT),
         _E.KILL: (_P.FAILED, _A.LEAVE),
     },
@@ -111,6 +115,7 @@ TABLE: dict[Phase, dict[Event, tuple[Phase, Act]]] = {
         _E.STOP: (_P.DEACTIVATING, _A.NOTHING),
         _E.RELOAD: (_P.DEACTIVATING, _A.NOTHING),
         _E.USR2: (_P.DEACTIVATING, _A.HAMMER),
+        _E.IDLE: (_P.DEACTIVATING, _A.NOTHING),
         _E.QUIT: (_P.DEACTIVATING, _A.HAMMER),
         _E.KILL: (_P.FAILED, _A.LEAVE),
     },

@@ -87,14 +87,15 @@ class Process:
             twice: signals of which the second one ends the process at once, beside SIGINT.
         """
         callers, self.sockets.callers = self.sockets.callers, []
-        return Conductor(self.notifier, chosen, callers, twice=(signal.SIGINT, *twice))
+        successor = self.generation > 1
+        return Conductor(self.notifier, chosen, callers, successor=successor, twice=(signal.SIGINT, *twice))
 
     async def conduct(self, conductor: Conductor, service: Service) -> Ending:
         """Let `conductor` lead `service` through its life, and obey the control socket meanwhile."""
         control = self.sockets.control
         server = None
         if control is not None and control.sock is not None:
-            server = ControlServer(control.sock, conductor.request_reload)
+            server = ControlServer(control.sock, conductor.request_reload, conductor.overview)
         try:
             return await conductor.run(service, self.early)
         finally:

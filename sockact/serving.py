@@ -13,7 +13,9 @@ import uvloop
 
 from sockact import loader
 from sockact.engines.http import CancelledQuietly, HttpEngine
-from sockact.lifecycle import Ending
+from sockact.errors import SettingsError
+from sockact.lifecycle import Conductor, Ending
+from sockact.notify import Notifier
 from sockact.process import MARGIN, Process, leave
 from sockact.settings import Settings
 from sockact.worker import Worker
@@ -33,6 +35,25 @@ def serve_in(process: Process, chosen: Settings, app: object, *, import_here: bo
     _Serving(process, chosen).run(app, import_here=import_here)
 
 
+class _Manager:
+    """Whom a worker tells what it wants: its supervisor, if it has one, else its own conductor."""
+
+    def __init__(self, conductor: Conductor, supervisor: Notifier | None) -> None:
+        self.busy = conductor.busy
+        self._conductor = conductor
+        self._supervisor = supervisor
+
+    def idle(self, idle: bool) -> None:
+        if self._supervisor is not None:
+            self._supervisor.idle(idle)
+        elif idle:
+            self._conductor.idle()
+
+    def recycle(self, reason: str) -> None:
+        if self._supervisor is not None:
+            self._supervisor.recycle(reason)
+
+
 class _Serving:
     """A worker process at work, or on trial."""
 
@@ -44,6 +65,8 @@ class _Serving:
         """Load the app, serve, and end as the conductor says."""
         process, chosen = self._process, self._settings
         process.notifier.extend(chosen.start_timeout + MARGIN)
+        if not process.supervised:
+            _refuse_recycling(chosen)
         if not process.trial:
             process.complete(chosen)
             places = process.sockets.describe()
@@ -64,8 +87,9 @@ class _Serving:
     async def _live(self, app: Callable[..., Any], kind: str) -> Ending:
         process = self._process
         conductor = process.conductor(self._settings)
-        engine = HttpEngine(app, kind, process.sockets.served(), self._settings, conductor.busy)
-        worker = Worker(engine, self._settings, process.program, process.generation)
+        engine = HttpEngine(app, kind, process.sockets.served(), self._settings)
+        manager = _Manager(conductor, process.notifier if process.supervised else None)
+        worker = Worker(engine, self._settings, process.program, process.generation, manager)
         if process.trial:
             await self._rehearse(worker)
             return Ending()
@@ -94,6 +118,12 @@ class _Serving:
         process.notifier.extend(self._settings.start_timeout + MARGIN)
         logger.info("gen=%d gives way to %s", process.generation, " ".join(program.argv))
         process.become(program.argv, program.environment(process.generation + 1), ending.callers)
+
+
+def _refuse_recycling(chosen: Settings) -> None:
+    for name in ("max_requests", "max_worker_memory"):
+        if value := getattr(chosen, name):
+            raise SettingsError(f"{name}={value}: expected workers of at least 1, which can be replaced")
 
 
 def _threads_left() -> bool:

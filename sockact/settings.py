@@ -55,6 +55,14 @@ def number(text: str) -> int:
     return int(text)
 
 
+def size(text: str) -> int:
+    """Read a number of bytes as systemd writes it: `300M`; K, M, G are powers of 1024."""
+    match = re.fullmatch(r"\s*(\d+)\s*([KMGT]?)\s*", text)
+    if not match:
+        raise ValueError("expected a size like 300M")
+    return int(match[1]) << 10 * " KMGT".index(match[2] or " ")
+
+
 def one_of(*choices: str) -> Callable[[str], str]:
     """Return a parser that takes one of `choices`."""
 
@@ -113,10 +121,28 @@ class Settings:
         1.0, seconds, "how long new workers must live before the old ones may go", "TIME"
     )
     max_draining: int = _setting(4, number, "generations of workers that may drain at a time", "N")
+    surge: int = _setting(
+        0, number, "how many workers a reload starts at a time, for want of memory; 0: all together", "N"
+    )
+    max_requests: int = _setting(
+        0, number, "after how many requests, and up to a tenth more, a worker is replaced; 0: never", "N"
+    )
+    max_worker_memory: int = _setting(
+        0, size, "above how many bytes in memory a worker is replaced, like 300M; 0: never", "SIZE"
+    )
+    idle_exit: float = _setting(
+        0.0, seconds, "end when nothing is connected for so long; systemd starts anew; 0: never", "TIME"
+    )
     worker_watchdog: float | None = _setting(
         30.0, seconds_or_none, "how long a worker's event loop may hang before it is replaced", "TIME"
     )
     notify: bool = _setting(True, flag, "whether a supervised program says when it is ready")
+    notify_access: str = _setting(
+        "main",
+        one_of("main", "all"),
+        "who may say so: the program itself, or all of its process group",
+        "WHO",
+    )
     linger: float = _setting(
         1.0, seconds, "how long a draining process keeps a connection on which nothing happens", "TIME"
     )

@@ -13,7 +13,7 @@ from sockact.fleet import Rules
 from sockact.process import MARGIN, Process, leave
 from sockact.program import Program
 from sockact.settings import Settings
-from sockact.supervisor import Supervisor
+from sockact.supervisor import Recipe, Supervisor
 
 ASSUME_READY = 1.0
 """Seconds of life after which a program that does not notify counts as ready."""
@@ -35,9 +35,14 @@ def supervise_in(process: Process, chosen: Settings, program: Sequence[str]) -> 
 
 async def _live(process: Process, chosen: Settings, program: Sequence[str]) -> None:
     conductor = process.conductor(chosen, signal.SIGTERM)
-    what = foreign(process.program, program) if program else without_workers(process.program)
-    rules = rules_of(chosen, foreign=bool(program))
-    supervisor = Supervisor(what, process.sockets.listeners, rules, ours=not program)
+    recipe = Recipe(
+        program=foreign(process.program, program) if program else without_workers(process.program),
+        listeners=process.sockets.listeners,
+        ours=not program,
+        whole_group=chosen.notify_access == "all",
+        max_memory=chosen.max_worker_memory,
+    )
+    supervisor = Supervisor(recipe, rules_of(chosen), conductor)
     ending = await process.conduct(conductor, supervisor)
     if ending.at_once:
         supervisor.kill()
@@ -62,7 +67,7 @@ def foreign(program: Program, argv: Sequence[str]) -> Program:
     return replace(program, argv=tuple(argv))
 
 
-def rules_of(chosen: Settings, *, foreign: bool) -> Rules:
+def rules_of(chosen: Settings) -> Rules:
     """Return the fleet's rules for these settings."""
     return Rules(
         size=max(chosen.workers, 1),
@@ -71,8 +76,8 @@ def rules_of(chosen: Settings, *, foreign: bool) -> Rules:
         # A worker of ours ends by itself at its hammer.
         stop_timeout=None if chosen.stop_timeout is None else chosen.stop_timeout + MARGIN,
         max_draining=chosen.max_draining,
-        # A program that was not made for it does not ping.
-        watchdog=None if foreign else chosen.worker_watchdog,
+        surge=chosen.surge or None,
+        watchdog=chosen.worker_watchdog,
         assume_ready=None if chosen.notify else ASSUME_READY,
         jitter=lambda: random.uniform(0.8, 1.2),
     )

@@ -11,16 +11,20 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
+from sockact import overview
 from sockact.child import Child
+from sockact.counters import Counters, total
+from sockact.counters import read as counters_in
 from sockact.drain import count
 from sockact.errors import AppError, ReloadRefused
 from sockact.fds import Listener
 from sockact.fleet import Fleet, Rules, Stage
-from sockact.notify import Notification
-from sockact.orders import Action, Failed, Note, Order, Reloaded, Spawn, Started, Stopped, Tell
+from sockact.notify import IDLE, RECYCLE, Notification
+from sockact.orders import Action, Failed, Note, Reloaded, Spawn, Started, Stopped, Tell
 from sockact.program import GENERATION, SUPERVISED, Program
 from sockact.signals import HANDLED
 
@@ -34,29 +38,50 @@ LIFELINE = (
 the privileges.
 """
 
+RESIZING = {signal.SIGTTIN: 1, signal.SIGTTOU: -1}
+
 logger = logging.getLogger(__name__)
 
 
-class Supervisor:
-    """The service made of workers; see `lifecycle.Service`.
+class Watcher(Protocol):
+    """Who wants to know what happens to a supervisor."""
 
-    Args:
-        program: what a worker runs; started anew each time, so that it may have changed.
+    def busy(self) -> None:
+        """Take notice that a request is at work."""
+
+    def idle(self) -> None:
+        """Take notice that no worker has had anything to do for as long as its `idle_exit`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a worker is started.
+
+    Attributes:
+        program: what it runs; started anew each time, so that it may have changed.
+        listeners: what it gets.
         ours: whether that is sockact itself, which unblocks its signals when its handlers stand.
-        listeners: what each worker gets.
-        rules: the numbers by which the fleet decides.
+        whole_group: whether the other processes of its process group may speak for it.
+        max_memory: bytes above which it is replaced; 0 for never.
     """
 
-    in_flight = 0  # of the supervisor itself
+    program: Program
+    listeners: Sequence[Listener]
+    ours: bool = True
+    whole_group: bool = False
+    max_memory: int = 0
 
-    def __init__(
-        self, program: Program, listeners: Sequence[Listener], rules: Rules, *, ours: bool
-    ) -> None:
-        self._program = program
-        self._ours = ours
-        self._listeners = listeners
+
+class Supervisor:
+    """The service made of workers; see `lifecycle.Service`."""
+
+    def __init__(self, recipe: Recipe, rules: Rules, watcher: Watcher) -> None:
+        self._recipe = recipe
+        self._watcher = watcher
         self._fleet = Fleet(rules)
         self._children: dict[int, Child] = {}
+        self._counters: dict[int, Counters] = {}
+        self._idle: set[int] = set()
         self._outcome: asyncio.Future[Action] | None = None
         self._stopped = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -97,8 +122,11 @@ class Supervisor:
 
     def signalled(self, number: signal.Signals) -> None:
         """Take one worker more or less; pass everything else on to the workers."""
-        for child in self._children.values():
-            child.send(number)
+        if change := RESIZING.get(number):
+            self._do(self._fleet.resize(change, self._loop.time()))
+            return
+        for worker in self._children:
+            self._send(worker, number)
 
     def kill(self) -> None:
         """End all workers without a further word."""
@@ -111,9 +139,31 @@ class Supervisor:
         workers = self._fleet.workers.values()
         serving = self._fleet.current or self._fleet.next
         ready = sum(worker.stage is Stage.READY and worker.generation == serving for worker in workers)
-        text = f"{count(ready, 'worker')} ready"
+        text = f"{count(ready, 'worker')} ready, {self.counters.in_flight} in flight"
         draining = sum(worker.stage is Stage.DRAINING for worker in workers)
         return text + (f", {draining} draining" if draining else "")
+
+    @property
+    def counters(self) -> Counters:
+        """What all workers are doing, in numbers."""
+        return total(self._counters.values())
+
+    def overview(self) -> dict[str, Any]:
+        """Return the workers, those that drain included; see `sockact.overview`."""
+        now = self._loop.time()
+        rows = [
+            overview.worker(
+                worker.number,
+                worker.generation,
+                self._children[worker.number].pid,
+                worker.stage.value,
+                now - worker.born,
+                self._counters.get(worker.number),
+            )
+            for worker in self._fleet.workers.values()
+            if worker.number in self._children
+        ]
+        return {"generation": self._fleet.current, "workers": rows}
 
     async def _wait_for(self, actions: list[Action]) -> Action:
         self._outcome = self._loop.create_future()
@@ -127,7 +177,7 @@ class Supervisor:
                 case Spawn():
                     self._spawn(action)
                 case Tell(worker, order):
-                    self._tell(worker, order)
+                    self._send(worker, signal.Signals[order.value])
                 case Started() | Reloaded() | Failed():
                     if self._outcome is not None and not self._outcome.done():
                         self._outcome.set_result(action)
@@ -140,30 +190,32 @@ class Supervisor:
         deadline = self._fleet.deadline()
         self._timer = None if deadline is None else self._loop.call_at(deadline, self._tick)
 
-    def _tell(self, worker: int, order: Order) -> None:
+    def _send(self, worker: int, number: signal.Signals) -> None:
         child = self._children.get(worker)
         if child is None:
             return  # it could not be started, and its end is about to be reported
         with contextlib.suppress(ProcessLookupError):  # it has ended, and is not reaped yet
-            child.send(signal.Signals[order.value])
+            child.send(number)
 
     def _tick(self) -> None:
         self._do(self._fleet.tick(self._loop.time()))
 
     def _spawn(self, spawn: Spawn) -> None:
         number = spawn.worker
+        recipe = self._recipe
         environ = {GENERATION: str(spawn.generation), SUPERVISED: "1"}
         if self._fleet.rules.watchdog is not None:
             environ["WATCHDOG_USEC"] = str(round(self._fleet.rules.watchdog * 1_000_000))
         try:
             child = self._children[number] = Child(
-                replace(self._program, argv=(*LIFELINE, *self._program.argv)),
-                self._listeners,
+                replace(recipe.program, argv=(*LIFELINE, *recipe.program.argv)),
+                recipe.listeners,
                 environ,
                 heard=lambda notification: self._heard(number, notification),
                 ended=lambda how: self._ended(number, how),
                 # Their defaults would end a Python that still imports. Others may never unblock them.
-                blocked=HANDLED if self._ours else (),
+                blocked=HANDLED if recipe.ours else (),
+                whole_group=recipe.whole_group,
             )
         except OSError as error:
             reason = f"no process can be started: {error.strerror}"
@@ -182,7 +234,28 @@ class Supervisor:
             self._do(self._fleet.ready(number, now))
         if said.get("ERRNO", "0") != "0":
             self._do(self._fleet.failing(number, said.get("STATUS") or f"ERRNO={said['ERRNO']}", now))
+        self._heard_of_its_work(number, said)
+
+    def _heard_of_its_work(self, number: int, said: Mapping[str, str]) -> None:
+        if counters := counters_in(said):
+            self._counters[number] = counters
+            self._watcher.busy()
+        if IDLE in said:
+            (self._idle.add if said[IDLE] == "1" else self._idle.discard)(number)
+            if self._idle.issuperset(self._children):
+                self._watcher.idle()
+        if reason := said.get(RECYCLE) or self._overweight(number):
+            self._do(self._fleet.recycle(number, reason, self._loop.time()))
+
+    def _overweight(self, number: int) -> str:
+        """Say how much memory a worker has, if that is too much; asked whenever it speaks."""
+        limit = self._recipe.max_memory
+        if not limit or (resident := overview.resident(self._children[number].pid) or 0) <= limit:
+            return ""
+        return f"{resident / 1024**2:.0f} MiB in memory"
 
     def _ended(self, number: int, how: str) -> None:
         child = self._children.pop(number)
+        self._counters.pop(number, None)
+        self._idle.discard(number)
         self._do(self._fleet.exited(number, child.reason or how, self._loop.time()))

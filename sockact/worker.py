@@ -7,11 +7,17 @@ own command again, with the same PID and the same sockets.
 from __future__ import annotations
 
 import logging
+import os
+import random
 import signal
+import time
+from typing import Any, Protocol
 
-from sockact import canary
+from sockact import canary, overview
+from sockact.counters import Counters
 from sockact.drain import Drain, count
 from sockact.engines.http import HttpEngine
+from sockact.idle import Idle
 from sockact.process import MARGIN
 from sockact.program import Program
 from sockact.settings import Settings
@@ -19,16 +25,42 @@ from sockact.settings import Settings
 logger = logging.getLogger(__name__)
 
 
+class Manager(Protocol):
+    """Who is told what a worker wants; its supervisor, or itself where it has none."""
+
+    def busy(self) -> None:
+        """Take notice that a request is at work."""
+
+    def idle(self, idle: bool) -> None:
+        """Take notice that there has been nothing to do for `idle_exit`, or that there is again."""
+
+    def recycle(self, reason: str) -> None:
+        """Replace this worker by another one."""
+
+
 class Worker:
     """The service of one app on the listeners that were passed; see `lifecycle.Service`."""
 
-    def __init__(self, engine: HttpEngine, settings: Settings, program: Program, generation: int) -> None:
+    def __init__(
+        self,
+        engine: HttpEngine,
+        settings: Settings,
+        program: Program,
+        generation: int,
+        manager: Manager,
+    ) -> None:
         self.name = f"gen {generation}"
+        self._generation = generation
+        self._manager = manager
+        self._born = time.monotonic()
+        self._idle: Idle | None = None
+        self._recycled_at = with_jitter(settings.max_requests)
         self._engine = engine
         self._settings = settings
         self._program = program
         self._drain = Drain(engine, settings.drain_timeout)
         self._state = "starting the app"
+        engine.watch(self)
 
     @property
     def hammered(self) -> bool:
@@ -36,14 +68,31 @@ class Worker:
         return self._drain.hammered
 
     @property
-    def in_flight(self) -> int:
-        """How many requests are at work."""
-        return self._engine.in_flight
+    def counters(self) -> Counters:
+        """What it is doing, in numbers."""
+        engine = self._engine
+        return Counters(engine.requests, engine.in_flight, engine.connections)
+
+    def requested(self) -> None:
+        """Take notice of a request that begins."""
+        self._manager.busy()
+        if self._engine.requests == self._recycled_at:
+            self._manager.recycle(f"{count(self._engine.requests, 'request')}")
+
+    def changed(self) -> None:
+        """Take notice of a connection that has come or gone."""
+        if self._idle is not None:
+            self._idle.changed()
 
     async def start(self) -> None:
         """Start the app and accept."""
         await self._engine.start()
         self._state = ""
+        if self._settings.idle_exit:
+            self._idle = Idle(self._settings.idle_exit, self._has_work, self._manager.idle)
+
+    def _has_work(self) -> bool:
+        return bool(self._engine.connections or self._engine.in_flight)
 
     async def check(self) -> None:
         """Let a canary start the new code."""
@@ -64,6 +113,8 @@ class Worker:
 
     async def stop(self, *, by_force: bool = False) -> None:
         """Drain, then let the app shut down."""
+        if self._idle is not None:
+            self._idle.close()
         await self._drain.wait(by_force=by_force)
         await self._engine.close()
 
@@ -80,3 +131,15 @@ class Worker:
         if self._drain.begun:
             return self._drain.status()
         return self._state or f"ready, {count(self._engine.in_flight, 'request')} in flight"
+
+    def overview(self) -> dict[str, Any]:
+        """Return this process as the only worker of its service."""
+        phase = "draining" if self._drain.begun else "starting" if self._state else "ready"
+        age = time.monotonic() - self._born
+        row = overview.worker(1, self._generation, os.getpid(), phase, age, self.counters)
+        return {"generation": self._generation, "workers": [row]}
+
+
+def with_jitter(limit: int) -> int:
+    """Return up to a tenth more, so that workers which began together do not end together."""
+    return limit + random.randint(0, limit // 10)

@@ -58,14 +58,18 @@ class State(ServerState):
 
     Args:
         linger: seconds that a connection without a request in flight may stay in a drain.
-        busy: called when a request begins.
         changed: called when a connection comes or goes.
+
+    Attributes:
+        requests: how many have begun.
+        requested: called when one begins.
     """
 
-    def __init__(self, linger: float, busy: Callable[[], None], changed: Callable[[], None]) -> None:
+    def __init__(self, linger: float, changed: Callable[[], None]) -> None:
         super().__init__()
         self.linger = linger
-        self.busy = busy
+        self.requests = 0
+        self.requested: Callable[[], None] = lambda: None
         self.draining_since: float | None = None
         self.connections = Watched(changed)
         self._second = 0
@@ -130,7 +134,8 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         self._last_start = self._last_activity
-        self.server_state.busy()
+        self.server_state.requests += 1
+        self.server_state.requested()
         if self.server_state.draining_since is not None:
             self._announce_close()
 

@@ -7,7 +7,7 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from a2wsgi import WSGIMiddleware
 from uvicorn.config import Config
@@ -24,6 +24,16 @@ ABORT_TIMEOUT = 1.0
 logger = logging.getLogger(__name__)
 
 
+class Watcher(Protocol):
+    """Who wants to know what happens in an engine."""
+
+    def requested(self) -> None:
+        """Take notice of a request that begins."""
+
+    def changed(self) -> None:
+        """Take notice of a connection that has come or gone."""
+
+
 class HttpEngine:
     """Serves one app over HTTP/1.1 and WebSocket.
 
@@ -32,7 +42,6 @@ class HttpEngine:
         interface: what it speaks, as `loader.interface` tells.
         listeners: listening stream sockets; they stay open, also when the engine stops.
         settings: how to serve.
-        busy: called when a request begins.
     """
 
     def __init__(
@@ -41,16 +50,26 @@ class HttpEngine:
         interface: str,
         listeners: Sequence[socket.socket],
         settings: Settings,
-        busy: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._listeners = listeners
         self._app = as_asgi(app, interface, settings.threads)
         self._lifespan = Lifespan(self._app, "off" if interface == "wsgi" else settings.lifespan)
         self._changed = asyncio.Event()
-        self._state = State(settings.linger, busy, self._changed.set)
+        self._state = State(settings.linger, self._on_change)
+        self._watcher: Watcher | None = None
         self._acceptors: list[Acceptor] = []
         self._arriving: set[asyncio.Task[Any]] = set()
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell `watcher` from now on what happens."""
+        self._watcher = watcher
+        self._state.requested = watcher.requested
+
+    @property
+    def requests(self) -> int:
+        """How many requests have begun."""
+        return self._state.requests
 
     @property
     def in_flight(self) -> int:
@@ -120,7 +139,12 @@ class HttpEngine:
         self._arriving.discard(task)
         if not task.cancelled() and task.exception() is not None:
             logger.debug("a connection was lost as it arrived: %s", task.exception())
+        self._on_change()
+
+    def _on_change(self) -> None:
         self._changed.set()
+        if self._watcher is not None:
+            self._watcher.changed()
 
 
 def as_asgi(app: Callable[..., Any], interface: str, threads: int) -> App:

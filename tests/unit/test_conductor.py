@@ -6,9 +6,11 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from sockact.counters import Counters
 from sockact.errors import AppError, ReloadRefused
 from sockact.lifecycle import Conductor, Ending
 from sockact.notify import Notifier
@@ -21,7 +23,7 @@ class Scripted:
     """A service whose verbs do what the test says, and note that they were called."""
 
     name = "gen 1"
-    in_flight = 0
+    counters = Counters()
 
     def __init__(self) -> None:
         self.conductor = Conductor(Notifier(), Settings())
@@ -57,6 +59,9 @@ class Scripted:
 
     def status(self) -> str:
         return "scripted"
+
+    def overview(self) -> dict[str, Any]:
+        return {"generation": 1, "workers": []}
 
     def run(self, early: EarlySignals) -> Ending:
         return asyncio.run(self.conductor.run(self, early))
