@@ -1,82 +1,35 @@
 """The fleet: what a supervisor decides about its workers, without a process, a socket or a clock.
 
-What happens goes in, with the time it happened: `start`, `reload`, `stop`, `hammer`, and `ready`,
-`extended`, `pinged`, `failing`, `exited` of a worker, and `tick` when the `deadline` has
-come. What to do comes out, as a list of actions.
+What happens goes in, with the time it happened: `start`, `reload`, `resize`, `recycle`, `stop`,
+`hammer`, and `ready`, `extended`, `pinged`, `failing`, `exited` of a worker, and `tick` when the
+`deadline` has come. What to do comes out, as a list of actions.
 
     worker       starting -> ready -> draining -> (gone)
-    generation   next (a reload tries it) -> current (it serves) -> old (it drains)
+    generation   next (on trial) -> current (it serves) -> old (it leaves, or drains)
 
-A generation takes over when all its workers are ready and have lived for `probation`; until then
+A generation is on trial until all its workers are ready and have lived for `probation`; until then
 the one before serves beside it. If one of them fails before, the generation is given up, and all is
-as it was. A worker of the current generation that dies is replaced: at once, or, if it died young,
-after a pause that doubles.
+as it was. Then it is the current one, and `places` says who drains and who starts:
+
+- without `surge` the whole generation was on trial, and the one before drains at once;
+- with it the first few were, and it is rolled out: an old worker drains for each new one that is ready,
+  and the next ones start. The reload is answered when all are ready. A death meanwhile answers it at once:
+  the code has proved itself, so this is a crash like any other, and the roll-out goes on by itself.
+
+A worker of the current generation that dies is replaced: at once, or, if it died young, after a pause
+that doubles. One that is recycled serves until another is ready in its stead; one at a time, and none
+is begun while a reload is under way or a generation is rolled out.
 """
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from sockact.crew import Crew, Stage, Worker
+from sockact.orders import Action, Failed, Note, Reloaded, Started, Stopped
+from sockact.places import Places
+from sockact.rules import Rules
+from sockact.trial import Trial
 
-from sockact.orders import Action, Failed, Note, Order, Reloaded, Spawn, Started, Stopped, Tell
-
-KILL_AFTER_ABORT = 5.0
-"""Seconds from SIGABRT, which writes the stacks, to SIGKILL."""
-
-YOUNG = 10.0
-"""Seconds of life below which a worker's death is one of a series."""
-
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 30.0
-
-
-class Stage(enum.Enum):
-    """Where a worker is."""
-
-    STARTING = "starting"
-    READY = "ready"
-    DRAINING = "draining"
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """The numbers by which the fleet decides; times in seconds.
-
-    Attributes:
-        size: workers of a generation.
-        start_timeout: until a worker must be ready.
-        probation: how long a generation must live before the one before may go.
-        stop_timeout: until a draining worker is killed; None for never.
-        max_draining: old generations that may drain at a time; the oldest of more is hammered.
-        watchdog: longest pause between two pings of a ready worker; None for no watchdog.
-        assume_ready: seconds after which a worker that does not notify counts as ready; None for never.
-        jitter: returns a factor for the pauses between deaths, around 1.
-    """
-
-    size: int
-    start_timeout: float
-    probation: float
-    stop_timeout: float | None
-    max_draining: int = 4
-    watchdog: float | None = None
-    assume_ready: float | None = None
-    jitter: Callable[[], float] = field(default=lambda: 1.0)
-
-
-@dataclass(slots=True)
-class Worker:
-    """What the fleet knows of a worker; `deadline` is that of its stage."""
-
-    number: int
-    generation: int
-    born: float
-    stage: Stage = Stage.STARTING
-    deadline: float | None = None
-    watchdog: float | None = None
-    assumed: float | None = None
-    aborted: bool = False
-    hammered: bool = False
+__all__ = ["Fleet", "Rules", "Stage", "Worker"]
 
 
 class Fleet:
@@ -84,85 +37,128 @@ class Fleet:
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        self.workers: dict[int, Worker] = {}
-        self.current = 0
-        self.next = 0
-        self._numbers = 0
-        self._generations = 0
-        self._takeover: float | None = None
-        self._pauses: dict[int, float] = {}
-        self._deaths = 0
+        self._crew = Crew(rules)
+        self._trial = Trial(rules, self._crew)
+        self._places = Places(rules, self._crew)
+        self._unanswered = False  # the reload has been decided, but not reported
         self._stopping = False
+
+    @property
+    def workers(self) -> dict[int, Worker]:
+        """All that have not ended, by number."""
+        return self._crew.workers
+
+    @property
+    def current(self) -> int:
+        """The generation that serves; 0 before the first."""
+        return self._places.generation
+
+    @property
+    def next(self) -> int:
+        """The generation on trial; 0 for none."""
+        return self._trial.generation
+
+    @property
+    def size(self) -> int:
+        """How many workers a generation has, as `resize` left it."""
+        return self._places.size
 
     # What is asked for.
 
     def start(self, now: float) -> list[Action]:
         """Start the first generation."""
-        return self._begin_generation(now)
+        return self._trial.begin(self.size, now)
 
     def reload(self, now: float) -> list[Action]:
-        """Start a new generation beside the current one; not while another reload is under way."""
+        """Start a new generation beside the current one; not while another reload is under way.
+
+        If the current one is still rolled out, after a crash, that pauses: what it has started and what
+        is not ready goes, and with the takeover also what is left of the generation before it.
+        """
         assert not self.next
-        return self._begin_generation(now)
+        assert not self._unanswered
+        begun = self._trial.begin(self.size, now)
+        return [*self._settle(now), *begun]  # room is made first
+
+    def resize(self, change: int, now: float) -> list[Action]:
+        """Keep so many workers more or less from now on, at least one; ignored while stopping."""
+        if self._stopping:
+            return []
+        self._places.size = max(self.size + change, 1)
+        return [*self._trial.fit(self.size, now), *self.tick(now)]
+
+    def recycle(self, number: int, reason: str, now: float) -> list[Action]:
+        """Replace a worker without loss, as soon as it is its turn.
+
+        Ignored for a worker that is not ready, not of the current generation, or about to go.
+        """
+        worker = self.workers.get(number)
+        if worker is None:
+            return []
+        self._places.recycle(worker, reason)
+        return self._settle(now)
 
     def stop(self, now: float) -> list[Action]:
-        """Let all drain."""
+        """Let all drain; a second time it does nothing."""
+        if self._stopping:
+            return []
         self._stopping = True
-        self.next = 0
-        self._takeover = None
-        self._pauses.clear()
-        return [*self._drain(self.workers.values(), now), *self._end_if_empty()]
+        self._unanswered = False
+        self._trial.end()
+        self._places.backoff.reset()
+        return [*self._crew.drain(self.workers.values(), now), *self._end_if_empty()]
 
     def hammer(self) -> list[Action]:
         """End every drain under way by force."""
-        return self._hammer(list(self.workers.values()))
+        return self._crew.hammer(self.workers.values())
 
     # What a worker did.
 
     def ready(self, number: int, now: float) -> list[Action]:
         """Note that a worker is ready."""
         worker = self.workers.get(number)
-        if worker is None or worker.stage is not Stage.STARTING:
+        if worker is None or not worker.starts:
             return []
         self._make_ready(worker, now)
         return self.tick(now)
 
     def extended(self, number: int, seconds: float, now: float) -> None:
         """Give a worker more time for its start: EXTEND_TIMEOUT_USEC."""
-        worker = self.workers.get(number)
-        if worker is not None and worker.stage is Stage.STARTING and worker.deadline is not None:
-            worker.deadline = max(worker.deadline, now + seconds)
+        if (worker := self.workers.get(number)) is not None:
+            worker.extend(now + seconds)
 
     def pinged(self, number: int, now: float) -> None:
         """Note a worker's watchdog ping."""
         if (worker := self.workers.get(number)) is not None:
-            self._rearm(worker, now)
+            worker.expect_ping(self._next_ping(now))
 
     def failing(self, number: int, reason: str, now: float) -> list[Action]:
         """Note that a worker has reported an error: ERRNO."""
         worker = self.workers.get(number)
-        if worker is None or worker.generation != self.next:
-            return []
-        return self._give_up(reason, now)
+        return self._give_up(reason, now) if worker is not None and self._trial.has(worker) else []
 
     def exited(self, number: int, reason: str, now: float) -> list[Action]:
         """Note that a worker has ended and was reaped; `reason` is why, should it not have ended."""
         worker = self.workers.pop(number, None)
         if worker is None:
             return []
-        if worker.stage is Stage.DRAINING or self._stopping:
+        if worker.drains:
             return self._end_if_empty()
-        if worker.generation == self.next:
+        if self._trial.has(worker):
             return self._give_up(reason, now)
-        return self._replace(worker, reason, now)
+        actions: list[Action] = [Note(f"worker={number} gen={worker.generation} {reason}")]
+        if not worker.leaving:
+            self._places.backoff.died(number, now - worker.born, now)
+            actions += self._answer_early()
+        return [*actions, *self._settle(now)]
 
     # Time.
 
     def deadline(self) -> float | None:
         """Return when `tick` has something to do; None for never."""
-        times = [self._takeover, *self._pauses.values()]
+        times = [self._trial.takeover, *self._places.backoff.pauses.values()]
         for worker in self.workers.values():
-            times += [worker.deadline, worker.watchdog, worker.assumed]
+            times += worker.times()
         return min((time for time in times if time is not None), default=None)
 
     def tick(self, now: float) -> list[Action]:
@@ -177,122 +173,65 @@ class Fleet:
                 actions += self._watchdog_expired(worker, now)
             if worker.assumed is not None and now >= worker.assumed:
                 self._make_ready(worker, now)
-        if self._takeover is not None and now >= self._takeover:
+        if (takeover := self._trial.takeover) is not None and now >= takeover:
             actions += self._take_over(now)
         for worker in list(self.workers.values()):
             if worker.deadline is not None and now >= worker.deadline:
                 actions += self._expired(worker, now)
-        for number, when in list(self._pauses.items()):
-            if now >= when:
-                del self._pauses[number]
-                actions += self._spawn(self.current, now)
-        return actions
+        self._places.backoff.expire(now)
+        return [*actions, *self._settle(now)]
 
     def _make_ready(self, worker: Worker, now: float) -> None:
-        worker.stage = Stage.READY
-        worker.deadline = worker.assumed = None
-        self._rearm(worker, now)
-        if worker.generation == self.next and self._all_ready(self.next):
-            self._takeover = now + (self.rules.probation if self.current else 0.0)
+        worker.become_ready(self._next_ping(now))
+        if self._trial.has(worker):
+            self._trial.watch(now)
 
-    def _rearm(self, worker: Worker, now: float) -> None:
-        if worker.stage is Stage.READY and self.rules.watchdog is not None and not worker.aborted:
-            worker.watchdog = now + self.rules.watchdog
+    def _next_ping(self, now: float) -> float | None:
+        return None if self.rules.watchdog is None else now + self.rules.watchdog
 
     def _watchdog_expired(self, worker: Worker, now: float) -> list[Action]:
-        worker.watchdog = None
-        worker.aborted = True
-        worker.deadline = now + KILL_AFTER_ABORT
         missed = "missed its watchdog ping"
-        actions: list[Action] = [Note(f"worker={worker.number} {missed}"), Tell(worker.number, Order.ABORT)]
-        if worker.generation == self.next:
-            actions += self._give_up(missed, now)
-        return actions
+        actions = [Note(f"worker={worker.number} {missed}"), *worker.abort(now)]
+        return [*actions, *(self._give_up(missed, now) if self._trial.has(worker) else [])]
 
     def _expired(self, worker: Worker, now: float) -> list[Action]:
-        worker.deadline = None
-        actions: list[Action] = [Tell(worker.number, Order.KILL)]
-        if worker.stage is Stage.STARTING and worker.generation == self.next:
+        actions = worker.kill()
+        if self._trial.has(worker):
             actions += self._give_up(f"not ready within {self.rules.start_timeout:g} s", now)
         return actions
 
     # Generations.
 
-    def _begin_generation(self, now: float) -> list[Action]:
-        self._generations += 1
-        self.next = self._generations
-        return [action for _ in range(self.rules.size) for action in self._spawn(self.next, now)]
-
-    def _spawn(self, generation: int, now: float) -> list[Action]:
-        self._numbers += 1
-        worker = Worker(self._numbers, generation, born=now, deadline=now + self.rules.start_timeout)
-        if self.rules.assume_ready is not None:
-            worker.assumed = now + self.rules.assume_ready
-        self.workers[worker.number] = worker
-        return [Spawn(worker.number, generation)]
-
-    def _crew(self, generation: int) -> list[Worker]:
-        return [worker for worker in self.workers.values() if worker.generation == generation]
-
-    def _all_ready(self, generation: int) -> bool:
-        crew = self._crew(generation)
-        return bool(crew) and all(worker.stage is Stage.READY for worker in crew)
-
     def _take_over(self, now: float) -> list[Action]:
-        self._takeover = None
-        before, self.current, self.next = self.current, self.next, 0
-        self._deaths = 0
-        self._pauses.clear()
-        if not before:
+        first = not self.current
+        actions = self._places.take_over(self._trial.end(), now)
+        if first:
             return [Started()]
-        return [*self._drain(self._crew(before), now), *self._limit_draining(), Reloaded()]
+        self._unanswered = True
+        return [*actions, *self._settle(now)]
 
     def _give_up(self, reason: str, now: float) -> list[Action]:
-        """End the generation that was to serve; what serves has not been touched."""
-        crew = self._crew(self.next)
-        self.next = 0
-        self._takeover = None
-        return [*self._drain(crew, now), Failed(reason)]
+        """End the generation on trial; what serves has not been touched."""
+        actions = self._crew.drain(self._crew.of(self._trial.end()), now)
+        return [*actions, Failed(reason), *self._settle(now)]
 
-    def _limit_draining(self) -> list[Action]:
-        old = sorted({worker.generation for worker in self.workers.values()} - {self.current, self.next})
-        excess = old[: max(len(old) - self.rules.max_draining, 0)]
-        return self._hammer([worker for worker in self.workers.values() if worker.generation in excess])
+    def _settle(self, now: float) -> list[Action]:
+        """Bring the current generation to its size, and answer the reload when it has it."""
+        if self._stopping:
+            return []
+        actions = self._places.fill(now, trial=self.next > 0)
+        actions += self._crew.limit_draining({self.current, self.next})
+        if self._unanswered and self._places.all_serve():
+            self._unanswered = False
+            actions.append(Reloaded())
+        return actions if self.next else [*actions, *self._places.recycle_next(now)]
 
-    # Workers.
-
-    def _drain(self, workers: Iterable[Worker], now: float) -> list[Action]:
-        actions: list[Action] = []
-        for worker in workers:
-            if worker.stage is not Stage.DRAINING:
-                worker.stage = Stage.DRAINING
-                worker.watchdog = worker.assumed = None
-                limit = self.rules.stop_timeout
-                if not worker.aborted:
-                    worker.deadline = None if limit is None else now + limit
-                elif limit is not None and worker.deadline is not None:
-                    worker.deadline = min(worker.deadline, now + limit)
-                actions.append(Tell(worker.number, Order.DRAIN))
-        return actions
-
-    def _hammer(self, workers: list[Worker]) -> list[Action]:
-        actions: list[Action] = []
-        for worker in workers:
-            if worker.stage is Stage.DRAINING and not worker.hammered:
-                worker.hammered = True
-                actions.append(Tell(worker.number, Order.HAMMER))
-        return actions
-
-    def _replace(self, worker: Worker, reason: str, now: float) -> list[Action]:
-        old = now - worker.born >= YOUNG
-        self._deaths = 0 if old else self._deaths + 1
-        note = Note(f"worker={worker.number} gen={worker.generation} {reason}")
-        if self._deaths <= 1:
-            return [note, *self._spawn(self.current, now)]
-        doublings = min(self._deaths - 2, 10)  # enough for the longest; 2 ** 1024 fits no float
-        pause = min(FIRST_PAUSE * 2**doublings, LONGEST_PAUSE) * self.rules.jitter()
-        self._pauses[worker.number] = now + pause
-        return [note]
+    def _answer_early(self) -> list[Action]:
+        """Let no reload wait for a generation that has proved itself, but has lost a worker since."""
+        if not self._unanswered:
+            return []
+        self._unanswered = False
+        return [Note(f"gen={self.current} took over, and is rolled out further"), Reloaded()]
 
     def _end_if_empty(self) -> list[Action]:
         return [Stopped()] if self._stopping and not self.workers else []

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
-from sockact.fleet import KILL_AFTER_ABORT, LONGEST_PAUSE, YOUNG, Fleet, Rules, Stage
+from sockact.backoff import LONGEST_PAUSE, YOUNG
+from sockact.crew import KILL_AFTER_ABORT, Stage
+from sockact.fleet import Fleet
 from sockact.orders import Action, Failed, Note, Order, Reloaded, Spawn, Started, Stopped, Tell
+from sockact.rules import Rules
 
 RULES = Rules(size=2, start_timeout=60.0, probation=1.0, stop_timeout=35.0)
 
@@ -315,7 +318,7 @@ def test_workers_that_die_young_are_replaced_after_a_pause_that_doubles() -> Non
 
 def test_a_crash_loop_may_last_for_weeks() -> None:
     fleet = serving(size=1)
-    fleet._deaths = 50_000
+    fleet._places.backoff.deaths = 50_000
 
     assert die(fleet, 1.0) == []
     assert fleet.deadline() == 1.0 + LONGEST_PAUSE

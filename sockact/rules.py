@@ -1,0 +1,34 @@
+"""The numbers by which the fleet decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The numbers by which the fleet decides; times in seconds.
+
+    Attributes:
+        size: workers of a generation, until the fleet is resized.
+        start_timeout: until a worker must be ready.
+        probation: how long a generation must live before the one before may go.
+        stop_timeout: until a draining worker is killed; None for never.
+        max_draining: old generations that may drain at a time; the oldest of more is hammered.
+        surge: how many workers above the size a reload may start, where memory is short: so many are
+            on trial, and then the generation is rolled out step by step. None for all at once.
+        watchdog: longest pause between two pings of a ready worker; None for no watchdog.
+        assume_ready: seconds after which a worker that does not notify counts as ready; None for never.
+        jitter: returns a factor for the pauses between deaths, around 1.
+    """
+
+    size: int
+    start_timeout: float
+    probation: float
+    stop_timeout: float | None
+    max_draining: int = 4
+    surge: int | None = None
+    watchdog: float | None = None
+    assume_ready: float | None = None
+    jitter: Callable[[], float] = field(default=lambda: 1.0)
