@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -292,6 +292,46 @@ def test_descriptors_do_not_pile_up_over_reloads(service: Service) -> None:
 
     # What belongs to a worker is closed a moment after its PID is gone.
     wait_until(lambda: open_descriptors(pid) == at_first)
+
+
+HELPER = """
+import subprocess
+open(f"helper.{subprocess.Popen(['sleep', '3600']).pid}", "w").close()
+"""
+
+
+@pytest.fixture
+def helpers(service: Service) -> Iterator[Callable[[], set[int]]]:
+    """Make the app start a process which it never ends; give what returns those that run."""
+    install(service.directory)
+    break_app(service, HELPER)
+
+    def running() -> set[int]:
+        started = {int(path.suffix[1:]) for path in service.directory.glob("helper.*")}
+        return {pid for pid in started if Path(f"/proc/{pid}").exists()}
+
+    yield running
+    for pid in running():
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("options", "left"),
+    # Alone, the old code's helper is one of the process that goes on.
+    [(("--workers=1", "--probation=0.1s"), 1), (("--workers=0",), 2)],
+    ids=["of an old worker", "of a canary"],
+)
+def test_processes_that_an_app_forgot_do_not_outlive_their_parent(
+    service: Service, helpers: Callable[[], set[int]], options: tuple[str, ...], left: int
+) -> None:
+    service.start(*options)
+    first = helpers()
+    assert len(first) == 1
+
+    assert reload(service)[0] == 0
+
+    wait_until(lambda: len(helpers()) == left)
+    assert helpers() != first
 
 
 LIE = """
