@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from subprocess import Popen
 from typing import Any
 
 from machine import Machine
@@ -79,9 +80,9 @@ def assert_reload_refused(machine: Machine, reason: str) -> None:
     assert get(machine)["version"] == "1"
 
 
-def client(machine: Machine) -> Any:
+def client(machine: Machine, path: str = "/") -> Popen[str]:
     """Start a client that waits for its answer as long as it takes, and prints it."""
-    script = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/').read().decode())"
+    script = f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000{path}').read().decode())"
     return machine.popen("python3", "-c", script)
 
 

@@ -180,6 +180,28 @@ def test_a_drain_may_last_as_long_as_the_hammer_allows_whatever_the_units_timeou
     assert_nothing_lost(report)
 
 
+CHILD = """
+served = app
+async def app(scope, receive, send):
+    if scope.get("path") == "/child":
+        child = await asyncio.create_subprocess_exec("sleep", "2")
+        assert await child.wait() == 0
+    await served({**scope, "path": "/"} if scope["type"] == "http" else scope, receive, send)
+"""
+
+
+def test_a_restart_does_not_touch_child_processes_that_requests_wait_for(service: Machine) -> None:
+    """The unit's KillMode=mixed: control-group would end them, and with them the requests."""
+    install(service, 1, CHILD)
+    get(service)
+    waiting = client(service, "/child")
+    wait_for(service, "StatusText=gen 1: ready, 1 request in flight")
+
+    service.run("systemctl", "restart", "app.service")
+
+    assert json.loads(waiting.communicate(timeout=LIMIT)[0])["version"] == "1"
+
+
 def test_a_restart_into_a_broken_release_refuses_nobody_and_heals_by_itself(service: Machine) -> None:
     get(service)
     install(service, 2, "x = (")

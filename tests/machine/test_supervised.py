@@ -104,7 +104,8 @@ def usage(machine: Machine, pid: int) -> tuple[int, int]:
 # As many reloads of one worker as show a leak; four take their time to start.
 @pytest.mark.parametrize(("size", "reloads"), [(1, 200), (4, 100)], ids=["1 worker", "4 workers"])
 def test_nobody_and_nothing_is_lost_over_reloads(app: Machine, size: int, reloads: int) -> None:
-    pid = start(app, f"--workers={size}", "--probation=0.1s")
+    # Reloads follow one another faster than 2 s, which some requests take: more than 4 generations drain.
+    pid = start(app, f"--workers={size}", "--probation=0.1s", "--max-draining=20")
     with load(app) as clients:
         reload_to(app, 2, size)
         first = usage_at_rest(app, pid, size)
