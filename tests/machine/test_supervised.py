@@ -27,7 +27,7 @@ SIZE = 2
 QUICK = (f"--workers={SIZE}", "--probation=0.1s")
 FEW = ("one-shot:2@20", "persistent:2@10")
 CLIENTS = 4
-"""How many they are: so many requests of theirs are in flight at most."""
+"""Of those few; so many requests are in flight at most."""
 SLOW = ("slow:4@0.4,seconds=2", "stream:2@0.4")
 
 # A version that is not ready before the test has opened the gate; a worker that waits says so by a file.
@@ -136,8 +136,8 @@ def reload_to(machine: Machine, version: int, size: int) -> None:
 
 
 def usage_at_rest(machine: Machine, pid: int, size: int) -> tuple[int, int]:
-    """Wait until no worker drains any more, and return what the supervisor holds then."""
-    wait_until(lambda: len(processes(machine)) == 1 + size)
+    """Wait until no worker drains any more, and all are reaped; return what the supervisor holds then."""
+    wait_until(lambda: len(machine.run("pgrep", "-P", str(pid)).stdout.split()) == size)
     return usage(machine, pid)
 
 
