@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -65,7 +66,6 @@ class Child:
 
     def kill(self) -> None:
         """End it and the children in its process group, and wait for that; `ended` is not called."""
-        os.killpg(self.pid, signal.SIGKILL)  # it leads a group of its own, see fds.spawn
         _reaped(self.pid)
         self._close()
 
@@ -98,7 +98,13 @@ class Child:
 
 
 def _reaped(pid: int) -> str:
-    """Reap an ended child, and say how it ended."""
+    """Kill what is left of a child's process group, reap the child, and say how it ended.
+
+    It leads a group of its own, see `fds.spawn`. An app's own child processes would otherwise stay
+    until the service ends, and pile up over reloads; `KillMode=mixed` does the same to a service.
+    """
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)  # not reaped yet, so that the number is still its own
     try:
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     except ChildProcessError:

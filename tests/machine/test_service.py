@@ -10,46 +10,10 @@ from typing import Any
 import pytest
 from load import assert_nothing_lost, load
 from machine import Machine
-from roots import CHECKOUT
+from service import LIMIT, assert_reload_refused, client, configure, get, install, main_pid, tell, wait_for
 
-LIMIT = 60.0
-LOAD_APP = (CHECKOUT / "tests" / "apps" / "load_app.py").read_text()
 ROUNDS = 20
 FEW = 5
-
-
-def get(machine: Machine, path: str = "/", timeout: float = LIMIT) -> Any:
-    """Ask the service once, from inside, and return its JSON."""
-    url = f"http://127.0.0.1:8000{path}"
-    script = f"import urllib.request as u; print(u.urlopen({url!r}, timeout={timeout}).read().decode())"
-    return json.loads(machine.run("python3", "-c", script, timeout=timeout + 10).stdout)
-
-
-def install(machine: Machine, version: int | str, *lines: str) -> None:
-    """Put a version of the load app in place; `lines` are added to its end."""
-    code = LOAD_APP.replace('VERSION = "1"', f'VERSION = "{version}"')
-    machine.write("/opt/app/app.py", "\n".join([code, *lines, ""]))
-
-
-def configure(machine: Machine, *options: str, service: str = "") -> None:
-    """Add options to the command line of the service, and lines to its unit."""
-    command = f"/opt/app/venv/bin/sockact run --chdir /opt/app {' '.join(options)} app:app"
-    text = f"[Service]\nExecStart=\nExecStart={command}\n{service}\n"
-    machine.write("/etc/systemd/system/app.service.d/test.conf", text)
-    machine.run("systemctl", "daemon-reload")
-
-
-def main_pid(machine: Machine) -> int:
-    return int(machine.show("app.service", "MainPID")["MainPID"])
-
-
-def wait_for(machine: Machine, what: str, *units_and_properties: str) -> dict[str, str]:
-    """Wait until `systemctl show` of app.service has a property of that value, as `Name=value`."""
-    name, _, value = what.partition("=")
-    deadline = time.monotonic() + LIMIT
-    while (shown := machine.show("app.service", name, "ActiveState", "Result"))[name] != value:
-        assert time.monotonic() < deadline, f"{what}: {shown}"
-    return shown
 
 
 @pytest.fixture
@@ -111,16 +75,6 @@ def test_nobody_is_lost_over_reloads_and_the_main_pid_stays(service: Machine) ->
     tell(f"{ROUNDS} times reload", service, report)
 
 
-def tell(what: str, machine: Machine, report: dict[str, Any]) -> None:
-    """Print the figures for the closing note; pytest shows them with -s or -rP."""
-    total = report["total"]
-    print(
-        f"{machine.name}: {what}: {total['requests']} requests, {total['lost']} lost, "
-        f"{total['connections']} connections, {total['restarts']} orderly WebSocket ends, "
-        f"longest stall {total['stall']:.2f} s"
-    )
-
-
 PLAIN_UVICORN = """
 import uvicorn
 from sockact import adopt, Notifier
@@ -174,25 +128,8 @@ def test_a_broken_version_is_refused_and_the_old_one_goes_on(
     with load(service, "one-shot:2@20", "persistent:2@10", "slow:1@0.4,seconds=2") as clients:
         pid = main_pid(service)
         install(service, 2, "import asyncio", lines)
-        before = time.time()
 
-        refused = service.run("systemctl", "reload", "app.service", check=False)
-
-        assert refused.returncode != 0
-        assert "Job for app.service failed" in refused.stderr
-        journal = service.journal("app.service", since=before)
-        assert re.search(rf"sockact\[\d+\]: reload failed: .*{reason}", journal), journal
-        shown = service.show(
-            "app.service", "ActiveState", "SubState", "MainPID", "StatusText", "ReloadResult"
-        )
-        assert re.match(rf"reload failed: .*{reason}", shown.pop("StatusText"))
-        assert shown == {
-            "ActiveState": "active",
-            "SubState": "running",
-            "MainPID": str(pid),
-            "ReloadResult": "exit-code",
-        }
-        assert get(service)["version"] == "1"
+        assert_reload_refused(service, reason)
 
         install(service, 3)
         service.run("systemctl", "reload", "app.service")
@@ -249,6 +186,28 @@ def test_a_drain_may_last_as_long_as_the_hammer_allows_whatever_the_units_timeou
     assert_nothing_lost(report)
 
 
+CHILD = """
+served = app
+async def app(scope, receive, send):
+    if scope.get("path") == "/child":
+        child = await asyncio.create_subprocess_exec("sleep", "2")
+        assert await child.wait() == 0
+    await served({**scope, "path": "/"} if scope["type"] == "http" else scope, receive, send)
+"""
+
+
+def test_a_restart_does_not_touch_child_processes_that_requests_wait_for(service: Machine) -> None:
+    """The unit's KillMode=mixed: control-group would end them, and with them the requests."""
+    install(service, 1, CHILD)
+    get(service)
+    waiting = client(service, "/child")
+    wait_for(service, "StatusText=gen 1: ready, 1 request in flight")
+
+    service.run("systemctl", "restart", "app.service")
+
+    assert json.loads(waiting.communicate(timeout=LIMIT)[0])["version"] == "1"
+
+
 def test_a_restart_into_a_broken_release_refuses_nobody_and_heals_by_itself(service: Machine) -> None:
     get(service)
     install(service, 2, "x = (")
@@ -266,12 +225,6 @@ def test_a_restart_into_a_broken_release_refuses_nobody_and_heals_by_itself(serv
 
     for process in waiting:
         assert json.loads(process.communicate(timeout=LIMIT)[0])["version"] == "3"
-
-
-def client(machine: Machine) -> Any:
-    """Start a client that waits for its answer as long as it takes, and prints it."""
-    script = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/').read().decode())"
-    return machine.popen("python3", "-c", script)
 
 
 def test_a_hung_event_loop_is_restarted_and_those_who_waited_are_answered(service: Machine) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from sockact.fds import Listener
 from tests.gate import install
 from tests.http_client import get
-from tests.manager import CHECKOUT, LIMIT, Manager, open_descriptors, wait_until
+from tests.manager import LIMIT, open_descriptors, wait_until
 from tests.process.conftest import Service
 from tests.process.test_reload import ask_for_reload, break_app, reload
 
@@ -294,54 +292,44 @@ def test_descriptors_do_not_pile_up_over_reloads(service: Service) -> None:
     wait_until(lambda: open_descriptors(pid) == at_first)
 
 
-FOREIGN = """
-import os, socket, sys
-assert int(os.environ["LISTEN_PID"]) == os.getpid()
-listener = socket.socket(fileno=3)
-with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-    notify.connect(os.environ["NOTIFY_SOCKET"].replace("@", "\\0"))
-    notify.send(b"READY=1")
-while True:
-    connection, _ = listener.accept()
-    with connection:
-        connection.recv(1000)
-        connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 7\\r\\n\\r\\nforeign")
+HELPER = """
+import subprocess
+open(f"helper.{subprocess.Popen(['sleep', '3600']).pid}", "w").close()
 """
 
 
-def test_any_program_that_speaks_the_protocol_is_supervised(
-    manager: Manager, listener: Listener, tmp_path: Path
+@pytest.fixture
+def helpers(service: Service) -> Iterator[Callable[[], set[int]]]:
+    """Make the app start a process which it never ends; give what returns those that run."""
+    install(service.directory)
+    break_app(service, HELPER)
+
+    def running() -> set[int]:
+        started = {int(path.suffix[1:]) for path in service.directory.glob("helper.*")}
+        return {pid for pid in started if Path(f"/proc/{pid}").exists()}
+
+    yield running
+    for pid in running():
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("options", "left"),
+    # Alone, the old code's helper is one of the process that goes on.
+    [(("--workers=1", "--probation=0.1s"), 1), (("--workers=0",), 2)],
+    ids=["of an old worker", "of a canary"],
+)
+def test_processes_that_an_app_forgot_do_not_outlive_their_parent(
+    service: Service, helpers: Callable[[], set[int]], options: tuple[str, ...], left: int
 ) -> None:
-    script = tmp_path / "foreign.py"
-    script.write_text(FOREIGN)
-    command = [sys.executable, "-m", "sockact", "run", "--workers=2", "--probation=0.1s", "--control=none"]
-    pid = manager.start([*command, "--", "/usr/bin/python3", str(script)], [listener])
-    manager.wait_ready()
-    assert get(listener).text == "foreign"
-    before = workers(pid)
+    service.start(*options)
+    first = helpers()
+    assert len(first) == 1
 
-    manager.signal(signal.SIGHUP)
-    manager.wait_for("RELOADING", "1")
-    manager.wait_ready()
+    assert reload(service)[0] == 0
 
-    for worker in before:
-        wait_gone(worker)  # this program does not drain
-    assert get(listener).text == "foreign"
-    manager.signal(signal.SIGTERM)
-    assert manager.wait_exit() == 0
-
-
-def test_a_program_that_does_not_notify_is_ready_when_it_has_lived_for_a_second(
-    manager: Manager, listener: Listener, tmp_path: Path
-) -> None:
-    install(tmp_path)
-    uvicorn = [sys.executable, "-m", "uvicorn", "--fd=3", "--log-level=warning", "app:app"]
-    command = [sys.executable, "-m", "sockact", "run", "--no-notify", "--control=none", "--", *uvicorn]
-    manager.start(command, [listener], PYTHONPATH=f"{CHECKOUT}:{tmp_path}")
-
-    manager.wait_ready()
-
-    assert get(listener).status == 200
+    wait_until(lambda: len(helpers()) == left)
+    assert helpers() != first
 
 
 LIE = """
