@@ -33,7 +33,8 @@ class Worker:
 
     Attributes:
         deadline: that of its stage.
-        watchdog: until when it must ping.
+        pings: whether it must ping when it is ready.
+        watchdog: until when it must ping again.
         assumed: when it counts as ready, though it has not said so.
         doomed: it was told to abort, or killed, and is about to end.
         leaving: it serves until another is ready in its stead, and is not replaced when it ends.
@@ -44,6 +45,7 @@ class Worker:
     born: float
     stage: Stage = Stage.STARTING
     deadline: float | None = None
+    pings: bool = False
     watchdog: float | None = None
     assumed: float | None = None
     leaving: bool = False
@@ -75,13 +77,15 @@ class Worker:
             self.deadline = max(self.deadline, until)
 
     def become_ready(self, next_ping: float | None) -> None:
-        """End its start; from now on it must ping."""
+        """End its start."""
         self.stage = Stage.READY
         self.deadline = self.assumed = None
-        self.expect_ping(next_ping)
+        if self.pings:
+            self.expect_ping(next_ping)
 
     def expect_ping(self, by: float | None) -> None:
         """Wait for its next ping; a doomed one is not spared for a late ping."""
+        self.pings = True
         if self.serves:
             self.watchdog = by
 
@@ -148,6 +152,7 @@ class Crew:
                 born=now,
                 deadline=now + self._rules.start_timeout,
                 assumed=None if assume is None else now + assume,
+                pings=self._rules.all_ping,
             )
             actions.append(Spawn(self._numbers, generation))
         return actions

@@ -19,6 +19,7 @@ class Rules:
         surge: how many workers above the size a reload may start, where memory is short: so many are
             on trial, and then the generation is rolled out step by step. None for all at once.
         watchdog: longest pause between two pings of a ready worker; None for no watchdog.
+        all_ping: whether every program must ping; else only one that has pinged is held to it.
         assume_ready: seconds after which a worker that does not notify counts as ready; None for never.
         jitter: returns a factor for the pauses between deaths, around 1.
     """
@@ -30,5 +31,6 @@ class Rules:
     max_draining: int = 4
     surge: int | None = None
     watchdog: float | None = None
+    all_ping: bool = True
     assume_ready: float | None = None
     jitter: Callable[[], float] = field(default=lambda: 1.0)

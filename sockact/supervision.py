@@ -42,7 +42,7 @@ async def _live(process: Process, chosen: Settings, program: Sequence[str]) -> N
         whole_group=chosen.notify_access == "all",
         max_memory=chosen.max_worker_memory,
     )
-    supervisor = Supervisor(recipe, rules_of(chosen), conductor)
+    supervisor = Supervisor(recipe, rules_of(chosen, ours=not program), conductor)
     ending = await process.conduct(conductor, supervisor)
     if ending.at_once:
         supervisor.kill()
@@ -67,7 +67,7 @@ def foreign(program: Program, argv: Sequence[str]) -> Program:
     return replace(program, argv=tuple(argv))
 
 
-def rules_of(chosen: Settings) -> Rules:
+def rules_of(chosen: Settings, *, ours: bool) -> Rules:
     """Return the fleet's rules for these settings."""
     return Rules(
         size=max(chosen.workers, 1),
@@ -78,6 +78,7 @@ def rules_of(chosen: Settings) -> Rules:
         max_draining=chosen.max_draining,
         surge=chosen.surge or None,
         watchdog=chosen.worker_watchdog,
+        all_ping=ours,
         assume_ready=None if chosen.notify else ASSUME_READY,
         jitter=lambda: random.uniform(0.8, 1.2),
     )

@@ -114,6 +114,11 @@ class Manager:
         """Send a signal to the program."""
         signal.pidfd_send_signal(self._pidfd, number)
 
+    @property
+    def running(self) -> bool:
+        """Whether the program has not ended."""
+        return not select.select([self._pidfd], [], [], 0)[0]
+
     def wait_exit(self, timeout: float = LIMIT) -> int:
         """Wait for the end, and return the exit status, or minus the signal."""
         assert select.select([self._pidfd], [], [], timeout)[0], f"still running\n{self.report()}"

@@ -63,12 +63,13 @@ async def app(scope, receive, send):
 
 
 @pytest.mark.parametrize("setting", ["max-requests", "max-worker-memory"])
-def test_one_process_cannot_be_replaced_beside_itself(service: Service, setting: str) -> None:
-    with pytest.raises(AssertionError):
-        service.start(f"--{setting}=100")
+def test_one_process_cannot_be_replaced_beside_itself(
+    manager: Manager, listener: Listener, setting: str
+) -> None:
+    manager.sockact("app:app", f"--{setting}=100", listeners=[listener])
 
-    assert service.manager.wait_exit() == 78
-    assert "expected workers of at least 1" in service.manager.stderr()
+    assert manager.wait_exit() == 78
+    assert "=100: expected workers of at least 1" in manager.said("STATUS")[-1]
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
@@ -120,9 +121,9 @@ serve()
 
 ROBBER = """
     import socket
-    listener = socket.socket(fileno=os.dup(7))
-    listener.settimeout(20)
-    listener.accept()[0].close()
+    with socket.socket(fileno=os.dup(7)) as listener:
+        listener.settimeout(20)
+        listener.accept()[0].close()
 """
 
 
@@ -137,6 +138,7 @@ def lost_while_it_ends(
     dice = random.Random(1)
     lost = []
     while len(manager.said("READY")) <= rounds:
+        assert manager.running, manager.report()
         time.sleep(dice.uniform(0, 0.02))
         try:
             assert get(listener).status == 200

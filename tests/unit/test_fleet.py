@@ -375,6 +375,15 @@ def test_a_worker_that_misses_its_ping_is_aborted_then_killed_then_replaced() ->
     assert die_of(fleet, 1, 15.1) == [Spawn(3, 1)]
 
 
+def test_a_program_that_was_not_made_for_the_watchdog_is_held_to_it_when_it_has_pinged() -> None:
+    fleet = serving(watchdog=10.0, all_ping=False)
+    assert fleet.tick(100.0) == []
+
+    fleet.pinged(1, 100.0)
+
+    assert fleet.tick(110.0) == [Note("worker=1 missed its watchdog ping"), Tell(1, Order.ABORT)]
+
+
 def test_an_aborted_worker_is_not_spared_for_a_late_ping() -> None:
     fleet = serving(size=1, watchdog=10.0)
     fleet.tick(10.0)

@@ -52,7 +52,8 @@ def of_sockact(module: str, *, at_once: bool = False) -> set[str]:
     [
         ("sockact.errors", set()),
         ("sockact.fds", {"sockact.errors"}),
-        ("sockact.notify", {"sockact.errors"}),
+        ("sockact.counters", set()),
+        ("sockact.notify", {"sockact.errors", "sockact.counters"}),
         ("sockact.settings", {"sockact.errors"}),
         ("sockact.loader", {"sockact.errors"}),
         ("sockact.logs", set()),
