@@ -7,9 +7,9 @@ What happens goes in, with the time it happened: `start`, `reload`, `resize`, `r
     worker       starting -> ready -> draining -> (gone)
     generation   next (on trial) -> current (it serves) -> old (it leaves, or drains)
 
-A generation is on trial until all its workers are ready and have lived for `probation`; until then
-the one before serves beside it. If one of them fails before, the generation is given up, and all is
-as it was. Then it is the current one, and `places` says who drains and who starts:
+A generation is on trial (`trial`) until all its workers are ready and have lived for `probation`; until
+then the one before serves beside it. If one of them fails before, the generation is given up, and all
+is as it was. Else it becomes the current one, and who drains and who starts follows from its `places`:
 
 - without `surge` the whole generation was on trial, and the one before drains at once;
 - with it the first few were, and it is rolled out: an old worker drains for each new one that is ready,
@@ -17,8 +17,8 @@ as it was. Then it is the current one, and `places` says who drains and who star
   the code has proved itself, so this is a crash like any other, and the roll-out goes on by itself.
 
 A worker of the current generation that dies is replaced: at once, or, if it died young, after a pause
-that doubles. One that is recycled serves until another is ready in its stead; one at a time, and none
-is begun while a reload is under way or a generation is rolled out.
+that doubles (`backoff`). One that is recycled serves until another is ready in its stead: one at a time,
+and only when no place is free, no reload is under way and no generation is rolled out.
 """
 
 from __future__ import annotations

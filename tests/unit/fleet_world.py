@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -83,6 +83,8 @@ class World(RuleBasedStateMachine):
     """Drives a fleet, and judges what it decides."""
 
     kind: ClassVar[Callable[[Rules], Fleet]] = Fleet
+    changes: ClassVar[dict[str, Any]] = {}
+    """Rules which are not left to chance."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,16 +107,15 @@ class World(RuleBasedStateMachine):
 
     @initialize(rules=RULES)
     def start(self, rules: Rules) -> None:
+        self.rules_ = rules = replace(rules, **self.changes)
         self.fleet = self.kind(rules)
-        self.rules_ = rules
         self.size = rules.size
         self.begun = self.trying = 1
         self._do(self.fleet.start(self.now))
 
     # What is asked for.
 
-    @precondition(lambda self: self.current and not self.trying and not self.rolling)
-    @precondition(lambda self: self.stop_at is None)
+    @precondition(lambda self: self._may_reload())
     @rule()
     def reload(self) -> None:
         self.before = Before(
@@ -126,6 +127,23 @@ class World(RuleBasedStateMachine):
         self.begun += 1
         self.trying = self.begun
         self._do(self.fleet.reload(self.now), "reload")
+
+    @precondition(lambda self: self._may_reload())
+    @rule()
+    def take_over(self) -> None:
+        """Let a new generation prove itself at once."""
+        self.reload()
+        self.all_on_trial_say_ready()
+        self.all_ping()
+        while self.trying and self.fleet.deadline() is not None:
+            self._tick_at_deadline()
+            self._let_killed_end()
+
+    @precondition(lambda self: self._may_reload())
+    @rule()
+    def reload_in_vain(self) -> None:
+        self.reload()
+        self.report_error_on_trial()
 
     @rule(grow=st.booleans())
     def resize(self, grow: bool) -> None:
@@ -144,13 +162,22 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.processes)
     @rule(pick=PICK)
     def recycle(self, pick: int) -> None:
-        number = self._pick(pick).number
+        self._recycle(self._pick(pick).number)
+
+    @rule()
+    def recycle_all(self) -> None:
+        for number in list(self.processes):
+            self._recycle(number)
+
+    def _recycle(self, number: int) -> None:
         if self._may_be_recycled(number) and number not in self.asked:
             self.asked.append(number)
         self._do(self.fleet.recycle(number, f"tired of {number}", self.now))
 
-    @rule()
-    def stop(self) -> None:
+    @rule(sure=st.sampled_from([False, False, False, True]))
+    def stop(self, sure: bool = True) -> None:
+        if not sure:
+            return  # else few worlds would grow old
         if self.stop_at is not None:
             assert self.fleet.stop(self.now) == []
             return
@@ -197,10 +224,32 @@ class World(RuleBasedStateMachine):
     def report_error(self, pick: int) -> None:
         self._do(self.fleet.failing(self._touch(self._pick(pick)).number, "error", self.now))
 
+    @precondition(lambda self: self.trying)
+    @rule()
+    def report_error_on_trial(self) -> None:
+        self._do(self.fleet.failing(self._touch(self._of(self.trying)[0]).number, "error", self.now))
+
+    @precondition(lambda self: any(Order.KILL in process.told for process in self.processes.values()))
+    @rule()
+    def say_ready_too_late(self) -> None:
+        for process in [process for process in self.processes.values() if Order.KILL in process.told]:
+            self._say_ready(process)
+
+    @precondition(lambda self: self.recycling)
+    @rule()
+    def end_while_it_is_recycled(self) -> None:
+        self._end(self.processes[self.recycling])
+
     @precondition(lambda self: self.processes)
     @rule(pick=PICK)
     def end(self, pick: int) -> None:
         self._end(self._pick(pick))
+
+    @precondition(lambda self: self.current and self._staff())
+    @rule(pick=PICK)
+    def crash(self, pick: int) -> None:
+        staff = self._staff()
+        self._end(staff[pick % len(staff)])
 
     @precondition(lambda self: any(Order.DRAIN in process.told for process in self.processes.values()))
     @rule()
@@ -383,6 +432,9 @@ class World(RuleBasedStateMachine):
         """Return who holds a place of the current generation."""
         return [process for process in self._of(self.current) if process.number != self.recycling]
 
+    def _may_reload(self) -> bool:
+        return self.current > 0 and not self.trying and not self.rolling and self.stop_at is None
+
     def _on_trial(self) -> int:
         return self.size if self.trying == 1 else min(self.size, self.rules_.surge or self.size)
 
@@ -519,6 +571,7 @@ class World(RuleBasedStateMachine):
     def _judge_recycling(self, number: int, generation: int, reason: int) -> None:
         while self.asked and not self._may_be_recycled(self.asked[0]):
             self.asked.pop(0)
+        assert self.asked
         assert self.asked.pop(0) == number == reason
         assert generation == self.current
         assert not self.recycling

@@ -507,6 +507,323 @@ def test_a_stop_does_not_give_more_time_to_those_that_drain_already() -> None:
     assert fleet.deadline() == 136.0
 
 
+def test_a_stop_is_reported_once() -> None:
+    fleet = Fleet(RULES)
+
+    assert [fleet.stop(0.0), fleet.stop(1.0)] == [[Stopped()], []]
+
+
+def test_a_second_stop_during_the_first_does_nothing() -> None:
+    fleet = serving(size=1)
+    fleet.stop(1.0)
+
+    assert fleet.stop(2.0) == []
+    assert fleet.exited(1, "drained", 3.0) == [Stopped()]
+
+
+# Surge: N at a time.
+
+
+def rolling(**changes: Any) -> Fleet:
+    """Return a fleet of three whose second generation took over at 101 with its first worker: 4."""
+    fleet = reloading(**{"size": 3, "surge": 1, **changes})
+    fleet.ready(4, 100.0)
+    fleet.tick(101.0)
+    return fleet
+
+
+def test_with_surge_a_start_spawns_all_at_once() -> None:
+    assert len(Fleet(replace(RULES, size=3, surge=1)).start(0.0)) == 3
+
+
+@pytest.mark.parametrize(("surge", "spawned"), [(1, 1), (2, 2), (3, 3), (5, 3), (None, 3)])
+def test_a_reload_starts_no_more_workers_than_surge(surge: int | None, spawned: int) -> None:
+    assert len(serving(size=3, surge=surge).reload(100.0)) == spawned
+
+
+def test_the_first_few_prove_the_generation_and_then_it_is_rolled_out_step_by_step() -> None:
+    fleet = serving(size=3, surge=1)
+    assert fleet.reload(100.0) == [Spawn(4, 2)]
+    assert fleet.ready(4, 100.0) == []
+    assert fleet.tick(100.9) == []
+
+    assert fleet.tick(101.0) == [*drain(1), Spawn(5, 2)]
+    assert fleet.current == 2
+    assert fleet.ready(5, 102.0) == [*drain(2), Spawn(6, 2)]
+    assert fleet.ready(6, 103.0) == [*drain(3), Reloaded()]
+    assert fleet.tick(104.0) == []
+
+
+def test_the_first_few_fail_the_reload_and_nobody_has_drained() -> None:
+    fleet = serving(size=3, surge=2)
+    fleet.reload(100.0)
+    fleet.ready(4, 100.0)
+
+    assert fleet.exited(5, "broken", 100.5) == [*drain(4), Failed("broken")]
+    assert fleet.tick(110.0) == []
+    assert (fleet.current, fleet.next) == (1, 0)
+
+
+def test_surge_for_all_is_a_reload_without_surge() -> None:
+    fleet = reloading(surge=2)
+    all_ready(fleet, 100.0)
+
+    assert fleet.tick(101.0) == [*drain(1, 2), Reloaded()]
+
+
+def test_a_death_after_the_takeover_answers_the_reload_and_the_roll_out_goes_on() -> None:
+    fleet = rolling()
+
+    assert fleet.exited(5, "SIGSEGV", 102.0) == [
+        Note("worker=5 gen=2 SIGSEGV"),
+        Note("gen=2 took over, and is rolled out further"),
+        Reloaded(),
+        Spawn(6, 2),
+    ]
+    assert fleet.ready(6, 103.0) == [*drain(2), Spawn(7, 2)]
+    assert fleet.ready(7, 104.0) == drain(3)
+
+
+def test_the_death_of_an_old_worker_does_not_answer_the_reload_and_makes_room() -> None:
+    assert die_of(rolling(), 2, 102.0) == [Spawn(6, 2)]
+
+
+def test_a_worker_that_hangs_in_the_roll_out_is_killed_and_its_death_answers_the_reload() -> None:
+    fleet = rolling(stop_timeout=None)
+
+    assert fleet.tick(161.0) == [Tell(5, Order.KILL)]
+    assert Reloaded() in die_of(fleet, 5, 161.0)
+
+
+def test_what_a_crash_left_of_a_roll_out_drains_with_the_next_takeover() -> None:
+    fleet = rolling()
+    die_of(fleet, 5, 102.0)
+
+    assert fleet.reload(103.0) == [*drain(6), Spawn(7, 3)]  # 6 had been started in its stead
+    fleet.ready(7, 103.0)
+    assert fleet.tick(104.0) == [*drain(2, 3), Spawn(8, 3), Spawn(9, 3)]
+
+
+def test_a_roll_out_that_waited_for_a_reload_that_failed_goes_on() -> None:
+    fleet = rolling()
+    die_of(fleet, 5, 102.0)
+    fleet.reload(103.0)
+
+    assert fleet.failing(7, "broken", 104.0) == [*drain(7), Failed("broken"), Spawn(8, 2)]
+
+
+def test_a_generation_that_is_rolled_out_counts_among_those_that_drain() -> None:
+    fleet = serving(size=3, surge=1, max_draining=0)
+    fleet.reload(100.0)
+    fleet.ready(4, 100.0)
+
+    assert fleet.tick(101.0) == [*drain(1), Spawn(5, 2), Tell(1, Order.HAMMER)]
+
+
+def test_a_generation_that_was_given_up_counts_among_those_that_drain() -> None:
+    fleet = reloading(max_draining=0)
+
+    assert fleet.failing(3, "broken", 101.0) == [
+        *(*drain(3, 4), Failed("broken")),
+        *(Tell(3, Order.HAMMER), Tell(4, Order.HAMMER)),
+    ]
+
+
+def test_a_stop_during_a_roll_out_drains_all() -> None:
+    assert rolling().stop(102.0) == drain(2, 3, 4, 5)
+
+
+# Resize.
+
+
+def test_one_more_is_started_at_once_and_remembered() -> None:
+    fleet = serving()
+
+    assert fleet.resize(1, 50.0) == [Spawn(3, 1)]
+    assert fleet.size == 3
+    assert len(fleet.reload(100.0)) == 3
+
+
+def test_one_less_drains_who_is_not_ready_else_the_oldest() -> None:
+    fleet = serving(size=3)
+    die_of(fleet, 2, 50.0)
+
+    assert fleet.resize(-1, 51.0) == drain(4)
+    assert fleet.resize(-1, 52.0) == drain(1)
+
+
+def test_one_less_ends_a_pause_before_anybody_drains() -> None:
+    fleet = serving()
+    die(fleet, 1.0)
+    die(fleet, 1.0)
+
+    assert fleet.resize(-1, 1.0) == []
+    assert fleet.deadline() is None
+
+
+def test_the_last_worker_stays() -> None:
+    fleet = serving(size=1)
+
+    assert fleet.resize(-1, 50.0) == []
+    assert fleet.size == 1
+
+
+@pytest.mark.parametrize(("change", "done"), [(1, [Spawn(5, 2), Spawn(6, 1)]), (-1, [*drain(4, 1)])])
+def test_a_resize_during_a_reload_meets_both_generations(change: int, done: list[Action]) -> None:
+    assert reloading().resize(change, 101.0) == done
+
+
+def test_with_one_more_the_probation_begins_again_when_it_is_ready() -> None:
+    fleet = reloading()
+    all_ready(fleet, 100.0)
+    fleet.resize(1, 100.5)
+
+    assert fleet.tick(101.0) == []
+    all_ready(fleet, 110.0)
+    assert Reloaded() not in fleet.tick(110.9)
+    assert Reloaded() in fleet.tick(111.0)
+
+
+def test_a_worker_that_a_resize_has_drained_fails_no_reload() -> None:
+    fleet = reloading()
+    fleet.resize(-1, 101.0)
+
+    assert fleet.failing(4, "too late", 102.0) == []
+    assert fleet.exited(4, "drained", 102.0) == []
+    assert fleet.ready(3, 103.0) == []
+    assert fleet.tick(104.0) == [*drain(2), Reloaded()]
+
+
+def test_the_start_is_over_when_a_resize_drains_the_last_that_was_not_ready() -> None:
+    fleet = starting()
+    fleet.ready(1, 1.0)
+
+    assert fleet.resize(-1, 2.0) == [*drain(2), Started()]
+
+
+def test_a_resize_during_a_roll_out_keeps_the_reload_waiting_for_all() -> None:
+    fleet = rolling()
+
+    assert fleet.resize(1, 102.0) == [Spawn(6, 2)]
+    assert fleet.ready(5, 103.0) == []  # two old and two new serve, and there is no room
+    assert fleet.ready(6, 104.0) == [*drain(2), Spawn(7, 2)]
+    assert fleet.ready(7, 105.0) == [*drain(3), Reloaded()]
+
+
+def test_a_resize_is_ignored_while_stopping() -> None:
+    fleet = serving()
+    fleet.stop(10.0)
+
+    assert fleet.resize(1, 11.0) == []
+    assert fleet.size == 2
+
+
+# Recycle.
+
+
+def recycling(**changes: Any) -> Fleet:
+    """Return a fleet whose worker 1 is recycled since 50, with 3 in its stead."""
+    fleet = serving(**changes)
+    fleet.recycle(1, "10,000 requests", 50.0)
+    return fleet
+
+
+def test_a_worker_is_recycled_when_another_is_ready_in_its_stead() -> None:
+    fleet = serving()
+
+    assert fleet.recycle(1, "10,000 requests", 50.0) == [
+        Note("worker=1 gen=1 is recycled: 10,000 requests"),
+        Spawn(3, 1),
+    ]
+    assert fleet.ready(3, 51.0) == drain(1)
+    assert fleet.exited(1, "drained", 52.0) == []
+
+
+def test_one_is_recycled_at_a_time_in_order() -> None:
+    fleet = recycling(size=3)
+
+    assert fleet.recycle(3, "500 MB", 50.0) == []
+    assert fleet.recycle(2, "500 MB", 50.0) == []
+    assert fleet.ready(4, 51.0) == [*drain(1), Note("worker=3 gen=1 is recycled: 500 MB"), Spawn(5, 1)]
+    assert fleet.ready(5, 52.0) == [*drain(3), Note("worker=2 gen=1 is recycled: 500 MB"), Spawn(6, 1)]
+
+
+def test_who_is_not_ready_or_about_to_go_is_not_recycled() -> None:
+    fleet = recycling(size=3)
+    assert fleet.recycle(1, "again", 50.0) == []
+    assert fleet.recycle(4, "not ready", 50.0) == []
+    assert fleet.recycle(99, "unknown", 50.0) == []
+
+    assert fleet.ready(4, 51.0) == drain(1)
+    assert fleet.recycle(1, "drains", 51.0) == []
+
+
+def test_a_replacement_that_dies_is_replaced_with_the_usual_pause_and_the_old_one_serves_on() -> None:
+    fleet = recycling()
+
+    assert die_of(fleet, 3, 50.0) == [Spawn(4, 1)]
+    assert die_of(fleet, 4, 50.0) == []
+    assert fleet.tick(50.1) == [Spawn(5, 1)]
+    assert stages(fleet)[1] is Stage.READY
+    assert fleet.ready(5, 51.0) == drain(1)
+
+
+def test_who_dies_while_it_is_recycled_is_not_replaced_twice() -> None:
+    fleet = recycling()
+
+    assert die_of(fleet, 1, 50.5) == []
+    assert fleet.ready(3, 51.0) == []
+    assert stages(fleet) == {2: Stage.READY, 3: Stage.READY}
+
+
+def test_a_recycling_waits_for_the_end_of_a_reload_that_fails() -> None:
+    fleet = reloading()
+    assert fleet.recycle(1, "500 MB", 101.0) == []
+
+    assert fleet.failing(3, "broken", 102.0) == [
+        *(*drain(3, 4), Failed("broken")),
+        *(Note("worker=1 gen=1 is recycled: 500 MB"), Spawn(5, 1)),
+    ]
+
+
+def test_a_takeover_ends_all_recyclings() -> None:
+    fleet = recycling()
+    fleet.recycle(2, "500 MB", 50.0)
+    fleet.reload(100.0)
+    for number in (4, 5):
+        fleet.ready(number, 100.0)
+
+    assert fleet.tick(101.0) == [*drain(1, 2, 3), Reloaded()]
+    assert fleet.tick(110.0) == []
+
+
+def test_a_recycling_waits_until_the_dead_are_replaced() -> None:
+    fleet = serving()
+    die_of(fleet, 2, 50.0)
+    assert fleet.recycle(1, "500 MB", 50.0) == []
+
+    assert fleet.ready(3, 51.0)[-1] == Spawn(4, 1)
+
+
+def test_one_less_ends_a_recycling_without_the_old_one() -> None:
+    assert recycling(size=3).resize(-1, 50.5) == drain(1, 4)
+
+
+def test_nobody_is_recycled_while_stopping() -> None:
+    fleet = serving()
+    fleet.stop(50.0)
+
+    assert fleet.recycle(1, "500 MB", 51.0) == []
+
+
+def test_what_a_worker_said_before_it_was_killed_does_not_make_it_ready() -> None:
+    fleet = recycling()
+    assert fleet.tick(110.0) == [Tell(3, Order.KILL)]
+
+    assert fleet.ready(3, 110.0) == []
+    assert stages(fleet)[1] is Stage.READY
+
+
 # Time.
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import partial
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, Verbosity, settings
@@ -272,6 +273,18 @@ FAULTS = [
     *(WaitsForTheDead, AnswersAtTheTakeover),
     *(RecyclesAllAtOnce, RecyclesWithoutReplacement, RecyclesDuringAReload, ForgetsTheTired, ReplacesTwice),
 ]
+ROLLING = {"size": 3, "surge": 1, "watchdog": None, "probation": 0.0}
+WHOLE = {"size": 3, "surge": None, "watchdog": None}
+ROOM: dict[type, dict[str, Any]] = {
+    **dict.fromkeys(
+        [StartsAllAtTheTakeover, RollsDuringAReload, KeepsTheLeftovers, RollsNoFurther], ROLLING
+    ),
+    TrustsTheKilled: {"size": 2, "start_timeout": 5.0, "assume_ready": None},
+    **dict.fromkeys(
+        [ForgetsTheSize, LosesThePauses, ForgetsTheTired, RecyclesAllAtOnce, DrainsWhoServes], WHOLE
+    ),
+}
+"""Rules under which a fault is found soon that is rare otherwise."""
 
 
 def with_fault(fault: type[Fleet | Crew | Trial | Places], rules: Rules) -> Fleet:
@@ -289,6 +302,7 @@ def with_fault(fault: type[Fleet | Crew | Trial | Places], rules: Rules) -> Flee
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_model_sees_a_fault(fault: type[Fleet | Crew | Trial | Places]) -> None:
     class Faulty(World):
+        changes: ClassVar = ROOM.get(fault, {})
         kind = staticmethod(partial(with_fault, fault))
 
     # Derandomised: whether a fault is found must not depend on luck.
