@@ -14,9 +14,7 @@ import logging
 from sockact.child import Child
 from sockact.errors import ReloadRefused
 from sockact.notify import Notification
-from sockact.program import Program
-
-VARIABLE = "SOCKACT_CANARY"
+from sockact.program import TRIAL, Program
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +51,7 @@ class _Canary:
         self.ready = asyncio.Event()
         self.ended = asyncio.Event()
         self._how = ""
-        self.child = Child(program, [], {VARIABLE: "1"}, heard=self._on_notification, ended=self._on_end)
+        self.child = Child(program, [], {TRIAL: "1"}, heard=self._on_notification, ended=self._on_end)
 
     async def wait_ready(self, timeout: float) -> None:
         events = [asyncio.ensure_future(event.wait()) for event in (self.ready, self.ended)]

@@ -10,12 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sockact import fds
 from sockact.fds import Listener
+from sockact.lifeline import Lifeline
 from sockact.notify import REASON, Notification, NotifySocket
 from sockact.program import Program
 
 
 class Child:
     """A child that was started with a notify socket of its own; reaped here, and closed with that.
+
+    Should this process be killed, it gets SIGTERM.
 
     Args:
         program: what to start.
@@ -44,17 +47,21 @@ class Child:
     ) -> None:
         self.reason = ""
         self._whole_group = whole_group
-        self._manager = NotifySocket()
         self._heard = heard
         self._ended = ended
-        environ = {**program.environ, **environ, "NOTIFY_SOCKET": self._manager.address}
-        try:
+        with contextlib.ExitStack() as opened:
+            self._manager = opened.enter_context(NotifySocket())
+            lifeline = opened.enter_context(Lifeline())
             self.pid = fds.spawn(
-                program.argv, listeners, environ, directory=program.directory, blocked=blocked
+                program.argv,
+                listeners,
+                {**program.environ, **environ, "NOTIFY_SOCKET": self._manager.address},
+                inherited=[lifeline.fileno()],
+                directory=program.directory,
+                blocked=blocked,
             )
-        except OSError:
-            self._manager.close()
-            raise
+            lifeline.tie(self.pid)
+            self._opened = opened.pop_all()
         self._pidfd = os.pidfd_open(self.pid)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._manager.fileno(), self._listen)
@@ -94,7 +101,7 @@ class Child:
         self._loop.remove_reader(self._manager.fileno())
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
-        self._manager.close()
+        self._opened.close()
 
 
 def _reaped(pid: int) -> str:

@@ -13,11 +13,21 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from sockact import settings, signals
+from sockact import settings, signals, slim
 from sockact.errors import SockactError, UnavailableError, UsageError
 
 
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    # Told a width, argparse does not import shutil to find it out, and with it all that unpacks archives.
+    # A parser makes formatters for its own use, so that every process would keep these libraries.
+    columns = os.environ.get("COLUMNS", "")
+    return argparse.HelpFormatter(prog, width=int(columns) if columns.isdecimal() else 100)
+
+
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=_formatter, **options)
+
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
         self.exit(UsageError.exit_status, f"{self.prog}: error: {message}\n")
@@ -42,6 +52,7 @@ def run(app: str | None, program: Sequence[str], **given: Any) -> int:
     given = {name: value for name, value in given.items() if value is not None}
     if (app is None) == (not program):
         raise UsageError("expected either MODULE:ATTRIBUTE or -- PROGRAM ARGUMENT...")
+    slim.before_asyncio(program, given, os.environ)
     from sockact import roles
 
     roles.run(app, program, given)

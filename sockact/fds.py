@@ -160,6 +160,7 @@ def spawn(
     listeners: Sequence[Listener],
     environ: Mapping[str, str],
     *,
+    inherited: Sequence[int] = (),
     directory: str = ".",
     blocked: Iterable[signal.Signals] = (),
 ) -> int:
@@ -172,14 +173,15 @@ def spawn(
         argv: the program and its arguments; looked up in PATH.
         listeners: what to pass; they stay open here.
         environ: the program's environment; LISTEN_* in it are replaced or removed.
+        inherited: descriptors it gets beyond these, without being told.
         directory: its working directory.
         blocked: signals the program starts with blocked, so that it can install handlers first.
 
     Returns:
         Its PID, which is also its process group. The caller reaps it.
     """
-    high = FIRST + len(listeners)
-    copies = [fcntl.fcntl(listener.fd, fcntl.F_DUPFD_CLOEXEC, high) for listener in listeners]
+    passed = [*(listener.fd for listener in listeners), *inherited]
+    copies = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST + len(passed)) for fd in passed]
     # Copies above the target range, so that no dup2 overwrites a descriptor still to be copied.
     actions = [(os.POSIX_SPAWN_DUP2, copy, FIRST + index) for index, copy in enumerate(copies)]
     script = 'cd -- "$1" || exit; shift; export LISTEN_PID=$$; exec "$@"'

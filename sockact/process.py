@@ -13,12 +13,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from sockact import canary, fds, logs, settings, signals
+from sockact import fds, logs, settings, signals
 from sockact.control import Caller, ControlServer
 from sockact.errors import ReloadRefused, SockactError
 from sockact.lifecycle import Conductor, Ending, Service
 from sockact.notify import Notifier
-from sockact.program import GENERATION, SUPERVISED, Program
+from sockact.program import GENERATION, SUPERVISED, TRIAL, Program
 from sockact.settings import Settings
 from sockact.signals import EarlySignals
 from sockact.sockets import Sockets
@@ -64,7 +64,7 @@ class Process:
         self.sockets = Sockets.adopted()
         if sys.stderr is not None:
             faulthandler.enable()  # the watchdog's SIGABRT then shows where every thread hangs
-        self.trial = os.environ.pop(canary.VARIABLE, None) is not None
+        self.trial = os.environ.pop(TRIAL, None) is not None
         self.supervised = os.environ.pop(SUPERVISED, None) is not None
         generation = os.environ.pop(GENERATION, "")
         self.generation = int(generation) if generation.isdecimal() else 1

@@ -12,9 +12,11 @@ from sockact.errors import ReloadRefused
 GENERATION = "SOCKACT_GENERATION"
 """Tells the new code how many times the program has been replaced, plus one."""
 
-
 SUPERVISED = "SOCKACT_SUPERVISED"
 """Tells a worker that it is one, whatever it was told about workers."""
+
+TRIAL = "SOCKACT_CANARY"
+"""Tells the new code that it is a canary."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ flag beats the variable, which beats the default. A keyword may be a value or th
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -196,6 +195,8 @@ def resolve(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     """
     for name in given:
         if name not in FIELDS:
+            import difflib  # a supervisor has no other use for it
+
             close = difflib.get_close_matches(name, FIELDS, 1)
             hint = f": did you mean {close[0]!r}?" if close else ""
             raise SettingsError(f"unknown setting {name!r}{hint}")

@@ -10,9 +10,8 @@ import asyncio
 import contextlib
 import logging
 import signal
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sockact import overview
@@ -27,16 +26,6 @@ from sockact.notify import IDLE, RECYCLE, Notification
 from sockact.orders import Action, Failed, Note, Reloaded, Spawn, Started, Stopped, Tell
 from sockact.program import GENERATION, SUPERVISED, Program
 from sockact.signals import HANDLED
-
-LIFELINE = (
-    *(sys.executable, "-I", "-S", "-c"),
-    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execvp(sys.argv[1], sys.argv[1:])",
-)
-"""Runs a program that gets SIGTERM when its parent is killed: nobody would be left to let it drain.
-
-1 is PR_SET_PDEATHSIG, which outlives exec: prctl(2). Not setpriv(1), for which a sandboxed service lacks
-the privileges.
-"""
 
 RESIZING = {signal.SIGTTIN: 1, signal.SIGTTOU: -1}
 
@@ -208,7 +197,7 @@ class Supervisor:
             environ["WATCHDOG_USEC"] = str(round(self._fleet.rules.watchdog * 1_000_000))
         try:
             child = self._children[number] = Child(
-                replace(recipe.program, argv=(*LIFELINE, *recipe.program.argv)),
+                recipe.program,
                 recipe.listeners,
                 environ,
                 heard=lambda notification: self._heard(number, notification),

@@ -53,6 +53,7 @@ class Stall:
     """
 
     longest: float = 0.0
+    _longest_in_window: float = 0.0
     _open: int = 0
     _since: float | None = None
     _served: float = 0.0
@@ -75,6 +76,21 @@ class Stall:
         """Take what is unserved until now into account; called once more at the end of the run."""
         if self._since is not None:
             self.longest = max(self.longest, now - self._since)
+            self._longest_in_window = max(self._longest_in_window, now - self._since)
+
+    def cut(self, now: float) -> float:
+        """End a window, and return the longest in it. One under way counts in both, in full in the next."""
+        self.measure(now)
+        longest, self._longest_in_window = self._longest_in_window, 0.0
+        return longest
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A part of the run: its longest stall of the whole, and the longest of any one prompt load."""
+
+    stall: float
+    worst: float
 
 
 @dataclass(slots=True)
@@ -112,6 +128,7 @@ class Ledger:
     accounts: dict[str, Account]
     prompt: frozenset[str]
     stall: Stall = field(default_factory=Stall)
+    windows: list[Window] = field(default_factory=list)
     seen: dict[Identity, Sighting] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
 
@@ -144,6 +161,11 @@ class Ledger:
         else:
             sighting.last = now
             sighting.responses += 1
+
+    def cut(self, now: float) -> None:
+        """End a window of the run."""
+        worst = max((self.accounts[load].stall.cut(now) for load in self.prompt), default=0.0)
+        self.windows.append(Window(self.stall.cut(now), worst))
 
     def close(self, now: float) -> None:
         """End the stalls which are still open."""

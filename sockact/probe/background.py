@@ -40,6 +40,10 @@ class BackgroundProbe:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def cut(self) -> None:
+        """End a window: the report then has the longest stall between this and the last call."""
+        self._process.send_signal(signal.SIGUSR1)
+
     def report(self) -> dict[str, Any]:
         """Begin no more requests, wait for those begun, and return `report.document` of them all."""
         self._process.send_signal(signal.SIGINT)

@@ -108,7 +108,7 @@ async def _until_signal(settings: Settings) -> Result:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    return await run(settings, stop, _announce)
+    return await run(settings, stop, _announce, lambda cut: loop.add_signal_handler(signal.SIGUSR1, cut))
 
 
 def _announce(line: str) -> None:

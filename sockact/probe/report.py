@@ -3,6 +3,7 @@
     {"url", "seconds", "started", "requests", "lost",
      "total": LOAD, "loads": {label: LOAD + {"kind"}},
      "seen": [{"version", "pid", "first", "last", "responses"}],
+     "windows": [{"stall", "worst"}],
      "failures": [{"at", "load", "outcome", "detail"}]}
 
     LOAD: {"requests", "lost", "outcomes": {word: count}, "connections", "reconnects", "idle_resets",
@@ -10,13 +11,14 @@
 
 Times are seconds since the run began, only `latency_ms` is milliseconds. `started` is null when not every
 client was served; a latency is null when no request was, and counts from when the request was due. The
-stall of `total` is that of the loads whose requests are answered at once, null where there are none.
+stall of `total` is that of the loads whose requests are answered at once, null where there are none. A
+window ends at each SIGUSR1; `worst` is the longest stall in it of any one of these loads.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .account import LISTED, Account, Failure, Identity, Sighting, Stall, percentile
+from .account import LISTED, Account, Failure, Identity, Sighting, Stall, Window, percentile
 from .outcome import Outcome
 from .run import Result
 from .spec import Spec
@@ -43,6 +45,7 @@ def document(url: str, specs: Iterable[Spec], result: Result) -> dict[str, Any]:
             for label, account in ledger.accounts.items()
         },
         "seen": [_sighting(*one) for one in ledger.seen.items()],
+        "windows": [_window(one) for one in ledger.windows],
         "failures": [_failure(one) for one in ledger.failures],
     }
 
@@ -77,6 +80,10 @@ def _sighting(identity: Identity, sighting: Sighting) -> dict[str, Any]:
     first, last = round(sighting.first, 3), round(sighting.last, 3)
     who = {"version": identity.version, "pid": identity.pid}
     return {**who, "first": first, "last": last, "responses": sighting.responses}
+
+
+def _window(window: Window) -> dict[str, float]:
+    return {"stall": round(window.stall, 4), "worst": round(window.worst, 4)}
 
 
 def _failure(failure: Failure) -> dict[str, Any]:

@@ -53,7 +53,12 @@ class Result:
     started: float | None
 
 
-async def run(settings: Settings, stop: asyncio.Event, announce: Callable[[str], None]) -> Result:
+async def run(
+    settings: Settings,
+    stop: asyncio.Event,
+    announce: Callable[[str], None],
+    on_cut: Callable[[Callable[[], None]], object],
+) -> Result:
     """Make the load, and return what came of it.
 
     Args:
@@ -61,11 +66,13 @@ async def run(settings: Settings, stop: asyncio.Event, announce: Callable[[str],
         stop: ends the run when set.
         announce: is called with `started` once every client was served, or with `not started: ...` when
             that does not come about.
+        on_cut: is called with the function that ends a window of the run (`Ledger.windows`).
     """
     clock = Clock()
     start = _Start(clock, announce)
     prompt = frozenset(spec.label for spec in settings.specs if not spec.busy)
     ledger = Ledger({spec.label: Account() for spec in settings.specs}, prompt)
+    on_cut(lambda: ledger.cut(clock.now()))
     shared = Shared(settings.address, clock, ledger, settings.limit, start.proven)
     clients = [
         _client(shared, spec, number, settings) for spec in settings.specs for number in range(spec.clients)

@@ -102,6 +102,18 @@ def test_a_program_in_c_is_reloaded_without_a_loss(
     foreign.stop()
 
 
+def test_a_program_ends_when_its_supervisor_is_killed(
+    foreign: Foreign, compiled: Callable[[int], Path]
+) -> None:
+    before = workers(foreign.start(compiled(1)))
+
+    foreign.manager.signal(signal.SIGKILL)
+
+    foreign.manager.wait_exit()
+    for worker in before:
+        wait_gone(worker)
+
+
 def test_a_shell_script_may_prepare_what_it_executes(
     foreign: Foreign, compiled: Callable[[int], Path]
 ) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 HEAVY = {"uvicorn", "uvloop", "asyncio", "a2wsgi", "httptools", "websockets", "h11", "http.server"}
 
 
@@ -21,3 +23,21 @@ def test_the_command_reload_needs_neither_uvicorn_nor_uvloop() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert not {"uvicorn", "uvloop", "a2wsgi", "httptools", "websockets"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("environ", "shut_out"),
+    [({}, True), ({"SOCKACT_WORKERS": "0"}, False), ({"SOCKACT_SUPERVISED": "1"}, False)],
+    ids=["supervisor", "alone", "worker"],
+)
+def test_only_a_supervisor_does_without_ssl(environ: dict[str, str], shut_out: bool) -> None:
+    program = (
+        "import os, sys; from sockact import slim; slim.before_asyncio((), {}, os.environ);"
+        "import sockact.supervision; print(sys.modules['ssl'] is None, *sys.modules)"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environ)
+
+    first, *loaded = done.stdout.split()
+    assert first == str(shut_out)
+    assert not {"uvicorn", "uvloop", "a2wsgi", "httptools", "websockets"} & set(loaded)

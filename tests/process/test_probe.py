@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from sockact.probe.background import BackgroundProbe
 from sockact.probe.outcome import UnservedError
 from sockact.probe.report import document
 from sockact.probe.run import Settings, run
@@ -40,7 +41,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 def probe(url, *loads, limit=LIMIT, **settings):
     specs = tuple(map(parse_spec, loads))
     run_of = Settings(resolve(url), specs, limit=limit, duration=LIMIT, **settings)
-    return document(url, specs, asyncio.run(run(run_of, asyncio.Event(), [].append)))
+    return document(url, specs, asyncio.run(run(run_of, asyncio.Event(), [].append, lambda _: None)))
 
 
 def outcomes(report):
@@ -435,6 +436,15 @@ def command(*arguments):
 def finished(process):
     output, _ = process.communicate(timeout=LIMIT)
     return process.returncode, output
+
+
+def test_a_window_of_the_run_ends_when_the_caller_says_so(good):
+    with BackgroundProbe(good[0], ["persistent:1@50"]) as clients:
+        clients.cut()
+        report = clients.report()
+
+    (window,) = report["windows"]
+    assert window["stall"] > 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Any
 
 import pytest
-from systemd import journal
+from systemd import _journal
 
 from sockact.logs import JournalHandler, priority, stderr_is_journal
 
@@ -26,13 +25,12 @@ def test_a_level_has_its_priority_in_syslog(level: str, expected: int) -> None:
 
 
 def test_a_record_is_one_entry_of_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: list[tuple[str, dict[str, Any]]] = []
-    monkeypatch.setattr(journal, "send", lambda text, **fields: sent.append((text, fields)))
+    sent: list[tuple[str, ...]] = []
+    monkeypatch.setattr(_journal, "sendv", lambda *fields: sent.append(fields))
 
     JournalHandler().emit(record("a\n%s", "é"))
 
-    fields = {"PRIORITY": 3, "LOGGER": "sockact.test", "SYSLOG_IDENTIFIER": "sockact"}
-    assert sent == [("a\né", fields)]
+    assert sent == [("MESSAGE=a\né", "PRIORITY=3", "LOGGER=sockact.test", "SYSLOG_IDENTIFIER=sockact")]
 
 
 def test_a_record_that_cannot_be_written_harms_nobody(capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,6 +50,37 @@ def test_only_the_first_failures_are_listed_and_all_are_counted(ledger):
     assert ledger.accounts["a"].lost == LISTED + 5
 
 
+def test_a_window_has_the_longest_stall_in_it(ledger):
+    enter(ledger, "a", 1.0, 3.0, Outcome.OK)
+    ledger.cut(4.0)
+    enter(ledger, "a", 5.0, 6.0, Outcome.OK)
+    enter(ledger, "b", 5.0, 9.0, Outcome.OK)
+    ledger.cut(9.0)
+
+    assert [window.stall for window in ledger.windows] == [2.0, 1.0]
+    assert ledger.stall.longest == 2.0
+
+
+def test_a_stall_across_the_end_of_a_window_counts_in_full_in_the_next_one(ledger):
+    ledger.begin("a", 1.0)
+    ledger.cut(2.0)
+    ledger.end("a", 1.0, 4.0, Outcome.OK)
+    ledger.cut(5.0)
+
+    assert [window.stall for window in ledger.windows] == [1.0, 3.0]
+
+
+def test_the_worst_of_a_window_is_that_of_one_load():
+    ledger = Ledger({"a": Account(), "b": Account()}, prompt=frozenset({"a", "b"}))
+    ledger.begin("a", 0.0)
+    for due in (0.0, 1.0, 2.0):
+        enter(ledger, "b", due, due + 1.0, Outcome.OK)
+    ledger.end("a", 0.0, 3.0, Outcome.OK)
+    ledger.cut(3.0)
+
+    assert [(window.stall, window.worst) for window in ledger.windows] == [(1.0, 3.0)]
+
+
 def test_who_answered_is_kept_with_first_and_last_time(ledger):
     for at, version in ((1.0, "1"), (2.0, "2"), (3.0, "1")):
         ledger.saw(Identity(version, 42), at)

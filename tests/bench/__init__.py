@@ -1,0 +1,13 @@
+"""What sockact costs, in figures: `python -m tests.bench [NAME...] [--rounds N]`.
+
+    size         memory of a supervisor
+    idle         CPU time of a supervisor with which nothing happens
+    start        from a supervisor's exec to that of its first worker
+    reload       how long a reload takes with 1 to 32 workers
+    throughput   a supervised worker beside plain uvicorn
+    stall        how long nothing is served, with a reload and without
+
+Each is a module with `ROUNDS` and `measure(rounds)`, which yields lines of text as they are found. What is
+compared takes turns in one run, so that a noise of the machine meets both. Nothing here fails for a time:
+the goal stands beside the figure.
+"""

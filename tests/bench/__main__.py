@@ -1,0 +1,35 @@
+"""`python -m tests.bench`."""
+
+from __future__ import annotations
+
+import argparse
+import compileall
+import importlib
+import os
+from pathlib import Path
+
+import sockact
+
+NAMES = ("size", "idle", "start", "reload", "throughput", "stall")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description="Measure what sockact costs."
+    )
+    parser.add_argument("names", metavar="NAME", nargs="*", help=" ".join(NAMES))
+    parser.add_argument("--rounds", type=int, help="how often each is measured; default: its own number")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(NAMES):
+        parser.error(f"no measurement {' '.join(unknown)}: expected some of {' '.join(NAMES)}")
+    # As pip does when it installs: otherwise all figures would tell of the compiler.
+    compileall.compile_dir(Path(sockact.__file__).parent, quiet=1)
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before the first measurement")
+    for name in arguments.names or NAMES:
+        module = importlib.import_module(f"tests.bench.{name}")
+        for line in module.measure(arguments.rounds or module.ROUNDS):
+            print(f"{name}: {line}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

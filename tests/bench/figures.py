@@ -1,0 +1,22 @@
+"""Several measurements of one thing, as one line."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from sockact.probe.account import percentile
+
+
+def spread(values: Sequence[float], unit: str) -> str:
+    """Say what was found: the median, and between what the values lie."""
+    return (
+        f"{statistics.median(values):.1f} {unit} ({min(values):.1f} to {max(values):.1f}, n={len(values)})"
+    )
+
+
+def p95(values: Sequence[float]) -> float:
+    """Return what 95 of 100 values do not exceed."""
+    found = percentile(sorted(values), 95)
+    assert found is not None
+    return found

@@ -1,0 +1,80 @@
+"""A service to be measured: started as systemd would, with its socket, in a directory of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from sockact.fds import Listener
+from tests.manager import LIMIT, Manager, listening, wait_until
+
+HELLO = """
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        headers = [(b"content-type", b"text/plain"), (b"content-length", b"5")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"hello"})
+"""
+"""An app that does nothing, so that nothing but the server is measured; it refuses lifespan events."""
+
+
+class Service:
+    """One main process with its listener; its program finds `app.py` in the working directory."""
+
+    def __init__(self, directory: Path, listener: Listener) -> None:
+        self.directory = directory
+        self.listener = listener
+        self.manager = Manager(directory / "stderr.log")
+
+    @property
+    def url(self) -> str:
+        """Where it is served."""
+        return f"http://{self.listener.address}"
+
+    @property
+    def workers(self) -> set[int]:
+        """The PIDs of its children."""
+        pid = self.manager.pid
+        return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+    def supervise(self, *options: str, **environ: str) -> int:
+        """Start a supervisor, wait until its workers are ready, and return its PID."""
+        options = (f"--chdir={self.directory}", "--control=none", *options)
+        pid = self.manager.sockact("app:app", *options, listeners=[self.listener], **environ)
+        self.manager.wait_ready()
+        return pid
+
+    def run(self, argv: Sequence[str]) -> int:
+        """Start another program with the same socket."""
+        return self.manager.start(argv, [self.listener])
+
+    def reload(self) -> None:
+        """Reload, and wait until the new workers serve."""
+        self.manager.signal(signal.SIGHUP)
+        self.manager.wait_for("RELOADING", "1", LIMIT)
+        self.manager.wait_for("READY", "1", LIMIT)
+
+    def wait_gone(self, workers: set[int]) -> None:
+        """Wait until these have ended."""
+        wait_until(lambda: not any(os.path.exists(f"/proc/{worker}") for worker in workers))
+
+    def close(self) -> None:
+        """End it in good order."""
+        if self.manager.pid:
+            self.manager.signal(signal.SIGTERM)
+            self.manager.wait_exit()
+        self.manager.close()
+        self.listener.close()
+
+
+@contextlib.contextmanager
+def service(app: str = HELLO) -> Iterator[Service]:
+    """Give a service, not yet started, that ends with the block."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name, "app.py").write_text(app)
+        with contextlib.closing(Service(Path(name), listening())) as service:
+            yield service
