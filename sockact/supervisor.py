@@ -36,7 +36,7 @@ class Watcher(Protocol):
     """Who wants to know what happens to a supervisor."""
 
     def busy(self) -> None:
-        """Take notice that a request is at work."""
+        """Take notice that the status changes, or is about to."""
 
     def idle(self) -> None:
         """Take notice that no worker has had anything to do for as long as its `idle_exit`."""
@@ -247,4 +247,5 @@ class Supervisor:
         child = self._children.pop(number)
         self._counters.pop(number, None)
         self._idle.discard(number)
+        self._watcher.busy()  # the status counts it
         self._do(self._fleet.exited(number, child.reason or how, self._loop.time()))

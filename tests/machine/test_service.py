@@ -20,10 +20,10 @@ FEW = 5
 def service(app: Machine) -> Machine:
     """Give a machine on which the socket of the load app is active, and nothing else.
 
-    The service has no workers, its main process serves.
+    The service has no workers, its main process serves; for that the unit names two changes.
     """
     install(app, 1)
-    alone = "[Service]\nEnvironment=SOCKACT_WORKERS=0\n"
+    alone = "[Service]\nEnvironment=SOCKACT_WORKERS=0\nExitType=main\n"
     app.write("/etc/systemd/system/app.service.d/alone.conf", alone)
     app.run("systemctl", "daemon-reload")
     app.run("systemctl", "start", "app.socket")
