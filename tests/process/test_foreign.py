@@ -34,12 +34,15 @@ class Foreign:
 
     def start(self, *program: str | Path, options: tuple[str, ...] = ("--workers=2",)) -> int:
         """Start the supervisor, wait until it is ready, and return its PID."""
-        command = [sys.executable, "-m", "sockact", "run", "--probation=0.1s", "--control=none", *options]
-        pid = self.manager.start(
-            [*command, "--", *map(str, program)], [self.listener], PYTHONPATH=str(CHECKOUT)
-        )
+        pid = self.launch(*program, options=options)
         self.manager.wait_ready()
         return pid
+
+    def launch(self, *program: str | Path, options: tuple[str, ...]) -> int:
+        """Start the supervisor, and return its PID."""
+        command = [sys.executable, "-m", "sockact", "run", "--probation=0.1s", "--control=none", *options]
+        command += ["--", *map(str, program)]
+        return self.manager.start(command, [self.listener], PYTHONPATH=str(CHECKOUT))
 
     def reload(self) -> str:
         """Ask for a reload, wait for its end, and return what the manager is told of it."""
@@ -150,6 +153,23 @@ def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "application/json")])
     return [json.dumps({"version": VERSION, "pid": os.getpid()}).encode()]
 """
+
+
+CHILD = "import sockact; n = sockact.Notifier(); n.ready('from a child'); n.barrier(10)"
+
+
+@pytest.mark.parametrize(("who", "ready"), [("main", False), ("all", True)])
+def test_a_child_of_a_program_speaks_for_it_where_it_may(foreign: Foreign, who: str, ready: bool) -> None:
+    script = '"$0" -c "$1"; exec sleep 3600'
+    options = ("--workers=1", f"--notify-access={who}", "--start-timeout=3s")
+    foreign.launch("/bin/sh", "-c", script, sys.executable, CHILD, options=options)
+
+    if ready:
+        foreign.manager.wait_ready()
+        foreign.stop()
+    else:
+        assert foreign.manager.wait_exit() == 1
+        assert foreign.manager.said("STATUS")[-1] == "not ready within 3 s"
 
 
 def test_gunicorn_is_reloaded_without_a_loss(foreign: Foreign) -> None:

@@ -107,6 +107,23 @@ def test_the_old_workers_serve_until_the_new_ones_are_ready(service: Service) ->
     wait_answered_by(service, lambda text: '"version": "2"' in text)
 
 
+def test_a_reload_for_those_short_of_memory_has_few_workers_too_many_at_any_time(
+    service: Service,
+) -> None:
+    pid = service.start("--workers=3", "--surge=1", "--probation=0.1s")
+    install(service.directory, "2")
+    break_app(service, "os.environ['GATE_STARTUP'] = '1'")
+    with ask_for_reload(service) as caller:
+        for _ in range(3):
+            trial = service.gate.wait()
+            wait_until(lambda: len(workers(pid)) == 4)
+            trial.release()
+
+        assert caller.wait(LIMIT) == 0
+    wait_until(lambda: len(workers(pid)) == 3)
+    assert '"version": "2"' in get(service.listener).text
+
+
 def test_a_reload_does_not_wait_for_a_long_request_on_an_old_worker(service: Service) -> None:
     service.start(*QUICK, "--linger=60s", "--drain-timeout=60s")
     client = service.client()
