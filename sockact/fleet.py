@@ -135,7 +135,9 @@ class Fleet:
     def failing(self, number: int, reason: str, now: float) -> list[Action]:
         """Note that a worker has reported an error: ERRNO."""
         worker = self.workers.get(number)
-        return self._give_up(reason, now) if worker is not None and self._trial.has(worker) else []
+        if worker is None or not self._trial.has(worker):
+            return []
+        return [*self._give_up(reason, now), *self._settle(now)]
 
     def exited(self, number: int, reason: str, now: float) -> list[Action]:
         """Note that a worker has ended and was reaped; `reason` is why, should it not have ended."""
@@ -145,7 +147,7 @@ class Fleet:
         if worker.drains:
             return self._end_if_empty()
         if self._trial.has(worker):
-            return self._give_up(reason, now)
+            return [*self._give_up(reason, now), *self._settle(now)]
         actions: list[Action] = [Note(f"worker={number} gen={worker.generation} {reason}")]
         if not worker.leaving:
             self._places.backoff.died(number, now - worker.born, now)
@@ -165,7 +167,8 @@ class Fleet:
         """Do what is due.
 
         The order matters when it comes late, and much is due: who has missed a ping does not take
-        over, and whom a new generation replaces is not started any more.
+        over, and whom a new generation replaces is not started any more. Who goes is decided when it is
+        known who serves.
         """
         actions: list[Action] = []
         for worker in list(self.workers.values()):
@@ -213,7 +216,7 @@ class Fleet:
     def _give_up(self, reason: str, now: float) -> list[Action]:
         """End the generation on trial; what serves has not been touched."""
         actions = self._crew.drain(self._crew.of(self._trial.end()), now)
-        return [*actions, Failed(reason), *self._settle(now)]
+        return [*actions, Failed(reason)]
 
     def _settle(self, now: float) -> list[Action]:
         """Bring the current generation to its size, and answer the reload when it has it."""

@@ -432,6 +432,19 @@ def test_a_tick_that_comes_late_lets_nobody_take_over_who_has_missed_a_ping() ->
     assert fleet.current == 1
 
 
+def test_a_resize_in_a_tick_that_comes_late_drains_nobody_who_is_needed_by_then() -> None:
+    fleet = serving(watchdog=10.0, assume_ready=20.0)
+    fleet.reload(1.0)
+    die_of(fleet, 1, 1.0)  # 5 starts in its stead, and counts as ready from 21
+    for number in (3, 4):
+        fleet.ready(number, 1.0)
+    told = fleet.resize(-1, 25.0)  # the trial and 2 have missed their pings at 11 and 10
+
+    assert Tell(2, Order.ABORT) in told
+    assert Tell(5, Order.DRAIN) not in told
+    assert stages(fleet)[5] is Stage.READY
+
+
 # Stop.
 
 
