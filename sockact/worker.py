@@ -76,8 +76,11 @@ class Worker:
     def requested(self) -> None:
         """Take notice of a request that begins."""
         self._manager.busy()
-        if self._engine.requests == self._recycled_at:
-            self._manager.recycle(f"{count(self._engine.requests, 'request')}")
+        requests = self._engine.requests
+        if self._settings.max_requests and requests >= self._recycled_at:
+            # Once more later: it is not the time for it while a reload is under way.
+            self._recycled_at = requests + self._settings.max_requests // 10 + 1
+            self._manager.recycle(count(requests, "request"))
 
     def changed(self) -> None:
         """Take notice of a connection that has come or gone."""
