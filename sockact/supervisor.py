@@ -22,8 +22,8 @@ from sockact.drain import count
 from sockact.errors import AppError, ReloadRefused
 from sockact.fds import Listener
 from sockact.fleet import Fleet, Rules, Stage
+from sockact.fleet.orders import Action, Failed, Note, Reloaded, Spawn, Started, Stopped, Tell
 from sockact.notify import IDLE, RECYCLE, Notification
-from sockact.orders import Action, Failed, Note, Reloaded, Spawn, Started, Stopped, Tell
 from sockact.program import GENERATION, SUPERVISED, Program
 from sockact.signals import HANDLED
 

@@ -19,10 +19,10 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from sockact.crew import KILL_AFTER_ABORT, Worker
 from sockact.fleet import Fleet
-from sockact.orders import Action, Failed, Note, Order, Reloaded, Spawn, Started, Stopped, Tell
-from sockact.rules import Rules
+from sockact.fleet.crew import KILL_AFTER_ABORT, Worker
+from sockact.fleet.orders import Action, Failed, Note, Order, Reloaded, Spawn, Started, Stopped, Tell
+from sockact.fleet.rules import Rules
 
 RULES = st.builds(
     Rules,

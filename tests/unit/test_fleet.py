@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from sockact.backoff import LONGEST_PAUSE, YOUNG
-from sockact.crew import KILL_AFTER_ABORT, Stage
 from sockact.fleet import Fleet
-from sockact.orders import Action, Failed, Note, Order, Reloaded, Spawn, Started, Stopped, Tell
-from sockact.rules import Rules
+from sockact.fleet.backoff import LONGEST_PAUSE, YOUNG
+from sockact.fleet.crew import KILL_AFTER_ABORT, Stage
+from sockact.fleet.orders import Action, Failed, Note, Order, Reloaded, Spawn, Started, Stopped, Tell
+from sockact.fleet.rules import Rules
 
 RULES = Rules(size=2, start_timeout=60.0, probation=1.0, stop_timeout=35.0)
 

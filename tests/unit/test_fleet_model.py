@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.stateful import run_state_machine_as_test
 
-from sockact.crew import Crew, Worker
 from sockact.fleet import Fleet
-from sockact.orders import Action
-from sockact.places import Places
-from sockact.rules import Rules
-from sockact.trial import Trial
+from sockact.fleet.crew import Crew, Worker
+from sockact.fleet.orders import Action
+from sockact.fleet.places import Places
+from sockact.fleet.rules import Rules
+from sockact.fleet.trial import Trial
 from tests.unit.fleet_world import World
 
 SETTINGS = settings(

@@ -7,9 +7,9 @@ that could serve instead; and all of it start at once: there is none beside whic
 
 from __future__ import annotations
 
-from sockact.crew import Crew, Worker, choose
-from sockact.orders import Action
-from sockact.rules import Rules
+from sockact.fleet.crew import Crew, Worker, choose
+from sockact.fleet.orders import Action
+from sockact.fleet.rules import Rules
 
 
 class Trial:

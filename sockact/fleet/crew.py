@@ -12,8 +12,8 @@ import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sockact.orders import Action, Order, Spawn, Tell
-from sockact.rules import Rules
+from sockact.fleet.orders import Action, Order, Spawn, Tell
+from sockact.fleet.rules import Rules
 
 KILL_AFTER_ABORT = 5.0
 """Seconds from SIGABRT, which writes the stacks, to SIGKILL."""

@@ -23,11 +23,11 @@ and only when no place is free, no reload is under way and no generation is roll
 
 from __future__ import annotations
 
-from sockact.crew import Crew, Stage, Worker
-from sockact.orders import Action, Failed, Note, Reloaded, Started, Stopped
-from sockact.places import Places
-from sockact.rules import Rules
-from sockact.trial import Trial
+from sockact.fleet.crew import Crew, Stage, Worker
+from sockact.fleet.orders import Action, Failed, Note, Reloaded, Started, Stopped
+from sockact.fleet.places import Places
+from sockact.fleet.rules import Rules
+from sockact.fleet.trial import Trial
 
 __all__ = ["Fleet", "Rules", "Stage", "Worker"]
 

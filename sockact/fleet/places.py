@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sockact.backoff import Backoff
-from sockact.crew import Crew, Worker, choose
-from sockact.orders import Action, Note
-from sockact.rules import Rules
+from sockact.fleet.backoff import Backoff
+from sockact.fleet.crew import Crew, Worker, choose
+from sockact.fleet.orders import Action, Note
+from sockact.fleet.rules import Rules
 
 
 class Places:
