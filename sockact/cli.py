@@ -61,8 +61,10 @@ def run(app: str | None, program: Sequence[str], **given: Any) -> int:
 
 def reload(environ: Mapping[str, str] = os.environ) -> int:
     """Reload the service to which this process belongs, and wait for the result; for `ExecReload=`."""
-    # `systemctl stop` terminates a reload under way: dying of it would make the stop a failure.
+    # `systemctl stop` terminates a reload under way: dying of it would make the stop a failure. The unit
+    # has SIGTERM blocked until here.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     answer = _ask("reload", environ)
     print(answer["text"], file=sys.stdout if answer["ok"] else sys.stderr)
     return 0 if answer["ok"] else 1

@@ -161,7 +161,7 @@ CHILD = "import sockact; n = sockact.Notifier(); n.ready('from a child'); n.barr
 @pytest.mark.parametrize(("who", "ready"), [("main", False), ("all", True)])
 def test_a_child_of_a_program_speaks_for_it_where_it_may(foreign: Foreign, who: str, ready: bool) -> None:
     script = '"$0" -c "$1"; exec sleep 3600'
-    options = ("--workers=1", f"--notify-access={who}", "--start-timeout=3s")
+    options = ("--workers=1", f"--notify-access={who}", "--start-timeout=5s")
     foreign.launch("/bin/sh", "-c", script, sys.executable, CHILD, options=options)
 
     if ready:
@@ -169,7 +169,7 @@ def test_a_child_of_a_program_speaks_for_it_where_it_may(foreign: Foreign, who: 
         foreign.stop()
     else:
         assert foreign.manager.wait_exit() == 1
-        assert foreign.manager.said("STATUS")[-1] == "not ready within 3 s"
+        assert foreign.manager.said("STATUS")[-1] == "not ready within 5 s"
 
 
 def test_gunicorn_is_reloaded_without_a_loss(foreign: Foreign) -> None:

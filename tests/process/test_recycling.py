@@ -43,7 +43,7 @@ def test_a_worker_that_has_grown_is_replaced(service: Service) -> None:
     install(service.directory)
     with (service.directory / "app.py").open("a") as app:
         app.write(GREEDY)
-    pid = service.start(*QUICK, "--max-worker-memory=200M", "--worker-watchdog=0.5s")
+    pid = service.start(*QUICK, "--max-worker-memory=200M", "--worker-watchdog=2s")
     before = workers(pid)
     get(service.listener, "/greedy")
 

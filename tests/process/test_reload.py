@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -336,6 +337,21 @@ def test_a_caller_that_is_terminated_ends_in_good_order_and_so_does_the_reload(s
 
     service.manager.wait_for("READY", "1")
     assert service.client().get().json["pid"] == pid
+
+
+def test_a_caller_that_is_terminated_before_python_is_there_ends_in_good_order(service: Service) -> None:
+    service.start()
+    break_app(service, SLOW_STARTUP)
+    unit = (CHECKOUT / "units/app.service").read_text()
+    prefix = re.search(r"^ExecReload=(.*) /opt/app/venv/bin/sockact reload$", unit, re.MULTILINE)
+    assert prefix
+    environ = {"PATH": os.environ["PATH"], "RUNTIME_DIRECTORY": str(service.directory)}
+    with subprocess.Popen([*prefix[1].split(), *SOCKACT, "reload"], env=environ) as caller:
+        wait_until(lambda: "sockact" in Path(f"/proc/{caller.pid}/cmdline").read_text().split("\0")[2:])
+        wait_until(lambda: Path(f"/proc/{caller.pid}/exe").resolve() == Path(sys.executable).resolve())
+        caller.terminate()
+
+        assert caller.wait(LIMIT) == 0
 
 
 ASK_AS_NOBODY = """
