@@ -183,7 +183,7 @@ def test_a_reload_during_a_reload_comes_after_it_with_the_newest_code(app: Machi
         open_gate(app)
 
         assert end(reloading) == 0
-        assert get(app)["version"] == "3"
+        wait_until(lambda: get(app)["version"] == "3")
         assert app.show("app.service", "StatusText")["StatusText"].startswith("gen 3")
         report = clients.report()
     assert_nothing_lost(report)
