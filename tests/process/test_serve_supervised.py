@@ -63,7 +63,8 @@ def test_a_reload_runs_the_program_again_beside_the_old_one(
     manager.wait_for("RELOADING", "1")
     manager.wait_ready()
 
-    assert json.loads(get(listener).text)["version"] == "2"
+    # The old workers were told to stop, and may accept for another moment.
+    wait_until(lambda: json.loads(get(listener).text)["version"] == "2")
     wait_until(lambda: len(workers(pid)) == 2)
     assert not set(before) & set(workers(pid))
 
