@@ -23,7 +23,7 @@ from sockact.errors import AppError, ReloadRefused
 from sockact.fds import Listener
 from sockact.fleet import Fleet, Rules, Stage
 from sockact.fleet.orders import Action, Failed, Note, Reloaded, Spawn, Started, Stopped, Tell
-from sockact.handover import SUPPLY, Exchange, Supply
+from sockact.handover import CONNECTION, SUPPLY, Exchange, Supply
 from sockact.notify import IDLE, RECYCLE, Notification
 from sockact.program import GENERATION, SUPERVISED, Program
 from sockact.signals import HANDLED
@@ -74,6 +74,7 @@ class Supervisor:
         self._children: dict[int, Child] = {}
         self._counters: dict[int, Counters] = {}
         self._idle: set[int] = set()
+        self._stopping: set[int] = set()
         self._exchange = Exchange()
         self._outcome: asyncio.Future[Action] | None = None
         self._stopped = asyncio.Event()
@@ -236,6 +237,7 @@ class Supervisor:
             worker.number
             for worker in fleet.workers.values()
             if worker.serves and worker.generation == fleet.current and not worker.leaving
+            if worker.number not in self._stopping
         ]
 
     def _heard(self, number: int, notification: Notification) -> None:
@@ -248,8 +250,12 @@ class Supervisor:
         if said.get("READY") == "1":
             self._do(self._fleet.ready(number, now))
             self._exchange.pass_on([], self._serving())
-        if notification.stored:
+        if said.get("STOPPING") == "1":
+            self._stopping.add(number)
+        if said.get("FDNAME") == CONNECTION:
             self._exchange.pass_on(notification.stored, self._serving())
+        else:
+            notification.close()  # this is no store for what is not ours
         if said.get("ERRNO", "0") != "0":
             self._do(self._fleet.failing(number, said.get("STATUS") or f"ERRNO={said['ERRNO']}", now))
         self._heard_of_its_work(number, said)
@@ -276,6 +282,7 @@ class Supervisor:
         child = self._children.pop(number)
         self._counters.pop(number, None)
         self._exchange.forget(number)
+        self._stopping.discard(number)
         self._idle.discard(number)
         self._watcher.busy()  # the status counts it
         self._do(self._fleet.exited(number, child.reason or how, self._loop.time()))

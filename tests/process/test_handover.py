@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sockact.fds import Listener
+from sockact.probe.background import BackgroundProbe
 from tests.gate import Client, install
 from tests.manager import CHECKOUT, Manager, open_descriptors
 from tests.process.conftest import Service
@@ -79,6 +81,18 @@ def test_many_connections_move_and_are_spread(service: Service) -> None:
     assert open_descriptors(pid) < 50
 
 
+def test_no_client_that_keeps_its_connection_has_to_open_another_one(service: Service) -> None:
+    pid = service.start("--workers=4", "--probation=0.1s")
+    kinds = ("persistent:8@max", "persistent:40@4")
+    with BackgroundProbe(f"http://{service.listener.address}", kinds) as clients:
+        for _ in range(10):
+            reload_all(service, pid)
+        report = clients.report()
+
+    assert report["lost"] == 0, report["failures"]
+    assert report["total"]["connections"] == 48
+
+
 def test_a_stop_closes_what_nobody_receives(service: Service) -> None:
     service.start(*QUICK, "--linger=0.2s")
     client = service.client()
@@ -120,6 +134,26 @@ def test_it_can_be_switched_off(service: Service) -> None:
     reload_all(service, pid)
 
     assert client.at_eof()
+
+
+def test_the_clients_of_the_test_above_see_it_when_connections_do_not_move(service: Service) -> None:
+    pid = service.start(*QUICK, "--no-handover", "--linger=0.2s")
+    with BackgroundProbe(f"http://{service.listener.address}", ["persistent:8@max"]) as clients:
+        reload_all(service, pid)
+        report = clients.report()
+
+    assert report["total"]["connections"] > 8
+
+
+def test_a_worker_that_somebody_stops_gives_its_connections_to_its_successor(service: Service) -> None:
+    pid = service.start("--workers=1", "--probation=0.1s")
+    client = service.client()
+    (stopped,) = {client.get().json["pid"]}
+
+    os.kill(stopped, signal.SIGTERM)
+    wait_gone(stopped)
+
+    assert client.get().json["pid"] in workers(pid)
 
 
 def test_half_a_request_is_finished_where_it_began(service: Service) -> None:
