@@ -29,6 +29,7 @@ class Child:
         blocked: signals that it starts with blocked.
         whole_group: whether the other processes of its process group may speak for it, as with systemd's
             `NotifyAccess=all`.
+        stores: whether `heard` takes over the descriptors that come with FDSTORE=1.
 
     Raises:
         OSError: no process can be started.
@@ -44,13 +45,14 @@ class Child:
         ended: Callable[[str], None],
         blocked: Sequence[signal.Signals] = (),
         whole_group: bool = False,
+        stores: bool = False,
     ) -> None:
         self.reason = ""
         self._whole_group = whole_group
         self._heard = heard
         self._ended = ended
         with contextlib.ExitStack() as opened:
-            self._manager = opened.enter_context(NotifySocket())
+            self._manager = opened.enter_context(NotifySocket(stores=stores))
             lifeline = opened.enter_context(Lifeline())
             self.pid = fds.spawn(
                 program.argv,
@@ -79,6 +81,7 @@ class Child:
     def _listen(self) -> None:
         while notification := self._manager.receive():
             if not self._may_speak(notification.pid):
+                notification.close()
                 continue  # anyone may write to the socket
             self.reason = notification.assignments.get(REASON, self.reason)
             self._heard(notification)

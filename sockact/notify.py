@@ -16,7 +16,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -88,6 +88,24 @@ class Notifier:
     def status(self, text: str, counters: Counters | None = None) -> None:
         """Show one line of text in `systemctl status`; `counters` are for a manager of our own kind."""
         self._send(_status(text) + ("" if counters is None else f"\n{counters.assignments()}"))
+
+    def store(self, descriptors: Sequence[int], name: str) -> bool:
+        """Give copies of open descriptors to the manager, which keeps them under `name` for a successor.
+
+        Returns:
+            Whether they were taken; if not, the manager's queue is full, or nobody is there.
+
+        Source: sd_pid_notify_with_fds(3), sd_notify(3) on FDSTORE=1.
+        """
+        channel = self._channel
+        if channel is None:
+            return False
+        try:
+            socket.send_fds(channel.socket, [f"FDSTORE=1\nFDNAME={name}".encode()], list(descriptors))
+        except OSError as error:
+            logger.debug("the service manager does not store %s: %s", name, error)
+            return False
+        return True
 
     def idle(self, idle: bool) -> None:
         """Tell a manager of our own kind whether there is nothing to do for so long that it may end."""
@@ -177,10 +195,17 @@ class Notification:
     Attributes:
         pid: the sender, as the kernel says; 0 when it must not be believed.
         assignments: its `NAME=value` lines; of a repeated name the first one.
+        stored: the open descriptors that came with FDSTORE=1, which now belong to the receiver.
     """
 
     pid: int
     assignments: Mapping[str, str]
+    stored: tuple[int, ...] = ()
+
+    def close(self) -> None:
+        """Close what nobody wants to keep."""
+        for fd in self.stored:
+            os.close(fd)
 
 
 class NotifySocket:
@@ -188,9 +213,13 @@ class NotifySocket:
 
     It has an abstract name, chosen by the kernel: nothing to unlink, and nothing to clash with.
     Descriptors that come with a datagram are closed at once, which is all a BARRIER=1 asks for.
+
+    Args:
+        stores: whether those that come with FDSTORE=1 are kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, stores: bool = False) -> None:
+        self._stores = stores
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._sock.setblocking(False)
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -219,15 +248,20 @@ class NotifySocket:
         except BlockingIOError:
             return None
         pid = 0
+        passed: list[int] = []
         for level, kind, payload in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
                 pid = struct.unpack("3i", payload)[0]
             elif (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                for (fd,) in struct.iter_unpack("i", payload[: len(payload) // 4 * 4]):
-                    os.close(fd)
-        if flags & socket.MSG_TRUNC or pid == 0:
-            return Notification(0, {})
-        return Notification(pid, parse(data))
+                passed += [fd for (fd,) in struct.iter_unpack("i", payload[: len(payload) // 4 * 4])]
+        if flags & socket.MSG_TRUNC:
+            pid = 0
+        said = parse(data) if pid else {}
+        notification = Notification(pid, said, tuple(passed))
+        if self._stores and said.get("FDSTORE") == "1":
+            return notification
+        notification.close()
+        return Notification(notification.pid, said)
 
 
 def parse(data: bytes) -> dict[str, str]:

@@ -18,7 +18,7 @@ from sockact.control import Caller, ControlServer
 from sockact.errors import ReloadRefused, SockactError
 from sockact.lifecycle import Conductor, Ending, Service
 from sockact.notify import Notifier
-from sockact.program import GENERATION, SUPERVISED, TRIAL, Program
+from sockact.program import GENERATION, OWN, SUPERVISED, TRIAL, Program
 from sockact.settings import Settings
 from sockact.signals import EarlySignals
 from sockact.sockets import Sockets
@@ -57,6 +57,7 @@ class Process:
     Attributes:
         trial: whether it is a canary, which starts the app and does not serve it.
         supervised: whether it is a worker of a supervisor.
+        own: whether the program that it supervises has called `sockact.serve`.
     """
 
     def __init__(self) -> None:
@@ -66,6 +67,7 @@ class Process:
             faulthandler.enable()  # the watchdog's SIGABRT then shows where every thread hangs
         self.trial = os.environ.pop(TRIAL, None) is not None
         self.supervised = os.environ.pop(SUPERVISED, None) is not None
+        self.own = os.environ.pop(OWN, None) is not None
         generation = os.environ.pop(GENERATION, "")
         self.generation = int(generation) if generation.isdecimal() else 1
         self.notifier = Notifier()

@@ -12,6 +12,9 @@ from sockact.errors import ReloadRefused
 GENERATION = "SOCKACT_GENERATION"
 """Tells the new code how many times the program has been replaced, plus one."""
 
+OWN = "SOCKACT_OWN"
+"""Tells a supervisor that its program is one that has called `sockact.serve`."""
+
 SUPERVISED = "SOCKACT_SUPERVISED"
 """Tells a worker that it is one, whatever it was told about workers."""
 

@@ -14,6 +14,7 @@ from typing import Any
 from sockact import settings
 from sockact.errors import UsageError
 from sockact.process import Process, live
+from sockact.program import OWN
 from sockact.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,5 @@ def _become_supervisor(process: Process, chosen: Settings) -> None:
     """
     process.sockets.check()
     sockact = (sys.executable, "-P", "-m", "sockact", "run", *settings.options(chosen))
-    process.become(
-        (*sockact, "--", *process.program.argv), process.program.environ, process.sockets.callers
-    )
+    environ = {**process.program.environ, OWN: "1"}
+    process.become((*sockact, "--", *process.program.argv), environ, process.sockets.callers)

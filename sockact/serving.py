@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 
 import uvloop
@@ -14,6 +15,7 @@ import uvloop
 from sockact import loader
 from sockact.engines.http import CancelledQuietly, HttpEngine
 from sockact.errors import SettingsError
+from sockact.handover import Giver
 from sockact.lifecycle import Conductor, Ending
 from sockact.notify import Notifier
 from sockact.process import MARGIN, Process, leave
@@ -38,20 +40,19 @@ def serve_in(process: Process, chosen: Settings, app: object, *, import_here: bo
 class _Manager:
     """Whom a worker tells what it wants: its supervisor, if it has one, else its own conductor."""
 
-    def __init__(self, conductor: Conductor, supervisor: Notifier | None) -> None:
+    def __init__(self, conductor: Conductor, notifier: Notifier, *, supervised: bool) -> None:
         self.busy = conductor.busy
+        self.recycle = notifier.recycle
+        self.giver = partial(Giver, notifier)
         self._conductor = conductor
-        self._supervisor = supervisor
+        self._notifier = notifier
+        self._supervised = supervised
 
     def idle(self, idle: bool) -> None:
-        if self._supervisor is not None:
-            self._supervisor.idle(idle)
+        if self._supervised:
+            self._notifier.idle(idle)
         elif idle:
             self._conductor.idle()
-
-    def recycle(self, reason: str) -> None:
-        if self._supervisor is not None:
-            self._supervisor.recycle(reason)
 
 
 class _Serving:
@@ -88,8 +89,9 @@ class _Serving:
         process = self._process
         conductor = process.conductor(self._settings)
         engine = HttpEngine(app, kind, process.sockets.served(), self._settings)
-        manager = _Manager(conductor, process.notifier if process.supervised else None)
-        worker = Worker(engine, self._settings, process.program, process.generation, manager)
+        manager = _Manager(conductor, process.notifier, supervised=process.supervised)
+        supply = None if process.sockets.supply is None else process.sockets.supply.sock
+        worker = Worker(engine, self._settings, process.program, process.generation, manager, supply)
         if process.trial:
             await self._rehearse(worker)
             return Ending()

@@ -142,6 +142,9 @@ class Settings:
         "who may say so: the program itself, or all of its process group",
         "WHO",
     )
+    handover: bool = _setting(
+        True, flag, "whether connections move to the next workers; else they are closed after `linger`"
+    )
     linger: float = _setting(
         1.0, seconds, "how long a draining process keeps a connection on which nothing happens", "TIME"
     )

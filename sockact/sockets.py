@@ -1,7 +1,8 @@
 """The descriptors of a worker process: taken over at its start, passed on when it replaces itself.
 
-Besides the listeners there are two kinds that sockact passes to itself, under names of its own:
-the control socket, and connections of callers on it that still wait for the result of a reload.
+Besides the listeners there are three kinds that sockact passes to itself, under names of its own: the
+control socket, connections of callers on it that still wait for the result of a reload, and a worker's
+supply of connections.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from sockact import control, fds, listen
 from sockact.control import Caller
 from sockact.errors import ActivationError
 from sockact.fds import Kind, Listener
+from sockact.handover import SUPPLY
 from sockact.settings import Settings
 
 RESERVED = "sockact."
@@ -34,6 +36,7 @@ class Sockets:
     Attributes:
         listeners: on which the app is served.
         control: the control socket, if there is one.
+        supply: where a supervisor sends connections that outlive the process which accepted them.
         callers: who waits for the reload of which the start of this process is the second half.
         meant_for: the process to which something was passed that is not this one.
         fault: what is wrong with what was passed.
@@ -41,6 +44,7 @@ class Sockets:
 
     listeners: list[Listener] = field(default_factory=list)
     control: Listener | None = None
+    supply: Listener | None = None
     callers: list[Caller] = field(default_factory=list)
     meant_for: str | None = None
     fault: ActivationError | None = None
@@ -93,7 +97,7 @@ class Sockets:
 
     def passed_on(self, callers: Sequence[Caller]) -> list[Listener]:
         """Return everything that the next program needs, `callers` who wait for it included."""
-        own = [self.control] if self.control is not None else []
+        own = [listener for listener in (self.control, self.supply) if listener is not None]
         return [*self.listeners, *own, *(Listener.of(caller.sock, CALLER) for caller in callers)]
 
     def close(self) -> None:
@@ -110,6 +114,8 @@ class Sockets:
             self.listeners.append(listener)
         elif listener.name == CONTROL:
             self.control = listener
+        elif listener.name == SUPPLY:
+            self.supply = listener
         elif listener.name == CALLER and listener.sock is not None:
             self.callers.append(Caller(listener.sock))
         else:

@@ -39,6 +39,7 @@ async def _live(process: Process, chosen: Settings, program: Sequence[str]) -> N
         program=foreign(process.program, program) if program else without_workers(process.program),
         listeners=process.sockets.listeners,
         ours=not program,
+        supplied=chosen.handover and (process.own or not program),
         whole_group=chosen.notify_access == "all",
         max_memory=chosen.max_worker_memory,
     )

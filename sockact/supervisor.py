@@ -23,6 +23,7 @@ from sockact.errors import AppError, ReloadRefused
 from sockact.fds import Listener
 from sockact.fleet import Fleet, Rules, Stage
 from sockact.fleet.orders import Action, Failed, Note, Reloaded, Spawn, Started, Stopped, Tell
+from sockact.handover import CONNECTION, SUPPLY, Exchange, Supply
 from sockact.notify import IDLE, RECYCLE, Notification
 from sockact.program import GENERATION, SUPERVISED, Program
 from sockact.signals import HANDLED
@@ -50,6 +51,7 @@ class Recipe:
         program: what it runs; started anew each time, so that it may have changed.
         listeners: what it gets.
         ours: whether that is sockact itself, which unblocks its signals when its handlers stand.
+        supplied: whether it can receive connections that another one gives away.
         whole_group: whether the other processes of its process group may speak for it.
         max_memory: bytes above which it is replaced; 0 for never.
     """
@@ -57,6 +59,7 @@ class Recipe:
     program: Program
     listeners: Sequence[Listener]
     ours: bool = True
+    supplied: bool = True
     whole_group: bool = False
     max_memory: int = 0
 
@@ -71,6 +74,8 @@ class Supervisor:
         self._children: dict[int, Child] = {}
         self._counters: dict[int, Counters] = {}
         self._idle: set[int] = set()
+        self._stopping: set[int] = set()
+        self._exchange = Exchange()
         self._outcome: asyncio.Future[Action] | None = None
         self._stopped = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -100,6 +105,7 @@ class Supervisor:
 
     async def stop(self, *, by_force: bool = False) -> None:
         """Let all workers drain, and wait until the last one has ended."""
+        self._exchange.end()
         self._do(self._fleet.stop(self._loop.time()))
         if by_force:
             self.hammer()
@@ -195,22 +201,44 @@ class Supervisor:
         environ = {GENERATION: str(spawn.generation), SUPERVISED: "1"}
         if self._fleet.rules.watchdog is not None:
             environ["WATCHDOG_USEC"] = str(round(self._fleet.rules.watchdog * 1_000_000))
+        supply = self._supply(number)
         try:
             child = self._children[number] = Child(
                 recipe.program,
-                recipe.listeners,
+                [*recipe.listeners, *supply],
                 environ,
                 heard=lambda notification: self._heard(number, notification),
                 ended=lambda how: self._ended(number, how),
                 # Their defaults would end a Python that still imports. Others may never unblock them.
                 blocked=HANDLED if recipe.ours else (),
                 whole_group=recipe.whole_group,
+                stores=bool(supply),
             )
         except OSError as error:
             reason = f"no process can be started: {error.strerror}"
             self._loop.call_soon(lambda: self._do(self._fleet.exited(number, reason, self._loop.time())))
             return
+        finally:
+            for listener in supply:
+                listener.close()
         logger.info("gen=%d worker=%d pid=%d starts", spawn.generation, number, child.pid)
+
+    def _supply(self, number: int) -> list[Listener]:
+        """Return what a worker receives connections from, if it is one that knows what to do with it."""
+        if not self._recipe.supplied:
+            return []
+        supply = self._exchange.supplies[number] = Supply()
+        return [Listener.of(supply.theirs, SUPPLY)]
+
+    def _serving(self) -> list[int]:
+        """Return the ready workers of the newest generation that has taken over."""
+        fleet = self._fleet
+        return [
+            worker.number
+            for worker in fleet.workers.values()
+            if worker.serves and worker.generation == fleet.current and not worker.leaving
+            if worker.number not in self._stopping
+        ]
 
     def _heard(self, number: int, notification: Notification) -> None:
         now = self._loop.time()
@@ -221,6 +249,13 @@ class Supervisor:
             self._fleet.pinged(number, now)
         if said.get("READY") == "1":
             self._do(self._fleet.ready(number, now))
+            self._exchange.pass_on([], self._serving())
+        if said.get("STOPPING") == "1":
+            self._stopping.add(number)
+        if said.get("FDNAME") == CONNECTION:
+            self._exchange.pass_on(notification.stored, self._serving())
+        else:
+            notification.close()  # this is no store for what is not ours
         if said.get("ERRNO", "0") != "0":
             self._do(self._fleet.failing(number, said.get("STATUS") or f"ERRNO={said['ERRNO']}", now))
         self._heard_of_its_work(number, said)
@@ -246,6 +281,8 @@ class Supervisor:
     def _ended(self, number: int, how: str) -> None:
         child = self._children.pop(number)
         self._counters.pop(number, None)
+        self._exchange.forget(number)
+        self._stopping.discard(number)
         self._idle.discard(number)
         self._watcher.busy()  # the status counts it
         self._do(self._fleet.exited(number, child.reason or how, self._loop.time()))

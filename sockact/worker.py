@@ -10,13 +10,16 @@ import logging
 import os
 import random
 import signal
+import socket
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from sockact import canary, overview
 from sockact.counters import Counters
 from sockact.drain import Drain, count
 from sockact.engines.http import HttpEngine
+from sockact.handover import Giver, Receiver
 from sockact.idle import Idle
 from sockact.process import MARGIN
 from sockact.program import Program
@@ -37,6 +40,9 @@ class Manager(Protocol):
     def recycle(self, reason: str) -> None:
         """Replace this worker by another one."""
 
+    def giver(self, willing: Callable[[], bool]) -> Giver:
+        """Return what gives connections to it while it is `willing`."""
+
 
 class Worker:
     """The service of one app on the listeners that were passed; see `lifecycle.Service`."""
@@ -48,6 +54,7 @@ class Worker:
         program: Program,
         generation: int,
         manager: Manager,
+        supply: socket.socket | None = None,
     ) -> None:
         self.name = f"gen {generation}"
         self._generation = generation
@@ -59,6 +66,8 @@ class Worker:
         self._settings = settings
         self._program = program
         self._drain = Drain(engine, settings.drain_timeout)
+        self._supply = supply
+        self._receiver: Receiver | None = None
         self._state = "starting the app"
         engine.watch(self)
 
@@ -90,6 +99,9 @@ class Worker:
     async def start(self) -> None:
         """Start the app and accept."""
         await self._engine.start()
+        if self._supply is not None:
+            receiver = self._receiver = Receiver(self._supply, self._engine.receive)
+            self._engine.give_to(self._manager.giver(lambda: receiver.open))
         self._state = ""
         if self._settings.idle_exit:
             self._idle = Idle(self._settings.idle_exit, self._has_work, self._manager.idle)
@@ -118,7 +130,11 @@ class Worker:
         """Drain, then let the app shut down."""
         if self._idle is not None:
             self._idle.close()
+        if self._receiver is not None:
+            self._receiver.receive()  # the last that came, and whether anybody takes what we have
         await self._drain.wait(by_force=by_force)
+        if self._receiver is not None:
+            self._receiver.close()
         await self._engine.close()
 
     def hammer(self) -> None:

@@ -7,6 +7,7 @@ the client sends in that moment, and all that were accepted but have not been re
     in flight      gets `Connection: close` with its response, if that has not begun
     idle, fresh    may bring one more request; closed after `linger` seconds without a byte
     half a request the same, counted from its last byte
+    between two    is given to the next process, if there is somebody who passes it on (`handover`)
     WebSocket      gets a close frame with 1012, and may answer it
 
 Names of uvicorn that are not public are used: `cycle`, `pipeline`, `timeout_keep_alive_handler` of
@@ -29,8 +30,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
+from sockact.handover import Giver
+
 SERVICE_RESTART = 1012
 """WebSocket close code "Service Restart". Source: IANA, WebSocket Close Code Number Registry."""
+
+
+FLUSHED = 0.02
+"""Seconds until the next look whether the client has taken the rest of a response, before it moves."""
 
 
 class Watched(set[Any]):
@@ -68,6 +75,7 @@ class State(ServerState):
     def __init__(self, linger: float, changed: Callable[[], None]) -> None:
         super().__init__()
         self.linger = linger
+        self.giver: Giver | None = None
         self.requests = 0
         self.requested: Callable[[], None] = lambda: None
         self.draining_since: float | None = None
@@ -94,12 +102,18 @@ class Connection(HttpToolsProtocol):
 
     server_state: State
 
-    def __init__(self, config: Config, server_state: State, app_state: dict[str, Any]) -> None:
+    def __init__(
+        self, config: Config, server_state: State, app_state: dict[str, Any], *, moved_here: bool
+    ) -> None:
         super().__init__(config, server_state, app_state)
+        self._moved_here = moved_here
         self._last_activity = 0.0
         self._last_start = 0.0
         self._lingering: asyncio.TimerHandle | None = None
         self._closing_cycle: RequestResponseCycle | None = None
+        self._reading_request = False
+        self._moving = False
+        self._stays = False
 
     @property
     def in_flight(self) -> bool:
@@ -119,6 +133,10 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._last_activity = self.loop.time()
+        if self._moved_here:  # it was between two requests: its time runs
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
         if self.server_state.draining_since is not None:
             self.drain()
 
@@ -131,28 +149,90 @@ class Connection(HttpToolsProtocol):
         self._last_activity = self.loop.time()
         super().data_received(data)
 
+    def on_message_begin(self) -> None:
+        self._reading_request = True
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        self._reading_request = False
+        super().on_message_complete()
+        if self.server_state.draining_since is not None and not self.in_flight:
+            self.drain()  # its response was complete before the request was
+
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         self._last_start = self._last_activity
         self.server_state.requests += 1
         self.server_state.requested()
-        if self.server_state.draining_since is not None:
+        if self.server_state.draining_since is not None and not self._may_move():
             self._announce_close()
 
     def on_response_complete(self) -> None:
         self._last_activity = self.loop.time()
         super().on_response_complete()
         if self.server_state.draining_since is not None:
-            self._linger()  # a response that had begun before the drain has promised to stay
+            self.drain()  # a response that had begun before the drain has promised to stay
 
     def timeout_keep_alive_handler(self) -> None:
         if self._unread() == 0:
             super().timeout_keep_alive_handler()
 
     def drain(self) -> None:
-        """Serve what comes, but not for long."""
-        self._announce_close()
+        """Let the next process have it, now or after the response under way.
+
+        Where nobody takes it, serve what comes, but not for long.
+        """
+        if not self._may_move():
+            self._announce_close()
+        elif self._between_requests():
+            self._offer()
+            return
         self._linger()
+
+    def _may_move(self) -> bool:
+        giver = self.server_state.giver
+        plain = self.transport.get_extra_info("sslcontext") is None
+        keeps_alive = self.cycle is None or self.cycle.keep_alive
+        return giver is not None and giver.willing() and plain and keeps_alive and not self._stays
+
+    def _between_requests(self) -> bool:
+        return not (self.in_flight or self.pipeline or self._reading_request or self.transport.is_closing())
+
+    def _offer(self) -> None:
+        if self._moving:
+            return
+        giver = self.server_state.giver
+        assert giver is not None
+        self._moving = True
+        self._unset_keepalive_if_required()
+        self.transport.pause_reading()
+        self._offer_when_flushed()
+
+    def _offer_when_flushed(self) -> None:
+        if self.transport.is_closing():
+            return
+        giver = self.server_state.giver
+        assert giver is not None
+        if self.transport.get_write_buffer_size():
+            self.loop.call_later(FLUSHED, self._offer_when_flushed)
+        else:
+            giver.offer(self)
+
+    def fileno(self) -> int:
+        """Return the descriptor, for who takes the connection."""
+        number: int = self.transport.get_extra_info("socket").fileno()
+        return number
+
+    def moved(self) -> None:
+        """Give it up without a word to the client: another process has it."""
+        self.transport.abort()
+
+    def stays(self) -> None:
+        """Go on with it: nobody has taken it."""
+        self._moving = False
+        self._stays = True
+        self.transport.resume_reading()
+        self.drain()
 
     def _announce_close(self) -> None:
         """Let the response to the newest request be the last; those before it in a pipeline stay whole."""
@@ -176,7 +256,7 @@ class Connection(HttpToolsProtocol):
 
     def _linger_over(self) -> None:
         self._lingering = None
-        if self.transport.is_closing() or self.in_flight:
+        if self.transport.is_closing() or self.in_flight or self._moving:
             return  # the end of the response arms it again
         if self._unread() or self.loop.time() < self._linger_until():
             self._linger()

@@ -16,6 +16,7 @@ from uvicorn.middleware.asgi2 import ASGI2Middleware
 from sockact.engines.acceptor import Acceptor
 from sockact.engines.connections import Connection, State, WebSocket
 from sockact.engines.lifespan import App, Lifespan
+from sockact.handover import Giver
 from sockact.settings import Settings
 
 ABORT_TIMEOUT = 1.0
@@ -88,12 +89,20 @@ class HttpEngine:
         self._protocol = partial(
             Connection, config=config, server_state=self._state, app_state=self._lifespan.state
         )
-        self._acceptors = [Acceptor(sock, self.arrive) for sock in self._listeners]
+        self._acceptors = [Acceptor(sock, self._arrive) for sock in self._listeners]
 
-    def arrive(self, connection: socket.socket) -> None:
-        """Serve a connection, wherever it comes from; takes it over."""
+    def give_to(self, giver: Giver) -> None:
+        """Give connections away in a drain, as long as somebody takes them."""
+        self._state.giver = giver
+
+    def receive(self, connection: socket.socket) -> None:
+        """Go on with a connection that another process has given away; takes it over."""
+        self._arrive(connection, moved_here=True)
+
+    def _arrive(self, connection: socket.socket, *, moved_here: bool = False) -> None:
         loop = asyncio.get_running_loop()
-        task = loop.create_task(loop.connect_accepted_socket(self._protocol, connection))
+        protocol = partial(self._protocol, moved_here=moved_here)
+        task = loop.create_task(loop.connect_accepted_socket(protocol, connection))
         self._arriving.add(task)
         task.add_done_callback(self._arrived)
 

@@ -41,6 +41,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "worker_watchdog": ("none", None),
     "notify": ("no", False),
     "notify_access": ("all", "all"),
+    "handover": ("no", False),
     "linger": ("250ms", 0.25),
     "drain_timeout": ("2h", 7200.0),
     "shutdown_timeout": ("7", 7.0),
