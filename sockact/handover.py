@@ -59,7 +59,8 @@ class Giver:
         self._offered.append(connection)
 
     def _give(self) -> None:
-        offered, self._offered = self._offered, []
+        offered = [each for each in self._offered if each.fileno() >= 0]  # the hammer may have closed some
+        self._offered = []
         for start in range(0, len(offered), BATCH):
             batch = offered[start : start + BATCH]
             taken = self._notifier.store([each.fileno() for each in batch], CONNECTION)
