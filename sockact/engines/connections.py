@@ -138,12 +138,16 @@ class Connection(HttpToolsProtocol):
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
         if self.server_state.draining_since is not None:
-            self.drain()
+            # Not at once: when this returns, uvloop begins to read, also what was paused meanwhile.
+            self.loop.call_soon(self.drain)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if self._lingering is not None:
-            self._lingering.cancel()
+        self._linger_no_more()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._linger_no_more()  # from here on it is the WebSocket that drains
+        super().handle_websocket_upgrade()
 
     def data_received(self, data: bytes) -> None:
         self._last_activity = self.loop.time()
@@ -154,8 +158,10 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_message_complete(self) -> None:
-        self._reading_request = False
         super().on_message_complete()
+        if self.parser.should_upgrade() and self._should_upgrade():
+            return  # not over: the WebSocket takes it from here
+        self._reading_request = False
         if self.server_state.draining_since is not None and not self.in_flight:
             self.drain()  # its response was complete before the request was
 
@@ -182,6 +188,8 @@ class Connection(HttpToolsProtocol):
 
         Where nobody takes it, serve what comes, but not for long.
         """
+        if self.transport.is_closing() or self.transport.get_protocol() is not self:
+            return
         if not self._may_move():
             self._announce_close()
         elif self._between_requests():
@@ -196,7 +204,7 @@ class Connection(HttpToolsProtocol):
         return giver is not None and giver.willing() and plain and keeps_alive and not self._stays
 
     def _between_requests(self) -> bool:
-        return not (self.in_flight or self.pipeline or self._reading_request or self.transport.is_closing())
+        return not (self.in_flight or self.pipeline or self._reading_request)
 
     def _offer(self) -> None:
         if self._moving:
@@ -246,10 +254,13 @@ class Connection(HttpToolsProtocol):
             self._closing_cycle = self.cycle
 
     def _linger(self) -> None:
-        if self._lingering is not None:
-            self._lingering.cancel()
+        self._linger_no_more()
         left = self._linger_until() - self.loop.time()
         self._lingering = self.loop.call_later(max(left, 0), self._linger_over)
+
+    def _linger_no_more(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
 
     def _linger_until(self) -> float:
         return max(self._last_activity, self.server_state.draining_since or 0) + self.server_state.linger

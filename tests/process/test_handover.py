@@ -208,3 +208,20 @@ def test_a_moved_connection_is_closed_when_its_time_is_over(service: Service) ->
     reload_all(service, pid)
 
     assert client.at_eof()
+
+
+def test_an_upgrade_of_which_half_was_read_does_not_move(service: Service) -> None:
+    pid = service.start(*QUICK, "--linger=30s")
+    client = service.client()
+    client.send("GET /ws HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
+    service.client().get()  # what was sent before has been read
+    old = workers(pid)
+    assert reload(service)[0] == 0
+
+    client.send("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+
+    assert client.read().status == 101
+    assert client.sock.recv(4) == b"\x88\x02\x03\xf4"  # a close frame with 1012
+    client.close()
+    for worker in old:
+        wait_gone(worker)

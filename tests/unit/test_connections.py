@@ -1,0 +1,88 @@
+"""Connections of one engine in a drain: which of them move, seen from where nothing else runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import uvloop
+
+from sockact.engines.http import HttpEngine
+from sockact.handover import Giver
+from sockact.notify import Notifier
+from sockact.settings import Settings
+
+LIMIT = 20.0
+"""Seconds that a test waits before it gives up."""
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+class Store(Notifier):
+    """A manager that keeps each connection which it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stored: list[socket.socket] = []
+
+    def store(self, descriptors: Sequence[int], name: str) -> bool:  # noqa: ARG002
+        self.stored += [socket.socket(fileno=os.dup(fd)) for fd in descriptors]
+        return True
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.accept"})
+        await receive()
+    else:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+
+async def drained(data: bytes, *, turns: int) -> tuple[bytes, list[bytes]]:
+    """Send `data` on a connection that an engine accepts `turns` of the loop before its drain.
+
+    Returns:
+        What the client has received, and what could still be read of each connection that has moved.
+    """
+    store = Store()
+    engine = HttpEngine(app, "asgi3", [], Settings(linger=0.1, lifespan="off"))
+    await engine.start()
+    engine.give_to(Giver(store, lambda: True))
+    ours, theirs = socket.socketpair()
+    with ours:
+        ours.sendall(data)
+        theirs.setblocking(False)
+        engine.receive(theirs)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        engine.stop_accepting()
+        async with asyncio.timeout(LIMIT):
+            await engine.wait_drained()
+        unread = []
+        for connection in store.stored:
+            connection.setblocking(False)
+            with connection:
+                try:
+                    unread.append(connection.recv(4096))
+                except BlockingIOError:
+                    unread.append(b"")
+        return ours.recv(4096), unread
+
+
+@pytest.mark.parametrize("data", [REQUEST, UPGRADE], ids=["request", "upgrade"])
+@pytest.mark.parametrize("turns", range(6))
+def test_what_was_read_is_answered_and_what_moves_is_unread(data: bytes, turns: int) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        received, unread = runner.run(drained(data, turns=turns))
+
+    answered = received.startswith((b"HTTP/1.1 204", b"HTTP/1.1 101"))
+    assert unread == ([b""] if answered and data == REQUEST else [] if answered else [data])
