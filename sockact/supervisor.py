@@ -249,11 +249,12 @@ class Supervisor:
             self._fleet.pinged(number, now)
         if said.get("READY") == "1":
             self._do(self._fleet.ready(number, now))
-            self._exchange.pass_on([], self._serving())
+            self._exchange.pass_on(self._serving())
         if said.get("STOPPING") == "1":
             self._stopping.add(number)
         if said.get("FDNAME") == CONNECTION:
-            self._exchange.pass_on(notification.stored, self._serving())
+            self._exchange.take(notification.stored, number)
+            self._exchange.pass_on(self._serving())
         else:
             notification.close()  # this is no store for what is not ours
         if said.get("ERRNO", "0") != "0":

@@ -12,7 +12,6 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from sockact import canary, overview
@@ -40,8 +39,8 @@ class Manager(Protocol):
     def recycle(self, reason: str) -> None:
         """Replace this worker by another one."""
 
-    def giver(self, willing: Callable[[], bool]) -> Giver:
-        """Return what gives connections to it while it is `willing`."""
+    def giver(self) -> Giver:
+        """Return what gives connections to it."""
 
 
 class Worker:
@@ -100,8 +99,9 @@ class Worker:
         """Start the app and accept."""
         await self._engine.start()
         if self._supply is not None:
-            receiver = self._receiver = Receiver(self._supply, self._engine.receive)
-            self._engine.give_to(self._manager.giver(lambda: receiver.open))
+            giver = self._manager.giver()
+            self._receiver = Receiver(self._supply, self._engine.receive, giver)
+            self._engine.give_to(giver)
         self._state = ""
         if self._settings.idle_exit:
             self._idle = Idle(self._settings.idle_exit, self._has_work, self._manager.idle)

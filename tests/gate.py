@@ -109,6 +109,10 @@ class Client:
         assert self._file.readline() == b"\r\n"
         return data
 
+    def read_bytes(self, count: int) -> bytes:
+        """Read what comes after a response."""
+        return self._file.read(count)
+
     def at_eof(self) -> bool:
         """Wait for the end of the connection; a reset raises."""
         return self._file.read(1) == b""

@@ -201,7 +201,7 @@ class Connection(HttpToolsProtocol):
         giver = self.server_state.giver
         plain = self.transport.get_extra_info("sslcontext") is None
         keeps_alive = self.cycle is None or self.cycle.keep_alive
-        return giver is not None and giver.willing() and plain and keeps_alive and not self._stays
+        return giver is not None and giver.willing and plain and keeps_alive and not self._stays
 
     def _between_requests(self) -> bool:
         return not (self.in_flight or self.pipeline or self._reading_request)
@@ -239,8 +239,9 @@ class Connection(HttpToolsProtocol):
         """Go on with it: nobody has taken it."""
         self._moving = False
         self._stays = True
-        self.transport.resume_reading()
-        self.drain()
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+            self.drain()
 
     def _announce_close(self) -> None:
         """Let the response to the newest request be the last; those before it in a pipeline stay whole."""

@@ -221,7 +221,7 @@ def test_an_upgrade_of_which_half_was_read_does_not_move(service: Service) -> No
     client.send("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
 
     assert client.read().status == 101
-    assert client.sock.recv(4) == b"\x88\x02\x03\xf4"  # a close frame with 1012
+    assert client.read_bytes(4) == b"\x88\x02\x03\xf4"  # a close frame with 1012
     client.close()
     for worker in old:
         wait_gone(worker)

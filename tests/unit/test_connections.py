@@ -27,14 +27,16 @@ UPGRADE = (
 
 
 class Store(Notifier):
-    """A manager that keeps each connection which it is given."""
+    """A manager that takes each connection which it is given."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stored: list[socket.socket] = []
+        self.giver = Giver(self)
 
     def store(self, descriptors: Sequence[int], name: str) -> bool:  # noqa: ARG002
         self.stored += [socket.socket(fileno=os.dup(fd)) for fd in descriptors]
+        asyncio.get_running_loop().call_soon(self.giver.taken)
         return True
 
 
@@ -56,7 +58,7 @@ async def drained(data: bytes, *, turns: int) -> tuple[bytes, list[bytes]]:
     store = Store()
     engine = HttpEngine(app, "asgi3", [], Settings(linger=0.1, lifespan="off"))
     await engine.start()
-    engine.give_to(Giver(store, lambda: True))
+    engine.give_to(store.giver)
     ours, theirs = socket.socketpair()
     with ours:
         ours.sendall(data)

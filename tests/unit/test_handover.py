@@ -1,0 +1,255 @@
+"""The two ends between which connections move, in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from sockact.handover import BATCH, CONNECTION, Exchange, Giver, Receiver, Supply
+from sockact.notify import Notifier, NotifySocket
+from tests.unit.test_notify import close
+
+WORKER = 1
+OTHER = 2
+
+
+class Movable:
+    """A connection, and what became of it."""
+
+    def __init__(self) -> None:
+        self.client, self.server = socket.socketpair()
+        self.outcome = ""
+
+    def fileno(self) -> int:
+        return self.server.fileno()
+
+    def moved(self) -> None:
+        self.outcome = "moved"
+        self.server.close()
+
+    def stays(self) -> None:
+        self.outcome = "stays"
+
+    def close(self) -> None:
+        self.client.close()
+        self.server.close()
+
+
+@pytest.fixture
+def movable() -> Iterator[Callable[[], Movable]]:
+    """Give the function that makes a connection."""
+    made: list[Movable] = []
+
+    def make() -> Movable:
+        made.append(Movable())
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+class World:
+    """A supervisor's ends, and those of a worker that gives and of another one that receives."""
+
+    def __init__(self, manager: NotifySocket) -> None:
+        self.manager = manager
+        self.exchange = Exchange()
+        self.arrived: list[socket.socket] = []
+        self._receivers: list[Receiver] = []
+        self._notifier = Notifier()
+        self.giver = self._worker(WORKER)
+        self._worker(OTHER)
+
+    def _worker(self, number: int) -> Giver:
+        giver = Giver(self._notifier)
+        supply = self.exchange.supplies[number] = Supply()
+        self._receivers.append(Receiver(supply.theirs.dup(), self.arrived.append, giver))  # as a child's
+        return giver
+
+    def take(self) -> int:
+        """Take one batch, as the supervisor does, and return how many connections it had."""
+        notification = self.manager.receive()
+        assert notification
+        assert notification.assignments["FDNAME"] == CONNECTION
+        self.exchange.take(notification.stored, WORKER)
+        return len(notification.stored)
+
+    def close(self) -> None:
+        for connection in self.arrived:
+            connection.close()
+        for receiver in self._receivers:
+            receiver.close()
+        close(self._notifier)
+        for number in list(self.exchange.supplies):
+            self.exchange.forget(number)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Give the function that runs a scene in a world of its own."""
+
+    def run(scene: Callable[[World], object]) -> None:
+        async def play() -> None:
+            world = World(manager)
+            try:
+                await scene(world)  # type: ignore[misc]
+            finally:
+                world.close()
+
+        with NotifySocket(stores=True) as manager:
+            monkeypatch.setenv("NOTIFY_SOCKET", manager.address)
+            asyncio.run(play())
+
+    return run
+
+
+async def settle() -> None:
+    """Let the loop run what is ready."""
+    for _ in range(4):
+        await asyncio.sleep(0)
+
+
+def test_a_connection_stays_open_until_it_was_taken(run, movable) -> None:
+    connection = movable()
+
+    async def scene(world: World) -> None:
+        world.giver.offer(connection)
+        await settle()
+        assert connection.outcome == ""
+
+        world.take()
+        await settle()
+        assert connection.outcome == "moved"
+
+        world.exchange.pass_on([OTHER])
+        await settle()
+        connection.client.sendall(b"next")
+        assert world.arrived[0].recv(4) == b"next"
+
+    run(scene)
+
+
+def test_what_was_taken_waits_for_somebody_who_serves(run, movable) -> None:
+    async def scene(world: World) -> None:
+        world.giver.offer(movable())
+        await settle()
+        world.take()
+        world.exchange.pass_on([])
+        await settle()
+        assert world.arrived == []
+
+        world.exchange.pass_on([OTHER])
+        await settle()
+        assert len(world.arrived) == 1
+
+    run(scene)
+
+
+def test_what_nobody_has_taken_stays_when_the_supervisor_is_gone(run, movable) -> None:
+    connection = movable()
+
+    async def scene(world: World) -> None:
+        world.giver.offer(connection)
+        await settle()
+        world.exchange.forget(WORKER)  # as its death does
+        await settle()
+        assert connection.outcome == "stays"
+        assert not world.giver.willing
+
+    run(scene)
+
+
+def test_a_supervisor_that_stops_takes_nothing_that_comes_late(run, movable) -> None:
+    connection = movable()
+
+    async def scene(world: World) -> None:
+        world.giver.offer(connection)
+        await settle()
+        world.exchange.end()
+        world.take()
+        await settle()
+        assert connection.outcome == "stays"
+        connection.client.sendall(b"here")
+        assert connection.server.recv(4) == b"here"
+
+    run(scene)
+
+
+def test_nothing_is_given_when_nobody_listens(run, movable) -> None:
+    connection = movable()
+
+    async def scene(world: World) -> None:
+        world.manager.close()
+        world.giver.offer(connection)
+        await settle()
+        assert connection.outcome == "stays"
+
+    run(scene)
+
+
+def test_many_go_in_batches_each_of_which_is_confirmed(run, movable) -> None:
+    connections = [movable() for _ in range(BATCH + 10)]
+
+    async def scene(world: World) -> None:
+        for connection in connections:
+            world.giver.offer(connection)
+        await settle()
+        assert world.take() == BATCH
+        await settle()
+        assert [each.outcome for each in connections] == ["moved"] * BATCH + [""] * 10
+
+        assert world.take() == 10
+        await settle()
+        assert {each.outcome for each in connections} == {"moved"}
+
+    run(scene)
+
+
+def test_more_than_the_queue_of_the_manager_holds_wait_for_their_turn(run, movable) -> None:
+    connections = [movable() for _ in range(20)]
+
+    async def scene(world: World) -> None:
+        for connection in connections:
+            world.giver.offer(connection)
+            await settle()  # each is a batch of its own
+        taken = 0
+        while taken < 20:
+            taken += world.take()
+            await settle()
+        assert {each.outcome for each in connections} == {"moved"}
+
+    run(scene)
+
+
+def test_one_that_was_closed_before_it_was_given_is_left_out(run, movable) -> None:
+    gone, here = movable(), movable()
+
+    async def scene(world: World) -> None:
+        world.giver.offer(gone)
+        world.giver.offer(here)
+        gone.close()
+        await settle()
+        assert world.take() == 1
+
+    run(scene)
+
+
+def test_no_copy_is_left_behind(run, movable) -> None:
+    connections = [movable() for _ in range(3)]
+
+    async def scene(world: World) -> None:
+        for connection in connections:
+            world.giver.offer(connection)
+        await settle()
+        world.take()
+        world.exchange.pass_on([OTHER])
+        await settle()
+        for arrived in world.arrived:
+            arrived.close()
+        assert all(connection.client.recv(1) == b"" for connection in connections)
+
+    run(scene)
