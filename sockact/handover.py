@@ -7,19 +7,24 @@ SCM_RIGHTS, `BATCH` at a time; what the client has sent meanwhile waits in the k
 of all this.
 
 A supply that ends says that nobody takes anything any more: the supervisor stops, or was killed.
+
+A process without a supervisor, or a supervisor itself, keeps connections for its successor: it passes them
+on among its sockets where it becomes that itself, and gives them to the manager's store (`store`) when it
+ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
+import resource
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
-
-from sockact.notify import Notifier
 
 CONNECTION = "sockact.connection"
 SUPPLY = "sockact.supply"
@@ -27,14 +32,28 @@ SUPPLY = "sockact.supply"
 BATCH = 253
 """Descriptors that one datagram can carry: SCM_MAX_FD of the kernel, unix(7)."""
 
+KEPT = 4096
+"""Connections kept for a process that gets them by LISTEN_FDS, at most: what that process is told of all
+their names has to fit into one string of its environment, 128 KiB (execve(2), MAX_ARG_STRLEN)."""
+
 WINDOW = 4
 """Batches on their way at a time: the queue of a manager holds 10, net.unix.max_dgram_qlen."""
 
-ARRIVES = b"a"
-"""On a supply: here are connections."""
+AGAIN = 0.02
+"""Seconds until the next try to send what the kernel has not let go. It refuses more descriptors on their
+way than a user without privileges may have open in a process, whoever sends them (ETOOMANYREFS, unix(7)),
+and nobody tells when some have arrived."""
 
-TAKEN = b"t"
-"""On a supply: the oldest of the batches that the worker has given was taken."""
+ANSWER = struct.Struct("=B")
+"""What comes over a supply: with connections, 0; else how many of the oldest batch given were taken."""
+
+
+def keepable() -> int:
+    """Return how many connections may be kept for a process that gets them by LISTEN_FDS.
+
+    On their way to the numbers which it expects, descriptors are copied beside each other.
+    """
+    return min(KEPT, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
 
 
 class Movable(Protocol):
@@ -54,15 +73,19 @@ class Giver:
     """Gives connections to the manager, as many at a time as come together.
 
     Args:
-        notifier: the way to the manager.
+        store: gives a batch of descriptors to the manager; returns whether they are on their way.
+        confirms: whether the manager says what it has taken.
 
     Attributes:
-        willing: whether the manager takes any.
+        room: how many more the manager takes.
+        closed: called when it takes none any more.
     """
 
-    def __init__(self, notifier: Notifier) -> None:
-        self._notifier = notifier
-        self.willing = True
+    def __init__(self, store: Callable[[Sequence[int]], bool], *, confirms: bool) -> None:
+        self._store = store
+        self._confirms = confirms
+        self.room: float = math.inf if confirms else 0
+        self.closed: Callable[[], None] = lambda: None
         self._offered: list[Movable] = []
         self._given: deque[list[Movable]] = deque()
 
@@ -72,27 +95,49 @@ class Giver:
             asyncio.get_running_loop().call_soon(self._give)
         self._offered.append(connection)
 
-    def taken(self) -> None:
-        """Give up the oldest of the batches: the manager has it."""
-        for connection in self._given.popleft():
+    def taken(self, count: int) -> None:
+        """Give up the first ones of the oldest batch, which the manager has; the others find no room."""
+        batch = self._given.popleft()
+        for connection in batch[:count]:
             connection.moved()
-        self._give()
+        if batch[count:]:
+            self._keep(batch[count:])
+            self.limit(0)
+        else:
+            self._give()
+
+    def limit(self, room: float) -> None:
+        """Give so many more at most."""
+        self.room = room
+        if not room:
+            self._give()
+            self.closed()
 
     def end(self) -> None:
-        """Keep what nobody has taken."""
-        self.willing = False
+        """Give none any more, and keep what nobody has taken."""
         while self._given:
             self._keep(self._given.popleft())
-        self._give()
+        self.limit(0)
 
     def _give(self) -> None:
         """Give what was offered, until so much is on its way that the manager's queue might be full."""
-        self._offered = [each for each in self._offered if each.fileno() >= 0]  # some may be closed by now
         while self._offered and len(self._given) < WINDOW:
-            batch = self._offered[:BATCH]
-            del self._offered[:BATCH]
-            if self.willing and self._notifier.store([each.fileno() for each in batch], CONNECTION):
+            size = int(min(self.room, BATCH)) or len(self._offered)
+            # Some may be closed by now. Only these are asked: all that wait, each time, took longer than
+            # the rest of a drain of thousands.
+            batch = [each for each in self._offered[:size] if each.fileno() >= 0]
+            del self._offered[:size]
+            if not (batch and self.room):
+                self._keep(batch)
+            elif self._store([each.fileno() for each in batch]):
+                self.room -= len(batch)
                 self._given.append(batch)
+                if not self._confirms:
+                    self.taken(len(batch))
+            elif self._confirms:  # that nobody is there will be heard over the supply
+                self._offered = batch + self._offered
+                asyncio.get_running_loop().call_later(AGAIN, self._give)
+                break
             else:
                 self._keep(batch)
 
@@ -117,25 +162,33 @@ class Receiver:
         self._loop = asyncio.get_running_loop()
         self._open = True
         sock.setblocking(False)
-        self._loop.add_reader(sock.fileno(), self.receive)
+        # A batch in each turn of the loop: thousands of connections at once would keep it from all others.
+        self._loop.add_reader(sock.fileno(), self._receive_batch)
 
     def receive(self) -> None:
         """Take all that has come."""
-        while self._open:
-            try:
-                data, descriptors, _, _ = socket.recv_fds(self._sock, 1, BATCH, socket.MSG_CMSG_CLOEXEC)
-            except BlockingIOError:
-                return
-            except OSError:
-                data, descriptors = b"", []
-            for fd in descriptors:
-                connection = socket.socket(fileno=fd)
-                connection.setblocking(False)
-                self._arrived(connection)
-            if data == TAKEN:
-                self._giver.taken()
-            elif not data:
-                self.close()
+        while self._open and self._receive_batch():
+            pass
+
+    def _receive_batch(self) -> bool:
+        """Take what has come together; return whether there was anything."""
+        try:
+            data, descriptors, _, _ = socket.recv_fds(
+                self._sock, ANSWER.size, BATCH, socket.MSG_CMSG_CLOEXEC
+            )
+        except BlockingIOError:
+            return False
+        except OSError:
+            data, descriptors = b"", []
+        for fd in descriptors:
+            connection = socket.socket(fileno=fd)
+            connection.setblocking(False)
+            self._arrived(connection)
+        if not data:
+            self.close()
+        elif not descriptors:
+            self._giver.taken(*ANSWER.unpack(data))
+        return True
 
     def close(self) -> None:
         """Receive no more, and give no more."""
@@ -156,15 +209,15 @@ class Supply:
     def pass_on(self, descriptors: Sequence[int]) -> bool:
         """Return whether the worker gets copies of these."""
         try:
-            socket.send_fds(self._ours, [ARRIVES], list(descriptors))
+            socket.send_fds(self._ours, [ANSWER.pack(0)], list(descriptors))
         except OSError:
             return False
         return True
 
-    def confirm(self) -> bool:
-        """Return whether the worker learns that what it gave was taken; if not, it keeps it."""
+    def answer(self, taken: int) -> bool:
+        """Return whether the worker learns how many of its connections were taken; if not, it keeps all."""
         try:
-            self._ours.send(TAKEN)
+            self._ours.send(ANSWER.pack(taken))
         except OSError:
             self.end()
             return False
@@ -182,25 +235,36 @@ class Supply:
 
 
 class Exchange:
-    """Spreads connections over a supervisor's workers; those that nobody takes yet wait here."""
+    """Spreads connections over a supervisor's workers; those that nobody takes yet wait here.
 
-    def __init__(self) -> None:
+    Attributes:
+        supplies: how each worker is reached.
+        homeless: what waits.
+        room: how many may wait.
+    """
+
+    def __init__(self, homeless: Sequence[int] = ()) -> None:
         self.supplies: dict[int, Supply] = {}
-        self._homeless: list[int] = []
-        self._ended = False
+        self.homeless = list(homeless)
+        self.room: float = math.inf
 
     def take(self, descriptors: Sequence[int], giver: int) -> None:
-        """Take the connections that a worker has given; they wait until they are passed on."""
-        if not self._ended and giver in self.supplies and self.supplies[giver].confirm():
-            self._homeless += descriptors
-        else:
-            close_all(descriptors)  # copies: the worker keeps them
+        """Take the connections that a worker has given; they wait until they are passed on.
+
+        There are none if they could not be received: this process has run out of descriptors.
+        """
+        taken = int(max(min(len(descriptors), self.room - len(self.homeless)), 0))
+        supply = self.supplies.get(giver)
+        if supply is None or not supply.answer(taken):
+            taken = 0
+        self.homeless += descriptors[:taken]
+        close_all(descriptors[taken:])  # copies: the worker keeps them
 
     def pass_on(self, workers: Sequence[int]) -> None:
         """Give the connections that wait to `workers`, to each about as many."""
-        homeless = self._homeless
+        homeless = self.homeless
         supplies = [self.supplies[number] for number in workers if number in self.supplies]
-        self._homeless = []
+        self.homeless = []
         for index, supply in enumerate(supplies):
             share = homeless[index :: len(supplies)]
             for start in range(0, len(share), BATCH):
@@ -208,17 +272,16 @@ class Exchange:
                 if supply.pass_on(batch):
                     close_all(batch)
                 else:
-                    self._homeless += batch
+                    self.homeless += batch
         if not supplies:
-            self._homeless = homeless
+            self.homeless = homeless
 
     def end(self) -> None:
         """Take none any more: nobody will be there to receive them."""
-        self._ended = True
         for supply in self.supplies.values():
             supply.end()
-        close_all(self._homeless)
-        self._homeless = []
+        close_all(self.homeless)
+        self.homeless = []
 
     def forget(self, worker: int) -> None:
         """Close what a worker that has ended received from."""

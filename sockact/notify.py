@@ -36,7 +36,7 @@ REASON = "X_SOCKACT_REASON"
 IDLE = "X_SOCKACT_IDLE"
 RECYCLE = "X_SOCKACT_RECYCLE"
 
-VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE")
 
 PATIENCE = 1.0
 """Seconds a notification that must not get lost waits for room in the manager's queue."""
@@ -55,10 +55,12 @@ class Notifier:
     Attributes:
         variables: what it took, for a program that takes this one's place.
         watchdog_interval: seconds between two calls of `ping`; None when none are wanted.
+        storage: how many descriptors the manager says that it stores; 0 when it says nothing.
     """
 
     def __init__(self) -> None:
         self.watchdog_interval = watchdog_interval(os.environ, os.getpid())
+        self.storage = storage(os.environ)
         self._channel = _connect()
         self.variables = {key: os.environ.pop(key) for key in VARIABLES if key in os.environ}
         self._complained = False
@@ -89,23 +91,40 @@ class Notifier:
         """Show one line of text in `systemctl status`; `counters` are for a manager of our own kind."""
         self._send(_status(text) + ("" if counters is None else f"\n{counters.assignments()}"))
 
-    def store(self, descriptors: Sequence[int], name: str) -> bool:
+    def store(self, descriptors: Sequence[int], name: str, *, must: bool = False) -> bool:
         """Give copies of open descriptors to the manager, which keeps them under `name` for a successor.
 
+        Args:
+            descriptors: at most 253, SCM_MAX_FD of the kernel.
+            name: the name.
+            must: wait a moment for room in the manager's queue.
+
         Returns:
-            Whether they were taken; if not, the manager's queue is full, or nobody is there.
+            Whether they are on their way; if not, the manager's queue is full, or nobody is there.
 
         Source: sd_pid_notify_with_fds(3), sd_notify(3) on FDSTORE=1.
         """
         channel = self._channel
         if channel is None:
             return False
+
+        def send() -> None:
+            message = f"FDSTORE=1\nFDNAME={name}".encode()
+            socket.send_fds(channel.socket, [message], list(descriptors))
+
         try:
-            socket.send_fds(channel.socket, [f"FDSTORE=1\nFDNAME={name}".encode()], list(descriptors))
+            _when_writable(channel.socket, send) if must else send()
         except OSError as error:
             logger.debug("the service manager does not store %s: %s", name, error)
             return False
         return True
+
+    def forget(self, name: str) -> None:
+        """Let the manager close all that it stores under `name`.
+
+        Source: sd_notify(3) on FDSTOREREMOVE=1.
+        """
+        self._send(f"FDSTOREREMOVE=1\nFDNAME={name}", must=True)
 
     def idle(self, idle: bool) -> None:
         """Tell a manager of our own kind whether there is nothing to do for so long that it may end."""
@@ -258,10 +277,22 @@ class NotifySocket:
             pid = 0
         said = parse(data) if pid else {}
         notification = Notification(pid, said, tuple(passed))
-        if self._stores and said.get("FDSTORE") == "1":
+        whole = not flags & socket.MSG_CTRUNC  # else this process has run out of descriptors
+        if self._stores and whole and said.get("FDSTORE") == "1":
             return notification
         notification.close()
         return Notification(notification.pid, said)
+
+
+def storage(environ: Mapping[str, str]) -> int:
+    """Return how many descriptors the manager stores for its service; 0 if it does not say.
+
+    systemd says it from version 254 on; for an older one the unit has to.
+
+    Source: sd_notify(3), FDSTORE in systemd.exec(5).
+    """
+    text = environ.get("FDSTORE", "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
 
 
 def parse(data: bytes) -> dict[str, str]:

@@ -22,6 +22,7 @@ from sockact.program import GENERATION, OWN, SUPERVISED, TRIAL, Program
 from sockact.settings import Settings
 from sockact.signals import EarlySignals
 from sockact.sockets import Sockets
+from sockact.store import Store
 
 MARGIN = 5.0
 """Seconds beyond a limit of ours until we end what should have ended itself, and have said why."""
@@ -122,6 +123,7 @@ class Process:
         """Say why, everywhere where somebody may look, and end."""
         logger.error("%s", error, exc_info=error.__cause__ if error.exit_status == 1 else None)
         self.notifier.failing(str(error))
+        Store(self.notifier).put(self.sockets.kept())  # systemd tries again, soon
         for caller in self.sockets.callers:
             caller.answer(False, f"the new code failed to start: {error}")
         raise SystemExit(error.exit_status)

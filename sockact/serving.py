@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import threading
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import uvloop
@@ -15,11 +15,12 @@ import uvloop
 from sockact import loader
 from sockact.engines.http import CancelledQuietly, HttpEngine
 from sockact.errors import SettingsError
-from sockact.handover import Giver
+from sockact.handover import CONNECTION
 from sockact.lifecycle import Conductor, Ending
 from sockact.notify import Notifier
 from sockact.process import MARGIN, Process, leave
 from sockact.settings import Settings
+from sockact.store import Store
 from sockact.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -37,22 +38,53 @@ def serve_in(process: Process, chosen: Settings, app: object, *, import_here: bo
     _Serving(process, chosen).run(app, import_here=import_here)
 
 
-class _Manager:
-    """Whom a worker tells what it wants: its supervisor, if it has one, else its own conductor."""
+class _Supervisor:
+    """Whom a worker tells what it wants, if it has a supervisor."""
 
-    def __init__(self, conductor: Conductor, notifier: Notifier, *, supervised: bool) -> None:
+    def __init__(self, conductor: Conductor, notifier: Notifier) -> None:
         self.busy = conductor.busy
         self.recycle = notifier.recycle
-        self.giver = partial(Giver, notifier)
-        self._conductor = conductor
+        self.idle = notifier.idle
         self._notifier = notifier
-        self._supervised = supervised
+
+    def give(self, connections: Sequence[int]) -> bool:
+        return self._notifier.store(connections, CONNECTION)
+
+    def kept(self) -> Sequence[socket.socket]:
+        return ()  # they come over the supply
+
+    async def room(self) -> int:
+        return 0  # it has said itself whether it takes them
+
+    def stopped(self) -> None:
+        """It has taken them as they came."""
+
+
+class _Alone:
+    """Whom a worker without a supervisor tells what it wants: this process, which is its own."""
+
+    def __init__(self, conductor: Conductor, process: Process) -> None:
+        self.busy = conductor.busy
+        self.recycle = process.notifier.recycle
+        self.give = process.sockets.keep
+        self._conductor = conductor
+        self._process = process
+        self._store = Store(process.notifier)
 
     def idle(self, idle: bool) -> None:
-        if self._supervised:
-            self._notifier.idle(idle)
-        elif idle:
+        if idle:
             self._conductor.idle()
+
+    def kept(self) -> Sequence[socket.socket]:
+        if not self._process.trial:
+            self._store.clear()
+        return self._process.sockets.taken()
+
+    async def room(self) -> int:
+        return 0 if self._process.trial else await self._store.room()
+
+    def stopped(self) -> None:
+        self._store.put(self._process.sockets.kept())
 
 
 class _Serving:
@@ -89,8 +121,9 @@ class _Serving:
         process = self._process
         conductor = process.conductor(self._settings)
         engine = HttpEngine(app, kind, process.sockets.served(), self._settings)
-        manager = _Manager(conductor, process.notifier, supervised=process.supervised)
+        supervisor = _Supervisor(conductor, process.notifier) if process.supervised else None
         supply = None if process.sockets.supply is None else process.sockets.supply.sock
+        manager = supervisor or _Alone(conductor, process)
         worker = Worker(engine, self._settings, process.program, process.generation, manager, supply)
         if process.trial:
             await self._rehearse(worker)

@@ -143,7 +143,7 @@ class Settings:
         "WHO",
     )
     handover: bool = _setting(
-        True, flag, "whether connections move to the next workers; else they are closed after `linger`"
+        True, flag, "whether connections move to the next process; else they are closed after `linger`"
     )
     linger: float = _setting(
         1.0, seconds, "how long a draining process keeps a connection on which nothing happens", "TIME"

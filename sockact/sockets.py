@@ -1,8 +1,8 @@
 """The descriptors of a worker process: taken over at its start, passed on when it replaces itself.
 
-Besides the listeners there are three kinds that sockact passes to itself, under names of its own: the
-control socket, connections of callers on it that still wait for the result of a reload, and a worker's
-supply of connections.
+Besides the listeners there are four kinds that sockact passes to itself, under names of its own: the
+control socket, connections of callers on it that still wait for the result of a reload, connections of
+clients that outlive the process which accepted them, and a worker's supply of these.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sockact import control, fds, listen
 from sockact.control import Caller
 from sockact.errors import ActivationError
 from sockact.fds import Kind, Listener
-from sockact.handover import SUPPLY
+from sockact.handover import CONNECTION, SUPPLY
 from sockact.settings import Settings
 
 RESERVED = "sockact."
@@ -37,6 +37,7 @@ class Sockets:
         listeners: on which the app is served.
         control: the control socket, if there is one.
         supply: where a supervisor sends connections that outlive the process which accepted them.
+        connections: those of clients, whom nobody has told of any change.
         callers: who waits for the reload of which the start of this process is the second half.
         meant_for: the process to which something was passed that is not this one.
         fault: what is wrong with what was passed.
@@ -45,6 +46,7 @@ class Sockets:
     listeners: list[Listener] = field(default_factory=list)
     control: Listener | None = None
     supply: Listener | None = None
+    connections: list[Listener] = field(default_factory=list)
     callers: list[Caller] = field(default_factory=list)
     meant_for: str | None = None
     fault: ActivationError | None = None
@@ -98,7 +100,33 @@ class Sockets:
     def passed_on(self, callers: Sequence[Caller]) -> list[Listener]:
         """Return everything that the next program needs, `callers` who wait for it included."""
         own = [listener for listener in (self.control, self.supply) if listener is not None]
-        return [*self.listeners, *own, *(Listener.of(caller.sock, CALLER) for caller in callers)]
+        return [
+            *self.listeners,
+            *own,
+            *self.connections,
+            *(Listener.of(caller.sock, CALLER) for caller in callers),
+        ]
+
+    def keep(self, descriptors: Sequence[int]) -> bool:
+        """Keep copies of clients' connections, to pass them on; return whether that was possible."""
+        copies: list[Listener] = []
+        try:
+            copies.extend(Listener.of(socket.socket(fileno=os.dup(fd)), CONNECTION) for fd in descriptors)
+        except OSError:
+            for copy in copies:
+                copy.close()
+            return False
+        self.connections += copies
+        return True
+
+    def kept(self) -> list[int]:
+        """Return the descriptors of the clients' connections."""
+        return [connection.fd for connection in self.connections]
+
+    def taken(self) -> list[socket.socket]:
+        """Return the clients' connections; from now on they are the caller's."""
+        connections, self.connections = self.connections, []
+        return [connection.sock for connection in connections if connection.sock is not None]
 
     def close(self) -> None:
         """Give everything up; whoever else holds the sockets keeps them listening."""
@@ -116,6 +144,8 @@ class Sockets:
             self.control = listener
         elif listener.name == SUPPLY:
             self.supply = listener
+        elif listener.name == CONNECTION and listener.kind is Kind.STREAM:
+            self.connections.append(listener)
         elif listener.name == CALLER and listener.sock is not None:
             self.callers.append(Caller(listener.sock))
         else:

@@ -13,6 +13,7 @@ from sockact.fleet import Rules
 from sockact.process import MARGIN, Process, leave
 from sockact.program import Program
 from sockact.settings import Settings
+from sockact.store import Store
 from sockact.supervisor import Recipe, Supervisor
 
 ASSUME_READY = 1.0
@@ -43,7 +44,9 @@ async def _live(process: Process, chosen: Settings, program: Sequence[str]) -> N
         whole_group=chosen.notify_access == "all",
         max_memory=chosen.max_worker_memory,
     )
-    supervisor = Supervisor(recipe, rules_of(chosen, ours=not program), conductor)
+    rules = rules_of(chosen, ours=not program)
+    homeless = [connection.detach() for connection in process.sockets.taken()]
+    supervisor = Supervisor(recipe, rules, conductor, Store(process.notifier), homeless)
     ending = await process.conduct(conductor, supervisor)
     if ending.at_once:
         supervisor.kill()

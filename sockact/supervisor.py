@@ -23,10 +23,11 @@ from sockact.errors import AppError, ReloadRefused
 from sockact.fds import Listener
 from sockact.fleet import Fleet, Rules, Stage
 from sockact.fleet.orders import Action, Failed, Note, Reloaded, Spawn, Started, Stopped, Tell
-from sockact.handover import CONNECTION, SUPPLY, Exchange, Supply
+from sockact.handover import AGAIN, CONNECTION, SUPPLY, Exchange, Supply
 from sockact.notify import IDLE, RECYCLE, Notification
 from sockact.program import GENERATION, SUPERVISED, Program
 from sockact.signals import HANDLED
+from sockact.store import Store
 
 RESIZING = {signal.SIGTTIN: 1, signal.SIGTTOU: -1}
 
@@ -67,7 +68,9 @@ class Recipe:
 class Supervisor:
     """The service made of workers; see `lifecycle.Service`."""
 
-    def __init__(self, recipe: Recipe, rules: Rules, watcher: Watcher) -> None:
+    def __init__(
+        self, recipe: Recipe, rules: Rules, watcher: Watcher, store: Store, homeless: Sequence[int] = ()
+    ) -> None:
         self._recipe = recipe
         self._watcher = watcher
         self._fleet = Fleet(rules)
@@ -75,11 +78,13 @@ class Supervisor:
         self._counters: dict[int, Counters] = {}
         self._idle: set[int] = set()
         self._stopping: set[int] = set()
-        self._exchange = Exchange()
+        self._store = store
+        self._exchange = Exchange(homeless)
         self._outcome: asyncio.Future[Action] | None = None
         self._stopped = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._passing_on: asyncio.TimerHandle | None = None
 
     @property
     def name(self) -> str:
@@ -90,8 +95,12 @@ class Supervisor:
         """Start the first generation; raises AppError when it does not get ready."""
         outcome = await self._wait_for(self._fleet.start(self._loop.time()))
         if isinstance(outcome, Failed):
-            await self.stop()
+            self._exchange.room = 0
+            await self._end()
             raise AppError(outcome.reason)
+        if not self._recipe.supplied:
+            self._exchange.end()
+        self._store.clear()
 
     async def check(self) -> None:
         """Leave the trial to the new generation: it does not serve alone until it has proved itself."""
@@ -105,7 +114,13 @@ class Supervisor:
 
     async def stop(self, *, by_force: bool = False) -> None:
         """Let all workers drain, and wait until the last one has ended."""
-        self._exchange.end()
+        self._exchange.room = await self._store.room() if self._recipe.supplied else 0
+        await self._end(by_force=by_force)
+        self._store.put(self._exchange.homeless)
+
+    async def _end(self, *, by_force: bool = False) -> None:
+        if not self._exchange.room:
+            self._exchange.end()
         self._do(self._fleet.stop(self._loop.time()))
         if by_force:
             self.hammer()
@@ -240,6 +255,16 @@ class Supervisor:
             if worker.number not in self._stopping
         ]
 
+    def _pass_on(self) -> None:
+        """Give the connections that wait to the workers that serve, now or soon."""
+        if self._passing_on is not None:
+            self._passing_on.cancel()
+            self._passing_on = None
+        if serving := self._serving():
+            self._exchange.pass_on(serving)
+            if self._exchange.homeless:
+                self._passing_on = self._loop.call_later(AGAIN, self._pass_on)
+
     def _heard(self, number: int, notification: Notification) -> None:
         now = self._loop.time()
         said = notification.assignments
@@ -249,12 +274,12 @@ class Supervisor:
             self._fleet.pinged(number, now)
         if said.get("READY") == "1":
             self._do(self._fleet.ready(number, now))
-            self._exchange.pass_on(self._serving())
+            self._pass_on()
         if said.get("STOPPING") == "1":
             self._stopping.add(number)
         if said.get("FDNAME") == CONNECTION:
             self._exchange.take(notification.stored, number)
-            self._exchange.pass_on(self._serving())
+            self._pass_on()
         else:
             notification.close()  # this is no store for what is not ours
         if said.get("ERRNO", "0") != "0":

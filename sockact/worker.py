@@ -12,13 +12,14 @@ import random
 import signal
 import socket
 import time
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from sockact import canary, overview
 from sockact.counters import Counters
 from sockact.drain import Drain, count
 from sockact.engines.http import HttpEngine
-from sockact.handover import Giver, Receiver
+from sockact.handover import Giver, Receiver, keepable
 from sockact.idle import Idle
 from sockact.process import MARGIN
 from sockact.program import Program
@@ -39,8 +40,17 @@ class Manager(Protocol):
     def recycle(self, reason: str) -> None:
         """Replace this worker by another one."""
 
-    def giver(self) -> Giver:
-        """Return what gives connections to it."""
+    def give(self, connections: Sequence[int]) -> bool:
+        """Give connections to it; return whether they are on their way."""
+
+    def kept(self) -> Sequence[socket.socket]:
+        """Return the connections that were kept for this worker, and belong to it from now on."""
+
+    async def room(self) -> int:
+        """Return how many connections are to be kept for the next process, now that this one stops."""
+
+    def stopped(self) -> None:
+        """Take notice that a worker has drained, and is not replaced."""
 
 
 class Worker:
@@ -66,6 +76,7 @@ class Worker:
         self._program = program
         self._drain = Drain(engine, settings.drain_timeout)
         self._supply = supply
+        self._giver = Giver(manager.give, confirms=supply is not None)
         self._receiver: Receiver | None = None
         self._state = "starting the app"
         engine.watch(self)
@@ -99,9 +110,12 @@ class Worker:
         """Start the app and accept."""
         await self._engine.start()
         if self._supply is not None:
-            giver = self._manager.giver()
-            self._receiver = Receiver(self._supply, self._engine.receive, giver)
-            self._engine.give_to(giver)
+            self._receiver = Receiver(self._supply, self._engine.receive, self._giver)
+        if self._settings.handover:
+            self._engine.give_to(self._giver)
+        for connection in self._manager.kept():
+            connection.setblocking(False)
+            self._engine.receive(connection)
         self._state = ""
         if self._settings.idle_exit:
             self._idle = Idle(self._settings.idle_exit, self._has_work, self._manager.idle)
@@ -123,15 +137,22 @@ class Worker:
 
     async def replace(self) -> bool:
         """Drain, so that the process can execute the new code."""
-        await self.stop()
+        self._giver.limit(keepable())
+        await self._end()
         return True
 
     async def stop(self, *, by_force: bool = False) -> None:
         """Drain, then let the app shut down."""
-        if self._idle is not None:
-            self._idle.close()
         if self._receiver is not None:
             self._receiver.receive()  # the last that came, and whether anybody takes what we have
+        else:
+            self._giver.limit(await self._manager.room())
+        await self._end(by_force=by_force)
+        self._manager.stopped()
+
+    async def _end(self, *, by_force: bool = False) -> None:
+        if self._idle is not None:
+            self._idle.close()
         await self._drain.wait(by_force=by_force)
         if self._receiver is not None:
             self._receiver.close()

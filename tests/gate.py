@@ -80,6 +80,10 @@ class Client:
         """Send a request."""
         self.send(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n")
 
+    def ask_last(self) -> None:
+        """Send a request after which the connection is to be closed."""
+        self.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+
     def get(self, path: str = "/") -> Response:
         """Send a request, and read its response."""
         self.ask(path)

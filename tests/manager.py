@@ -52,13 +52,17 @@ class Manager:
 
     Args:
         log: the file that takes the program's stderr.
+
+    Attributes:
+        stored: what the program has stored; the next one that is started gets it.
     """
 
     def __init__(self, log: Path) -> None:
         self.log = log
         self.pid = 0
         self.heard: list[Notification] = []
-        self._notify = NotifySocket()
+        self.stored: list[Listener] = []
+        self._notify = NotifySocket(stores=True)
         self._changed = threading.Condition()
         self._closing = os.eventfd(0)
         self._reader = threading.Thread(target=self._listen)
@@ -75,7 +79,7 @@ class Manager:
         base["SOCKACT_WORKERS"] = "0"
         with_log = ["/bin/sh", "-c", 'exec 2>>"$0"; exec "$@"', str(self.log), *argv]
         environ = {**base, "NOTIFY_SOCKET": self._notify.address, **environ}
-        self.pid = fds.spawn(with_log, listeners, environ)
+        self.pid = fds.spawn(with_log, [*listeners, *self.stored], environ)
         self._pidfd = os.pidfd_open(self.pid)
         return self.pid
 
@@ -149,7 +153,20 @@ class Manager:
         os.eventfd_write(self._closing, 1)
         self._reader.join()
         os.close(self._closing)
+        self._forget()
         self._notify.__exit__()
+
+    def _store(self, message: Notification) -> None:
+        name = message.assignments.get("FDNAME", "")
+        self.stored += [Listener.of(socket.socket(fileno=fd), name) for fd in message.stored]
+        if message.assignments.get("FDSTOREREMOVE") == "1":
+            self._forget(name)
+
+    def _forget(self, name: str = "") -> None:
+        """Close what is stored under a name, or all of it."""
+        for listener in [each for each in self.stored if name in ("", each.name)]:
+            self.stored.remove(listener)
+            listener.close()
 
     def _catch_up(self) -> None:
         """Wait until all that was sent so far has been read: a word of our own comes last."""
@@ -163,5 +180,6 @@ class Manager:
         while self._closing not in select.select([self._notify.fileno(), self._closing], [], [])[0]:
             while (message := self._notify.receive()) is not None:
                 with self._changed:
+                    self._store(message)
                     self.heard.append(message)
                     self._changed.notify_all()

@@ -107,7 +107,7 @@ class Connection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state)
         self._moved_here = moved_here
-        self._last_activity = 0.0
+        self.last_activity = 0.0
         self._last_start = 0.0
         self._lingering: asyncio.TimerHandle | None = None
         self._closing_cycle: RequestResponseCycle | None = None
@@ -132,7 +132,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._last_activity = self.loop.time()
+        self.last_activity = self.loop.time()
         if self._moved_here:  # it was between two requests: its time runs
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
@@ -150,7 +150,7 @@ class Connection(HttpToolsProtocol):
         super().handle_websocket_upgrade()
 
     def data_received(self, data: bytes) -> None:
-        self._last_activity = self.loop.time()
+        self.last_activity = self.loop.time()
         super().data_received(data)
 
     def on_message_begin(self) -> None:
@@ -167,14 +167,14 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
-        self._last_start = self._last_activity
+        self._last_start = self.last_activity
         self.server_state.requests += 1
         self.server_state.requested()
         if self.server_state.draining_since is not None and not self._may_move():
             self._announce_close()
 
     def on_response_complete(self) -> None:
-        self._last_activity = self.loop.time()
+        self.last_activity = self.loop.time()
         super().on_response_complete()
         if self.server_state.draining_since is not None:
             self.drain()  # a response that had begun before the drain has promised to stay
@@ -201,7 +201,7 @@ class Connection(HttpToolsProtocol):
         giver = self.server_state.giver
         plain = self.transport.get_extra_info("sslcontext") is None
         keeps_alive = self.cycle is None or self.cycle.keep_alive
-        return giver is not None and giver.willing and plain and keeps_alive and not self._stays
+        return giver is not None and giver.room > 0 and plain and keeps_alive and not self._stays
 
     def _between_requests(self) -> bool:
         return not (self.in_flight or self.pipeline or self._reading_request)
@@ -264,7 +264,7 @@ class Connection(HttpToolsProtocol):
             self._lingering.cancel()
 
     def _linger_until(self) -> float:
-        return max(self._last_activity, self.server_state.draining_since or 0) + self.server_state.linger
+        return max(self.last_activity, self.server_state.draining_since or 0) + self.server_state.linger
 
     def _linger_over(self) -> None:
         self._lingering = None
@@ -290,6 +290,7 @@ class WebSocket(WebSocketsSansIOProtocol):
     def __init__(self, config: Config, server_state: State, app_state: dict[str, Any]) -> None:
         super().__init__(config, server_state, app_state)
         self._state = server_state
+        self.last_activity = 0.0
         self._restarting = False
 
     def describe(self) -> str:

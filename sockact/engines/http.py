@@ -94,6 +94,7 @@ class HttpEngine:
     def give_to(self, giver: Giver) -> None:
         """Give connections away in a drain, as long as somebody takes them."""
         self._state.giver = giver
+        giver.closed = self._drain_connections
 
     def receive(self, connection: socket.socket) -> None:
         """Go on with a connection that another process has given away; takes it over."""
@@ -112,8 +113,7 @@ class HttpEngine:
             acceptor.stop()
         self._acceptors = []
         self._state.draining_since = asyncio.get_running_loop().time()
-        for connection in self._open():
-            connection.drain()
+        self._drain_connections()
 
     async def wait_drained(self) -> None:
         """Wait until no connection is open and no request is at work."""
@@ -140,6 +140,12 @@ class HttpEngine:
     async def close(self) -> None:
         """Let the app shut down, after the drain."""
         await self._lifespan.shutdown(self._settings.shutdown_timeout)
+
+    def _drain_connections(self) -> None:
+        if self._state.draining_since is not None:
+            # They are given away in this order: who asked last asks again first, and not behind thousands.
+            for connection in sorted(self._open(), key=lambda each: each.last_activity, reverse=True):
+                connection.drain()
 
     def _open(self) -> list[Connection | WebSocket]:
         return cast("list[Connection | WebSocket]", list(self._state.connections))

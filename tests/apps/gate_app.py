@@ -47,7 +47,9 @@ async def http(scope, receive, send):
         length += len(message.get("body", b""))
         if not message.get("more_body"):
             break
-    body = json.dumps({"version": VERSION, "pid": os.getpid(), "path": path, "length": length}).encode()
+    facts = {name: scope[name] for name in ("client", "server", "scheme")}
+    facts |= {"version": VERSION, "pid": os.getpid(), "path": path, "length": length}
+    body = json.dumps(facts).encode()
     start = {"type": "http.response.start", "status": 200}
     if path == "/stream":
         await send(start)

@@ -61,7 +61,8 @@ def test_a_reload_brings_the_new_code_into_the_same_process(service: Service) ->
     status, text = reload(service)
 
     assert (status, text) == (0, "gen 2 is ready\n")
-    assert service.client().get().json == {"version": "2", "pid": pid, "path": "/", "length": 0}
+    answer = service.client().get().json
+    assert (answer["version"], answer["pid"]) == ("2", pid)
 
 
 def test_the_manager_hears_reloading_with_its_time_and_then_ready(service: Service) -> None:
@@ -167,8 +168,9 @@ def test_a_request_in_flight_is_answered_by_the_old_code_and_a_newcomer_by_the_n
 
         response = client.read()
         assert response.json["version"] == "1"
-        assert response.closes
+        assert not response.closes
         assert newcomer.read().json["version"] == "2"
+        assert client.get().json["version"] == "2"
         assert caller.wait(LIMIT) == 0
 
 
@@ -309,7 +311,7 @@ def test_a_stop_overtakes_the_trial_of_a_reload(service: Service) -> None:
 
 
 def test_a_stop_overtakes_the_drain_of_a_reload(service: Service) -> None:
-    service.start("--linger=60s", "--drain-timeout=60s")
+    service.start("--drain-timeout=60s")
     client = service.client()
     client.ask("/hold")
     held = service.gate.wait()
@@ -319,7 +321,8 @@ def test_a_stop_overtakes_the_drain_of_a_reload(service: Service) -> None:
         service.manager.wait_for("STOPPING", "1")
         held.release()
 
-        assert client.read().closes
+        assert client.read().status == 200
+        assert client.at_eof()
         assert service.manager.wait_exit() == 0
         assert caller.wait(LIMIT) == 1
     assert service.manager.said("READY") == ["1"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import Sequence
@@ -13,7 +14,6 @@ import uvloop
 
 from sockact.engines.http import HttpEngine
 from sockact.handover import Giver
-from sockact.notify import Notifier
 from sockact.settings import Settings
 
 LIMIT = 20.0
@@ -26,17 +26,16 @@ UPGRADE = (
 )
 
 
-class Store(Notifier):
+class Store:
     """A manager that takes each connection which it is given."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.stored: list[socket.socket] = []
-        self.giver = Giver(self)
+        self.giver = Giver(self.take, confirms=True)
 
-    def store(self, descriptors: Sequence[int], name: str) -> bool:  # noqa: ARG002
+    def take(self, descriptors: Sequence[int]) -> bool:
         self.stored += [socket.socket(fileno=os.dup(fd)) for fd in descriptors]
-        asyncio.get_running_loop().call_soon(self.giver.taken)
+        asyncio.get_running_loop().call_soon(self.giver.taken, len(descriptors))
         return True
 
 
@@ -88,3 +87,40 @@ def test_what_was_read_is_answered_and_what_moves_is_unread(data: bytes, turns: 
 
     answered = received.startswith((b"HTTP/1.1 204", b"HTTP/1.1 101"))
     assert unread == ([b""] if answered and data == REQUEST else [] if answered else [data])
+
+
+async def order_of_moving(asking: Sequence[int]) -> list[int]:
+    """Let as many connections ask in this order, and return the one in which they move."""
+    store = Store()
+    engine = HttpEngine(app, "asgi3", [], Settings(linger=0.1, lifespan="off"))
+    await engine.start()
+    engine.give_to(store.giver)
+    loop = asyncio.get_running_loop()
+    with contextlib.ExitStack() as opened:
+        clients = [opened.enter_context(connected(engine)) for _ in asking]
+        for number in asking:
+            before = loop.time()
+            while loop.time() == before:  # noqa: ASYNC110 - uvloop's clock has whole milliseconds
+                await asyncio.sleep(0)
+            await loop.sock_sendall(clients[number], REQUEST)
+            await loop.sock_recv(clients[number], 4096)
+        engine.stop_accepting()
+        async with asyncio.timeout(LIMIT):
+            await engine.wait_drained()
+        for number, client in enumerate(clients):
+            client.send(bytes([number]))
+        return [opened.enter_context(connection).recv(1)[0] for connection in store.stored]
+
+
+def connected(engine: HttpEngine) -> socket.socket:
+    """Return the client's end of a new connection."""
+    ours, theirs = socket.socketpair()
+    for end in (ours, theirs):
+        end.setblocking(False)
+    engine.receive(theirs)
+    return ours
+
+
+def test_those_in_use_move_first() -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(order_of_moving((2, 0, 3, 1))) == [1, 3, 0, 2]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from sockact.handover import BATCH, CONNECTION, Exchange, Giver, Receiver, Supply
 from sockact.notify import Notifier, NotifySocket
+from tests.manager import LIMIT
 from tests.unit.test_notify import close
 
 WORKER = 1
@@ -65,7 +68,7 @@ class World:
         self._worker(OTHER)
 
     def _worker(self, number: int) -> Giver:
-        giver = Giver(self._notifier)
+        giver = Giver(lambda fds: self._notifier.store(fds, CONNECTION), confirms=True)
         supply = self.exchange.supplies[number] = Supply()
         self._receivers.append(Receiver(supply.theirs.dup(), self.arrived.append, giver))  # as a child's
         return giver
@@ -158,7 +161,7 @@ def test_what_nobody_has_taken_stays_when_the_supervisor_is_gone(run, movable) -
         world.exchange.forget(WORKER)  # as its death does
         await settle()
         assert connection.outcome == "stays"
-        assert not world.giver.willing
+        assert world.giver.room == 0
 
     run(scene)
 
@@ -185,6 +188,8 @@ def test_nothing_is_given_when_nobody_listens(run, movable) -> None:
     async def scene(world: World) -> None:
         world.manager.close()
         world.giver.offer(connection)
+        await settle()
+        world.exchange.end()
         await settle()
         assert connection.outcome == "stays"
 
@@ -251,5 +256,33 @@ def test_no_copy_is_left_behind(run, movable) -> None:
         for arrived in world.arrived:
             arrived.close()
         assert all(connection.client.recv(1) == b"" for connection in connections)
+
+    run(scene)
+
+
+def test_what_the_kernel_does_not_let_go_is_given_a_little_later(run, movable, monkeypatch) -> None:
+    connections = [movable() for _ in range(3)]
+    refusals = iter([OSError(errno.ETOOMANYREFS, "too many"), BlockingIOError(), None])
+
+    async def scene(world: World) -> None:
+        send = socket.send_fds
+
+        def send_fds(*arguments: Any) -> int:
+            if error := next(refusals, None):
+                raise error
+            return send(*arguments)
+
+        monkeypatch.setattr(socket, "send_fds", send_fds)
+        for connection in connections:
+            world.giver.offer(connection)
+        given = asyncio.Event()
+        asyncio.get_running_loop().add_reader(world.manager.fileno(), given.set)
+        async with asyncio.timeout(LIMIT):
+            await given.wait()
+        asyncio.get_running_loop().remove_reader(world.manager.fileno())
+        assert {each.outcome for each in connections} == {""}
+        assert world.take() == 3
+        await settle()
+        assert {each.outcome for each in connections} == {"moved"}
 
     run(scene)

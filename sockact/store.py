@@ -1,0 +1,86 @@
+"""The manager's descriptor store, in which connections wait for the process that comes after this one.
+
+systemd passes what it stores to the next process of the unit, beside the sockets; how much it stores is
+`FileDescriptorStoreMax=`, systemd.service(5). Where the unit stops for good it closes all of it instead, so
+that clients are better served by this process's drain: systemd is asked which of both it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from sockact.handover import BATCH, CONNECTION, keepable
+from sockact.notify import Notifier
+
+CGROUP = Path("/proc/self/cgroup")
+
+PATIENCE = 2.0
+"""Seconds that systemd may take to say which job it is at."""
+
+logger = logging.getLogger(__name__)
+
+
+class Store:
+    """The store of this process's manager."""
+
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
+
+    async def room(self) -> int:
+        """Return how many connections a successor would get, now that this process is to stop."""
+        room = min(self._notifier.storage, keepable())
+        return room if room and await asyncio.to_thread(is_followed) else 0
+
+    def put(self, descriptors: Sequence[int]) -> None:
+        """Store copies of connections; they stay open here."""
+        if not self._notifier.storage:
+            return
+        for start in range(0, len(descriptors), BATCH):
+            self._notifier.store(descriptors[start : start + BATCH], CONNECTION, must=True)
+
+    def clear(self) -> None:
+        """Let the manager forget all connections: its copies would keep open what the app has closed."""
+        if self._notifier.storage:
+            self._notifier.forget(CONNECTION)
+
+
+def is_followed() -> bool:
+    """Tell whether systemd will start this unit again once this process has ended; True if it won't say.
+
+    It blocks. An unprivileged process can ask only where the system bus runs.
+    """
+    import subprocess  # not needed before the end: a supervisor is to be small
+
+    scope, unit = unit_in(CGROUP.read_text())
+    if not unit:
+        return True
+    command = ["systemctl", scope, "list-jobs", "--no-legend", "--plain", unit]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        logger.debug("systemd is not asked whether %s restarts: %s", unit, error)
+        return True
+    if done.returncode:
+        logger.debug("systemd does not say whether %s restarts: %s", unit, done.stderr.strip())
+        return True
+    jobs = [line.split() for line in done.stdout.splitlines()]
+    return any(job[1] == unit and "start" in job[2] for job in jobs if len(job) > 2)
+
+
+def unit_in(cgroups: str) -> tuple[str, str]:
+    """Return which manager is to be asked, as systemctl's option, and for which unit; that may be ''.
+
+    Args:
+        cgroups: what /proc/self/cgroup says.
+
+    Source: cgroups(7), systemd.resource-control(5): a unit's processes are in or below its own cgroup.
+    """
+    parts = cgroups.strip().splitlines()[-1].partition("::")[2].split("/")
+    services = [index for index, part in enumerate(parts) if part.endswith(".service")]
+    if not services:
+        return "--system", ""
+    user = any(parts[index].startswith("user@") for index in services[:-1])
+    return "--user" if user else "--system", parts[services[-1]]

@@ -1,0 +1,62 @@
+"""Whether systemd will start this unit again: how it is asked, and what its answers mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sockact import store
+
+
+@pytest.mark.parametrize(
+    ("cgroups", "unit"),
+    [
+        ("0::/system.slice/app.service\n", ("--system", "app.service")),
+        ("0::/system.slice/system-app.slice/app@1.service\n", ("--system", "app@1.service")),
+        ("0::/system.slice/app.service/workers\n", ("--system", "app.service")),
+        ("0::/user.slice/user-7.slice/user@7.service/app.slice/app.service\n", ("--user", "app.service")),
+        ("1:name=systemd:/x\n0::/system.slice/app.service\n", ("--system", "app.service")),
+        ("0::/user.slice/user-0.slice/session-1.scope\n", ("--system", "")),
+        ("0::/\n", ("--system", "")),
+    ],
+)
+def test_the_unit_is_found_in_the_cgroup(cgroups: str, unit: tuple[str, str]) -> None:
+    assert store.unit_in(cgroups) == unit
+
+
+@pytest.mark.parametrize(
+    ("answer", "followed"),
+    [
+        ("echo 7 app.service restart running", True),
+        ("echo 7 app.service start waiting", True),
+        ("echo 7 app.service stop running", False),
+        ("echo 7 app.service stop running; echo 8 other.service restart running", False),
+        ("echo No jobs running.", False),
+        ("echo Failed to connect to bus >&2; exit 1", True),
+    ],
+)
+def test_its_job_tells_whether_it_comes_again(
+    answer: str, followed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cgroup = tmp_path / "cgroup"
+    cgroup.write_text("0::/system.slice/app.service\n")
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/asked\n{answer}\n')
+    systemctl.chmod(0o755)
+    monkeypatch.setattr(store, "CGROUP", cgroup)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    assert store.is_followed() == followed
+    assert (tmp_path / "asked").read_text() == "--system list-jobs --no-legend --plain app.service\n"
+
+
+def test_without_systemctl_it_is_thought_to_come_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cgroup = tmp_path / "cgroup"
+    cgroup.write_text("0::/system.slice/app.service\n")
+    monkeypatch.setattr(store, "CGROUP", cgroup)
+    monkeypatch.setenv("PATH", "")
+
+    assert store.is_followed()
