@@ -28,7 +28,8 @@ UNITS = Path("/run/systemd/system")
 FOLDER = Path("/opt") / NAME
 PROVISION = Path(__file__).with_name("provision")
 ROUNDS = 20
-CLIENTS = ("one-shot:4@50", "persistent:8@50")
+KEPT = 8
+CLIENTS = ("one-shot:4@50", f"persistent:{KEPT}@50")
 
 
 def main() -> int:
@@ -111,6 +112,9 @@ def table(*reports: dict[str, Any]) -> str:
         (f"  {outcome}", *(str(report["total"]["outcomes"][outcome]) for report in reports))
         for outcome in ("refused", "reset", "empty", "wrong", "timeout")
     ]
+    rows.append(("persistent clients", *(str(KEPT) for _ in reports)))
+    opened = (str(report["loads"][CLIENTS[1]]["connections"]) for report in reports)
+    rows.append(("their connections", *opened))
     rows.append(("longest stall", *(f"{report['total']['stall']:.2f} s" for report in reports)))
     rows.append(("main PID before", *(report["before"]["pid"] for report in reports)))
     rows.append(("main PID after", *(report["pid"] for report in reports)))
