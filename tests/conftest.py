@@ -17,6 +17,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="fail, rather than skip, tests for which this host lacks root, systemd-nspawn or vagrant",
     )
+    parser.addoption(
+        "--all-rounds",
+        action="store_true",
+        help="restart and reload 50 or 100 times where a tenth of that is enough to see a loss",
+    )
 
 
 @pytest.fixture(scope="session")

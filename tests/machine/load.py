@@ -9,10 +9,14 @@ from machine import Machine
 from sockact.probe.background import BackgroundProbe
 from tests.kinds import ALL_KINDS
 
+MANY_FILES = ("prlimit", "--nofile=4096")
+"""Each client takes a descriptor, and 1,024 of them are the usual limit."""
 
-def load(machine: Machine, *specs: str) -> BackgroundProbe:
+
+def load(machine: Machine, *specs: str, port: int = 8000) -> BackgroundProbe:
     """Run clients, all of which have been served once when the `with` block begins."""
-    return BackgroundProbe("http://127.0.0.1:8000", specs or ALL_KINDS, machine.network())
+    prefix = machine.network(*MANY_FILES)
+    return BackgroundProbe(f"http://127.0.0.1:{port}", specs or ALL_KINDS, prefix)
 
 
 def assert_nothing_lost(report: dict[str, Any]) -> None:

@@ -86,9 +86,12 @@ def debootstrap(suite: str, root: Path) -> None:
     unfinished.rename(root)
 
 
-def prepare(root: Path) -> None:
-    """Build, with this root's Python, the wheels from which a machine of it installs the application."""
-    command = [str(CHECKOUT / "units/provision"), "packages", "wheels"]
+def prepare(root: Path, *steps: str) -> None:
+    """Build, with this root's Python, the wheels from which a machine of it installs the application.
+
+    `steps` are what else `units/provision` is to do there.
+    """
+    command = [str(CHECKOUT / "units/provision"), "packages", *steps, "wheels"]
     if root != HOST:
         command = [*NAMESPACE, "sh", "-euc", ENTER, "sh", str(root), str(CHECKOUT), *command]
     done = subprocess.run(

@@ -13,6 +13,9 @@ from machine import Machine
 from roots import CHECKOUT
 
 LIMIT = 60.0
+ALONE = "Environment=SOCKACT_WORKERS=0\nExitType=main\n"
+"""In the unit of a service without workers, whose main process serves."""
+
 LOAD_APP = (CHECKOUT / "tests" / "apps" / "load_app.py").read_text()
 
 

@@ -10,7 +10,18 @@ from typing import Any
 import pytest
 from load import assert_nothing_lost, load
 from machine import Machine
-from service import LIMIT, assert_reload_refused, client, configure, get, install, main_pid, tell, wait_for
+from service import (
+    ALONE,
+    LIMIT,
+    assert_reload_refused,
+    client,
+    configure,
+    get,
+    install,
+    main_pid,
+    tell,
+    wait_for,
+)
 
 ROUNDS = 20
 FEW = 5
@@ -23,8 +34,7 @@ def service(app: Machine) -> Machine:
     The service has no workers, its main process serves; for that the unit names two changes.
     """
     install(app, 1)
-    alone = "[Service]\nEnvironment=SOCKACT_WORKERS=0\nExitType=main\n"
-    app.write("/etc/systemd/system/app.service.d/alone.conf", alone)
+    app.write("/etc/systemd/system/app.service.d/alone.conf", f"[Service]\n{ALONE}")
     app.run("systemctl", "daemon-reload")
     app.run("systemctl", "start", "app.socket")
     assert app.show("app.service", "ActiveState")["ActiveState"] == "inactive"

@@ -1,0 +1,208 @@
+"""Clients and proxies that nobody here wrote, on a machine: each is a unit of its own.
+
+None of them says for certain that it had to connect again: wrk does that in silence where a response says
+`Connection: close`, a proxy is made to. The kernel counts for all of them (`opened`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from machine import Machine
+from service import wait_until
+
+PROXY_PORT = 8080
+TRIAL = 1
+"""Connections that wrk opens and closes before its own, to try the address: wrk.resolve in its wrk.lua."""
+
+PATIENCE = "60s"
+FOLDER = "/run/partners"
+"""Of their configuration and their logs."""
+
+
+def opened(machine: Machine) -> int:
+    """Return how many TCP connections were opened on the machine since its boot, by whomever.
+
+    Source: the kernel's snmp_counter.rst, TcpActiveOpens.
+    """
+    names, values = (line.split() for line in machine.read("/proc/net/snmp").splitlines() if "Tcp:" in line)
+    return int(dict(zip(names, values, strict=True))["ActiveOpens"])
+
+
+@contextlib.contextmanager
+def running(machine: Machine, name: str, *command: str) -> Iterator[None]:
+    """Run a program as a unit until the end of the block; SIGINT ends it, its output is in `FOLDER`."""
+    machine.run("mkdir", "-p", FOLDER)
+    options = (
+        *("LimitNOFILE=65536", "KillSignal=SIGINT"),
+        *(f"StandardOutput=truncate:{FOLDER}/{name}.out", f"StandardError=append:{FOLDER}/{name}.out"),
+    )
+    start = ("systemd-run", "--quiet", "--collect", "--service-type=exec", f"--unit=partner-{name}")
+    machine.run(*start, *(f"--property={option}" for option in options), "--", *command)
+    try:
+        yield
+    finally:
+        machine.run("systemctl", "stop", f"partner-{name}", check=False)
+
+
+@dataclass
+class Wrk:
+    """What wrk has to say, once it has ended."""
+
+    said: str = ""
+
+    @property
+    def requests(self) -> int:
+        """How many were answered."""
+        found = re.search(r"(\d+) requests in ", self.said)
+        assert found, self.said
+        return int(found[1])
+
+
+@contextlib.contextmanager
+def wrk(machine: Machine, connections: int, pause: int) -> Iterator[Wrk]:
+    """Run wrk, whose connections all stand when the block begins.
+
+    Args:
+        machine: where.
+        connections: how many.
+        pause: milliseconds on each connection between two requests; 0: wrk's own way, as fast as it goes.
+    """
+    script = f"{FOLDER}/wrk.lua"
+    machine.write(script, f"function delay() return {pause} end\n" if pause else "")
+    # Patient: a machine that is busy with other things is no error of the service. The end comes by signal.
+    options = (f"--timeout={PATIENCE}", "--threads=1", "--duration=1h", f"--script={script}")
+    before = opened(machine)
+    client = Wrk()
+    command = ("wrk", *options, f"--connections={connections}", "http://127.0.0.1:8000/")
+    with running(machine, "wrk", *command):
+        wait_until(lambda: opened(machine) - before == connections + TRIAL)
+        yield client
+    client.said = machine.read(f"{FOLDER}/wrk.out")
+
+
+# Neither proxy tries twice, nor closes a connection by itself, to whichever side.
+NGINX = f"""
+daemon off;
+pid {FOLDER}/nginx.pid;
+error_log {FOLDER}/nginx.log warn;
+worker_processes 1;
+events {{ worker_connections 8192; }}
+http {{
+    log_format outcome "$status $upstream_status";
+    access_log {FOLDER}/access.log outcome;
+    keepalive_requests 1000000000;
+    keepalive_timeout 1d;
+    keepalive_time 1d;
+    upstream app {{
+        server 127.0.0.1:8000 max_fails=0;
+        keepalive 1024;
+        keepalive_requests 1000000000;
+        keepalive_timeout 1d;
+        keepalive_time 1d;
+    }}
+    server {{
+        listen 127.0.0.1:{PROXY_PORT} backlog=4096;
+        location / {{
+            proxy_pass http://app;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_next_upstream off;
+        }}
+    }}
+}}
+"""
+
+HAPROXY = f"""
+global
+    nbthread 1
+    maxconn 8192
+    stats socket {FOLDER}/haproxy.sock
+defaults
+    mode http
+    retries 0
+    no option redispatch
+    http-reuse always
+    timeout connect {PATIENCE}
+    timeout server {PATIENCE}
+    timeout client 1d
+    timeout http-keep-alive 1d
+frontend clients
+    bind 127.0.0.1:{PROXY_PORT}
+    default_backend service
+backend service
+    server app 127.0.0.1:8000 pool-max-conn -1 pool-purge-delay 1d
+"""
+
+
+class Nginx:
+    """nginx before the service."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def __str__(self) -> str:
+        return "nginx"
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Serve until the end of the block."""
+        self._machine.run("rm", "-rf", FOLDER)
+        self._machine.write(f"{FOLDER}/nginx.conf", NGINX)
+        with running(self._machine, "nginx", "nginx", "-c", f"{FOLDER}/nginx.conf"):
+            wait_until_listening(self._machine)
+            yield
+
+    def complaints(self) -> list[str]:
+        """Return what it holds against the service, and each response of its own making."""
+        outcomes = set(self._machine.read(f"{FOLDER}/access.log").splitlines())
+        return [*self._machine.read(f"{FOLDER}/nginx.log").splitlines(), *(outcomes - {"200 200"})]
+
+
+class Haproxy:
+    """HAProxy before the service."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def __str__(self) -> str:
+        return "haproxy"
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Serve until the end of the block."""
+        self._machine.run("rm", "-rf", FOLDER)
+        self._machine.write(f"{FOLDER}/haproxy.cfg", HAPROXY)
+        with running(self._machine, "haproxy", "haproxy", "-db", "-f", f"{FOLDER}/haproxy.cfg"):
+            wait_until_listening(self._machine)
+            yield
+
+    def complaints(self) -> list[str]:
+        """Return what it holds against the service, and how often.
+
+        Source: HAProxy's management guide, section 9.1: errors of connections and of responses, aborted by
+        the server, tried again, sent elsewhere; responses 4xx and 5xx.
+        """
+        counts = self.counts()
+        failures = ("econ", "eresp", "srv_abrt", "wretr", "wredis", "hrsp_4xx", "hrsp_5xx")
+        return [f"{name}={counts[name]}" for name in failures if counts[name] != "0"]
+
+    def counts(self) -> dict[str, str]:
+        """Return its counters of the service."""
+        ask = (
+            "import socket as s; c = s.socket(s.AF_UNIX); "
+            f"c.connect('{FOLDER}/haproxy.sock'); c.sendall(b'show stat\\n'); print(c.makefile().read())"
+        )
+        lines = self._machine.run("python3", "-c", ask).stdout.removeprefix("# ").splitlines()
+        return next(
+            row for row in csv.DictReader(lines) if (row["pxname"], row["svname"]) == ("service", "app")
+        )
+
+
+def wait_until_listening(machine: Machine) -> None:
+    port = f":{PROXY_PORT} "
+    wait_until(lambda: port in machine.run("ss", "--no-header", "-ltn").stdout)
