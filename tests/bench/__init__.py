@@ -6,8 +6,11 @@
     reload       how long a reload takes with 1 to 32 workers
     throughput   a supervised worker beside plain uvicorn
     stall        how long nothing is served, with a reload and without
+    handover     what it costs to move connections to the next worker, and to close them
 
 Each is a module with `ROUNDS` and `measure(rounds)`, which yields lines of text as they are found. What is
 compared takes turns in one run, so that a noise of the machine meets both. Nothing here fails for a time:
 the goal stands beside the figure.
+
+`python -m tests.bench.picture FILE.svg` draws what one connection sees of reloads and a restart.
 """

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import compileall
 import importlib
 import os
-from pathlib import Path
 
-import sockact
+from tests.bench.service import compile_sockact
 
-NAMES = ("size", "idle", "start", "reload", "throughput", "stall")
+NAMES = ("size", "idle", "start", "reload", "throughput", "stall", "handover")
 
 
 def main() -> None:
@@ -22,8 +20,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(NAMES):
         parser.error(f"no measurement {' '.join(unknown)}: expected some of {' '.join(NAMES)}")
-    # As pip does when it installs: otherwise all figures would tell of the compiler.
-    compileall.compile_dir(Path(sockact.__file__).parent, quiet=1)
+    compile_sockact()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before the first measurement")
     for name in arguments.names or NAMES:
         module = importlib.import_module(f"tests.bench.{name}")

@@ -15,6 +15,12 @@ def spread(values: Sequence[float], unit: str) -> str:
     )
 
 
+def ratio(pairs: Sequence[tuple[float, float]]) -> str:
+    """Say how the first of each pair relates to the second, which was measured beside it."""
+    ratios = [one / other for one, other in pairs]
+    return f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
+
+
 def p95(values: Sequence[float]) -> float:
     """Return what 95 of 100 values do not exceed."""
     found = percentile(sorted(values), 95)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import os
+import select
 import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import sockact
 from sockact.fds import Listener
-from tests.manager import LIMIT, Manager, listening, wait_until
+from tests.manager import LIMIT, Manager, listening
 
 HELLO = """
 async def app(scope, receive, send):
@@ -59,8 +62,10 @@ class Service:
         self.manager.wait_for("READY", "1", LIMIT)
 
     def wait_gone(self, workers: set[int]) -> None:
-        """Wait until these have ended."""
-        wait_until(lambda: not any(os.path.exists(f"/proc/{worker}") for worker in workers))
+        """Wait until these have ended, without a look again and again: that would take a CPU from them."""
+        for worker in workers:
+            with contextlib.suppress(ProcessLookupError):
+                wait_ended(worker)
 
     def close(self) -> None:
         """End it in good order."""
@@ -69,6 +74,22 @@ class Service:
             self.manager.wait_exit()
         self.manager.close()
         self.listener.close()
+
+
+def compile_sockact() -> None:
+    """Do what pip does when it installs: otherwise all figures would tell of the compiler."""
+    compileall.compile_dir(Path(sockact.__file__).parent, quiet=1)
+
+
+def wait_ended(pid: int) -> None:
+    """Wait for the end of a process that need not be a child; raises ProcessLookupError if it has gone."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        ended = select.poll()  # not select(2), whose descriptors are below 1024
+        ended.register(pidfd)
+        assert ended.poll(1000 * LIMIT), f"{pid} still runs"
+    finally:
+        os.close(pidfd)
 
 
 @contextlib.contextmanager

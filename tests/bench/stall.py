@@ -24,15 +24,16 @@ def measure(rounds: int) -> Iterator[str]:
     for workers in (1, 4):
         with service(LOAD_APP.read_text()) as supervised:
             supervised.supervise(f"--workers={workers}", "--probation=0.2s")
-            report = _under_load(supervised, rounds)
+            report = under_load(supervised, ALL_KINDS, rounds)
         windows = report["windows"][1:]  # the first ended before the first reload
         yield f"{workers} workers, {rounds} reloads, {report['requests']} requests, {report['lost']} lost"
         yield from _compare("all prompt loads together", [window["stall"] for window in windows])
         yield from _compare("the worst of them", [window["worst"] for window in windows])
 
 
-def _under_load(supervised: Service, rounds: int) -> dict[str, Any]:
-    with BackgroundProbe(supervised.url, ALL_KINDS) as probe:
+def under_load(supervised: Service, kinds: Sequence[str], rounds: int) -> dict[str, Any]:
+    """Return the probe's report; its windows are one before all, and then one of each kind in turn."""
+    with BackgroundProbe(supervised.url, kinds) as probe:
         probe.cut()
         for _ in range(rounds):
             began = time.monotonic()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from tests.bench.figures import spread
+from tests.bench.figures import ratio, spread
 from tests.bench.service import Service, service
 
 ROUNDS = 20
@@ -66,8 +65,8 @@ def measure(rounds: int) -> Iterator[str]:
     for who, found in (("plain uvicorn", plains), ("a supervised worker", ours)):
         rate = spread([each.rate for each in found], "requests/s")
         yield f"{who}: {rate}, {spread([each.cpu for each in found], 'us')} of CPU for each"
-    yield f"ratio of requests/s {_ratio([(our.rate, other.rate) for other, our in pairs])}, goal 0.97"
-    yield f"ratio by CPU time {_ratio([(other.cpu, our.cpu) for other, our in pairs])}, goal 0.97"
+    yield f"ratio of requests/s {ratio([(our.rate, other.rate) for other, our in pairs])}, goal 0.97"
+    yield f"ratio by CPU time {ratio([(other.cpu, our.cpu) for other, our in pairs])}, goal 0.97"
 
 
 def _pair(both: list[tuple[Service, int]], *, plain_first: bool) -> list[Found]:
@@ -75,11 +74,6 @@ def _pair(both: list[tuple[Service, int]], *, plain_first: bool) -> list[Found]:
     order = both if plain_first else both[::-1]
     found = [Found.of(server, pid) for server, pid in order]
     return found if plain_first else found[::-1]
-
-
-def _ratio(pairs: list[tuple[float, float]]) -> str:
-    ratios = [one / other for one, other in pairs]
-    return f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
 
 
 def _cpu(pid: int) -> float:

@@ -1,0 +1,208 @@
+"""A picture of one connection over reloads and a restart: `python -m tests.bench.picture FILE.svg`.
+
+One client asks at fixed moments, on a connection that it keeps, while the supervisor that answers reloads
+its worker and is restarted in the end. Each dot is a request: when it was due, how long after that its
+response was there, and by its colour which process has answered. All of it is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.bench.service import Service, compile_sockact, service
+from tests.bench.stall import LOAD_APP
+from tests.gate import Client
+
+SECONDS = 6.0
+INTERVAL = 0.02
+CHANGES = (("reload", 0.6), ("reload", 1.9), ("reload", 3.2), ("restart", 4.5))
+"""What is done to the service, and when it begins."""
+
+OPTIONS = ("--workers=1", "--probation=0.1s")
+
+WIDTH, HEIGHT = 800, 220
+LEFT, RIGHT, TOP, BOTTOM = 52, 790, 50, 170
+FASTEST, SLOWEST = 0.0002, 1.0
+"""Seconds at the bottom and at the top, on a logarithmic scale: nothing else shows both ends."""
+
+# One set for light and dark pages: a picture learns the browser's scheme, which need not be the page's.
+COLOURS = ("#388bfd", "#e3811c", "#2ea043", "#db61a2", "#a371f7")
+TEXT = "#768390"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """When a request was due, how long after that it was answered, and by whom."""
+
+    due: float
+    seconds: float
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What was done to the service, from when until when."""
+
+    what: str
+    began: float
+    ended: float
+
+
+@dataclass(slots=True)
+class Record:
+    """What a client saw; times are in seconds since it began."""
+
+    zero: float = field(default_factory=time.monotonic)
+    answers: list[Answer] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    opened: int = 0
+    failures: int = 0
+
+    def now(self) -> float:
+        """Return the seconds since it began."""
+        return time.monotonic() - self.zero
+
+    def sleep_until(self, when: float) -> None:
+        """Wait for a moment, if it is not over."""
+        time.sleep(max(when - self.now(), 0))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.picture")
+    parser.add_argument("file", metavar="FILE.svg", type=Path)
+    file = parser.parse_args().file
+    compile_sockact()
+    record = _measured()
+    file.write_text("\n".join(_drawn(record)) + "\n")
+    print(f"{file}: {_summary(record)}")
+
+
+def _measured() -> Record:
+    """Ask a service while it changes."""
+    with service(LOAD_APP.read_text()) as supervised:
+        supervised.supervise(*OPTIONS, FDSTORE="10")
+        record = Record()
+        asking = threading.Thread(target=_ask_all, args=(supervised, record))
+        asking.start()
+        for what, when in CHANGES:
+            record.sleep_until(when)
+            began = record.now()
+            DO[what](supervised)
+            record.changes.append(Change(what, began, record.now()))
+        asking.join()
+    return record
+
+
+def _restart(supervised: Service) -> None:
+    """Do what systemd does: end it, and start it with its socket and what it has stored."""
+    supervised.manager.signal(signal.SIGTERM)
+    assert supervised.manager.wait_exit() == 0
+    supervised.supervise(*OPTIONS, FDSTORE="10")
+
+
+DO = {"reload": Service.reload, "restart": _restart}
+
+
+def _ask_all(supervised: Service, record: Record) -> None:
+    """Ask at each moment, or late if the response before was; connect anew only where that must be."""
+    assert supervised.listener.sock is not None
+    address = supervised.listener.sock.getsockname()
+    with contextlib.ExitStack() as opened:
+        client: Client | None = None
+        for number in range(round(SECONDS / INTERVAL)):
+            due = number * INTERVAL
+            record.sleep_until(due)
+            try:
+                if client is None:
+                    record.opened += 1
+                    client = opened.enter_context(Client(address))
+                answer = client.get()
+                record.answers.append(Answer(due, record.now() - due, answer.json["pid"]))
+            except (OSError, AssertionError, ValueError):  # none, or not a whole one
+                record.failures += 1
+                client = None
+            else:
+                client = None if answer.closes else client
+
+
+def _summary(record: Record) -> str:
+    """Say what came of it."""
+    requests = len(record.answers) + record.failures
+    return (
+        f"{requests} requests, {_count(record.opened, 'connection')}, {_count(record.failures, 'failure')}"
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _drawn(record: Record) -> Iterator[str]:
+    """Yield the lines of an SVG document."""
+    yield (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}"'
+        f' height="{HEIGHT}" font-family="system-ui,sans-serif" font-size="12" fill="{TEXT}">'
+    )
+    changes = [change.what for change in record.changes]
+    times = " and ".join(f"{_count(changes.count(what), what)}" for what in dict.fromkeys(changes))
+    yield f"<title>{times}: {_summary(record)}</title>"
+    yield f'<text y="18" font-size="14" font-weight="600">{times}: {_summary(record)}</text>'
+    yield f'<text x="{RIGHT}" y="18" text-anchor="end">response time, from when it was due</text>'
+    yield from _axes()
+    for change in record.changes:
+        yield from _mark(change)
+    yield from _dots(record.answers)
+    yield "</svg>"
+
+
+def _axes() -> Iterator[str]:
+    for seconds, label in ((0.001, "1 ms"), (0.01, "10 ms"), (0.1, "100 ms"), (1.0, "1 s")):
+        y = _y(seconds)
+        yield f'<path d="M{LEFT} {y}H{RIGHT}" stroke="{TEXT}" stroke-opacity=".3"/>'
+        yield f'<text x="{LEFT - 6}" y="{y + 4}" text-anchor="end">{label}</text>'
+    for second in range(int(SECONDS) + 1):
+        anchor = "end" if second == SECONDS else "middle"
+        yield f'<text x="{_x(second)}" y="{BOTTOM + 15}" text-anchor="{anchor}">{second} s</text>'
+
+
+def _mark(change: Change) -> Iterator[str]:
+    x, width = _x(change.began), _x(change.ended) - _x(change.began)
+    area = f'x="{x}" y="{TOP}" width="{width:.1f}" height="{BOTTOM - TOP}"'
+    yield f'<rect {area} fill-opacity=".15"/>'
+    yield f'<path d="M{x} {TOP - 4}V{BOTTOM}" stroke="{TEXT}"/>'
+    yield f'<text x="{x}" y="{TOP - 9}">{change.what}</text>'
+
+
+def _dots(answers: Sequence[Answer]) -> Iterator[str]:
+    """Yield a row of dots for each process, which is a path of points without a length, and its legend."""
+    pids = list(dict.fromkeys(answer.pid for answer in answers))
+    y = HEIGHT - 10
+    yield f'<text x="{LEFT}" y="{y}">answered by</text>'
+    for number, pid in enumerate(pids):
+        colour = COLOURS[number % len(COLOURS)]
+        points = [(_x(answer.due), _y(answer.seconds)) for answer in answers if answer.pid == pid]
+        x = LEFT + 90 + number * 108
+        path = "".join(f"M{left} {top}h0" for left, top in (*points, (x, y - 4)))
+        yield f'<path d="{path}" stroke="{colour}" stroke-width="5" stroke-linecap="round"/>'
+        yield f'<text x="{x + 9}" y="{y}">PID {pid}</text>'
+
+
+def _x(seconds: float) -> float:
+    return round(LEFT + (RIGHT - LEFT) * seconds / SECONDS, 1)
+
+
+def _y(seconds: float) -> float:
+    share = math.log(max(seconds, FASTEST) / FASTEST) / math.log(SLOWEST / FASTEST)
+    return round(BOTTOM - (BOTTOM - TOP) * min(share, 1), 1)
+
+
+if __name__ == "__main__":
+    main()
