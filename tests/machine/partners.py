@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import csv
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from machine import Machine
 from service import wait_until
@@ -139,68 +141,71 @@ backend service
 """
 
 
-class Nginx:
-    """nginx before the service."""
+@dataclass(frozen=True, slots=True)
+class Proxy(ABC):
+    """A proxy before the service on a machine."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+    machine: Machine
+    name: ClassVar[str]
+    configuration: ClassVar[str]
+    command: ClassVar[tuple[str, ...]]
+    """What runs it in the foreground; the path of its configuration comes last."""
 
     def __str__(self) -> str:
-        return "nginx"
+        return self.name
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Serve until the end of the block."""
-        self._machine.run("rm", "-rf", FOLDER)
-        self._machine.write(f"{FOLDER}/nginx.conf", NGINX)
-        with running(self._machine, "nginx", "nginx", "-c", f"{FOLDER}/nginx.conf"):
-            wait_until_listening(self._machine)
+        self.machine.run("rm", "-rf", FOLDER)
+        path = f"{FOLDER}/{self.name}.conf"
+        self.machine.write(path, self.configuration)
+        with running(self.machine, self.name, *self.command, path):
+            wait_until_listening(self.machine)
             yield
 
+    @abstractmethod
     def complaints(self) -> list[str]:
-        """Return what it holds against the service, and each response of its own making."""
-        outcomes = set(self._machine.read(f"{FOLDER}/access.log").splitlines())
-        return [*self._machine.read(f"{FOLDER}/nginx.log").splitlines(), *(outcomes - {"200 200"})]
+        """Return what it holds against the service; nothing if each request was answered by that."""
 
 
-class Haproxy:
-    """HAProxy before the service."""
+class Nginx(Proxy):
+    """nginx."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-
-    def __str__(self) -> str:
-        return "haproxy"
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        """Serve until the end of the block."""
-        self._machine.run("rm", "-rf", FOLDER)
-        self._machine.write(f"{FOLDER}/haproxy.cfg", HAPROXY)
-        with running(self._machine, "haproxy", "haproxy", "-db", "-f", f"{FOLDER}/haproxy.cfg"):
-            wait_until_listening(self._machine)
-            yield
+    name = "nginx"
+    configuration = NGINX
+    command = ("nginx", "-c")
 
     def complaints(self) -> list[str]:
-        """Return what it holds against the service, and how often.
+        """Return its warnings, and what else than 200 came from the service or went to a client."""
+        outcomes = set(self.machine.read(f"{FOLDER}/access.log").splitlines())
+        return [*self.machine.read(f"{FOLDER}/nginx.log").splitlines(), *(outcomes - {"200 200"})]
+
+
+class Haproxy(Proxy):
+    """HAProxy."""
+
+    name = "haproxy"
+    configuration = HAPROXY
+    command = ("haproxy", "-db", "-f")
+
+    def complaints(self) -> list[str]:
+        """Return its counters of failures that are not 0.
 
         Source: HAProxy's management guide, section 9.1: errors of connections and of responses, aborted by
         the server, tried again, sent elsewhere; responses 4xx and 5xx.
         """
-        counts = self.counts()
+        counts = self._counts()
         failures = ("econ", "eresp", "srv_abrt", "wretr", "wredis", "hrsp_4xx", "hrsp_5xx")
         return [f"{name}={counts[name]}" for name in failures if counts[name] != "0"]
 
-    def counts(self) -> dict[str, str]:
-        """Return its counters of the service."""
+    def _counts(self) -> dict[str, str]:
         ask = (
             "import socket as s; c = s.socket(s.AF_UNIX); "
             f"c.connect('{FOLDER}/haproxy.sock'); c.sendall(b'show stat\\n'); print(c.makefile().read())"
         )
-        lines = self._machine.run("python3", "-c", ask).stdout.removeprefix("# ").splitlines()
-        return next(
-            row for row in csv.DictReader(lines) if (row["pxname"], row["svname"]) == ("service", "app")
-        )
+        lines = self.machine.run("python3", "-c", ask).stdout.removeprefix("# ").splitlines()
+        return next(row for row in csv.DictReader(lines) if row["svname"] == "app")
 
 
 def wait_until_listening(machine: Machine) -> None:
