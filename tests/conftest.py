@@ -20,7 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all-rounds",
         action="store_true",
-        help="restart and reload 50 or 100 times where a tenth of that is enough to see a loss",
+        help="restart and reload 50 or 100 times in those tests which else make one round in twenty",
     )
 
 

@@ -72,10 +72,11 @@ def wrk(machine: Machine, connections: int, pause: int) -> Iterator[Wrk]:
     Args:
         machine: where.
         connections: how many.
-        pause: milliseconds on each connection between two requests; 0: wrk's own way, as fast as it goes.
+        pause: milliseconds between two requests of a connection, on average: drawn by lot, or all of them
+            would go in step. 0: wrk's own way, as fast as it goes.
     """
     script = f"{FOLDER}/wrk.lua"
-    machine.write(script, f"function delay() return {pause} end\n" if pause else "")
+    machine.write(script, f"function delay() return math.random(0, {2 * pause}) end\n" if pause else "")
     # Patient: a machine that is busy with other things is no error of the service. The end comes by signal.
     options = (f"--timeout={PATIENCE}", "--threads=1", "--duration=1h", f"--script={script}")
     before = opened(machine)
