@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
 from collections.abc import Sequence
-from pathlib import Path
 
 from sockact.handover import BATCH, CONNECTION, keepable
 from sockact.notify import Notifier
 
-CGROUP = Path("/proc/self/cgroup")
+CGROUP = "/proc/self/cgroup"
 
 PATIENCE = 2.0
 """Seconds that systemd may take to say which job it is at."""
@@ -52,9 +52,8 @@ def is_followed() -> bool:
 
     It blocks. An unprivileged process can ask only where the system bus runs.
     """
-    import subprocess  # not needed before the end: a supervisor is to be small
-
-    scope, unit = unit_in(CGROUP.read_text())
+    with open(CGROUP) as file:  # not pathlib, which takes memory that a supervisor need not have
+        scope, unit = unit_in(file.read())
     if not unit:
         return True
     command = ["systemctl", scope, "list-jobs", "--no-legend", "--plain", unit]
