@@ -4,7 +4,8 @@ A draining worker gives each idle connection to its manager, by FDSTORE=1 under 
 and keeps it, unread, until it hears that it was taken. A supervisor says so and passes it on at once, to a
 worker that serves; both over a socket which each worker gets under the name `SUPPLY`. Descriptors travel by
 SCM_RIGHTS, `BATCH` at a time; what the client has sent meanwhile waits in the kernel, and it sees nothing
-of all this.
+of all this. What comes over a supply is one byte: 0 with connections, else how many of the oldest batch
+given were taken.
 
 A supply that ends says that nobody takes anything any more: the supervisor stops, or was killed.
 
@@ -21,7 +22,6 @@ import math
 import os
 import resource
 import socket
-import struct
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -43,9 +43,6 @@ AGAIN = 0.02
 """Seconds until the next try to send what the kernel has not let go. It refuses more descriptors on their
 way than a user without privileges may have open in a process, whoever sends them (ETOOMANYREFS, unix(7)),
 and nobody tells when some have arrived."""
-
-ANSWER = struct.Struct("=B")
-"""What comes over a supply: with connections, 0; else how many of the oldest batch given were taken."""
 
 
 def keepable() -> int:
@@ -173,9 +170,7 @@ class Receiver:
     def _receive_batch(self) -> bool:
         """Take what has come together; return whether there was anything."""
         try:
-            data, descriptors, _, _ = socket.recv_fds(
-                self._sock, ANSWER.size, BATCH, socket.MSG_CMSG_CLOEXEC
-            )
+            data, descriptors, _, _ = socket.recv_fds(self._sock, 1, BATCH, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return False
         except OSError:
@@ -187,7 +182,7 @@ class Receiver:
         if not data:
             self.close()
         elif not descriptors:
-            self._giver.taken(*ANSWER.unpack(data))
+            self._giver.taken(data[0])
         return True
 
     def close(self) -> None:
@@ -209,7 +204,7 @@ class Supply:
     def pass_on(self, descriptors: Sequence[int]) -> bool:
         """Return whether the worker gets copies of these."""
         try:
-            socket.send_fds(self._ours, [ANSWER.pack(0)], list(descriptors))
+            socket.send_fds(self._ours, [b"\0"], list(descriptors))
         except OSError:
             return False
         return True
@@ -217,7 +212,7 @@ class Supply:
     def answer(self, taken: int) -> bool:
         """Return whether the worker learns how many of its connections were taken; if not, it keeps all."""
         try:
-            self._ours.send(ANSWER.pack(taken))
+            self._ours.send(bytes([taken]))
         except OSError:
             self.end()
             return False
@@ -262,9 +257,10 @@ class Exchange:
 
     def pass_on(self, workers: Sequence[int]) -> None:
         """Give the connections that wait to `workers`, to each about as many."""
-        homeless = self.homeless
         supplies = [self.supplies[number] for number in workers if number in self.supplies]
-        self.homeless = []
+        if not supplies:
+            return
+        homeless, self.homeless = self.homeless, []
         for index, supply in enumerate(supplies):
             share = homeless[index :: len(supplies)]
             for start in range(0, len(share), BATCH):
@@ -273,8 +269,6 @@ class Exchange:
                     close_all(batch)
                 else:
                     self.homeless += batch
-        if not supplies:
-            self.homeless = homeless
 
     def end(self) -> None:
         """Take none any more: nobody will be there to receive them."""

@@ -158,11 +158,13 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_message_complete(self) -> None:
-        super().on_message_complete()
-        if self.parser.should_upgrade() and self._should_upgrade():
-            return  # not over: the WebSocket takes it from here
         self._reading_request = False
-        if self.server_state.draining_since is not None and not self.in_flight:
+        super().on_message_complete()
+        if self.server_state.draining_since is None or self.in_flight:
+            return
+        if not (
+            self.parser.should_upgrade() and self._should_upgrade()
+        ):  # which a WebSocket takes from here
             self.drain()  # its response was complete before the request was
 
     def on_headers_complete(self) -> None:

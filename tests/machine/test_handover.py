@@ -141,7 +141,7 @@ pathlib.Path("/run/asked").write_text(str(is_followed()))
 
 
 def test_systemd_says_whether_the_service_comes_again(app: Machine) -> None:
-    # As root: an unprivileged service can ask over the system bus only, and this machine has none.
+    # As root, which asks systemd itself: anybody else can ask over the system bus only.
     app.write("/opt/app/asker.py", ASKER)
     unit = "[Service]\nType=notify\nExecStart=/opt/app/venv/bin/python /opt/app/asker.py\n"
     app.write("/run/systemd/system/asker.service", unit)

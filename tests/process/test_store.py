@@ -16,6 +16,7 @@ from sockact.probe.background import BackgroundProbe
 from tests.gate import Client
 from tests.manager import open_descriptors
 from tests.process.conftest import Service
+from tests.process.test_drain import stop as begin_stop
 from tests.process.test_handover import reload_all
 from tests.process.test_reload import ask_for_reload, reload
 from tests.process.test_supervisor import workers
@@ -25,11 +26,6 @@ BOTH = pytest.mark.parametrize(
 )
 STORE = {"FDSTORE": "100", "PATH": ""}
 """Without PATH there is no systemctl to ask: a systemd that runs here knows nothing of these services."""
-
-
-def begin_stop(service: Service) -> None:
-    service.manager.signal(signal.SIGTERM)
-    service.manager.wait_for("STOPPING", "1")
 
 
 def stop(service: Service) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -95,11 +95,11 @@ class World:
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Give the function that runs a scene in a world of its own."""
 
-    def run(scene: Callable[[World], object]) -> None:
+    def run(scene: Callable[[World], Awaitable[None]]) -> None:
         async def play() -> None:
             world = World(manager)
             try:
-                await scene(world)  # type: ignore[misc]
+                await scene(world)
             finally:
                 world.close()
 
