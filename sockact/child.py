@@ -23,6 +23,7 @@ class Child:
     Args:
         program: what to start.
         listeners: what is passed to it.
+        most: its soft limit of open descriptors; None for that of this process.
         environ: what it gets beside the program's environment.
         heard: called with each of its notifications.
         ended: called once, when it has ended and was reaped; with how it ended, in words.
@@ -43,6 +44,7 @@ class Child:
         *,
         heard: Callable[[Notification], None],
         ended: Callable[[str], None],
+        most: int | None = None,
         blocked: Sequence[signal.Signals] = (),
         whole_group: bool = False,
         stores: bool = False,
@@ -60,6 +62,7 @@ class Child:
                 {**program.environ, **environ, "NOTIFY_SOCKET": self._manager.address},
                 inherited=[lifeline.fileno()],
                 directory=program.directory,
+                most=most,
                 blocked=blocked,
             )
             lifeline.tie(self.pid)

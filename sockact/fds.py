@@ -162,6 +162,7 @@ def spawn(
     *,
     inherited: Sequence[int] = (),
     directory: str = ".",
+    most: int | None = None,
     blocked: Iterable[signal.Signals] = (),
 ) -> int:
     """Start a program as a service manager does, with `listeners` passed by LISTEN_FDS.
@@ -175,6 +176,7 @@ def spawn(
         environ: the program's environment; LISTEN_* in it are replaced or removed.
         inherited: descriptors it gets beyond these, without being told.
         directory: its working directory.
+        most: its soft limit of open descriptors; None for that of this process.
         blocked: signals the program starts with blocked, so that it can install handlers first.
 
     Returns:
@@ -184,7 +186,8 @@ def spawn(
     copies = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST + len(passed)) for fd in passed]
     # Copies above the target range, so that no dup2 overwrites a descriptor still to be copied.
     actions = [(os.POSIX_SPAWN_DUP2, copy, FIRST + index) for index, copy in enumerate(copies)]
-    script = 'cd -- "$1" || exit; shift; export LISTEN_PID=$$; exec "$@"'
+    limit = "" if most is None else f"ulimit -S -n {most} || exit; "
+    script = limit + 'cd -- "$1" || exit; shift; export LISTEN_PID=$$; exec "$@"'
     try:
         return os.posix_spawn(
             "/bin/sh",

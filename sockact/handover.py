@@ -4,10 +4,12 @@ A draining worker gives each idle connection to its manager, by FDSTORE=1 under 
 and keeps it, unread, until it hears that it was taken. A supervisor says so and passes it on at once, to a
 worker that serves; both over a socket which each worker gets under the name `SUPPLY`. Descriptors travel by
 SCM_RIGHTS, `BATCH` at a time; what the client has sent meanwhile waits in the kernel, and it sees nothing
-of all this. What comes over a supply is one byte: 0 with connections, else how many of the oldest batch
-given were taken.
+of all this.
 
-A supply that ends says that nobody takes anything any more: the supervisor stops, or was killed.
+What goes over a supply is one byte. To a worker: `ARRIVING`, with connections, or how many of the oldest
+batch that it has given were taken. From a worker: how many of the oldest batch have arrived; the kernel
+cuts off what a process that has run out of descriptors cannot take. A supply that ends says that nobody
+takes anything any more: the supervisor stops, or was killed.
 
 A process without a supervisor, or a supervisor itself, keeps connections for its successor: it passes them
 on among its sockets where it becomes that itself, and gives them to the manager's store (`store`) when it
@@ -19,7 +21,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import os
 import resource
 import socket
 from collections import deque
@@ -35,6 +36,9 @@ BATCH = 253
 KEPT = 4096
 """Connections kept for a process that gets them by LISTEN_FDS, at most: what that process is told of all
 their names has to fit into one string of its environment, 128 KiB (execve(2), MAX_ARG_STRLEN)."""
+
+ARRIVING = 255
+"""What comes with connections, and is no number of them."""
 
 WINDOW = 4
 """Batches on their way at a time: the queue of a manager holds 10, net.unix.max_dgram_qlen."""
@@ -175,15 +179,22 @@ class Receiver:
             return False
         except OSError:
             data, descriptors = b"", []
-        for fd in descriptors:
-            connection = socket.socket(fileno=fd)
-            connection.setblocking(False)
-            self._arrived(connection)
         if not data:
             self.close()
-        elif not descriptors:
+        elif data[0] == ARRIVING:
+            self._confirm(len(descriptors))
+            for fd in descriptors:
+                connection = socket.socket(fileno=fd)
+                connection.setblocking(False)
+                self._arrived(connection)
+        else:
             self._giver.taken(data[0])
         return True
+
+    def _confirm(self, count: int) -> None:
+        """Say how many have arrived, before anything is read from them: until then they are not ours."""
+        with contextlib.suppress(OSError):  # the supervisor has gone, which the next read tells
+            self._sock.send(bytes([count]))
 
     def close(self) -> None:
         """Receive no more, and give no more."""
@@ -192,98 +203,3 @@ class Receiver:
             self._loop.remove_reader(self._sock.fileno())
             self._sock.close()
             self._giver.end()
-
-
-class Supply:
-    """The supervisor's end of what one worker receives connections from; closed with the worker."""
-
-    def __init__(self) -> None:
-        self._ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._ours.setblocking(False)
-
-    def pass_on(self, descriptors: Sequence[int]) -> bool:
-        """Return whether the worker gets copies of these."""
-        try:
-            socket.send_fds(self._ours, [b"\0"], list(descriptors))
-        except OSError:
-            return False
-        return True
-
-    def answer(self, taken: int) -> bool:
-        """Return whether the worker learns how many of its connections were taken; if not, it keeps all."""
-        try:
-            self._ours.send(bytes([taken]))
-        except OSError:
-            self.end()
-            return False
-        return True
-
-    def end(self) -> None:
-        """Tell the worker that nobody takes what it would give away."""
-        with contextlib.suppress(OSError):
-            self._ours.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """Give both ends up."""
-        self._ours.close()
-        self.theirs.close()
-
-
-class Exchange:
-    """Spreads connections over a supervisor's workers; those that nobody takes yet wait here.
-
-    Attributes:
-        supplies: how each worker is reached.
-        homeless: what waits.
-        room: how many may wait.
-    """
-
-    def __init__(self, homeless: Sequence[int] = ()) -> None:
-        self.supplies: dict[int, Supply] = {}
-        self.homeless = list(homeless)
-        self.room: float = math.inf
-
-    def take(self, descriptors: Sequence[int], giver: int) -> None:
-        """Take the connections that a worker has given; they wait until they are passed on.
-
-        There are none if they could not be received: this process has run out of descriptors.
-        """
-        taken = int(max(min(len(descriptors), self.room - len(self.homeless)), 0))
-        supply = self.supplies.get(giver)
-        if supply is None or not supply.answer(taken):
-            taken = 0
-        self.homeless += descriptors[:taken]
-        close_all(descriptors[taken:])  # copies: the worker keeps them
-
-    def pass_on(self, workers: Sequence[int]) -> None:
-        """Give the connections that wait to `workers`, to each about as many."""
-        supplies = [self.supplies[number] for number in workers if number in self.supplies]
-        if not supplies:
-            return
-        homeless, self.homeless = self.homeless, []
-        for index, supply in enumerate(supplies):
-            share = homeless[index :: len(supplies)]
-            for start in range(0, len(share), BATCH):
-                batch = share[start : start + BATCH]
-                if supply.pass_on(batch):
-                    close_all(batch)
-                else:
-                    self.homeless += batch
-
-    def end(self) -> None:
-        """Take none any more: nobody will be there to receive them."""
-        for supply in self.supplies.values():
-            supply.end()
-        close_all(self.homeless)
-        self.homeless = []
-
-    def forget(self, worker: int) -> None:
-        """Close what a worker that has ended received from."""
-        if (supply := self.supplies.pop(worker, None)) is not None:
-            supply.close()
-
-
-def close_all(descriptors: Sequence[int]) -> None:
-    """Close what this process does not want, or has passed on."""
-    for fd in descriptors:
-        os.close(fd)

@@ -325,7 +325,9 @@ def _when_writable(sock: socket.socket, send: Callable[[], object]) -> None:
     try:
         send()
     except BlockingIOError:
-        select.select([], [sock], [], PATIENCE)
+        poller = select.poll()  # select(2) knows no descriptor above 1023, and thousands may be passed
+        poller.register(sock, select.POLLOUT)
+        poller.poll(PATIENCE * 1000)
         send()
 
 

@@ -24,14 +24,18 @@ logger = logging.getLogger(__name__)
 
 
 class Store:
-    """The store of this process's manager."""
+    """The store of this process's manager.
+
+    Its next process gets what it stores with the limits that this one has now.
+    """
 
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
+        self._most = keepable()
 
     async def room(self) -> int:
         """Return how many connections a successor would get, now that this process is to stop."""
-        room = min(self._notifier.storage, keepable())
+        room = min(self._notifier.storage, self._most)
         return room if room and await asyncio.to_thread(is_followed) else 0
 
     def put(self, descriptors: Sequence[int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import resource
 import signal
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,16 +30,21 @@ def supervise_in(process: Process, chosen: Settings, program: Sequence[str]) -> 
         program: what a worker runs; empty for this very command, without its workers.
     """
     process.complete(chosen, streams_only=not program)
+    store = Store(process.notifier)
+    most = raise_limit()
     with asyncio.Runner() as runner:
-        runner.run(_live(process, chosen, program))
+        runner.run(_live(process, chosen, program, store, most))
     process.close()
 
 
-async def _live(process: Process, chosen: Settings, program: Sequence[str]) -> None:
+async def _live(
+    process: Process, chosen: Settings, program: Sequence[str], store: Store, most: int
+) -> None:
     conductor = process.conductor(chosen, signal.SIGTERM)
     recipe = Recipe(
         program=foreign(process.program, program) if program else without_workers(process.program),
         listeners=process.sockets.listeners,
+        most=most,
         ours=not program,
         supplied=chosen.handover and (process.own or not program),
         whole_group=chosen.notify_access == "all",
@@ -46,11 +52,23 @@ async def _live(process: Process, chosen: Settings, program: Sequence[str]) -> N
     )
     rules = rules_of(chosen, ours=not program)
     homeless = [connection.detach() for connection in process.sockets.taken()]
-    supervisor = Supervisor(recipe, rules, conductor, Store(process.notifier), homeless)
+    supervisor = Supervisor(recipe, rules, conductor, store, homeless)
     ending = await process.conduct(conductor, supervisor)
     if ending.at_once:
         supervisor.kill()
         leave(ending.status)
+
+
+def raise_limit() -> int:
+    """Allow this process as many descriptors as it may allow itself; return the limit before.
+
+    Connections pass through a supervisor, those of several workers at a time. The usual soft limit is
+    there for programs that call select(2): a worker, which runs the app, starts with it. Source: the
+    notes on LimitNOFILE= in systemd.exec(5).
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft
 
 
 def without_workers(program: Program) -> Program:

@@ -20,10 +20,11 @@ from sockact.counters import Counters, total
 from sockact.counters import read as counters_in
 from sockact.drain import count
 from sockact.errors import AppError, ReloadRefused
+from sockact.exchange import Exchange
 from sockact.fds import Listener
 from sockact.fleet import Fleet, Rules, Stage
 from sockact.fleet.orders import Action, Failed, Note, Reloaded, Spawn, Started, Stopped, Tell
-from sockact.handover import AGAIN, CONNECTION, SUPPLY, Exchange, Supply
+from sockact.handover import CONNECTION, SUPPLY
 from sockact.notify import IDLE, RECYCLE, Notification
 from sockact.program import GENERATION, SUPERVISED, Program
 from sockact.signals import HANDLED
@@ -51,6 +52,7 @@ class Recipe:
     Attributes:
         program: what it runs; started anew each time, so that it may have changed.
         listeners: what it gets.
+        most: its soft limit of open descriptors; None for that of the supervisor.
         ours: whether that is sockact itself, which unblocks its signals when its handlers stand.
         supplied: whether it can receive connections that another one gives away.
         whole_group: whether the other processes of its process group may speak for it.
@@ -59,6 +61,7 @@ class Recipe:
 
     program: Program
     listeners: Sequence[Listener]
+    most: int | None = None
     ours: bool = True
     supplied: bool = True
     whole_group: bool = False
@@ -79,12 +82,11 @@ class Supervisor:
         self._idle: set[int] = set()
         self._stopping: set[int] = set()
         self._store = store
-        self._exchange = Exchange(homeless)
+        self._exchange = Exchange(self._serving, homeless)
         self._outcome: asyncio.Future[Action] | None = None
         self._stopped = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._passing_on: asyncio.TimerHandle | None = None
 
     @property
     def name(self) -> str:
@@ -224,6 +226,7 @@ class Supervisor:
                 environ,
                 heard=lambda notification: self._heard(number, notification),
                 ended=lambda how: self._ended(number, how),
+                most=recipe.most,
                 # Their defaults would end a Python that still imports. Others may never unblock them.
                 blocked=HANDLED if recipe.ours else (),
                 whole_group=recipe.whole_group,
@@ -242,8 +245,7 @@ class Supervisor:
         """Return what a worker receives connections from, if it is one that knows what to do with it."""
         if not self._recipe.supplied:
             return []
-        supply = self._exchange.supplies[number] = Supply()
-        return [Listener.of(supply.theirs, SUPPLY)]
+        return [Listener.of(self._exchange.supply(number).theirs, SUPPLY)]
 
     def _serving(self) -> list[int]:
         """Return the ready workers of the newest generation that has taken over."""
@@ -255,16 +257,6 @@ class Supervisor:
             if worker.number not in self._stopping
         ]
 
-    def _pass_on(self) -> None:
-        """Give the connections that wait to the workers that serve, now or soon."""
-        if self._passing_on is not None:
-            self._passing_on.cancel()
-            self._passing_on = None
-        if serving := self._serving():
-            self._exchange.pass_on(serving)
-            if self._exchange.homeless:
-                self._passing_on = self._loop.call_later(AGAIN, self._pass_on)
-
     def _heard(self, number: int, notification: Notification) -> None:
         now = self._loop.time()
         said = notification.assignments
@@ -274,12 +266,11 @@ class Supervisor:
             self._fleet.pinged(number, now)
         if said.get("READY") == "1":
             self._do(self._fleet.ready(number, now))
-            self._pass_on()
+            self._exchange.pass_on()
         if said.get("STOPPING") == "1":
             self._stopping.add(number)
         if said.get("FDNAME") == CONNECTION:
             self._exchange.take(notification.stored, number)
-            self._pass_on()
         else:
             notification.close()  # this is no store for what is not ours
         if said.get("ERRNO", "0") != "0":

@@ -25,6 +25,9 @@ CHECKOUT = Path(__file__).parents[1]
 LIMIT = 20.0
 """Seconds that a test waits for an event before it gives up; far beyond what any of them takes."""
 
+PAUSE = 0.002
+"""Seconds between two looks."""
+
 
 def listening(address: str = "127.0.0.1", name: str = "web") -> Listener:
     """Open a listening TCP socket on a free port, as a socket unit would."""
@@ -35,11 +38,23 @@ def listening(address: str = "127.0.0.1", name: str = "web") -> Listener:
     return Listener.of(sock, name)
 
 
+def wait_ended(pid: int) -> None:
+    """Wait for the end of a process that need not be a child; raises ProcessLookupError if it has gone."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        ended = select.poll()  # not select(2), whose descriptors are below 1024
+        ended.register(pidfd)
+        assert ended.poll(1000 * LIMIT), f"{pid} still runs"
+    finally:
+        os.close(pidfd)
+
+
 def wait_until(true: Callable[[], bool]) -> None:
-    """Ask again and again until it is so."""
+    """Ask again and again until it is so; with a pause, for the one that is waited for needs a CPU too."""
     deadline = time.monotonic() + LIMIT
     while not true():
         assert time.monotonic() < deadline
+        time.sleep(PAUSE)
 
 
 def open_descriptors(pid: int) -> int:
@@ -60,6 +75,7 @@ class Manager:
     def __init__(self, log: Path) -> None:
         self.log = log
         self.pid = 0
+        self.most: int | None = None
         self.heard: list[Notification] = []
         self.stored: list[Listener] = []
         self._notify = NotifySocket(stores=True)
@@ -79,7 +95,7 @@ class Manager:
         base["SOCKACT_WORKERS"] = "0"
         with_log = ["/bin/sh", "-c", 'exec 2>>"$0"; exec "$@"', str(self.log), *argv]
         environ = {**base, "NOTIFY_SOCKET": self._notify.address, **environ}
-        self.pid = fds.spawn(with_log, [*listeners, *self.stored], environ)
+        self.pid = fds.spawn(with_log, [*listeners, *self.stored], environ, most=self.most)
         self._pidfd = os.pidfd_open(self.pid)
         return self.pid
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import compileall
 import contextlib
-import os
-import select
 import signal
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,7 +11,7 @@ from pathlib import Path
 
 import sockact
 from sockact.fds import Listener
-from tests.manager import LIMIT, Manager, listening
+from tests.manager import LIMIT, Manager, listening, wait_ended
 
 HELLO = """
 async def app(scope, receive, send):
@@ -79,17 +77,6 @@ class Service:
 def compile_sockact() -> None:
     """Do what pip does when it installs: otherwise all figures would tell of the compiler."""
     compileall.compile_dir(Path(sockact.__file__).parent, quiet=1)
-
-
-def wait_ended(pid: int) -> None:
-    """Wait for the end of a process that need not be a child; raises ProcessLookupError if it has gone."""
-    pidfd = os.pidfd_open(pid)
-    try:
-        ended = select.poll()  # not select(2), whose descriptors are below 1024
-        ended.register(pidfd)
-        assert ended.poll(1000 * LIMIT), f"{pid} still runs"
-    finally:
-        os.close(pidfd)
 
 
 @contextlib.contextmanager

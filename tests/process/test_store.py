@@ -14,7 +14,7 @@ from sockact.fds import Kind
 from sockact.handover import CONNECTION
 from sockact.probe.background import BackgroundProbe
 from tests.gate import Client
-from tests.manager import open_descriptors
+from tests.manager import open_descriptors, wait_until
 from tests.process.conftest import Service
 from tests.process.test_drain import stop as begin_stop
 from tests.process.test_handover import reload_all
@@ -282,8 +282,7 @@ def counted(clients: Sequence[Client]) -> tuple[int, int]:
 
 def test_a_process_short_of_descriptors_keeps_only_as_many_as_it_can_pass_on(service: Service) -> None:
     pid = service.start("--linger=0.2s")
-    _, most = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (100, most))
+    allow(pid, 100)
     clients = [service.client() for _ in range(40)]
     for client in clients:
         client.get()
@@ -300,15 +299,44 @@ def test_a_supervisor_short_of_descriptors_leaves_connections_where_they_are(ser
     for client in clients:
         client.get()
     before = open_descriptors(pid)
-    few, most = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (before + 40, most))
+    allow(pid, before + 40)
 
     reload_all(service, pid)
 
     assert counted(clients) == (0, 60)
     assert open_descriptors(pid) == before
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (few, most))
+    allow(pid, 1024)
     client = service.client()
     client.get()
     reload_all(service, pid)
     assert client.get().status == 200
+
+
+def test_what_a_new_worker_has_no_descriptors_for_is_served_when_it_has(service: Service) -> None:
+    service.manager.most = 64
+    pid = service.start("--workers=1", "--probation=0.1s")
+    allow(workers(pid)[0], 1024)
+    clients = [service.client() for _ in range(60)]
+    for client in clients:
+        client.get()
+
+    reload_all(service, pid)
+
+    wait_until(lambda: "run out of descriptors; connections that move" in service.manager.stderr())
+    allow(workers(pid)[0], 1024)
+    assert counted(clients) == (60, 0)
+
+
+def test_a_supervisor_may_have_more_descriptors_than_its_workers(service: Service) -> None:
+    service.manager.most = 64
+    pid = service.start("--workers=1")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (most, most)
+    assert resource.prlimit(workers(pid)[0], resource.RLIMIT_NOFILE) == (64, most)
+
+
+def allow(pid: int, number: int) -> None:
+    """Let a process have so many descriptors open."""
+    _, most = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (number, most))

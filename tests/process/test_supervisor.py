@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from tests.gate import install
 from tests.http_client import get
-from tests.manager import LIMIT, open_descriptors, wait_until
+from tests.manager import LIMIT, open_descriptors, wait_ended, wait_until
 from tests.process.conftest import Service
 from tests.process.test_reload import ask_for_reload, break_app, reload
 
@@ -25,6 +26,8 @@ def workers(pid: int) -> list[int]:
 
 def wait_gone(pid: int) -> None:
     """Wait until a process has ended and was reaped."""
+    with contextlib.suppress(ProcessLookupError):
+        wait_ended(pid)
     wait_until(lambda: not Path(f"/proc/{pid}").exists())
 
 

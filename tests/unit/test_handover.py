@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import itertools
+import os
+import resource
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 
-from sockact.handover import BATCH, CONNECTION, Exchange, Giver, Receiver, Supply
+from sockact.exchange import Exchange
+from sockact.handover import BATCH, CONNECTION, Giver, Receiver
 from sockact.notify import Notifier, NotifySocket
 from tests.manager import LIMIT
 from tests.unit.test_notify import close
@@ -60,17 +65,19 @@ class World:
 
     def __init__(self, manager: NotifySocket) -> None:
         self.manager = manager
-        self.exchange = Exchange()
+        self.serving: list[int] = []
+        self.exchange = Exchange(lambda: self.serving)
         self.arrived: list[socket.socket] = []
-        self._receivers: list[Receiver] = []
+        self.receivers: dict[int, Receiver] = {}
         self._notifier = Notifier()
         self.giver = self._worker(WORKER)
         self._worker(OTHER)
 
     def _worker(self, number: int) -> Giver:
         giver = Giver(lambda fds: self._notifier.store(fds, CONNECTION), confirms=True)
-        supply = self.exchange.supplies[number] = Supply()
-        self._receivers.append(Receiver(supply.theirs.dup(), self.arrived.append, giver))  # as a child's
+        supply = self.exchange.supply(number)
+        self.receivers[number] = Receiver(supply.theirs.dup(), self.arrived.append, giver)
+        supply.theirs.close()  # as the supervisor does when it has passed it
         return giver
 
     def take(self) -> int:
@@ -81,14 +88,20 @@ class World:
         self.exchange.take(notification.stored, WORKER)
         return len(notification.stored)
 
+    def serve(self, *workers: int) -> None:
+        """Let these workers be the ones that serve from now on."""
+        self.serving = list(workers)
+        self.exchange.pass_on()
+
     def close(self) -> None:
         for connection in self.arrived:
             connection.close()
-        for receiver in self._receivers:
+        for receiver in self.receivers.values():
             receiver.close()
         close(self._notifier)
-        for number in list(self.exchange.supplies):
+        for number in (WORKER, OTHER):
             self.exchange.forget(number)
+        self.exchange.end()
 
 
 @pytest.fixture
@@ -116,6 +129,25 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+async def until(true: Callable[[], bool]) -> None:
+    """Let the loop run until something holds."""
+    async with asyncio.timeout(LIMIT):
+        while not true():
+            await settle()
+
+
+@contextlib.contextmanager
+def only(number: int) -> Iterator[None]:
+    """Let this process open only so many descriptors more."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = (fd for fd in itertools.count() if not os.path.exists(f"/proc/self/fd/{fd}"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(itertools.islice(free, number)) + 1, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
 def test_a_connection_stays_open_until_it_was_taken(run, movable) -> None:
     connection = movable()
 
@@ -128,7 +160,7 @@ def test_a_connection_stays_open_until_it_was_taken(run, movable) -> None:
         await settle()
         assert connection.outcome == "moved"
 
-        world.exchange.pass_on([OTHER])
+        world.serve(OTHER)
         await settle()
         connection.client.sendall(b"next")
         assert world.arrived[0].recv(4) == b"next"
@@ -141,11 +173,10 @@ def test_what_was_taken_waits_for_somebody_who_serves(run, movable) -> None:
         world.giver.offer(movable())
         await settle()
         world.take()
-        world.exchange.pass_on([])
         await settle()
         assert world.arrived == []
 
-        world.exchange.pass_on([OTHER])
+        world.serve(OTHER)
         await settle()
         assert len(world.arrived) == 1
 
@@ -251,7 +282,7 @@ def test_no_copy_is_left_behind(run, movable) -> None:
             world.giver.offer(connection)
         await settle()
         world.take()
-        world.exchange.pass_on([OTHER])
+        world.serve(OTHER)
         await settle()
         for arrived in world.arrived:
             arrived.close()
@@ -284,5 +315,66 @@ def test_what_the_kernel_does_not_let_go_is_given_a_little_later(run, movable, m
         assert world.take() == 3
         await settle()
         assert {each.outcome for each in connections} == {"moved"}
+
+    run(scene)
+
+
+def test_what_a_worker_has_no_descriptors_for_waits_until_it_has_some(run, movable, monkeypatch) -> None:
+    connections = [movable() for _ in range(20)]
+    monkeypatch.setattr("sockact.exchange.RECOVERY", 0.01)
+
+    async def scene(world: World) -> None:
+        for connection in connections:
+            world.giver.offer(connection)
+        await settle()
+        assert world.take() == 20
+        await settle()
+        with only(5):
+            world.serve(OTHER)
+            await settle()
+        assert len(world.arrived) == 5
+
+        await until(lambda: len(world.arrived) == 20)
+        for connection in connections:
+            connection.client.sendall(b"here")
+        assert [arrived.recv(4) for arrived in world.arrived] == [b"here"] * 20
+
+    run(scene)
+
+
+def test_nothing_is_taken_while_workers_have_no_descriptors_for_it(run, movable) -> None:
+    before, after = [movable() for _ in range(20)], movable()
+
+    async def scene(world: World) -> None:
+        for connection in before:
+            world.giver.offer(connection)
+        await settle()
+        world.take()
+        await settle()
+        with only(5):
+            world.serve(OTHER)
+            await settle()
+        world.giver.offer(after)
+        await settle()
+        world.take()
+        await settle()
+        assert after.outcome == "stays"
+
+    run(scene)
+
+
+def test_what_a_worker_has_not_received_before_its_end_goes_to_another_one(run, movable) -> None:
+    connection = movable()
+
+    async def scene(world: World) -> None:
+        world.giver.offer(connection)
+        await settle()
+        world.take()
+        world.serve(WORKER)  # it comes back to where it was
+        world.receivers[WORKER].close()
+        world.serving = [OTHER]
+        await until(lambda: bool(world.arrived))
+        connection.client.sendall(b"here")
+        assert world.arrived[0].recv(4) == b"here"
 
     run(scene)

@@ -1,0 +1,191 @@
+"""A supervisor's exchange: what its workers give away goes to those that serve (see `handover`).
+
+The supervisor keeps a copy of each connection until a worker has said that it has arrived: what a worker
+had no descriptor for, or did not live to receive, goes to another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from sockact.handover import AGAIN, ARRIVING, BATCH
+
+RECOVERY = 1.0
+"""Seconds until workers that have run out of descriptors are offered connections again."""
+
+logger = logging.getLogger(__name__)
+
+
+class Supply:
+    """The supervisor's end of what one worker receives connections from; closed with the worker.
+
+    Args:
+        arrived: called when the worker has said what it has of a batch, with what is missing.
+        lost: called with each batch of which it will say nothing any more.
+    """
+
+    def __init__(self, arrived: Callable[[list[int]], None], lost: Callable[[list[int]], None]) -> None:
+        self._arrived = arrived
+        self._lost = lost
+        self._sent: deque[list[int]] = deque()
+        self._ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._ours.setblocking(False)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._ours.fileno(), self._hear)
+
+    def pass_on(self, descriptors: Sequence[int]) -> bool:
+        """Return whether these are on their way; they belong to this supply until the worker has them."""
+        try:
+            socket.send_fds(self._ours, [bytes([ARRIVING])], list(descriptors))
+        except OSError:
+            return False
+        self._sent.append(list(descriptors))
+        return True
+
+    def answer(self, taken: int) -> bool:
+        """Return whether the worker learns how many of its connections were taken; if not, it keeps all."""
+        try:
+            self._ours.send(bytes([taken]))
+        except OSError:
+            self.end()
+            return False
+        return True
+
+    def end(self) -> None:
+        """Tell the worker that nobody takes what it would give away."""
+        with contextlib.suppress(OSError):
+            self._ours.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Give both ends up, and take back what has not arrived."""
+        self._leave()
+        self._ours.close()
+        self.theirs.close()
+
+    def _hear(self) -> None:
+        """Read how many connections of the oldest batch have arrived."""
+        try:
+            data = self._ours.recv(1)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data or not self._sent:
+            self._leave()
+            return
+        batch = self._sent.popleft()
+        close_all(batch[: data[0]])
+        self._arrived(batch[data[0] :])
+
+    def _leave(self) -> None:
+        self._loop.remove_reader(self._ours.fileno())
+        while self._sent:
+            self._lost(self._sent.popleft())
+
+
+class Exchange:
+    """Spreads connections over a supervisor's workers; those that nobody takes yet wait here.
+
+    Args:
+        serving: tells which workers shall have them.
+        homeless: what waits from the beginning.
+
+    Attributes:
+        homeless: what waits.
+        room: how many may wait.
+    """
+
+    def __init__(self, serving: Callable[[], Sequence[int]], homeless: Sequence[int] = ()) -> None:
+        self.homeless = list(homeless)
+        self.room: float = math.inf
+        self._serving = serving
+        self._supplies: dict[int, Supply] = {}
+        self._crowded = False
+        self._later: asyncio.TimerHandle | None = None
+
+    def supply(self, worker: int) -> Supply:
+        """Return how a new worker is reached."""
+        supply = self._supplies[worker] = Supply(self._arrived, self._lost)
+        return supply
+
+    def take(self, descriptors: Sequence[int], giver: int) -> None:
+        """Take the connections that a worker has given, and pass them on.
+
+        There are none if they could not be received: this process has run out of descriptors. None are
+        taken while the workers that serve have run out of them: the giver serves its own better.
+        """
+        room = 0 if self._crowded else self.room - len(self.homeless)
+        taken = int(max(min(len(descriptors), room), 0))
+        supply = self._supplies.get(giver)
+        if supply is None or not supply.answer(taken):
+            taken = 0
+        self.homeless += descriptors[:taken]
+        close_all(descriptors[taken:])  # copies: the worker keeps them
+        self.pass_on()
+
+    def pass_on(self) -> None:
+        """Give the connections that wait to the workers that serve, to each about as many."""
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        serving = self._serving() if self.homeless else ()
+        supplies = [self._supplies[number] for number in serving if number in self._supplies]
+        if not supplies:
+            return
+        homeless, self.homeless = self.homeless, []
+        for index, supply in enumerate(supplies):
+            share = homeless[index :: len(supplies)]
+            for start in range(0, len(share), BATCH):
+                batch = share[start : start + BATCH]
+                if not supply.pass_on(batch):
+                    self.homeless += batch
+        if self.homeless:
+            self._pass_on_later(AGAIN)
+
+    def end(self) -> None:
+        """Take none any more: nobody will be there to receive them."""
+        for supply in self._supplies.values():
+            supply.end()
+        self.room = 0
+        close_all(self.homeless)
+        self.homeless = []
+
+    def forget(self, worker: int) -> None:
+        """Close what a worker that has ended received from; what it has not received waits again."""
+        if (supply := self._supplies.pop(worker, None)) is not None:
+            supply.close()
+
+    def _arrived(self, missing: list[int]) -> None:
+        """Let what a worker had no descriptors for wait, until it may have some again."""
+        if missing and not self._crowded:
+            logger.warning("workers have run out of descriptors; connections that move there wait")
+        self._crowded = bool(missing)
+        self._wait(missing, RECOVERY)
+
+    def _lost(self, batch: list[int]) -> None:
+        """Let what a worker has not received before its end go to another one."""
+        self._wait(batch, 0)
+
+    def _wait(self, descriptors: list[int], seconds: float) -> None:
+        if not self.room:
+            close_all(descriptors)
+        elif descriptors:
+            self.homeless += descriptors
+            self._pass_on_later(seconds)
+
+    def _pass_on_later(self, seconds: float) -> None:
+        if self._later is None:
+            self._later = asyncio.get_running_loop().call_later(seconds, self.pass_on)
+
+
+def close_all(descriptors: Sequence[int]) -> None:
+    """Close what this process does not want, or has passed on."""
+    for fd in descriptors:
+        os.close(fd)
