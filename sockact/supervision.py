@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import resource
 import signal
@@ -19,6 +20,8 @@ from sockact.supervisor import Recipe, Supervisor
 
 ASSUME_READY = 1.0
 """Seconds of life after which a program that does not notify counts as ready."""
+
+logger = logging.getLogger(__name__)
 
 
 def supervise_in(process: Process, chosen: Settings, program: Sequence[str]) -> None:
@@ -38,7 +41,7 @@ def supervise_in(process: Process, chosen: Settings, program: Sequence[str]) -> 
 
 
 async def _live(
-    process: Process, chosen: Settings, program: Sequence[str], store: Store, most: int
+    process: Process, chosen: Settings, program: Sequence[str], store: Store, most: int | None
 ) -> None:
     conductor = process.conductor(chosen, signal.SIGTERM)
     recipe = Recipe(
@@ -59,15 +62,21 @@ async def _live(
         leave(ending.status)
 
 
-def raise_limit() -> int:
-    """Allow this process as many descriptors as it may allow itself; return the limit before.
+def raise_limit() -> int | None:
+    """Allow this process as many descriptors as it may have; return the limit before, None if it stays.
 
     Connections pass through a supervisor, those of several workers at a time. The usual soft limit is
     there for programs that call select(2): a worker, which runs the app, starts with it. Source: the
     notes on LimitNOFILE= in systemd.exec(5).
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if soft == hard:
+        return None
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:  # a unit's SystemCallFilter= may refuse it
+        logger.info("the limit of open descriptors stays at %d: %s", soft, error)
+        return None
     return soft
 
 
