@@ -10,6 +10,15 @@ import pytest
 from sockact.fds import Listener
 from tests.manager import listening
 
+ROWS = {"F": 118, "R": 42}
+"""Features of other programs and races in them, each of which some test here is about; see docs/."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for letter, last in ROWS.items():
+        for number in range(1, last + 1):
+            config.addinivalue_line("markers", f"{letter}{number}: shows a row of docs/")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
