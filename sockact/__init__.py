@@ -8,16 +8,17 @@ from __future__ import annotations
 from typing import Any
 
 from sockact import signals
+from sockact.envelope import Handover
 from sockact.errors import SockactError
 from sockact.fds import Kind, Listener, adopt
 from sockact.notify import Notifier
 
-__all__ = ["Kind", "Listener", "Notifier", "SockactError", "adopt", "serve"]
+__all__ = ["Handover", "Kind", "Listener", "Notifier", "SockactError", "adopt", "serve"]
 __version__ = "0.1.0"
 
 
 def serve(app: object, /, **settings: Any) -> None:
-    """Serve an ASGI or WSGI app until the process is told to stop.
+    """Serve an app until the process is told to stop.
 
     Sockets that a service manager passed by LISTEN_FDS are used; without any, `listen` is bound.
     By default the process turns itself into a supervisor, which keeps its PID and forgets the app, and
@@ -28,7 +29,8 @@ def serve(app: object, /, **settings: Any) -> None:
     again, by new workers or, with `workers=0`, in this process.
 
     Args:
-        app: the app's callable, or a string `module:attribute`.
+        app: an ASGI or WSGI app, a handler of raw connections or datagrams (`sockact.kinds` says which),
+            or a string `module:attribute`; or a mapping from `FileDescriptorName=` to one of these.
         settings: any field of `sockact.settings.Settings`; the environment variables SOCKACT_…
             fill in those that are not given.
 

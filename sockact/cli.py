@@ -46,17 +46,31 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(error.exit_status)
 
 
-def run(app: str | None, program: Sequence[str], **given: Any) -> int:
-    """Serve the app `module:attribute`, or keep workers that run a program."""
+def run(app: Sequence[str], program: Sequence[str], **given: Any) -> int:
+    """Serve apps, each `module:attribute`, or keep workers that run a program."""
     signals.block()
     given = {name: value for name, value in given.items() if value is not None}
-    if (app is None) == (not program):
+    if bool(app) == bool(program):
         raise UsageError("expected either MODULE:ATTRIBUTE or -- PROGRAM ARGUMENT...")
+    target = _target(app) if app else None
     slim.before_asyncio(program, given, os.environ)
     from sockact import roles
 
-    roles.run(app, program, given)
+    roles.run(target, program, given)
     return 0
+
+
+def _target(apps: Sequence[str]) -> object:
+    """Return what `sockact.serve` would be given: one app, or a mapping from names to apps."""
+    if len(apps) == 1 and "=" not in apps[0]:
+        return apps[0]
+    target: dict[str, str] = {}
+    for word in apps:
+        name, equals, app = word.partition("=")
+        if not (name and equals and app) or name in target:
+            raise UsageError(f"{word!r}: expected NAME=MODULE:ATTRIBUTE, each name once")
+        target[name] = app
+    return target
 
 
 def reload(environ: Mapping[str, str] = os.environ) -> int:
@@ -150,7 +164,8 @@ def _add_status(command: argparse.ArgumentParser) -> None:
 
 def _add_run(command: argparse.ArgumentParser) -> None:
     command.set_defaults(command=run)
-    command.add_argument("app", metavar="MODULE:ATTRIBUTE", nargs="?", help="an ASGI or WSGI app")
+    help_text = "an app; or several, each for the sockets called NAME"
+    command.add_argument("app", metavar="[NAME=]MODULE:ATTRIBUTE", nargs="*", help=help_text)
     for name, field in settings.FIELDS.items():
         meaning = f"{field.metadata['help']} [{_shown(field.default)}]"
         options: dict[str, Any] = {"dest": name, "help": meaning}

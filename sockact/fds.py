@@ -80,6 +80,17 @@ class Listener:
         return cls(name=name, fd=sock.fileno(), kind=kind, sock=sock, listening=listening)
 
     @property
+    def connected(self) -> bool:
+        """Whether it is a connection to one client, as with `Accept=yes`."""
+        if self.sock is None or self.listening:
+            return False
+        try:
+            self.sock.getpeername()
+        except OSError:
+            return False
+        return True
+
+    @property
     def address(self) -> str:
         """Where it is bound, as `ListenStream=` writes it: `127.0.0.1:80`, `[::1]:80`, `/run/x`, `@x`."""
         return "" if self.sock is None else _address(self.sock)
@@ -90,6 +101,25 @@ class Listener:
             os.close(self.fd)
         else:
             self.sock.close()
+
+
+def belongs_to(connection: socket.socket, listener: Listener, *, exactly: bool) -> bool:
+    """Tell whether a connection was accepted on this listener, by its local address.
+
+    Args:
+        connection: the connection.
+        listener: the listener.
+        exactly: whether one that listens on all addresses does not count.
+    """
+    if listener.sock is None or connection.family != listener.sock.family:
+        return False
+    try:
+        local, bound = connection.getsockname(), listener.sock.getsockname()
+    except OSError:
+        return False
+    if local == bound or connection.family == socket.AF_UNIX or exactly:
+        return bool(local == bound)
+    return bool(local[1] == bound[1] and bound[0] in ("0.0.0.0", "::"))
 
 
 def adopt() -> list[Listener]:

@@ -79,16 +79,19 @@ class Giver:
 
     Attributes:
         room: how many more the manager takes.
-        closed: called when it takes none any more.
     """
 
     def __init__(self, store: Callable[[Sequence[int]], bool], *, confirms: bool) -> None:
         self._store = store
         self._confirms = confirms
         self.room: float = math.inf if confirms else 0
-        self.closed: Callable[[], None] = lambda: None
+        self._closed: list[Callable[[], None]] = []
         self._offered: list[Movable] = []
         self._given: deque[list[Movable]] = deque()
+
+    def when_closed(self, called: Callable[[], None]) -> None:
+        """Call this when the manager takes none any more."""
+        self._closed.append(called)
 
     def offer(self, connection: Movable) -> None:
         """Give a connection away, with the others of this moment; it is told how that went."""
@@ -112,7 +115,8 @@ class Giver:
         self.room = room
         if not room:
             self._give()
-            self.closed()
+            for called in self._closed:
+                called()
 
     def end(self) -> None:
         """Give none any more, and keep what nobody has taken."""

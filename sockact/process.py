@@ -76,11 +76,11 @@ class Process:
 
     def serves_itself(self, chosen: Settings) -> bool:
         """Tell whether the app belongs into this process; otherwise into workers."""
-        return self.trial or self.supervised or not chosen.workers
+        return self.trial or self.supervised or not chosen.workers or self.sockets.connected
 
-    def complete(self, chosen: Settings, *, streams_only: bool = True) -> None:
+    def complete(self, chosen: Settings) -> None:
         """Bind what was not passed: `Sockets.complete`; workers have their supervisor's control socket."""
-        self.sockets.complete(chosen, streams_only=streams_only, controlled=not self.supervised)
+        self.sockets.complete(chosen, controlled=not self.supervised)
 
     def conductor(self, chosen: Settings, *twice: signal.Signals) -> Conductor:
         """Return who leads a service here, and tells callers that were passed to it how that went.

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sockact import settings
+from sockact import settings, slim
 from sockact.errors import UsageError
 from sockact.process import Process, live
 from sockact.program import OWN
@@ -20,7 +20,7 @@ from sockact.settings import Settings
 logger = logging.getLogger(__name__)
 
 
-def run(app: str | None, program: Sequence[str], given: Mapping[str, Any]) -> None:
+def run(app: object, program: Sequence[str], given: Mapping[str, Any]) -> None:
     """Be the process of `sockact run`, with either an app or a program."""
 
     def take_role(process: Process, chosen: Settings) -> None:
@@ -50,6 +50,7 @@ def serve(app: object, given: Mapping[str, Any]) -> None:
 
 
 def _serve(process: Process, chosen: Settings, app: object, *, import_here: bool) -> None:
+    slim.undo()
     from sockact.serving import serve_in
 
     serve_in(process, chosen, app, import_here=import_here)

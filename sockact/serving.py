@@ -7,16 +7,21 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from typing import NoReturn
 
 import uvloop
 
-from sockact import loader
+from sockact import loader, mounts
+from sockact.engines.datagram import DatagramEngine
 from sockact.engines.http import CancelledQuietly, HttpEngine
+from sockact.engines.several import Engines, Served
+from sockact.engines.stream import StreamEngine
 from sockact.errors import SettingsError
+from sockact.fds import Kind
 from sockact.handover import CONNECTION
 from sockact.lifecycle import Conductor, Ending
+from sockact.mounts import Mount
 from sockact.notify import Notifier
 from sockact.process import MARGIN, Process, leave
 from sockact.settings import Settings
@@ -32,7 +37,7 @@ def serve_in(process: Process, chosen: Settings, app: object, *, import_here: bo
     Args:
         process: what it was given.
         chosen: how to serve.
-        app: an ASGI or WSGI callable, or a string `module:attribute`.
+        app: a callable, a string `module:attribute`, or a mapping from names of sockets to these.
         import_here: import from the present directory, as `sockact run` does.
     """
     _Serving(process, chosen).run(app, import_here=import_here)
@@ -102,29 +107,37 @@ class _Serving:
             _refuse_recycling(chosen)
         if not process.trial:
             process.complete(chosen)
-            places = process.sockets.describe()
-            logger.info("gen=%d pid=%d serves %s", process.generation, os.getpid(), places)
         if import_here or chosen.chdir:
             loader.enter(chosen.chdir)
-        loaded = loader.load(app, factory=chosen.factory)
-        kind = loader.interface(loaded) if chosen.interface == "auto" else chosen.interface
+        mounted = mounts.mount(app, None if process.trial else process.sockets.listeners, chosen)
+        if not process.trial:
+            places = process.sockets.describe()
+            logger.info("gen=%d pid=%d serves %s", process.generation, os.getpid(), places)
         logging.getLogger("uvicorn.error").addFilter(CancelledQuietly())
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            ending = runner.run(self._live(loaded, kind))
+            ending = runner.run(self._live(mounted))
         if process.trial:
             raise SystemExit(0)
         if ending.replaced:
             self._replace(ending)
         process.close()
 
-    async def _live(self, app: Callable[..., Any], kind: str) -> Ending:
+    async def _live(self, mounted: Sequence[Mount]) -> Ending:
         process = self._process
         conductor = process.conductor(self._settings)
-        engine = HttpEngine(app, kind, process.sockets.served(), self._settings)
+        engines = Engines([_served(mount, self._settings) for mount in mounted])
         supervisor = _Supervisor(conductor, process.notifier) if process.supervised else None
         supply = None if process.sockets.supply is None else process.sockets.supply.sock
         manager = supervisor or _Alone(conductor, process)
-        worker = Worker(engine, self._settings, process.program, process.generation, manager, supply)
+        worker = Worker(
+            engines,
+            self._settings,
+            process.program,
+            process.generation,
+            manager,
+            supply,
+            passing=process.sockets.connected,
+        )
         if process.trial:
             await self._rehearse(worker)
             return Ending()
@@ -153,6 +166,15 @@ class _Serving:
         process.notifier.extend(self._settings.start_timeout + MARGIN)
         logger.info("gen=%d gives way to %s", process.generation, " ".join(program.argv))
         process.become(program.argv, program.environment(process.generation + 1), ending.callers)
+
+
+def _served(mount: Mount, settings: Settings) -> Served:
+    """Return the engine of an app."""
+    if mount.listeners and mount.listeners[0].kind is Kind.DATAGRAM:
+        return Served(DatagramEngine(mount.app, mount.kind, mount.listeners, settings), mount.listeners)
+    make = HttpEngine if mount.kind in ("asgi", "asgi2", "wsgi") else StreamEngine
+    engine = make(mount.app, mount.kind, mount.listeners, settings)
+    return Served(engine, mount.listeners, engine)
 
 
 def _refuse_recycling(chosen: Settings) -> None:

@@ -17,6 +17,9 @@ from sockact.errors import SettingsError
 
 PREFIX = "SOCKACT_"
 
+KINDS = ("asgi", "asgi2", "wsgi", "stream", "datagram", "requests", "socket")
+"""What can be served; see `sockact.loader`."""
+
 _UNITS = {"us": 1e-6, "ms": 1e-3, "": 1.0, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _TRUE = ("1", "yes", "true", "on")
 _FALSE = ("0", "no", "false", "off")
@@ -87,11 +90,15 @@ def _setting(default: Any, parse: Callable[[str], Any], meaning: str, metavar: s
 
 
 _LISTEN = """where to listen when no socket was passed; repeatable:
-host:port, [v6]:port, :port, unix:/path, unix:@abstract"""
+host:port, [v6]:port, :port, unix:/path, unix:@abstract, udp:host:port; NAME= before it names it"""
 _CHDIR = """change to this directory, and import from it;
 a symbolic link is resolved again at every reload"""
 _CONTROL = """path of the control socket;
 auto: in $RUNTIME_DIRECTORY, else by PID; none: no such socket"""
+_KIND = """what the app is, where its signature does not tell:
+asgi, asgi2, wsgi, stream, datagram, requests, socket"""
+_UNUSED = """what to do with sockets for which no app was named:
+refuse to start, close them, or keep them for a later release"""
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
@@ -105,9 +112,8 @@ class Settings:
     listen: tuple[str, ...] = _setting(("127.0.0.1:8000",), words, _LISTEN, "ADDRESS")
     workers: int = _setting(1, number, "processes that serve; 0: the main process itself", "N")
     chdir: str = _setting("", str, _CHDIR, "PATH")
-    interface: str = _setting(
-        "auto", one_of("auto", "asgi", "wsgi"), "what the app speaks, where it cannot be told", "KIND"
-    )
+    kind: str = _setting("auto", one_of("auto", *KINDS), _KIND, "KIND")
+    unused: str = _setting("error", one_of("error", "close", "keep"), _UNUSED, "WHAT")
     factory: bool = _setting(False, flag, "the app is a callable without arguments that returns the app")
     lifespan: str = _setting(
         "auto", one_of("auto", "on", "off"), "ASGI lifespan events; auto: an app may refuse them", "WHEN"

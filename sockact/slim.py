@@ -26,6 +26,12 @@ def before_asyncio(program: Sequence[str], given: Mapping[str, Any], environ: Ma
         sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
 
 
+def undo() -> None:
+    """Let this process have OpenSSL after all: what was passed to it leaves nothing to supervise."""
+    if sys.modules.get("ssl", sys) is None:
+        del sys.modules["ssl"]
+
+
 def _supervises(given: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
     if SUPERVISED in environ or TRIAL in environ:
         return False

@@ -72,30 +72,27 @@ class Sockets:
         if self.meant_for and not self.listeners:
             logger.warning("LISTEN_PID=%s is another process; a wrapper must exec", self.meant_for)
 
-    def complete(self, settings: Settings, *, streams_only: bool, controlled: bool) -> None:
+    @property
+    def connected(self) -> bool:
+        """Whether clients' connections were passed rather than sockets that listen: `Accept=yes`."""
+        return bool(self.listeners) and all(listener.connected for listener in self.listeners)
+
+    def complete(self, settings: Settings, *, controlled: bool) -> None:
         """Bind what was not passed.
 
         Args:
             settings: where to.
-            streams_only: whether an app is to be served on all of it.
             controlled: whether there shall be a control socket.
 
         Raises:
-            ActivationError: what was passed is malformed, or something on which no app can be served.
+            ActivationError: what was passed is malformed.
             SettingsError, UnavailableError: as `listen.bind`.
         """
         self.check()
         if not self.listeners:
             self.listeners = listen.bind(settings.listen)
-        if streams_only:
-            for listener in self.listeners:
-                _require_listening_stream(listener)
         if controlled and self.control is None:
             self.control = _open_control(settings)
-
-    def served(self) -> list[socket.socket]:
-        """Return the listening sockets."""
-        return [listener.sock for listener in self.listeners if listener.sock is not None]
 
     def passed_on(self, callers: Sequence[Caller]) -> list[Listener]:
         """Return everything that the next program needs, `callers` who wait for it included."""
@@ -144,7 +141,7 @@ class Sockets:
             self.control = listener
         elif listener.name == SUPPLY:
             self.supply = listener
-        elif listener.name == CONNECTION and listener.kind is Kind.STREAM:
+        elif listener.name == CONNECTION and listener.kind in (Kind.STREAM, Kind.SEQPACKET):
             self.connections.append(listener)
         elif listener.name == CALLER and listener.sock is not None:
             self.callers.append(Caller(listener.sock))
@@ -157,12 +154,3 @@ def _open_control(settings: Settings) -> Listener | None:
     where = control.address(settings.control, os.environ, os.getpid())
     opened = None if where is None else control.open_server(where)
     return None if opened is None else Listener.of(opened, CONTROL)
-
-
-def _require_listening_stream(listener: Listener) -> None:
-    if listener.kind is Kind.STREAM and listener.listening:
-        return
-    found = "stream socket that does not listen" if listener.kind is Kind.STREAM else listener.kind.value
-    raise ActivationError(
-        f"descriptor {listener.fd} ({listener.name}) is a {found}: expected a listening stream socket"
-    )

@@ -32,7 +32,7 @@ def supervise_in(process: Process, chosen: Settings, program: Sequence[str]) -> 
         chosen: how to keep them, and how they serve.
         program: what a worker runs; empty for this very command, without its workers.
     """
-    process.complete(chosen, streams_only=not program)
+    process.complete(chosen)
     store = Store(process.notifier)
     most = raise_limit()
     with asyncio.Runner() as runner:

@@ -18,7 +18,8 @@ from typing import Any, Protocol
 from sockact import canary, overview
 from sockact.counters import Counters
 from sockact.drain import Drain, count
-from sockact.engines.http import HttpEngine
+from sockact.engines.several import Engines
+from sockact.errors import ReloadRefused
 from sockact.handover import Giver, Receiver, keepable
 from sockact.idle import Idle
 from sockact.process import MARGIN
@@ -54,16 +55,28 @@ class Manager(Protocol):
 
 
 class Worker:
-    """The service of one app on the listeners that were passed; see `lifecycle.Service`."""
+    """The service of apps on the listeners that were passed; see `lifecycle.Service`.
+
+    Args:
+        engine: what serves.
+        settings: how to serve.
+        program: what a canary runs.
+        generation: its number.
+        manager: whom to tell what it wants.
+        supply: from where connections come that other workers give away.
+        passing: whether it serves only connections that were passed, and ends with them.
+    """
 
     def __init__(
         self,
-        engine: HttpEngine,
+        engine: Engines,
         settings: Settings,
         program: Program,
         generation: int,
         manager: Manager,
         supply: socket.socket | None = None,
+        *,
+        passing: bool = False,
     ) -> None:
         self.name = f"gen {generation}"
         self._generation = generation
@@ -76,6 +89,7 @@ class Worker:
         self._program = program
         self._drain = Drain(engine, settings.drain_timeout)
         self._supply = supply
+        self._passing = passing
         self._giver = Giver(manager.give, confirms=supply is not None)
         self._receiver: Receiver | None = None
         self._state = "starting the app"
@@ -105,6 +119,8 @@ class Worker:
         """Take notice of a connection that has come or gone."""
         if self._idle is not None:
             self._idle.changed()
+        if self._passing and not self._has_work():
+            self._manager.idle(True)
 
     async def start(self) -> None:
         """Start the app and accept."""
@@ -125,6 +141,8 @@ class Worker:
 
     async def check(self) -> None:
         """Let a canary start the new code."""
+        if self._passing:
+            raise ReloadRefused("this process ends with its connection: the next one has the new code")
         self._state = "trying the new code"
         try:
             await canary.rehearse(

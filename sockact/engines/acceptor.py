@@ -11,7 +11,9 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from sockact.fds import Listener
 
 BATCH = 16
 """Connections taken at once; those that wait in the kernel's queue are the next process's to serve."""
@@ -22,6 +24,19 @@ RECOVERY = 1.0
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 logger = logging.getLogger(__name__)
+
+
+def accept_on(listeners: Sequence[Listener], arrived: Callable[[socket.socket], None]) -> list[Acceptor]:
+    """Accept on those that listen; one that is a connection itself (`Accept=yes`) has arrived already."""
+    acceptors: list[Acceptor] = []
+    for listener in listeners:
+        assert listener.sock is not None
+        if listener.listening:
+            acceptors.append(Acceptor(listener.sock, arrived))
+        else:
+            listener.sock.setblocking(False)
+            arrived(listener.sock)
+    return acceptors
 
 
 class Acceptor:

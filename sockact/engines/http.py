@@ -7,15 +7,18 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from a2wsgi import WSGIMiddleware
 from uvicorn.config import Config
 from uvicorn.middleware.asgi2 import ASGI2Middleware
 
-from sockact.engines.acceptor import Acceptor
+from sockact.engines.acceptor import Acceptor, accept_on
 from sockact.engines.connections import Connection, State, WebSocket
 from sockact.engines.lifespan import App, Lifespan
+from sockact.engines.watcher import Unwatched, Watcher
+from sockact.envelope import Luggage
+from sockact.fds import Listener
 from sockact.handover import Giver
 from sockact.settings import Settings
 
@@ -25,40 +28,30 @@ ABORT_TIMEOUT = 1.0
 logger = logging.getLogger(__name__)
 
 
-class Watcher(Protocol):
-    """Who wants to know what happens in an engine."""
-
-    def requested(self) -> None:
-        """Take notice of a request that begins."""
-
-    def changed(self) -> None:
-        """Take notice of a connection that has come or gone."""
-
-
 class HttpEngine:
     """Serves one app over HTTP/1.1 and WebSocket.
 
     Args:
         app: the app's callable.
-        interface: what it speaks, as `loader.interface` tells.
-        listeners: listening stream sockets; they stay open, also when the engine stops.
+        kind: what it is: `asgi`, `asgi2` or `wsgi`.
+        listeners: listening stream sockets, which stay open when the engine stops, or connected ones.
         settings: how to serve.
     """
 
     def __init__(
         self,
         app: Callable[..., Any],
-        interface: str,
-        listeners: Sequence[socket.socket],
+        kind: str,
+        listeners: Sequence[Listener],
         settings: Settings,
     ) -> None:
         self._settings = settings
         self._listeners = listeners
-        self._app = as_asgi(app, interface, settings.threads)
-        self._lifespan = Lifespan(self._app, "off" if interface == "wsgi" else settings.lifespan)
+        self._app = as_asgi(app, kind, settings.threads)
+        self._lifespan = Lifespan(self._app, "off" if kind == "wsgi" else settings.lifespan)
         self._changed = asyncio.Event()
         self._state = State(settings.linger, self._on_change)
-        self._watcher: Watcher | None = None
+        self._watcher: Watcher = Unwatched()
         self._acceptors: list[Acceptor] = []
         self._arriving: set[asyncio.Task[Any]] = set()
 
@@ -83,22 +76,29 @@ class HttpEngine:
         return len(self._state.connections) + len(self._arriving)
 
     async def start(self) -> None:
-        """Start the app, then accept; raises AppError when the app fails."""
+        """Start the app; raises AppError when it fails."""
         await self._lifespan.startup(self._settings.start_timeout)
         config = _config(self._app, self._settings)
         self._protocol = partial(
             Connection, config=config, server_state=self._state, app_state=self._lifespan.state
         )
-        self._acceptors = [Acceptor(sock, self._arrive) for sock in self._listeners]
+
+    def accept(self) -> None:
+        """Take connections from now on."""
+        self._acceptors = accept_on(self._listeners, self._arrive)
 
     def give_to(self, giver: Giver) -> None:
         """Give connections away in a drain, as long as somebody takes them."""
         self._state.giver = giver
-        giver.closed = self._drain_connections
+        giver.when_closed(self._drain_connections)
 
-    def receive(self, connection: socket.socket) -> None:
+    def receive(self, connection: socket.socket, luggage: Luggage | None = None) -> None:
         """Go on with a connection that another process has given away; takes it over."""
-        self._arrive(connection, moved_here=True)
+        if luggage is None:
+            self._arrive(connection, moved_here=True)
+        else:
+            logger.warning("a connection that moved here comes from another kind of app: closed")
+            connection.close()
 
     def _arrive(self, connection: socket.socket, *, moved_here: bool = False) -> None:
         loop = asyncio.get_running_loop()
@@ -158,15 +158,14 @@ class HttpEngine:
 
     def _on_change(self) -> None:
         self._changed.set()
-        if self._watcher is not None:
-            self._watcher.changed()
+        self._watcher.changed()
 
 
-def as_asgi(app: Callable[..., Any], interface: str, threads: int) -> App:
+def as_asgi(app: Callable[..., Any], kind: str, threads: int) -> App:
     """Wrap `app` so that it speaks ASGI 3."""
-    if interface == "wsgi":
+    if kind == "wsgi":
         return cast("App", WSGIMiddleware(app, workers=threads))
-    if interface == "asgi2":
+    if kind == "asgi2":
         return cast("App", ASGI2Middleware(cast("Any", app)))
     return app
 

@@ -204,7 +204,7 @@ def test_every_interface_is_served(manager: Manager, listener: Listener, source:
 
 def test_an_ambiguous_app_is_served_as_it_is_told(manager: Manager, listener: Listener) -> None:
     Path("app.py").write_text(f"{WSGI}\ninner = app\ndef app(*args):\n    return inner(*args)")
-    manager.sockact("app:app", "--interface=wsgi", listeners=[listener])
+    manager.sockact("app:app", "--kind=wsgi", listeners=[listener])
     manager.wait_ready()
 
     assert get(listener).text == "hello"

@@ -1,0 +1,248 @@
+"""One raw connection with its handler: in the event loop, or in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import Executor
+from fcntl import ioctl
+from functools import partial
+from termios import FIONREAD
+from typing import Any, SupportsIndex
+
+from sockact import kinds
+from sockact.envelope import Handover, Luggage, seal
+from sockact.handover import Giver
+
+logger = logging.getLogger(__name__)
+
+
+class Reader(asyncio.StreamReader):
+    """A stream reader that knows when something came last, and can be told that nothing more will."""
+
+    def __init__(self, unread: bytes) -> None:
+        super().__init__()
+        self._loop = asyncio.get_running_loop()
+        self.last_activity = self._loop.time()
+        self.hung_up = False
+        if unread:
+            self.feed_data(unread)
+
+    def feed_data(self, data: Iterable[SupportsIndex]) -> None:
+        """Take what the client has sent."""
+        self.last_activity = self._loop.time()
+        super().feed_data(data)
+
+    def feed_eof(self) -> None:
+        """Take notice that the client sends nothing more."""
+        self.hung_up = True
+        super().feed_eof()
+
+    def end(self) -> None:
+        """Let whoever reads see the end, though the client may go on."""
+        super().feed_eof()
+
+    @property
+    def unread(self) -> bytes:
+        """What has come and was not asked for."""
+        return bytes(self._buffer)  # type: ignore[attr-defined]  # private, and there is no other way
+
+
+class Asynchronous:
+    """A handler `(reader, writer)`, or one that also takes the `state` of a conversation begun elsewhere.
+
+    Args:
+        handler: the handler.
+        connection: non-blocking; taken over.
+        luggage: what the connection brings with it.
+        linger: seconds without a byte after which the reader sees the end, in a drain.
+        giver: returns whom to give connections to, in a drain; None for nobody.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[..., Awaitable[Any]],
+        connection: socket.socket,
+        luggage: Luggage,
+        linger: float,
+        giver: Callable[[], Giver | None],
+    ) -> None:
+        self._handler = handler
+        self._connection = connection
+        self._luggage = luggage
+        self._linger = linger
+        self._giver = giver
+        self._loop = asyncio.get_running_loop()
+        self._reader = Reader(luggage.unread)
+        self._transport: asyncio.Transport | None = None
+
+    def __str__(self) -> str:
+        return f"a connection with {_peer(self._connection)}"
+
+    async def hold(self) -> None:
+        """Serve the connection until its handler ends, and close it, or give it away."""
+        protocol = asyncio.StreamReaderProtocol(self._reader, loop=self._loop)
+        transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, self._connection)
+        self._transport = transport
+        writer = asyncio.StreamWriter(transport, protocol, self._reader, self._loop)
+        try:
+            if await self._converse(writer):
+                transport.abort()  # another process has it: the client is told nothing
+                return
+            writer.close()
+            await writer.wait_closed()
+        except ConnectionError as error:
+            logger.debug("%s was lost: %s", self, error)
+        finally:
+            transport.abort()
+
+    async def _converse(self, writer: asyncio.StreamWriter) -> bool:
+        """Let the handler serve; return whether the connection is another process's now."""
+        state = self._luggage.state
+        serve = partial(self._handler, self._reader, writer)
+        while True:
+            outcome = await (serve(state=state) if kinds.takes_state(self._handler) else serve())
+            if not isinstance(outcome, Handover) or self._reader.hung_up:
+                return False
+            state = outcome.state
+            if giver := self._giver():
+                return await self._give(giver, state, writer)
+
+    async def _give(self, giver: Giver, state: bytes, writer: asyncio.StreamWriter) -> bool:
+        assert self._transport is not None
+        if self._transport.get_extra_info("sslcontext") is not None:
+            return False  # what both ends have agreed upon cannot move
+        self._transport.pause_reading()
+        self._transport.set_write_buffer_limits(0)
+        await writer.drain()
+        with seal(self._connection.fileno(), Luggage(state, self._reader.unread)) as envelope:
+            parcel = Parcel(envelope, self._loop.create_future())
+            giver.offer(parcel)
+            return await parcel.outcome
+
+    def drain(self) -> None:
+        """Let the reader see the end when nothing has come for a while."""
+        left = self._reader.last_activity + self._linger - self._loop.time()
+        if left <= 0:
+            self._reader.end()
+        else:
+            self._loop.call_later(left, self.drain)
+
+    def abort(self) -> None:
+        """End it by force."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class Parcel:
+    """An envelope on its way; see `handover.Movable`."""
+
+    def __init__(self, envelope: socket.socket, outcome: asyncio.Future[bool]) -> None:
+        self._envelope = envelope
+        self.outcome = outcome
+
+    def fileno(self) -> int:
+        """Return the descriptor; below 0 once nobody waits for the outcome."""
+        return self._envelope.fileno()
+
+    def moved(self) -> None:
+        """Take notice that another process has it."""
+        self._settle(True)
+
+    def stays(self) -> None:
+        """Take notice that nobody has taken it."""
+        self._settle(False)
+
+    def _settle(self, moved: bool) -> None:
+        if not self.outcome.done():  # else the hammer came first
+            self.outcome.set_result(moved)
+
+
+class Threaded:
+    """A handler that is called with the connection itself, in a thread.
+
+    Args:
+        handler: the handler.
+        connection: taken over; blocking for the handler.
+        threads: where it runs.
+        linger: seconds from the beginning of a drain after which it reads the end, if nothing waits.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[socket.socket], Any],
+        connection: socket.socket,
+        threads: Executor,
+        linger: float,
+    ) -> None:
+        self._handler = handler
+        self._connection = connection
+        self._threads = threads
+        self._linger = linger
+        self._loop = asyncio.get_running_loop()
+
+    def __str__(self) -> str:
+        return f"a connection with {_peer(self._connection)}"
+
+    async def hold(self) -> None:
+        """Serve the connection until its handler ends, and close it."""
+        self._connection.setblocking(True)
+        try:
+            await self._loop.run_in_executor(self._threads, self._handler, self._connection)
+            with contextlib.suppress(OSError):  # as socketserver does; the handler may have closed it
+                self._connection.shutdown(socket.SHUT_WR)
+        finally:
+            self._connection.close()
+
+    def drain(self) -> None:
+        """Let the handler read the end a little later."""
+        self._loop.call_later(self._linger, self._end)
+
+    def _end(self) -> None:
+        with contextlib.suppress(OSError):  # it has ended
+            (waiting,) = struct.unpack("i", ioctl(self._connection, FIONREAD, bytes(4)))
+            if waiting:
+                self.drain()
+            else:
+                self._connection.shutdown(socket.SHUT_RD)
+
+    def abort(self) -> None:
+        """Wake up a thread that waits for the client, by an error."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
+
+class Awaited:
+    """A coroutine function that is called with the connection itself, non-blocking."""
+
+    def __init__(
+        self, handler: Callable[[socket.socket], Awaitable[Any]], connection: socket.socket
+    ) -> None:
+        self._handler = handler
+        self._connection = connection
+
+    def __str__(self) -> str:
+        return f"a connection with {_peer(self._connection)}"
+
+    async def hold(self) -> None:
+        """Serve the connection until its handler ends, and close it."""
+        with self._connection:
+            await self._handler(self._connection)
+
+    def drain(self) -> None:
+        """Leave it to the handler, which can watch `sockact.draining`."""
+
+    def abort(self) -> None:
+        """Leave it to the handler, which is cancelled."""
+
+
+def _peer(connection: socket.socket) -> str:
+    try:
+        name = connection.getpeername()
+    except OSError:
+        return "a client that has gone"
+    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "a Unix client"

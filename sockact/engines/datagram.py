@@ -1,0 +1,207 @@
+"""The datagram engine: a handler is called with each datagram, and may reply.
+
+Several processes read from one socket; each datagram goes to one of them. A process that drains reads
+none any more, and answers those that it has read: what is not read waits in the socket for the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from sockact.engines.requests import Server
+from sockact.engines.watcher import Unwatched, Watcher
+from sockact.fds import Listener
+from sockact.settings import Settings
+
+BATCH = 16
+"""Datagrams read at once; those that wait in the socket may go to another process."""
+
+AT_WORK = 256
+"""Datagrams at work at a time; the others wait in the socket, which drops what it has no room for."""
+
+SIZE = 65536
+"""Bytes of the longest datagram, udp(7); one of a Unix socket may be longer, and is cut."""
+
+ABORT_TIMEOUT = 1.0
+"""Seconds a cancelled handler may take to clean up."""
+
+logger = logging.getLogger(__name__)
+
+
+class Port:
+    """A datagram socket: read from while it is open, and written to as it has room.
+
+    Args:
+        sock: the socket; made non-blocking, and not closed here.
+        arrived: called with this port, each datagram and its sender.
+    """
+
+    def __init__(self, sock: socket.socket, arrived: Callable[[Port, bytes, Any], None]) -> None:
+        self.sock = sock
+        self.flushed = asyncio.Event()
+        self.flushed.set()
+        self._arrived = arrived
+        self._open = False
+        self._waiting: deque[tuple[bytes, Any]] = deque()
+        self._loop = asyncio.get_running_loop()
+        sock.setblocking(False)
+
+    def open(self) -> None:
+        """Read from now on."""
+        self._open = True
+        self._loop.add_reader(self.sock.fileno(), self._read)
+
+    def close(self) -> None:
+        """Read no more."""
+        self._open = False
+        self._loop.remove_reader(self.sock.fileno())
+
+    def reply(self, address: Any, data: bytes) -> None:
+        """Send a datagram, or let it wait until the socket has room."""
+        self._waiting.append((data, address))
+        self._write()
+
+    def give_up(self) -> None:
+        """Send nothing more."""
+        self._waiting.clear()
+        self._write()
+
+    def _read(self) -> None:
+        for _ in range(BATCH):
+            if not self._open:
+                return
+            try:
+                data, address = self.sock.recvfrom(SIZE)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:  # what became of an earlier reply: ICMP says that nobody is there
+                logger.debug("%s: %s", self.sock.getsockname(), error)
+                continue
+            self._arrived(self, data, address)
+
+    def _write(self) -> None:
+        while self._waiting:
+            data, address = self._waiting[0]
+            try:
+                self.sock.sendto(data, address)
+            except (BlockingIOError, InterruptedError):
+                self.flushed.clear()
+                self._loop.add_writer(self.sock.fileno(), self._write)
+                return
+            except OSError as error:
+                logger.debug("a reply to %s is lost: %s", address, error)
+            self._waiting.popleft()
+        self._loop.remove_writer(self.sock.fileno())
+        self.flushed.set()
+
+
+class DatagramEngine:
+    """Serves a handler of datagrams.
+
+    Args:
+        handler: `await handler(data, address, reply)`, or a class of socketserver; `reply(data)` sends
+            an answer to where the datagram came from.
+        kind: what it is: `datagram` or `requests`.
+        listeners: datagram sockets; they stay open.
+        settings: how to serve.
+    """
+
+    def __init__(
+        self, handler: Callable[..., Any], kind: str, listeners: Sequence[Listener], settings: Settings
+    ) -> None:
+        self._handler = handler
+        self._kind = kind
+        self._sockets = [listener.sock for listener in listeners if listener.sock is not None]
+        self._threads = ThreadPoolExecutor(settings.threads, "handler")
+        self._ports: list[Port] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watcher: Watcher = Unwatched()
+        self._full = False
+        self._draining = False
+        self.requests = 0
+
+    @property
+    def in_flight(self) -> int:
+        """How many datagrams are at work."""
+        return len(self._tasks)
+
+    @property
+    def connections(self) -> int:
+        """None: datagrams have no connections."""
+        return 0
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell `watcher` from now on what happens."""
+        self._watcher = watcher
+
+    async def start(self) -> None:
+        """Do nothing: a handler has no startup."""
+
+    def accept(self) -> None:
+        """Read from now on."""
+        self._ports = [Port(sock, self._arrived) for sock in self._sockets]
+        for port in self._ports:
+            port.open()
+
+    def stop_accepting(self) -> None:
+        """Read no more."""
+        self._draining = True
+        for port in self._ports:
+            port.close()
+
+    async def wait_drained(self) -> None:
+        """Wait until all that was read has been handled, and every reply has left."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        for port in self._ports:
+            await port.flushed.wait()
+
+    async def abort(self) -> None:
+        """End what is left by force."""
+        for port in self._ports:
+            port.give_up()
+        if self._tasks:
+            logger.warning("aborted: %d datagrams at work", len(self._tasks))
+            for task in self._tasks:
+                task.cancel("the drain's time is up")
+            await asyncio.wait(self._tasks, timeout=ABORT_TIMEOUT)
+
+    async def close(self) -> None:
+        """Do nothing: a handler has no shutdown. Threads that still run have been given up."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _arrived(self, port: Port, data: bytes, address: Any) -> None:
+        task = asyncio.get_running_loop().create_task(self._handle(port, data, address))
+        self._tasks.add(task)
+        task.add_done_callback(self._handled)
+        self.requests += 1
+        self._watcher.requested()
+        self._watcher.changed()
+        if len(self._tasks) >= AT_WORK:
+            self._full = True
+            for each in self._ports:
+                each.close()
+
+    async def _handle(self, port: Port, data: bytes, address: Any) -> None:
+        if self._kind == "datagram":
+            await self._handler(data, address, partial(port.reply, address))
+        else:
+            answer = Server(self._handler, port.sock).answer
+            await asyncio.get_running_loop().run_in_executor(self._threads, answer, data, address)
+
+    def _handled(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a handler failed: %s: %s", type(error).__name__, error, exc_info=error)
+        if self._full and not self._draining and len(self._tasks) <= AT_WORK // 2:
+            self._full = False
+            for port in self._ports:
+                port.open()
+        self._watcher.changed()

@@ -1,0 +1,149 @@
+"""Several apps, each with an engine and listeners of its own, that live and drain as one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sockact.drain import Engine as Drained
+from sockact.engines.watcher import Watcher
+from sockact.envelope import Luggage, is_sealed, unseal
+from sockact.fds import Listener, belongs_to
+from sockact.handover import Giver
+
+logger = logging.getLogger(__name__)
+
+
+class Engine(Drained, Protocol):
+    """What serves one app."""
+
+    @property
+    def requests(self) -> int:
+        """How many requests have begun."""
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell `watcher` from now on what happens."""
+
+    async def start(self) -> None:
+        """Start the app; raises AppError when it fails."""
+
+    def accept(self) -> None:
+        """Take connections from now on."""
+
+    async def close(self) -> None:
+        """Let the app shut down, after the drain."""
+
+
+class Connected(Protocol):
+    """An engine whose clients have connections, which can move."""
+
+    def receive(self, connection: socket.socket, luggage: Luggage | None = None) -> None:
+        """Go on with a connection that another process has given away; takes it over."""
+
+    def give_to(self, giver: Giver) -> None:
+        """Give connections away in a drain, as long as somebody takes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """An engine and where it serves; `moves` is the engine itself, if its connections can move."""
+
+    engine: Engine
+    listeners: Sequence[Listener]
+    moves: Connected | None = None
+
+
+class Engines:
+    """The engines of a worker."""
+
+    def __init__(self, served: Sequence[Served]) -> None:
+        self._served = served
+        self._engines = [each.engine for each in served]
+
+    @property
+    def requests(self) -> int:
+        """How many requests have begun."""
+        return sum(engine.requests for engine in self._engines)
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are at work."""
+        return sum(engine.in_flight for engine in self._engines)
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return sum(engine.connections for engine in self._engines)
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell `watcher` from now on what happens."""
+        for engine in self._engines:
+            engine.watch(watcher)
+
+    async def start(self) -> None:
+        """Start all apps, and accept when all have started; raises AppError when one fails."""
+        for engine in self._engines:
+            await engine.start()
+        for engine in self._engines:
+            engine.accept()
+
+    def give_to(self, giver: Giver) -> None:
+        """Give connections away in a drain, as long as somebody takes them."""
+        for each in self._served:
+            if each.moves is not None:
+                each.moves.give_to(giver)
+
+    def receive(self, arrived: socket.socket) -> None:
+        """Go on with a connection that another process has given away, where its listener is served."""
+        connection, luggage = arrived, None
+        if is_sealed(arrived):
+            try:
+                connection, luggage = unseal(arrived)
+            except OSError as error:
+                logger.error("a connection that moved here is lost: %s", error)
+                return
+            connection.setblocking(False)
+        moves = self._home(connection)
+        if moves is None:
+            logger.warning("nothing is served any more where %s belongs to: closed", connection)
+            connection.close()
+        else:
+            moves.receive(connection, luggage)
+
+    def stop_accepting(self) -> None:
+        """Take no more connections, and let those that are here drain."""
+        for engine in self._engines:
+            engine.stop_accepting()
+
+    async def wait_drained(self) -> None:
+        """Wait until nothing is left."""
+        async with asyncio.TaskGroup() as group:
+            for engine in self._engines:
+                group.create_task(engine.wait_drained())
+
+    async def abort(self) -> None:
+        """End what is left by force."""
+        async with asyncio.TaskGroup() as group:
+            for engine in self._engines:
+                group.create_task(engine.abort())
+
+    async def close(self) -> None:
+        """Let all apps shut down, at the same time: they share the limit for it."""
+        async with asyncio.TaskGroup() as group:
+            for engine in self._engines:
+                group.create_task(engine.close())
+
+    def _home(self, connection: socket.socket) -> Connected | None:
+        """Return where a connection belongs: to whom its local address is, or to the only one there is."""
+        movable = [each for each in self._served if each.moves is not None]
+        if len(movable) == 1:
+            return movable[0].moves
+        for exactly in (True, False):
+            for each in movable:
+                if any(belongs_to(connection, listener, exactly=exactly) for listener in each.listeners):
+                    return each.moves
+        return None

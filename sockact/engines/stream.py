@@ -1,0 +1,159 @@
+"""The stream engine: handlers of raw connections.
+
+    stream      await handler(reader, writer), asyncio's
+    socket      handler(connection), in a thread, or awaited; blocking in a thread
+    requests    handler(connection, address, server), in a thread: a class of socketserver
+
+A connection ends when its handler does. In a drain a reader on which nothing has arrived for `linger`
+seconds sees the end of the stream, as if its client had said goodbye: a handler that waits for the next
+message ends as it always does, one that is at work goes on. A handler that can go on in another process
+returns a `Handover` instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+from sockact import kinds
+from sockact.engines.acceptor import Acceptor, accept_on
+from sockact.engines.conversations import Asynchronous, Awaited, Threaded
+from sockact.engines.requests import Server
+from sockact.engines.watcher import Unwatched, Watcher
+from sockact.envelope import Luggage
+from sockact.fds import Listener
+from sockact.handover import Giver
+from sockact.settings import Settings
+
+ABORT_TIMEOUT = 1.0
+"""Seconds a cancelled handler may take to clean up."""
+
+logger = logging.getLogger(__name__)
+
+
+class Conversation(Protocol):
+    """One connection with its handler."""
+
+    async def hold(self) -> None:
+        """Serve the connection until its handler ends, and close it, or give it away."""
+
+    def drain(self) -> None:
+        """Take notice that the drain begins."""
+
+    def abort(self) -> None:
+        """End it by force."""
+
+
+class StreamEngine:
+    """Serves a handler of raw connections on stream or sequential-packet sockets.
+
+    Args:
+        handler: what serves one connection.
+        kind: what it is: `stream`, `socket` or `requests`.
+        listeners: listening sockets, which stay open, or connected ones, each served once.
+        settings: how to serve.
+    """
+
+    def __init__(
+        self, handler: Callable[..., Any], kind: str, listeners: Sequence[Listener], settings: Settings
+    ) -> None:
+        self._handler = handler
+        self._kind = kind
+        self._listeners = listeners
+        self._settings = settings
+        self._threads = ThreadPoolExecutor(settings.threads, "handler")
+        self._acceptors: list[Acceptor] = []
+        self._conversations: dict[asyncio.Task[None], Conversation] = {}
+        self._watcher: Watcher = Unwatched()
+        self._draining = False
+        self.giver: Giver | None = None
+        self.requests = 0
+
+    @property
+    def in_flight(self) -> int:
+        """How many handlers are at work."""
+        return len(self._conversations)
+
+    connections = in_flight
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell `watcher` from now on what happens."""
+        self._watcher = watcher
+
+    def give_to(self, giver: Giver) -> None:
+        """Give connections away whose handlers ask for it, as long as somebody takes them."""
+        self.giver = giver
+
+    async def start(self) -> None:
+        """Do nothing: a handler has no startup."""
+
+    def accept(self) -> None:
+        """Take connections from now on."""
+        self._acceptors = accept_on(self._listeners, self.receive)
+
+    def receive(self, connection: socket.socket, luggage: Luggage | None = None) -> None:
+        """Serve a connection; takes it over.
+
+        Args:
+            connection: non-blocking.
+            luggage: what it brings with it from another process.
+        """
+        conversation = self._conversation(connection, luggage or Luggage())
+        task = asyncio.get_running_loop().create_task(conversation.hold())
+        self._conversations[task] = conversation
+        task.add_done_callback(self._ended)
+        self.requests += 1
+        self._watcher.requested()
+        self._watcher.changed()
+        if self._draining:
+            conversation.drain()
+
+    def stop_accepting(self) -> None:
+        """Take no more connections."""
+        self._draining = True
+        for acceptor in self._acceptors:
+            acceptor.stop()
+        for conversation in list(self._conversations.values()):
+            conversation.drain()
+
+    async def wait_drained(self) -> None:
+        """Wait until all handlers have ended."""
+        while self._conversations:
+            await asyncio.wait(self._conversations)
+
+    async def abort(self) -> None:
+        """End what is left by force, with a log line for each connection."""
+        conversations = dict(self._conversations)
+        for task, conversation in conversations.items():
+            logger.warning("aborted: %s", conversation)
+            conversation.abort()
+            task.cancel("the drain's time is up")
+        if conversations:
+            await asyncio.wait(conversations, timeout=ABORT_TIMEOUT)
+
+    async def close(self) -> None:
+        """Do nothing: a handler has no shutdown. Threads that still run have been given up."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _conversation(self, connection: socket.socket, luggage: Luggage) -> Conversation:
+        linger = self._settings.linger
+        if self._kind == "stream":
+            return Asynchronous(self._handler, connection, luggage, linger, self._current_giver)
+        if kinds.is_async(self._handler):
+            return Awaited(self._handler, connection)
+        call = Server(self._handler, connection).serve if self._kind == "requests" else self._handler
+        return Threaded(call, connection, self._threads, linger)
+
+    def _current_giver(self) -> Giver | None:
+        """Return whom to give connections to, when it is time for it."""
+        return self.giver if self._draining and self.giver is not None and self.giver.room > 0 else None
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._conversations.pop(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a handler failed: %s: %s", type(error).__name__, error, exc_info=error)
+        self._watcher.changed()

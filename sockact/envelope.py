@@ -1,0 +1,108 @@
+"""What a connection takes with it when it moves to another process, if it takes anything.
+
+    state     bytes in which a handler says how far it is, at most `LIMIT`
+    unread    what was read from the connection already, and has not been asked for
+
+An envelope is one descriptor for the connection and for these, so that no part of it arrives alone: a Unix
+socket in whose queue lie the connection and a memfd. It can be told from a client's connection, which is
+a stream. Its other end lies in the queue as well, held open by that alone: where it was closed, systemd
+would find that the envelope has hung up, and drop it from its store (FDPOLL= in sd_notify(3)).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from dataclasses import dataclass
+
+LIMIT = 64 * 1024
+"""Bytes of state."""
+
+_HEAD = struct.Struct("!BI")
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """Returned by a stream handler that is done for this process, but not with the connection.
+
+    The next process calls its handler with the connection and `state=`; so does this one where nobody
+    takes the connection. Return it between two messages: what the client has sent since then is kept.
+
+    Args:
+        state: how far the conversation is, at most 64 KiB.
+
+    Raises:
+        ValueError: it is longer.
+    """
+
+    state: bytes = b""
+
+    def __post_init__(self) -> None:
+        if len(self.state) > LIMIT:
+            raise ValueError(f"a state of {len(self.state)} bytes: expected at most {LIMIT}")
+
+
+@dataclass(frozen=True, slots=True)
+class Luggage:
+    """What a connection takes with it."""
+
+    state: bytes = b""
+    unread: bytes = b""
+
+
+def seal(connection: int, luggage: Luggage) -> socket.socket:
+    """Put copies into an envelope, which the caller closes.
+
+    Raises:
+        OSError: no descriptors or no memory are to be had.
+    """
+    inside, outside = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with inside:
+        memory = os.memfd_create("sockact.luggage", os.MFD_CLOEXEC)
+        try:
+            content = _HEAD.pack(_VERSION, len(luggage.state)) + luggage.state + luggage.unread
+            with open(memory, "wb", closefd=False) as file:
+                file.write(content)
+            socket.send_fds(inside, [b"\0"], [connection, memory, inside.fileno()])
+        except BaseException:
+            outside.close()
+            raise
+        finally:
+            os.close(memory)
+    return outside
+
+
+def is_sealed(sock: socket.socket) -> bool:
+    """Tell whether this is an envelope rather than a connection."""
+    return sock.family == socket.AF_UNIX and sock.type == socket.SOCK_SEQPACKET
+
+
+def unseal(envelope: socket.socket) -> tuple[socket.socket, Luggage]:
+    """Return the connection in an envelope, and what it takes with it; the envelope is closed.
+
+    Raises:
+        OSError: it is empty, or of a version that is not known; nothing stays open.
+    """
+    with envelope:
+        _, descriptors, _, _ = socket.recv_fds(envelope, 1, 3, socket.MSG_CMSG_CLOEXEC)
+    connection, *others = descriptors or [-1]
+    try:
+        if len(others) != 2:
+            raise OSError("an envelope without a connection")
+        with open(others[0], "rb", closefd=False) as file:
+            file.seek(0)
+            content = file.read()
+        version, length = _HEAD.unpack_from(content)
+        if version != _VERSION:
+            raise OSError(f"an envelope of version {version}: expected {_VERSION}")
+    except BaseException:
+        if connection >= 0:
+            os.close(connection)
+        raise
+    finally:
+        for fd in others:
+            os.close(fd)
+    state_end = _HEAD.size + length
+    return socket.socket(fileno=connection), Luggage(content[_HEAD.size : state_end], content[state_end:])

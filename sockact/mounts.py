@@ -1,0 +1,122 @@
+"""Which app is served on which listeners.
+
+`serve(app)` serves one app on all of them; `serve({"web": app, "admin": other})` each on those whose
+`FileDescriptorName=` is its key. A name without a socket, or a socket without an app, is an error that
+says what there is on both sides; `unused` decides about the latter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sockact import kinds, loader
+from sockact.errors import ActivationError, UsageError
+from sockact.fds import Kind, Listener
+from sockact.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """An app and where it is served.
+
+    Attributes:
+        app: what `loader.load` has returned.
+        kind: what it is, as in `kinds`.
+        listeners: all of one kind; empty where the app is only tried.
+    """
+
+    app: Callable[..., Any]
+    kind: str
+    listeners: Sequence[Listener]
+
+
+def assign(
+    target: object, listeners: Sequence[Listener], unused: str
+) -> list[tuple[object, list[Listener]]]:
+    """Return each app, not yet loaded, with its listeners; an app with two names is one app.
+
+    Args:
+        target: an app, or a mapping from names to apps.
+        listeners: what was passed or bound; those without an app are closed if `unused` is `close`.
+        unused: as the setting.
+
+    Raises:
+        UsageError: the mapping is empty, or its keys are not names.
+        ActivationError: names and listeners do not fit together.
+    """
+    if not isinstance(target, Mapping):
+        return [(target, list(listeners))]
+    if not target or not all(isinstance(name, str) and name for name in target):
+        raise UsageError(f"serve({target!r}): expected apps by the names of their sockets")
+    names = {listener.name for listener in listeners}
+    missing = [name for name in target if name not in names]
+    left = [listener for listener in listeners if listener.name not in target]
+    if missing or (left and unused == "error"):
+        raise ActivationError(_mismatch(target, listeners, missing, left))
+    if unused == "close":
+        for listener in left:
+            listener.close()
+    assigned: list[tuple[object, list[Listener]]] = []
+    for app in distinct(target):
+        names = {name for name, other in target.items() if _same(app, other)}
+        assigned.append((app, [listener for listener in listeners if listener.name in names]))
+    return assigned
+
+
+def distinct(target: object) -> list[object]:
+    """Return the apps of a target, each once."""
+    apps: list[object] = []
+    for app in target.values() if isinstance(target, Mapping) else [target]:
+        if not any(_same(app, other) for other in apps):
+            apps.append(app)
+    return apps
+
+
+def mount(target: object, listeners: Sequence[Listener] | None, settings: Settings) -> list[Mount]:
+    """Load the apps of a target, and tell what they are.
+
+    Args:
+        target: an app, or a mapping from names to apps.
+        listeners: what was passed or bound; None where the apps are only tried.
+        settings: `kind`, `factory` and `unused` of them.
+
+    Raises:
+        UsageError, ActivationError: as `assign`, or an app cannot be served on its listeners.
+        AppError: an app cannot be loaded, or it cannot be told what it is.
+    """
+    if listeners is None:
+        assigned: list[tuple[object, list[Listener]]] = [(app, []) for app in distinct(target)]
+    else:
+        assigned = assign(target, listeners, settings.unused)
+    mounts: list[Mount] = []
+    for app, own in assigned:
+        loaded = loader.load(app, factory=settings.factory)
+        kind = kinds.kind_of(loaded) if settings.kind == "auto" else settings.kind
+        kinds.require_served_on(kind, own)
+        mounts += [Mount(loaded, kind, each) for each in _by_kind(own)]
+    return mounts
+
+
+def _same(one: object, other: object) -> bool:
+    return one is other or (isinstance(one, str) and one == other)
+
+
+def _by_kind(listeners: Sequence[Listener]) -> list[list[Listener]]:
+    """Keep datagram sockets apart from the others: no engine serves both."""
+    datagrams = [listener for listener in listeners if listener.kind is Kind.DATAGRAM]
+    others = [listener for listener in listeners if listener.kind is not Kind.DATAGRAM]
+    return [each for each in (others, datagrams) if each] or [[]]
+
+
+def _mismatch(
+    target: Mapping[str, object],
+    listeners: Sequence[Listener],
+    missing: Sequence[str],
+    left: Sequence[Listener],
+) -> str:
+    wrong = [f"no socket is called {name}" for name in missing]
+    wrong += [f"no app is for {listener.name}={listener.address}" for listener in left]
+    passed = ", ".join(f"{listener.name}={listener.address}" for listener in listeners) or "none"
+    return f"{'; '.join(wrong)}: sockets are {passed}, apps are for {', '.join(target)}"
