@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from sockact import signals
-from sockact.envelope import Handover
+from sockact.envelope import Handover, Moving
 from sockact.errors import SockactError
 from sockact.fds import Kind, Listener, adopt
 from sockact.notify import Notifier
 
-__all__ = ["Handover", "Kind", "Listener", "Notifier", "SockactError", "adopt", "serve"]
+__all__ = ["Handover", "Kind", "Listener", "Moving", "Notifier", "SockactError", "adopt", "serve"]
 __version__ = "0.1.0"
 
 

@@ -68,7 +68,7 @@ def _target(apps: Sequence[str]) -> object:
     for word in apps:
         name, equals, app = word.partition("=")
         if not (name and equals and app) or name in target:
-            raise UsageError(f"{word!r}: expected NAME=MODULE:ATTRIBUTE, each name once")
+            raise UsageError(f"{word!r}: expected NAME=MODULE:ATTRIBUTE, each once")
         target[name] = app
     return target
 

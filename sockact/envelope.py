@@ -23,12 +23,20 @@ _HEAD = struct.Struct("!BI")
 _VERSION = 1
 
 
+class Moving(Exception):  # noqa: N818  # no error
+    """Raised where a stream handler reads that takes a `state`: it is time to return a `Handover`.
+
+    Nothing has come for a while, and this process is about to end. A line or a number of bytes of which a
+    part has come is read whole by the next process.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """Returned by a stream handler that is done for this process, but not with the connection.
+    """Returned by a stream handler that is not done with the connection.
 
-    The next process calls its handler with the connection and `state=`; so does this one where nobody
-    takes the connection. Return it between two messages: what the client has sent since then is kept.
+    The handler is called again with the connection and `state=`: by the next process if this one drains,
+    else here. Where nobody takes the connection it is closed.
 
     Args:
         state: how far the conversation is, at most 64 KiB.

@@ -39,8 +39,8 @@ def assign(
 
     Args:
         target: an app, or a mapping from names to apps.
-        listeners: what was passed or bound; those without an app are closed if `unused` is `close`.
-        unused: as the setting.
+        listeners: what was passed or bound.
+        unused: what to do about those without an app, as the setting; `error` is done here.
 
     Raises:
         UsageError: the mapping is empty, or its keys are not names.
@@ -55,9 +55,6 @@ def assign(
     left = [listener for listener in listeners if listener.name not in target]
     if missing or (left and unused == "error"):
         raise ActivationError(_mismatch(target, listeners, missing, left))
-    if unused == "close":
-        for listener in left:
-            listener.close()
     assigned: list[tuple[object, list[Listener]]] = []
     for app in distinct(target):
         names = {name for name, other in target.items() if _same(app, other)}

@@ -111,6 +111,8 @@ class _Serving:
             loader.enter(chosen.chdir)
         mounted = mounts.mount(app, None if process.trial else process.sockets.listeners, chosen)
         if not process.trial:
+            if chosen.unused == "close":
+                process.sockets.close_unused([each for mount in mounted for each in mount.listeners])
             places = process.sockets.describe()
             logger.info("gen=%d pid=%d serves %s", process.generation, os.getpid(), places)
         logging.getLogger("uvicorn.error").addFilter(CancelledQuietly())

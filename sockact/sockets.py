@@ -94,6 +94,13 @@ class Sockets:
         if controlled and self.control is None:
             self.control = _open_control(settings)
 
+    def close_unused(self, used: Sequence[Listener]) -> None:
+        """Give up the listeners that are not `used`; the manager keeps them."""
+        for listener in [each for each in self.listeners if each not in used]:
+            logger.warning("no app is for %s=%s: closed", listener.name, listener.address)
+            self.listeners.remove(listener)
+            listener.close()
+
     def passed_on(self, callers: Sequence[Caller]) -> list[Listener]:
         """Return everything that the next program needs, `callers` who wait for it included."""
         own = [listener for listener in (self.control, self.supply) if listener is not None]

@@ -10,12 +10,11 @@ import struct
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Executor
 from fcntl import ioctl
-from functools import partial
 from termios import FIONREAD
 from typing import Any, SupportsIndex
 
 from sockact import kinds
-from sockact.envelope import Handover, Luggage, seal
+from sockact.envelope import Handover, Luggage, Moving, seal
 from sockact.handover import Giver
 
 logger = logging.getLogger(__name__)
@@ -42,9 +41,21 @@ class Reader(asyncio.StreamReader):
         self.hung_up = True
         super().feed_eof()
 
-    def end(self) -> None:
-        """Let whoever reads see the end, though the client may go on."""
-        super().feed_eof()
+    def exception(self) -> Exception | None:
+        """Return what the connection died of; `Moving` is no reason for a writer to stop."""
+        error = super().exception()
+        return None if isinstance(error, Moving) else error
+
+    def end(self, error: Exception | None) -> None:
+        """Let whoever reads see the end, or `error`, though the client may go on.
+
+        What waits for a whole line, or for a number of bytes, leaves what has come of it in the buffer when
+        it gets an error.
+        """
+        if error is None:
+            super().feed_eof()
+        else:
+            self.set_exception(error)
 
     @property
     def unread(self) -> bytes:
@@ -58,27 +69,29 @@ class Asynchronous:
     Args:
         handler: the handler.
         connection: non-blocking; taken over.
-        luggage: what the connection brings with it.
+        luggage: what the connection brings with it, if it comes from another process.
         linger: seconds without a byte after which the reader sees the end, in a drain.
-        giver: returns whom to give connections to, in a drain; None for nobody.
+        giver: returns whom to give connections to; None for nobody.
     """
 
     def __init__(
         self,
         handler: Callable[..., Awaitable[Any]],
         connection: socket.socket,
-        luggage: Luggage,
+        luggage: Luggage | None,
         linger: float,
         giver: Callable[[], Giver | None],
     ) -> None:
         self._handler = handler
+        self._takes_state = kinds.takes_state(handler)
         self._connection = connection
         self._luggage = luggage
         self._linger = linger
         self._giver = giver
         self._loop = asyncio.get_running_loop()
-        self._reader = Reader(luggage.unread)
+        self._reader = Reader(b"" if luggage is None else luggage.unread)
         self._transport: asyncio.Transport | None = None
+        self._parting = False
 
     def __str__(self) -> str:
         return f"a connection with {_peer(self._connection)}"
@@ -95,27 +108,29 @@ class Asynchronous:
                 return
             writer.close()
             await writer.wait_closed()
-        except ConnectionError as error:
+        except (ConnectionError, Moving) as error:
             logger.debug("%s was lost: %s", self, error)
         finally:
             transport.abort()
 
     async def _converse(self, writer: asyncio.StreamWriter) -> bool:
         """Let the handler serve; return whether the connection is another process's now."""
-        state = self._luggage.state
-        serve = partial(self._handler, self._reader, writer)
+        keywords = {} if self._luggage is None else {"state": self._luggage.state}
         while True:
-            outcome = await (serve(state=state) if kinds.takes_state(self._handler) else serve())
+            outcome = await self._handler(self._reader, writer, **keywords)
             if not isinstance(outcome, Handover) or self._reader.hung_up:
                 return False
-            state = outcome.state
-            if giver := self._giver():
-                return await self._give(giver, state, writer)
+            if self._parting:
+                return await self._give(outcome.state, writer)
+            keywords = {"state": outcome.state}
+            await asyncio.sleep(0)  # a handler that never waits must not keep the loop from all others
 
-    async def _give(self, giver: Giver, state: bytes, writer: asyncio.StreamWriter) -> bool:
+    async def _give(self, state: bytes, writer: asyncio.StreamWriter) -> bool:
         assert self._transport is not None
-        if self._transport.get_extra_info("sslcontext") is not None:
-            return False  # what both ends have agreed upon cannot move
+        giver = self._giver()
+        # What both ends of TLS have agreed upon cannot move.
+        if giver is None or self._transport.get_extra_info("sslcontext") is not None:
+            return False
         self._transport.pause_reading()
         self._transport.set_write_buffer_limits(0)
         await writer.drain()
@@ -125,10 +140,11 @@ class Asynchronous:
             return await parcel.outcome
 
     def drain(self) -> None:
-        """Let the reader see the end when nothing has come for a while."""
+        """Interrupt the handler where it reads, when nothing has come for a while."""
+        self._parting = True
         left = self._reader.last_activity + self._linger - self._loop.time()
         if left <= 0:
-            self._reader.end()
+            self._reader.end(Moving() if self._takes_state else None)
         else:
             self._loop.call_later(left, self.drain)
 

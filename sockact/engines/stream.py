@@ -6,8 +6,8 @@
 
 A connection ends when its handler does. In a drain a reader on which nothing has arrived for `linger`
 seconds sees the end of the stream, as if its client had said goodbye: a handler that waits for the next
-message ends as it always does, one that is at work goes on. A handler that can go on in another process
-returns a `Handover` instead.
+message ends as it always does, one that is at work goes on. A handler `(reader, writer, *, state=b"")` can
+go on in another process: it gets `Moving` instead, and returns a `Handover`.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class StreamEngine:
         self._conversations: dict[asyncio.Task[None], Conversation] = {}
         self._watcher: Watcher = Unwatched()
         self._draining = False
-        self.giver: Giver | None = None
+        self._giver: Giver | None = None
         self.requests = 0
 
     @property
@@ -86,7 +86,7 @@ class StreamEngine:
 
     def give_to(self, giver: Giver) -> None:
         """Give connections away whose handlers ask for it, as long as somebody takes them."""
-        self.giver = giver
+        self._giver = giver
 
     async def start(self) -> None:
         """Do nothing: a handler has no startup."""
@@ -102,7 +102,7 @@ class StreamEngine:
             connection: non-blocking.
             luggage: what it brings with it from another process.
         """
-        conversation = self._conversation(connection, luggage or Luggage())
+        conversation = self._conversation(connection, luggage)
         task = asyncio.get_running_loop().create_task(conversation.hold())
         self._conversations[task] = conversation
         task.add_done_callback(self._ended)
@@ -139,18 +139,17 @@ class StreamEngine:
         """Do nothing: a handler has no shutdown. Threads that still run have been given up."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _conversation(self, connection: socket.socket, luggage: Luggage) -> Conversation:
+    def _conversation(self, connection: socket.socket, luggage: Luggage | None) -> Conversation:
         linger = self._settings.linger
         if self._kind == "stream":
-            return Asynchronous(self._handler, connection, luggage, linger, self._current_giver)
+            return Asynchronous(self._handler, connection, luggage, linger, self._open_giver)
         if kinds.is_async(self._handler):
             return Awaited(self._handler, connection)
         call = Server(self._handler, connection).serve if self._kind == "requests" else self._handler
         return Threaded(call, connection, self._threads, linger)
 
-    def _current_giver(self) -> Giver | None:
-        """Return whom to give connections to, when it is time for it."""
-        return self.giver if self._draining and self.giver is not None and self.giver.room > 0 else None
+    def _open_giver(self) -> Giver | None:
+        return self._giver if self._giver is not None and self._giver.room > 0 else None
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._conversations.pop(task)
