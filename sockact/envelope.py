@@ -19,15 +19,16 @@ from dataclasses import dataclass
 LIMIT = 64 * 1024
 """Bytes of state."""
 
-_HEAD = struct.Struct("!BI")
+_HEAD = struct.Struct("!B?I")
 _VERSION = 1
 
 
 class Moving(Exception):  # noqa: N818  # no error
-    """Raised where a stream handler reads that takes a `state`: it is time to return a `Handover`.
+    """Raised in a drain where a stream handler reads that takes a `state`: it is time for a `Handover`.
 
-    Nothing has come for a while, and this process is about to end. A line or a number of bytes of which a
-    part has come is read whole by the next process.
+    Without one, the next process calls its handler as this one was called, if that has read nothing;
+    else the connection is closed. A line or a number of bytes of which only a part has come is not lost:
+    the next process reads all of it.
     """
 
 
@@ -36,7 +37,8 @@ class Handover:
     """Returned by a stream handler that is not done with the connection.
 
     The handler is called again with the connection and `state=`: by the next process if this one drains,
-    else here. Where nobody takes the connection it is closed.
+    else here. Where nobody takes the connection it is closed. Best returned after each message: a drain
+    then knows when the connection can move.
 
     Args:
         state: how far the conversation is, at most 64 KiB.
@@ -54,9 +56,9 @@ class Handover:
 
 @dataclass(frozen=True, slots=True)
 class Luggage:
-    """What a connection takes with it."""
+    """What a connection takes with it; `state` is None where no handler has returned one yet."""
 
-    state: bytes = b""
+    state: bytes | None = None
     unread: bytes = b""
 
 
@@ -70,7 +72,8 @@ def seal(connection: int, luggage: Luggage) -> socket.socket:
     with inside:
         memory = os.memfd_create("sockact.luggage", os.MFD_CLOEXEC)
         try:
-            content = _HEAD.pack(_VERSION, len(luggage.state)) + luggage.state + luggage.unread
+            state = luggage.state or b""
+            content = _HEAD.pack(_VERSION, luggage.state is not None, len(state)) + state + luggage.unread
             with open(memory, "wb", closefd=False) as file:
                 file.write(content)
             socket.send_fds(inside, [b"\0"], [connection, memory, inside.fileno()])
@@ -102,7 +105,7 @@ def unseal(envelope: socket.socket) -> tuple[socket.socket, Luggage]:
         with open(others[0], "rb", closefd=False) as file:
             file.seek(0)
             content = file.read()
-        version, length = _HEAD.unpack_from(content)
+        version, has_state, length = _HEAD.unpack_from(content)
         if version != _VERSION:
             raise OSError(f"an envelope of version {version}: expected {_VERSION}")
     except BaseException:
@@ -112,5 +115,6 @@ def unseal(envelope: socket.socket) -> tuple[socket.socket, Luggage]:
     finally:
         for fd in others:
             os.close(fd)
-    state_end = _HEAD.size + length
-    return socket.socket(fileno=connection), Luggage(content[_HEAD.size : state_end], content[state_end:])
+    end = _HEAD.size + length
+    state = content[_HEAD.size : end] if has_state else None
+    return socket.socket(fileno=connection), Luggage(state, content[end:])

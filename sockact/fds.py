@@ -32,6 +32,9 @@ FIRST = 3
 UNNAMED = "unknown"
 """What sd_listen_fds_with_names(3) calls a descriptor for which no name was passed."""
 
+STANDARD_INPUT = "stdin"
+"""What a socket is called that was passed as standard input; inetd has no name for it."""
+
 VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
 
 
@@ -122,8 +125,13 @@ def belongs_to(connection: socket.socket, listener: Listener, *, exactly: bool) 
     return bool(local[1] == bound[1] and bound[0] in ("0.0.0.0", "::"))
 
 
-def adopt() -> list[Listener]:
+def adopt(*, standard_input: bool = False) -> list[Listener]:
     """Take over the descriptors which the service manager passed to this process.
+
+    Args:
+        standard_input: whether to take that, where nothing else was passed and it is a socket with an
+            address: `StandardInput=socket` in systemd.exec(5), or inetd. What then reads or writes the
+            standard streams, if they are the same socket, meets /dev/null.
 
     Returns:
         One `Listener` for each descriptor, in the manager's order, close-on-exec, in the blocking
@@ -139,7 +147,7 @@ def adopt() -> list[Listener]:
     """
     try:
         if not declared(os.environ, os.getpid(), _is_open):
-            return []
+            return _standard_input() if standard_input and "LISTEN_PID" not in os.environ else []
         try:
             names = daemon.listen_fds_with_names(unset_environment=False)
         except OSError as error:
@@ -256,6 +264,24 @@ def announcement(listeners: Sequence[Listener], environ: Mapping[str, str]) -> d
         result["LISTEN_FDS"] = str(len(listeners))
         result["LISTEN_FDNAMES"] = ":".join(listener.name for listener in listeners)
     return result
+
+
+def _standard_input() -> list[Listener]:
+    """Return standard input if it is a socket that was bound, unlike those of a shell behind sshd(8)."""
+    try:
+        sock = socket.socket(fileno=os.dup(0))
+    except OSError:
+        return []
+    if not sock.getsockname():
+        sock.close()
+        return []
+    same = os.fstat(sock.fileno())
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        if _is_open(fd) and os.path.samestat(os.fstat(fd), same):
+            os.dup2(null, fd)
+    os.close(null)
+    return [Listener.of(sock, STANDARD_INPUT)]
 
 
 def _describe(fd: int, name: str) -> Listener:

@@ -59,7 +59,7 @@ class Sockets:
         """
         sockets = cls(meant_for=fds.meant_for_another(os.environ, os.getpid()))
         try:
-            for listener in fds.adopt():
+            for listener in fds.adopt(standard_input=True):
                 sockets._sort(listener)
         except ActivationError as error:
             sockets.fault = error

@@ -7,11 +7,11 @@ import contextlib
 import logging
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from fcntl import ioctl
 from termios import FIONREAD
-from typing import Any, SupportsIndex
+from typing import Any
 
 from sockact import kinds
 from sockact.envelope import Handover, Luggage, Moving, seal
@@ -21,18 +21,20 @@ logger = logging.getLogger(__name__)
 
 
 class Reader(asyncio.StreamReader):
-    """A stream reader that knows when something came last, and can be told that nothing more will."""
+    """A stream reader that knows what has come and was read, and can be told that nothing more will."""
 
     def __init__(self, unread: bytes) -> None:
         super().__init__()
         self._loop = asyncio.get_running_loop()
         self.last_activity = self._loop.time()
         self.hung_up = False
+        self._received = 0
         if unread:
             self.feed_data(unread)
 
-    def feed_data(self, data: Iterable[SupportsIndex]) -> None:
+    def feed_data(self, data: bytes) -> None:  # type: ignore[override]  # never other than bytes
         """Take what the client has sent."""
+        self._received += len(data)
         self.last_activity = self._loop.time()
         super().feed_data(data)
 
@@ -56,6 +58,11 @@ class Reader(asyncio.StreamReader):
             super().feed_eof()
         else:
             self.set_exception(error)
+
+    @property
+    def consumed(self) -> int:
+        """How many bytes have been read from it."""
+        return self._received - len(self.unread)
 
     @property
     def unread(self) -> bytes:
@@ -85,7 +92,8 @@ class Asynchronous:
         self._handler = handler
         self._takes_state = kinds.takes_state(handler)
         self._connection = connection
-        self._luggage = luggage
+        self._state = None if luggage is None else luggage.state
+        self._consumed = 0
         self._linger = linger
         self._giver = giver
         self._loop = asyncio.get_running_loop()
@@ -115,33 +123,55 @@ class Asynchronous:
 
     async def _converse(self, writer: asyncio.StreamWriter) -> bool:
         """Let the handler serve; return whether the connection is another process's now."""
-        keywords = {} if self._luggage is None else {"state": self._luggage.state}
         while True:
-            outcome = await self._handler(self._reader, writer, **keywords)
-            if not isinstance(outcome, Handover) or self._reader.hung_up:
-                return False
+            try:
+                outcome = await self._call(writer)
+            except Moving:
+                if not self._untouched:
+                    raise
+                outcome = None
+            else:
+                if not isinstance(outcome, Handover) or self._reader.hung_up:
+                    return False
+                self._state = outcome.state
             if self._parting:
-                return await self._give(outcome.state, writer)
-            keywords = {"state": outcome.state}
+                return await self._give(writer)
             await asyncio.sleep(0)  # a handler that never waits must not keep the loop from all others
 
-    async def _give(self, state: bytes, writer: asyncio.StreamWriter) -> bool:
+    async def _call(self, writer: asyncio.StreamWriter) -> Any:
+        self._consumed = self._reader.consumed
+        if self._state is None:
+            return await self._handler(self._reader, writer)
+        return await self._handler(self._reader, writer, state=self._state)
+
+    @property
+    def _untouched(self) -> bool:
+        """Whether the handler has read nothing since it was called: the connection is between messages."""
+        return self._reader.consumed == self._consumed
+
+    async def _give(self, writer: asyncio.StreamWriter) -> bool:
         assert self._transport is not None
         giver = self._giver()
-        # What both ends of TLS have agreed upon cannot move.
-        if giver is None or self._transport.get_extra_info("sslcontext") is not None:
-            return False
+        if (
+            giver is None
+            or self._transport.is_closing()
+            or self._transport.get_extra_info("sslcontext") is not None
+        ):
+            return False  # what both ends of TLS have agreed upon cannot move
         self._transport.pause_reading()
         self._transport.set_write_buffer_limits(0)
         await writer.drain()
-        with seal(self._connection.fileno(), Luggage(state, self._reader.unread)) as envelope:
+        with seal(self._connection.fileno(), Luggage(self._state, self._reader.unread)) as envelope:
             parcel = Parcel(envelope, self._loop.create_future())
             giver.offer(parcel)
             return await parcel.outcome
 
     def drain(self) -> None:
-        """Interrupt the handler where it reads, when nothing has come for a while."""
+        """Interrupt the handler where it reads: between messages, or when nothing has come for a while."""
         self._parting = True
+        if self._takes_state and self._untouched:
+            self._reader.end(Moving())
+            return
         left = self._reader.last_activity + self._linger - self._loop.time()
         if left <= 0:
             self._reader.end(Moving() if self._takes_state else None)

@@ -120,6 +120,34 @@ def test_a_stop_drains_it(manager: Manager, pair: tuple[socket.socket, Listener]
 
 
 @pytest.mark.F14
+def test_it_may_be_standard_input_as_with_inetd(
+    tmp_path: Path, pair: tuple[socket.socket, Listener]
+) -> None:
+    client, passed = pair
+    (tmp_path / "app.py").write_text(APP)
+    command = [sys.executable, "-m", "sockact", "run", "app:shout"]
+    environ = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    fd = passed.fd
+    with subprocess.Popen(command, cwd=tmp_path, env=environ, stdin=fd, stdout=fd, stderr=fd) as process:
+        passed.close()
+        client.sendall(b"hello\n")
+        assert client.recv(100) == b"HELLO\n"  # and no line of the log
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(100) == b""
+        assert process.wait(LIMIT) == 0
+
+
+def test_standard_input_is_left_alone_where_it_has_no_address() -> None:
+    ours, theirs = socket.socketpair()
+    script = "import sockact; print(len(sockact.adopt(standard_input=True)), input())"
+    with ours, theirs:
+        ours.sendall(b"typed\n")
+        said = subprocess.run([sys.executable, "-c", script], stdin=theirs, capture_output=True, check=True)
+
+    assert said.stdout == b"0 typed\n"
+
+
+@pytest.mark.F14
 @pytest.mark.skipif(
     not shutil.which("systemd-socket-activate"), reason="systemd-socket-activate is missing"
 )

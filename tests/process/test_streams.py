@@ -50,6 +50,19 @@ async def count(reader, writer, *, state=b"0"):
             writer.write(b"%d %d %s" % (number, os.getpid(), line))
     except sockact.Moving:
         return sockact.Handover(b"%d" % number)
+
+async def each(reader, writer, *, state=b"0"):
+    if line := await reader.readline():
+        state = b"%d" % (int(state) + 1)
+        writer.write(b"%s %d %s" % (state, os.getpid(), line))
+        return sockact.Handover(state)
+
+async def packed(reader, writer, *, state=b"0"):
+    size = int(await reader.readexactly(1))
+    await reader.readexactly(size)
+    state = b"%d" % (int(state) + 1)
+    writer.write(b"%s %d\n" % (state, os.getpid()))
+    return sockact.Handover(state)
 """
 
 
@@ -237,11 +250,12 @@ def test_a_handler_that_fails_ends_its_connection_only(
 
 
 @pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("app", ["count", "each"])
 def test_a_connection_takes_its_state_to_the_next_process(
-    manager: Manager, listener: Listener, connect: Callable[..., Client], workers: int
+    manager: Manager, listener: Listener, connect: Callable[..., Client], workers: int, app: str
 ) -> None:
     options = (f"--workers={workers}", "--probation=0.1s", "--linger=0.1s")
-    pid = start(manager, listener, COUNT, "count", *options)
+    pid = start(manager, listener, COUNT, app, *options)
     client = connect()
     client.ask("a")
     for number in (2, 3, 4):
@@ -266,6 +280,38 @@ def test_what_has_come_of_a_message_moves_too(
     client.send(" and half\n")
 
     assert client.read() == f"2 {children(pid)[0]} half and half"
+
+
+def test_half_a_message_is_finished_where_it_began(
+    manager: Manager, listener: Listener, connect: Callable[..., Client]
+) -> None:
+    pid = start(manager, listener, COUNT, "packed", "--workers=1", "--probation=0.1s", "--linger=20s")
+    client, idle = connect(), connect()
+    client.send("5ab")
+    assert idle.ask("1x").startswith("1 ")  # what was sent before has been read
+    (old,) = children(pid)
+    reload(manager)
+
+    client.send("cde")
+
+    assert client.read() == f"1 {old}"
+    wait_gone(old)
+    client.send("1x")
+    assert client.read() == f"2 {children(pid)[0]}"
+
+
+def test_a_message_that_does_not_go_on_ends_the_conversation(
+    manager: Manager, listener: Listener, connect: Callable[..., Client]
+) -> None:
+    start(manager, listener, COUNT, "packed", "--linger=0.1s")
+    client, idle = connect(), connect()
+    client.send("5ab")
+    assert idle.ask("1x").startswith("1 ")  # what was sent before has been read
+
+    reload(manager)
+
+    assert client.read() == ""
+    assert idle.ask("1x").startswith("2 ")
 
 
 def test_a_connection_with_its_state_survives_a_restart(
