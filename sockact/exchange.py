@@ -15,7 +15,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from sockact.handover import AGAIN, ARRIVING, BATCH
+from sockact.handover import AGAIN, ARRIVING, BATCH, RETIRE
 
 RECOVERY = 1.0
 """Seconds until workers that have run out of descriptors are offered connections again."""
@@ -48,6 +48,11 @@ class Supply:
             return False
         self._sent.append(list(descriptors))
         return True
+
+    def retire(self) -> None:
+        """Tell the worker that it is replaced."""
+        with contextlib.suppress(OSError):
+            self._ours.send(bytes([RETIRE]))
 
     def answer(self, taken: int) -> bool:
         """Return whether the worker learns how many of its connections were taken; if not, it keeps all."""
@@ -149,10 +154,19 @@ class Exchange:
         if self.homeless:
             self._pass_on_later(AGAIN)
 
+    def retire(self, worker: int) -> None:
+        """Tell a worker that is about to be stopped that it is replaced."""
+        if supply := self._supplies.get(worker):
+            supply.retire()
+
     def end(self) -> None:
         """Take none any more: nobody will be there to receive them."""
         for supply in self._supplies.values():
             supply.end()
+        self.refuse()
+
+    def refuse(self) -> None:
+        """Keep none."""
         self.room = 0
         close_all(self.homeless)
         self.homeless = []

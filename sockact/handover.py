@@ -6,10 +6,10 @@ worker that serves; both over a socket which each worker gets under the name `SU
 SCM_RIGHTS, `BATCH` at a time; what the client has sent meanwhile waits in the kernel, and it sees nothing
 of all this.
 
-What goes over a supply is one byte. To a worker: `ARRIVING`, with connections, or how many of the oldest
-batch that it has given were taken. From a worker: how many of the oldest batch have arrived; the kernel
-cuts off what a process that has run out of descriptors cannot take. A supply that ends says that nobody
-takes anything any more: the supervisor stops, or was killed.
+What goes over a supply is one byte. To a worker: `ARRIVING`, with connections, `RETIRE`, or how many of
+the oldest batch that it has given were taken. From a worker: how many of the oldest batch have arrived;
+the kernel cuts off what a process that has run out of descriptors cannot take. A supply that ends says
+that nobody takes anything any more: the supervisor stops, or was killed.
 
 A process without a supervisor, or a supervisor itself, keeps connections for its successor: it passes them
 on among its sockets where it becomes that itself, and gives them to the manager's store (`store`) when it
@@ -39,6 +39,9 @@ their names has to fit into one string of its environment, 128 KiB (execve(2), M
 
 ARRIVING = 255
 """What comes with connections, and is no number of them."""
+
+RETIRE = 254
+"""Tells a worker that it is replaced: the service goes on."""
 
 WINDOW = 4
 """Batches on their way at a time: the queue of a manager holds 10, net.unix.max_dgram_qlen."""
@@ -158,6 +161,9 @@ class Receiver:
         sock: the worker's end of the supply.
         arrived: called with each connection, non-blocking; takes it over.
         giver: what gives connections to this supervisor.
+
+    Attributes:
+        retired: whether the supervisor has said that this worker is replaced.
     """
 
     def __init__(self, sock: socket.socket, arrived: Callable[[socket.socket], None], giver: Giver) -> None:
@@ -166,6 +172,7 @@ class Receiver:
         self._giver = giver
         self._loop = asyncio.get_running_loop()
         self._open = True
+        self.retired = False
         sock.setblocking(False)
         # A batch in each turn of the loop: thousands of connections at once would keep it from all others.
         self._loop.add_reader(sock.fileno(), self._receive_batch)
@@ -191,6 +198,8 @@ class Receiver:
                 connection = socket.socket(fileno=fd)
                 connection.setblocking(False)
                 self._arrived(connection)
+        elif data[0] == RETIRE:
+            self.retired = True
         else:
             self._giver.taken(data[0])
         return True

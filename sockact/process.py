@@ -5,6 +5,7 @@ It speaks sd_listen_fds(3) and sd_notify(3) to whoever started it: systemd, a su
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import logging
 import os
@@ -96,14 +97,11 @@ class Process:
     async def conduct(self, conductor: Conductor, service: Service) -> Ending:
         """Let `conductor` lead `service` through its life, and obey the control socket meanwhile."""
         control = self.sockets.control
-        server = None
-        if control is not None and control.sock is not None:
-            server = ControlServer(control.sock, conductor.request_reload, conductor.overview)
-        try:
+        with contextlib.ExitStack() as servers:
+            if control is not None and control.sock is not None:
+                server = ControlServer(control.sock, conductor.request_reload, conductor.overview)
+                servers.callback(server.close)
             return await conductor.run(service, self.early)
-        finally:
-            if server is not None:
-                server.close()
 
     def become(
         self, argv: Sequence[str], environ: Mapping[str, str], callers: Sequence[Caller]

@@ -20,10 +20,12 @@ from sockact.engines.stream import StreamEngine
 from sockact.errors import SettingsError
 from sockact.fds import Kind
 from sockact.handover import CONNECTION
+from sockact.health import HealthServer
 from sockact.lifecycle import Conductor, Ending
 from sockact.mounts import Mount
 from sockact.notify import Notifier
 from sockact.process import MARGIN, Process, leave
+from sockact.readiness import Readiness
 from sockact.settings import Settings
 from sockact.store import Store
 from sockact.worker import Worker
@@ -127,7 +129,8 @@ class _Serving:
     async def _live(self, mounted: Sequence[Mount]) -> Ending:
         process = self._process
         conductor = process.conductor(self._settings)
-        engines = Engines([_served(mount, self._settings) for mount in mounted])
+        readiness = Readiness()
+        engines = Engines([_served(mount, self._settings, readiness) for mount in mounted])
         supervisor = _Supervisor(conductor, process.notifier) if process.supervised else None
         supply = None if process.sockets.supply is None else process.sockets.supply.sock
         manager = supervisor or _Alone(conductor, process)
@@ -137,12 +140,15 @@ class _Serving:
             process.program,
             process.generation,
             manager,
+            readiness,
             supply,
             passing=process.sockets.connected,
         )
         if process.trial:
             await self._rehearse(worker)
             return Ending()
+        if health := process.sockets.health:
+            HealthServer(health, lambda: readiness.word, self._settings).open_thread()
         ending = await process.conduct(conductor, worker)
         if ending.at_once or (worker.hammered and _threads_left()):
             # Threads cannot be cancelled: the loop's end, and Python's, would wait for them.
@@ -170,12 +176,15 @@ class _Serving:
         process.become(program.argv, program.environment(process.generation + 1), ending.callers)
 
 
-def _served(mount: Mount, settings: Settings) -> Served:
+def _served(mount: Mount, settings: Settings, readiness: Readiness) -> Served:
     """Return the engine of an app."""
     if mount.listeners and mount.listeners[0].kind is Kind.DATAGRAM:
         return Served(DatagramEngine(mount.app, mount.kind, mount.listeners, settings), mount.listeners)
-    make = HttpEngine if mount.kind in ("asgi", "asgi2", "wsgi") else StreamEngine
-    engine = make(mount.app, mount.kind, mount.listeners, settings)
+    engine: HttpEngine | StreamEngine
+    if mount.kind in ("asgi", "asgi2", "wsgi"):
+        engine = HttpEngine(mount.app, mount.kind, mount.listeners, settings, readiness)
+    else:
+        engine = StreamEngine(mount.app, mount.kind, mount.listeners, settings)
     return Served(engine, mount.listeners, engine)
 
 

@@ -157,6 +157,17 @@ class Settings:
     drain_timeout: float | None = _setting(
         30.0, seconds_or_none, "the hammer: when a drain aborts what is left; none: never", "TIME"
     )
+    drain_delay: float = _setting(
+        0.0, seconds, "how long a stop goes on accepting, with its readiness red, before the drain", "TIME"
+    )
+    drain_mode: str = _setting(
+        "serve",
+        one_of("serve", "refuse"),
+        "what becomes of requests that come in the drain of a stop; refuse: 503",
+        "MODE",
+    )
+    ready_path: str = _setting("", str, "path that says whether the service is ready: 200 or 503", "PATH")
+    live_path: str = _setting("", str, "path that says that the service is alive: 200", "PATH")
     shutdown_timeout: float = _setting(5.0, seconds, "limit of the app's shutdown, after the drain", "TIME")
     keep_alive: float = _setting(75.0, seconds, "how long an idle connection is kept open", "TIME")
     control: str = _setting("auto", str, _CONTROL, "PATH")
@@ -173,8 +184,10 @@ class Settings:
 
     @property
     def stop_timeout(self) -> float | None:
-        """The longest a stop may take: the drain up to the hammer, then the app's own shutdown."""
-        return None if self.drain_timeout is None else self.drain_timeout + self.shutdown_timeout
+        """The longest a stop may take: its delay, the drain up to the hammer, the app's own shutdown."""
+        if self.drain_timeout is None:
+            return None
+        return self.drain_delay + self.drain_timeout + self.shutdown_timeout
 
     @property
     def replace_timeout(self) -> float | None:

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sockact import control, fds, listen
+from sockact import control, fds, health, listen
 from sockact.control import Caller
 from sockact.errors import ActivationError
 from sockact.fds import Kind, Listener
@@ -36,6 +36,7 @@ class Sockets:
     Attributes:
         listeners: on which the app is served.
         control: the control socket, if there is one.
+        health: on which sockact itself says how the service is.
         supply: where a supervisor sends connections that outlive the process which accepted them.
         connections: those of clients, whom nobody has told of any change.
         callers: who waits for the reload of which the start of this process is the second half.
@@ -45,6 +46,7 @@ class Sockets:
 
     listeners: list[Listener] = field(default_factory=list)
     control: Listener | None = None
+    health: list[Listener] = field(default_factory=list)
     supply: Listener | None = None
     connections: list[Listener] = field(default_factory=list)
     callers: list[Caller] = field(default_factory=list)
@@ -90,7 +92,8 @@ class Sockets:
         """
         self.check()
         if not self.listeners:
-            self.listeners = listen.bind(settings.listen)
+            for listener in listen.bind(settings.listen):
+                self._sort(listener)
         if controlled and self.control is None:
             self.control = _open_control(settings)
 
@@ -106,6 +109,7 @@ class Sockets:
         own = [listener for listener in (self.control, self.supply) if listener is not None]
         return [
             *self.listeners,
+            *self.health,
             *own,
             *self.connections,
             *(Listener.of(caller.sock, CALLER) for caller in callers),
@@ -142,7 +146,9 @@ class Sockets:
         return ", ".join(f"{listener.name}={listener.address}" for listener in self.listeners)
 
     def _sort(self, listener: Listener) -> None:
-        if not listener.name.startswith(RESERVED):
+        if listener.name == health.NAME and listener.listening and listener.kind is Kind.STREAM:
+            self.health.append(listener)
+        elif not listener.name.startswith(RESERVED):
             self.listeners.append(listener)
         elif listener.name == CONTROL:
             self.control = listener

@@ -12,6 +12,8 @@ from dataclasses import replace
 
 from sockact.errors import ReloadRefused, UsageError
 from sockact.fleet import Rules
+from sockact.health import HealthServer
+from sockact.phases import Phase
 from sockact.process import MARGIN, Process, leave
 from sockact.program import Program
 from sockact.settings import Settings
@@ -20,6 +22,16 @@ from sockact.supervisor import Recipe, Supervisor
 
 ASSUME_READY = 1.0
 """Seconds of life after which a program that does not notify counts as ready."""
+
+WORDS = {
+    Phase.ACTIVATING: "starting",
+    Phase.ACTIVE: "ready",
+    Phase.RELOADING: "ready",
+    Phase.DEACTIVATING: "draining",
+    Phase.INACTIVE: "draining",
+    Phase.FAILED: "draining",
+}
+"""What a supervisor says of its service."""
 
 logger = logging.getLogger(__name__)
 
@@ -49,14 +61,18 @@ async def _live(
         listeners=process.sockets.listeners,
         most=most,
         ours=not program,
-        supplied=chosen.handover and (process.own or not program),
+        supplied=process.own or not program,
+        handover=chosen.handover and (process.own or not program),
         whole_group=chosen.notify_access == "all",
         max_memory=chosen.max_worker_memory,
     )
     rules = rules_of(chosen, ours=not program)
     homeless = [connection.detach() for connection in process.sockets.taken()]
     supervisor = Supervisor(recipe, rules, conductor, store, homeless)
+    health = HealthServer(process.sockets.health, lambda: WORDS[conductor.phase], chosen)
+    health.open()
     ending = await process.conduct(conductor, supervisor)
+    health.close()
     if ending.at_once:
         supervisor.kill()
         leave(ending.status)

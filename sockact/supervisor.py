@@ -54,7 +54,8 @@ class Recipe:
         listeners: what it gets.
         most: its soft limit of open descriptors; None for that of the supervisor.
         ours: whether that is sockact itself, which unblocks its signals when its handlers stand.
-        supplied: whether it can receive connections that another one gives away.
+        supplied: whether it knows what comes over a supply.
+        handover: whether connections move from one to another.
         whole_group: whether the other processes of its process group may speak for it.
         max_memory: bytes above which it is replaced; 0 for never.
     """
@@ -64,6 +65,7 @@ class Recipe:
     most: int | None = None
     ours: bool = True
     supplied: bool = True
+    handover: bool = True
     whole_group: bool = False
     max_memory: int = 0
 
@@ -85,6 +87,7 @@ class Supervisor:
         self._exchange = Exchange(self._serving, homeless)
         self._outcome: asyncio.Future[Action] | None = None
         self._stopped = asyncio.Event()
+        self._ending = False
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -100,8 +103,8 @@ class Supervisor:
             self._exchange.room = 0
             await self._end()
             raise AppError(outcome.reason)
-        if not self._recipe.supplied:
-            self._exchange.end()
+        if not self._recipe.handover:
+            self._exchange.refuse()
         self._store.clear()
 
     async def check(self) -> None:
@@ -116,11 +119,12 @@ class Supervisor:
 
     async def stop(self, *, by_force: bool = False) -> None:
         """Let all workers drain, and wait until the last one has ended."""
-        self._exchange.room = await self._store.room() if self._recipe.supplied else 0
+        self._exchange.room = await self._store.room() if self._recipe.handover else 0
         await self._end(by_force=by_force)
         self._store.put(self._exchange.homeless)
 
     async def _end(self, *, by_force: bool = False) -> None:
+        self._ending = True
         if not self._exchange.room:
             self._exchange.end()
         self._do(self._fleet.stop(self._loop.time()))
@@ -189,6 +193,8 @@ class Supervisor:
                 case Spawn():
                     self._spawn(action)
                 case Tell(worker, order):
+                    if not self._ending:
+                        self._exchange.retire(worker)
                     self._send(worker, signal.Signals[order.value])
                 case Started() | Reloaded() | Failed():
                     if self._outcome is not None and not self._outcome.done():

@@ -6,6 +6,8 @@ own command again, with the same PID and the same sockets.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -24,6 +26,7 @@ from sockact.handover import Giver, Receiver, keepable
 from sockact.idle import Idle
 from sockact.process import MARGIN
 from sockact.program import Program
+from sockact.readiness import Readiness
 from sockact.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -63,6 +66,7 @@ class Worker:
         program: what a canary runs.
         generation: its number.
         manager: whom to tell what it wants.
+        readiness: what it says of itself.
         supply: from where connections come that other workers give away.
         passing: whether it serves only connections that were passed, and ends with them.
     """
@@ -74,6 +78,7 @@ class Worker:
         program: Program,
         generation: int,
         manager: Manager,
+        readiness: Readiness,
         supply: socket.socket | None = None,
         *,
         passing: bool = False,
@@ -90,6 +95,8 @@ class Worker:
         self._drain = Drain(engine, settings.drain_timeout)
         self._supply = supply
         self._passing = passing
+        self._readiness = readiness
+        self._hurried = asyncio.Event()
         self._giver = Giver(manager.give, confirms=supply is not None)
         self._receiver: Receiver | None = None
         self._state = "starting the app"
@@ -133,6 +140,7 @@ class Worker:
             connection.setblocking(False)
             self._engine.receive(connection)
         self._state = ""
+        self._readiness.word = "ready"
         if self._settings.idle_exit:
             self._idle = Idle(self._settings.idle_exit, self._has_work, self._manager.idle)
 
@@ -163,10 +171,22 @@ class Worker:
         """Drain, then let the app shut down."""
         if self._receiver is not None:
             self._receiver.receive()  # the last that came, and whether anybody takes what we have
-        else:
+        if self._receiver is None or not self._receiver.retired:
+            await self._delay(by_force=by_force)
+        if self._receiver is None:
             self._giver.limit(await self._manager.room())
         await self._end(by_force=by_force)
         self._manager.stopped()
+
+    async def _delay(self, *, by_force: bool) -> None:
+        """Say that the service stops, and go on as before for a while: load balancers need it to notice."""
+        self._readiness.word = "draining"
+        if self._settings.drain_delay and not (by_force or self._drain.begun):
+            self._state = "about to drain"
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.drain_delay):
+                    await self._hurried.wait()
+        self._readiness.refusing = True
 
     async def _end(self, *, by_force: bool = False) -> None:
         if self._idle is not None:
@@ -177,7 +197,8 @@ class Worker:
         await self._engine.close()
 
     def hammer(self) -> None:
-        """End the drain by force."""
+        """End the drain by force, or what precedes it."""
+        self._hurried.set()
         self._drain.hammer()
 
     def signalled(self, number: signal.Signals) -> None:

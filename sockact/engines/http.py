@@ -16,10 +16,12 @@ from uvicorn.middleware.asgi2 import ASGI2Middleware
 from sockact.engines.acceptor import Acceptor, accept_on
 from sockact.engines.connections import Connection, State, WebSocket
 from sockact.engines.lifespan import App, Lifespan
+from sockact.engines.readiness import answering
 from sockact.engines.watcher import Unwatched, Watcher
 from sockact.envelope import Luggage
 from sockact.fds import Listener
 from sockact.handover import Giver
+from sockact.readiness import Readiness
 from sockact.settings import Settings
 
 ABORT_TIMEOUT = 1.0
@@ -36,6 +38,7 @@ class HttpEngine:
         kind: what it is: `asgi`, `asgi2` or `wsgi`.
         listeners: listening stream sockets, which stay open when the engine stops, or connected ones.
         settings: how to serve.
+        readiness: what is said where the settings have a path for it.
     """
 
     def __init__(
@@ -44,10 +47,11 @@ class HttpEngine:
         kind: str,
         listeners: Sequence[Listener],
         settings: Settings,
+        readiness: Readiness | None = None,
     ) -> None:
         self._settings = settings
         self._listeners = listeners
-        self._app = as_asgi(app, kind, settings.threads)
+        self._app = answering(as_asgi(app, kind, settings.threads), readiness or Readiness(), settings)
         self._lifespan = Lifespan(self._app, "off" if kind == "wsgi" else settings.lifespan)
         self._changed = asyncio.Event()
         self._state = State(settings.linger, self._on_change)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -39,12 +39,12 @@ class Service:
         self.listener = listener
         self._clients: list[Client] = []
 
-    def start(self, *options: str, **environ: str) -> int:
-        """Start it, wait until it is ready, and return its PID."""
+    def start(self, *options: str, more: Sequence[Listener] = (), **environ: str) -> int:
+        """Start it, on `more` sockets too, wait until it is ready, and return its PID."""
         if not (self.directory / "app.py").exists():
             install(self.directory)
         environ = {"RUNTIME_DIRECTORY": str(self.directory), "GATE": self.gate.path, **environ}
-        pid = self.manager.sockact("app:app", *options, listeners=[self.listener], **environ)
+        pid = self.manager.sockact("app:app", *options, listeners=[self.listener, *more], **environ)
         self.manager.wait_ready()
         return pid
 
