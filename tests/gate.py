@@ -91,14 +91,18 @@ class Client:
 
     def read(self) -> Response:
         """Read one response, whole."""
+        response = self.read_head()
+        if response.headers.get("transfer-encoding") == "chunked":
+            response.body = b"".join(iter(self.read_chunk, b""))
+        else:
+            response.body = self._file.read(int(response.headers.get("content-length", 0)))
+        return response
+
+    def read_head(self) -> Response:
+        """Read a response up to its body."""
         status_line = self._file.readline().decode()
         assert status_line, "the connection was closed without a response"
-        headers = self.read_headers()
-        if headers.get("transfer-encoding") == "chunked":
-            body = b"".join(iter(self.read_chunk, b""))
-        else:
-            body = self._file.read(int(headers.get("content-length", 0)))
-        return Response(int(status_line.split()[1]), headers, body)
+        return Response(int(status_line.split()[1]), self.read_headers(), b"")
 
     def read_headers(self) -> dict[str, str]:
         headers: dict[str, str] = {}

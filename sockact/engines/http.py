@@ -15,6 +15,7 @@ from uvicorn.middleware.asgi2 import ASGI2Middleware
 
 from sockact.engines.acceptor import Acceptor, accept_on
 from sockact.engines.connections import Connection, State, WebSocket
+from sockact.engines.farewell import say_farewell
 from sockact.engines.lifespan import App, Lifespan
 from sockact.engines.readiness import answering
 from sockact.engines.watcher import Unwatched, Watcher
@@ -53,6 +54,7 @@ class HttpEngine:
         self._listeners = listeners
         self._app = answering(as_asgi(app, kind, settings.threads), readiness or Readiness(), settings)
         self._lifespan = Lifespan(self._app, "off" if kind == "wsgi" else settings.lifespan)
+        self._config = _config(self._app, settings)
         self._changed = asyncio.Event()
         self._state = State(settings.linger, self._on_change)
         self._watcher: Watcher = Unwatched()
@@ -82,9 +84,8 @@ class HttpEngine:
     async def start(self) -> None:
         """Start the app; raises AppError when it fails."""
         await self._lifespan.startup(self._settings.start_timeout)
-        config = _config(self._app, self._settings)
         self._protocol = partial(
-            Connection, config=config, server_state=self._state, app_state=self._lifespan.state
+            Connection, config=self._config, server_state=self._state, app_state=self._lifespan.state
         )
 
     def accept(self) -> None:
@@ -117,6 +118,7 @@ class HttpEngine:
             acceptor.stop()
         self._acceptors = []
         self._state.draining_since = asyncio.get_running_loop().time()
+        say_farewell(self._config)
         self._drain_connections()
 
     async def wait_drained(self) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from sockact.fds import Listener
+from tests.gate import Client
 from tests.http_client import get
 from tests.manager import Manager
 
@@ -108,3 +110,37 @@ def test_a_lifespan_of_a_framework_that_fails_is_a_failed_start(
     assert manager.said("READY") == []
     assert manager.said("STATUS")[-1] == "the app's startup failed: RuntimeError: no database ✓"
     assert "in lifespan" in manager.stderr()
+
+
+SSE = """
+import asyncio
+from sse_starlette.sse import EventSourceResponse
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+async def ticks():
+    while True:
+        yield {"data": "tick"}
+        await asyncio.sleep(0.05)
+
+app = Starlette(routes=[Route("/", lambda request: EventSourceResponse(ticks()))])
+"""
+
+
+@pytest.mark.F62
+def test_the_streams_of_sse_starlette_end_by_themselves_in_a_drain(
+    manager: Manager, listener: Listener
+) -> None:
+    Path("app.py").write_text(SSE)
+    manager.sockact("app:app", "--drain-timeout=none", listeners=[listener])
+    manager.wait_ready()
+    assert listener.sock
+    with Client(listener.sock.getsockname()) as client:
+        client.ask("/")
+        assert client.read_head().status == 200
+        assert client.read_chunk().startswith(b"data: tick")
+
+        manager.signal(signal.SIGTERM)
+
+        client.read_bytes(1_000_000)  # to the end
+    assert manager.wait_exit() == 0
