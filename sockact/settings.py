@@ -80,7 +80,7 @@ def words(text: str) -> tuple[str, ...]:
     """Read a list separated by blanks or commas; an empty one would serve nobody, for ever."""
     found = tuple(word for word in re.split(r"[\s,]+", text) if word)
     if not found:
-        raise ValueError("expected an address or several")
+        raise ValueError("expected a word or several")
     return found
 
 
@@ -99,6 +99,8 @@ _KIND = """what the app is, where its signature does not tell:
 asgi, asgi2, wsgi, stream, datagram, requests, socket"""
 _UNUSED = """what to do with sockets for which no app was named:
 refuse to start, close them, or keep them for a later release"""
+_PROXIES = """whose X-Forwarded-For and -Proto are believed; repeatable:
+an address, a network, uid=NAME or unix for the peers of Unix sockets"""
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
@@ -157,6 +159,7 @@ class Settings:
     drain_timeout: float | None = _setting(
         30.0, seconds_or_none, "the hammer: when a drain aborts what is left; none: never", "TIME"
     )
+    trusted_proxies: tuple[str, ...] = _setting((), words, _PROXIES, "PROXY")
     drain_delay: float = _setting(
         0.0, seconds, "how long a stop goes on accepting, with its readiness red, before the drain", "TIME"
     )

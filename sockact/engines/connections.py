@@ -30,7 +30,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
+from sockact.engines.proxies import PEER
 from sockact.handover import Giver
+from sockact.peer import peer_of
 
 SERVICE_RESTART = 1012
 """WebSocket close code "Service Restart". Source: IANA, WebSocket Close Code Number Registry."""
@@ -132,6 +134,8 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if self.client is None and (peer := peer_of(transport.get_extra_info("socket"))):
+            self.app_state = {**self.app_state, PEER: peer}
         self.last_activity = self.loop.time()
         if self._moved_here:  # it was between two requests: its time runs
             self.timeout_keep_alive_task = self.loop.call_later(

@@ -17,6 +17,7 @@ from sockact.engines.acceptor import Acceptor, accept_on
 from sockact.engines.connections import Connection, State, WebSocket
 from sockact.engines.farewell import say_farewell
 from sockact.engines.lifespan import App, Lifespan
+from sockact.engines.proxies import believing
 from sockact.engines.readiness import answering
 from sockact.engines.watcher import Unwatched, Watcher
 from sockact.envelope import Luggage
@@ -52,7 +53,8 @@ class HttpEngine:
     ) -> None:
         self._settings = settings
         self._listeners = listeners
-        self._app = answering(as_asgi(app, kind, settings.threads), readiness or Readiness(), settings)
+        asgi = believing(as_asgi(app, kind, settings.threads), settings.trusted_proxies)
+        self._app = answering(asgi, readiness or Readiness(), settings)
         self._lifespan = Lifespan(self._app, "off" if kind == "wsgi" else settings.lifespan)
         self._config = _config(self._app, settings)
         self._changed = asyncio.Event()

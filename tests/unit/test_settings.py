@@ -45,6 +45,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "handover": ("no", False),
     "linger": ("250ms", 0.25),
     "drain_timeout": ("2h", 7200.0),
+    "trusted_proxies": ("10.0.0.0/8", ("10.0.0.0/8",)),
     "drain_delay": ("2s", 2.0),
     "drain_mode": ("refuse", "refuse"),
     "ready_path": ("/ready", "/ready"),
@@ -270,7 +271,7 @@ def test_a_wrong_value_is_named_with_its_setting_and_what_was_expected(name: str
         ("log_level", "INFO", "one of debug, info, warning, error, critical"),
         ("linger", "soon", "a time span like 30, 1.5s, 250ms or 1min 30s"),
         ("drain_timeout", "never", "a time span like 30, 1.5s, 250ms or 1min 30s"),
-        ("listen", "", "an address"),
+        ("listen", "", "a word or several"),
     ],
 )
 def test_a_wrong_text_is_named_with_its_source_and_what_was_expected(

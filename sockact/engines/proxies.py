@@ -1,0 +1,74 @@
+"""Believes X-Forwarded-For and X-Forwarded-Proto of the proxies that the settings name.
+
+A proxy is known by its address, or on a Unix socket by its user, whom the kernel tells. What is believed is
+the rightmost address that is no proxy's own: everything left of it may be a client's invention.
+"""
+
+from __future__ import annotations
+
+import pwd
+from collections.abc import Sequence
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from sockact.engines.lifespan import App
+from sockact.errors import SettingsError
+from sockact.peer import Peer
+
+PEER = "sockact.peer"
+"""Where the `Peer` of a Unix connection is in `scope["state"]`."""
+
+_UNIX = "unix"
+_MAPPED = "::ffff:"
+
+
+def believing(app: App, proxies: Sequence[str]) -> App:
+    """Return an app that gets `scope["client"]` and `scope["scheme"]` as `proxies` tell.
+
+    Args:
+        app: the app.
+        proxies: addresses, networks, `unix` for everybody on a Unix socket, `uid=` with a name or number.
+
+    Raises:
+        SettingsError: one of them is none of these.
+    """
+    if not proxies:
+        return app
+    users = {_user(proxy) for proxy in proxies if proxy.startswith("uid=")}
+    addresses = [_address(proxy) for proxy in proxies if proxy != _UNIX and not proxy.startswith("uid=")]
+    believing = ProxyHeadersMiddleware(app, [*addresses, _UNIX])
+
+    async def believed(scope: Any, receive: Any, send: Any) -> None:
+        client = scope.get("client")
+        if client is not None and client[0].startswith(_MAPPED):
+            scope["client"] = (client[0].removeprefix(_MAPPED), client[1])
+        elif client is None and _is_trusted(scope):
+            scope["client"] = (_UNIX, 0)
+        await believing(scope, receive, send)
+
+    def _is_trusted(scope: Any) -> bool:
+        peer: Peer | None = scope.get("state", {}).get(PEER)
+        return peer is not None and (_UNIX in proxies or peer.uid in users)
+
+    return believed
+
+
+def _address(proxy: str) -> str:
+    try:
+        return str(ip_network(proxy) if "/" in proxy else ip_address(proxy))
+    except ValueError as error:
+        raise SettingsError(
+            f"trusted_proxies={proxy}: {error}: expected an address, a network, unix or uid=NAME"
+        ) from None
+
+
+def _user(proxy: str) -> int:
+    name = proxy.removeprefix("uid=")
+    if name.isdecimal():
+        return int(name)
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        raise SettingsError(f"trusted_proxies={proxy}: there is no user {name!r}") from None

@@ -1,0 +1,96 @@
+"""Who the client is, behind a proxy: believed of those that the settings name."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from sockact.fds import Listener
+from tests.http_client import get
+from tests.manager import Manager, listening
+from tests.process.test_adopt import bound
+
+APP = """
+import json
+
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        peer = scope["state"].get("sockact.peer")
+        body = json.dumps([scope["client"], scope["scheme"], peer and peer.uid]).encode()
+        headers = [(b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+"""
+FORWARDED = {"X-Forwarded-For": "6.6.6.6, 192.0.2.7", "X-Forwarded-Proto": "https"}
+BELIEVED = ["192.0.2.7", "https"]
+
+
+def ask(
+    manager: Manager, listener: Listener, *proxies: str, headers: dict[str, str] = FORWARDED
+) -> list[object]:
+    """Serve with these proxies, and return host, scheme and the peer's user as the app sees them."""
+    Path("app.py").write_text(APP)
+    manager.sockact("app:app", *(f"--trusted-proxies={proxy}" for proxy in proxies), listeners=[listener])
+    manager.wait_ready()
+    where = listener if listener.address.count(":") else listener.address
+    (client, scheme, uid) = json.loads(get(where, headers=headers).text)
+    return [client and client[0], scheme, uid]
+
+
+@pytest.mark.parametrize("proxies", [("127.0.0.1",), ("10.0.0.0/8", "127.0.0.0/8")])
+def test_a_proxy_is_believed_by_its_address(
+    manager: Manager, listener: Listener, proxies: tuple[str, ...]
+) -> None:
+    assert ask(manager, listener, *proxies) == [*BELIEVED, None]
+
+
+@pytest.mark.parametrize("proxies", [(), ("10.0.0.1",), ("unix",)])
+def test_nobody_else_is_believed(manager: Manager, listener: Listener, proxies: tuple[str, ...]) -> None:
+    assert ask(manager, listener, *proxies) == ["127.0.0.1", "http", None]
+
+
+def test_a_proxy_before_a_proxy_is_passed_over(manager: Manager, listener: Listener) -> None:
+    headers = {"X-Forwarded-For": "6.6.6.6, 192.0.2.7, 10.1.1.1"}
+
+    assert ask(manager, listener, "127.0.0.1", "10.0.0.0/8", headers=headers) == ["192.0.2.7", "http", None]
+
+
+def test_an_address_is_known_on_a_socket_of_both_protocols(manager: Manager) -> None:
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as server:
+        listener = Listener.of(server.dup(), "web")
+        Path("app.py").write_text(APP)
+        manager.sockact("app:app", "--trusted-proxies=127.0.0.1", listeners=[listener])
+        manager.wait_ready()
+
+        assert "192.0.2.7" in get(("127.0.0.1", server.getsockname()[1]), headers=FORWARDED).text
+        listener.close()
+
+
+@pytest.mark.F7
+@pytest.mark.parametrize(
+    ("proxy", "believed"),
+    [("unix", True), (f"uid={os.getuid()}", True), ("uid=12345", False), ("127.0.0.1", False)],
+)
+def test_a_proxy_is_believed_by_its_user_on_a_unix_socket(
+    manager: Manager, proxy: str, believed: bool
+) -> None:
+    unix = bound(socket.AF_UNIX, socket.SOCK_STREAM, "app.sock", listen=True)
+
+    found = ask(manager, unix, proxy)
+
+    assert found == [*(BELIEVED if believed else [None, "http"]), os.getuid()]
+    unix.close()
+
+
+@pytest.mark.parametrize("proxy", ["localhost", "10.0.0.0/99", "uid=nobody-at-all"])
+def test_what_is_no_proxy_is_an_error(manager: Manager, proxy: str) -> None:
+    Path("app.py").write_text(APP)
+    manager.sockact("app:app", f"--trusted-proxies={proxy}", listeners=[own := listening()])
+
+    assert manager.wait_exit() == 78
+    assert f"trusted_proxies={proxy}: " in manager.stderr()
+    own.close()
