@@ -1,19 +1,37 @@
 """systemd socket activation for Python services.
 
 `serve` runs an app on the sockets that the service manager passed; `adopt` only takes them over.
+The rest is for the app's code: `hooks`, which run as its process starts, drains and ends, and what it can
+ask of that process.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from sockact import signals
+from sockact import hooks, signals
 from sockact.envelope import Handover, Moving
 from sockact.errors import SockactError
 from sockact.fds import Kind, Listener, adopt
+from sockact.inside import activated, background, draining, request_reload, role
 from sockact.notify import Notifier
 
-__all__ = ["Handover", "Kind", "Listener", "Moving", "Notifier", "SockactError", "adopt", "serve"]
+__all__ = [
+    "Handover",
+    "Kind",
+    "Listener",
+    "Moving",
+    "Notifier",
+    "SockactError",
+    "activated",
+    "adopt",
+    "background",
+    "draining",
+    "hooks",
+    "request_reload",
+    "role",
+    "serve",
+]
 __version__ = "0.1.0"
 
 

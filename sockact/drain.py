@@ -34,18 +34,33 @@ class Engine(Protocol):
         """End what is left by force."""
 
 
+class Background(Protocol):
+    """Tasks beside the requests."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    async def wait(self) -> None:
+        """Wait until none is left."""
+
+    async def abort(self) -> None:
+        """Cancel what is left."""
+
+
 class Drain:
-    """The drain of one engine.
+    """The drain of one engine, and of what goes on beside it.
 
     Args:
         engine: what to drain.
+        background: what else it waits for.
         timeout: seconds until the hammer; None for never.
     """
 
-    def __init__(self, engine: Engine, timeout: float | None) -> None:
+    def __init__(self, engine: Engine, background: Background, timeout: float | None) -> None:
         self.begun = False
         self.hammered = False
         self._engine = engine
+        self._background = background
         self._timeout = timeout
         self._deadline: float | None = None
         self._hammer = asyncio.Event()
@@ -64,7 +79,7 @@ class Drain:
             self._engine.stop_accepting()
         if by_force:
             self.hammer()
-        drained = loop.create_task(self._engine.wait_drained())
+        drained = loop.create_task(self._wait_drained())
         hammer = loop.create_task(self._hammer.wait())
         left = None if self._deadline is None else max(self._deadline - loop.time(), 0)
         try:
@@ -75,23 +90,35 @@ class Drain:
             drained.cancel()
             hammer.cancel()
 
+    async def _wait_drained(self) -> None:
+        while True:
+            await self._engine.wait_drained()
+            if not self._background:
+                return
+            await self._background.wait()
+
     async def _abort(self) -> None:
         self.hammered = True
         logger.warning(
-            "hammer: the drain ends by force with %d connections and %d requests in flight",
+            "hammer: the drain ends by force with %d connections and %d requests in flight%s",
             self._engine.connections,
             self._engine.in_flight,
+            self._beside(),
         )
         await self._engine.abort()
+        await self._background.abort()
 
     def status(self) -> str:
         """Say how far it is, for `systemctl status`."""
         engine = self._engine
         text = f"draining, {count(engine.in_flight, 'request')} in flight"
-        text += f", {count(engine.connections, 'connection')}"
+        text += f", {count(engine.connections, 'connection')}{self._beside()}"
         if self._deadline is not None:
             text += f", {max(self._deadline - asyncio.get_running_loop().time(), 0):.0f} s left"
         return text
+
+    def _beside(self) -> str:
+        return f", {count(len(self._background), 'background task')}" if self._background else ""
 
 
 def count(number: int, noun: str) -> str:

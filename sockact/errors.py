@@ -26,6 +26,12 @@ class ReloadRefused(SockactError):  # noqa: N818 - a verdict on the new code, no
     exit_status = 1
 
 
+class HookTimeout(SockactError):  # noqa: N818 - the word that other programs have for it
+    """A hook of the app did not end within its time."""
+
+    exit_status = 1
+
+
 class UsageError(SockactError):
     """A command line that cannot be understood (EX_USAGE)."""
 

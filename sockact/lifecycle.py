@@ -99,6 +99,9 @@ class Conductor:
         successor: whether this start is the end of a reload.
         twice: the signals of which the second one ends the process at once. A worker's supervisor and
             its control group may both send it SIGTERM.
+
+    Attributes:
+        deliver: called with each signal that comes, and with its effect, which it is to call.
     """
 
     def __init__(
@@ -111,6 +114,7 @@ class Conductor:
         twice: Sequence[signal.Signals] = (signal.SIGINT,),
     ) -> None:
         self.phase = Phase.ACTIVATING
+        self.deliver: Callable[[signal.Signals, Callable[[], None]], None] = lambda _, effect: effect()
         self._notifier = notifier
         self._announcer = Announcer(notifier, self._text, lambda: self._service.counters)
         self._settings = settings
@@ -153,6 +157,10 @@ class Conductor:
         """Show the status to the manager once a second, until no request is in flight."""
         self._announcer.show_while(lambda: self._service.counters.in_flight > 0)
 
+    def show(self) -> None:
+        """Show the status to the manager now, if it has changed."""
+        self._announcer.show()
+
     def idle(self) -> None:
         """Take notice that the service has had nothing to do for so long that it may end."""
         self._events.put_nowait(Event.IDLE)
@@ -168,13 +176,16 @@ class Conductor:
         }
 
     def _handlers(self) -> dict[signal.Signals, Callable[[], None]]:
-        return {
+        effects: dict[signal.Signals, Callable[[], None]] = {
             signal.SIGTERM: lambda: self._asked_to_end(signal.SIGTERM),
             signal.SIGINT: lambda: self._asked_to_end(signal.SIGINT),
             signal.SIGQUIT: lambda: self._events.put_nowait(Event.QUIT),
             signal.SIGHUP: self.request_reload,
             signal.SIGUSR2: lambda: self._events.put_nowait(Event.USR2),
             **{number: functools.partial(self._service.signalled, number) for number in FREE},
+        }
+        return {
+            number: functools.partial(self.deliver, number, effect) for number, effect in effects.items()
         }
 
     def _asked_to_end(self, number: signal.Signals) -> None:

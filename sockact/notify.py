@@ -35,6 +35,10 @@ REASON = "X_SOCKACT_REASON"
 
 IDLE = "X_SOCKACT_IDLE"
 RECYCLE = "X_SOCKACT_RECYCLE"
+HOOK = "X_SOCKACT_HOOK"
+REQUEST = "X_SOCKACT_REQUEST"
+ASK = "X_SOCKACT_ASK"
+CONSENT = "X_SOCKACT_CONSENT"
 
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE")
 
@@ -84,8 +88,7 @@ class Notifier:
 
     def failing(self, reason: str) -> None:
         """Say why this process is about to end; `reason` also for a manager of our own kind."""
-        line = _status(reason)
-        self._send(f"{line}\n{REASON}={line.removeprefix('STATUS=')}", must=True)
+        self._send(f"{_status(reason)}\n{REASON}={_line(reason)}", must=True)
 
     def status(self, text: str, counters: Counters | None = None) -> None:
         """Show one line of text in `systemctl status`; `counters` are for a manager of our own kind."""
@@ -133,6 +136,22 @@ class Notifier:
     def recycle(self, reason: str) -> None:
         """Ask a manager of our own kind for a replacement of this process."""
         self._send(f"{RECYCLE}={reason}", must=True)
+
+    def hook_failed(self, text: str) -> None:
+        """Tell a manager of our own kind that a hook of the app has failed."""
+        self._send(f"{HOOK}={_line(text)}", must=True)
+
+    def request_reload(self) -> None:
+        """Ask a manager of our own kind for a reload of the whole service."""
+        self._send(f"{REQUEST}=1", must=True)
+
+    def ask_before_reload(self) -> None:
+        """Tell a manager of our own kind to ask before each reload, by SIGHUP; see `consent`."""
+        self._send(f"{ASK}=1", must=True)
+
+    def consent(self, refusal: str) -> None:
+        """Answer that; empty if a reload may begin, else why not."""
+        self._send(f"{CONSENT}={_line(refusal)}", must=True)
 
     def extend(self, seconds: float) -> None:
         """Ask that the start, reload or stop under way may take that much longer from now."""
@@ -332,9 +351,13 @@ def _when_writable(sock: socket.socket, send: Callable[[], object]) -> None:
 
 
 def _status(text: str) -> str:
+    return f"STATUS={_line(text)}"
+
+
+def _line(text: str) -> str:
     # A line feed would begin another assignment: an error text must not be able to say MAINPID=.
     line = "".join(char if char.isprintable() else " " for char in text)
-    return "STATUS=" + (line if len(line) <= STATUS_LIMIT else line[: STATUS_LIMIT - 1] + "…")
+    return line if len(line) <= STATUS_LIMIT else line[: STATUS_LIMIT - 1] + "…"
 
 
 def _hung_up(fd: int, timeout: float) -> bool:

@@ -19,7 +19,7 @@ from sockact.control import Caller, ControlServer
 from sockact.errors import ReloadRefused, SockactError
 from sockact.lifecycle import Conductor, Ending, Service
 from sockact.notify import Notifier
-from sockact.program import GENERATION, OWN, SUPERVISED, TRIAL, Program
+from sockact.program import ACTIVATED, GENERATION, OWN, SUPERVISED, TRIAL, Program
 from sockact.settings import Settings
 from sockact.signals import EarlySignals
 from sockact.sockets import Sockets
@@ -60,6 +60,7 @@ class Process:
         trial: whether it is a canary, which starts the app and does not serve it.
         supervised: whether it is a worker of a supervisor.
         own: whether the program that it supervises has called `sockact.serve`.
+        activated: whether sockets were passed to the service.
     """
 
     def __init__(self) -> None:
@@ -73,7 +74,10 @@ class Process:
         generation = os.environ.pop(GENERATION, "")
         self.generation = int(generation) if generation.isdecimal() else 1
         self.notifier = Notifier()
-        self.program = Program.of_this_process(os.environ)
+        told = os.environ.pop(ACTIVATED, "")
+        self.activated = told == "1" if told else bool(self.sockets.listeners)
+        environ = {**os.environ, ACTIVATED: f"{self.activated:d}"}
+        self.program = Program.of_this_process(environ)
 
     def serves_itself(self, chosen: Settings) -> bool:
         """Tell whether the app belongs into this process; otherwise into workers."""

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from sockact.errors import ReloadRefused
 
+ACTIVATED = "SOCKACT_ACTIVATED"
+"""Tells the processes of a service whether it was passed sockets: they pass them among each other too."""
+
 GENERATION = "SOCKACT_GENERATION"
 """Tells the new code how many times the program has been replaced, plus one."""
 

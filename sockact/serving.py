@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 import threading
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import NoReturn
 
 import uvloop
 
-from sockact import loader, mounts
+from sockact import hooks, loader, mounts
 from sockact.engines.datagram import DatagramEngine
 from sockact.engines.http import CancelledQuietly, HttpEngine
 from sockact.engines.several import Engines, Served
@@ -21,14 +22,18 @@ from sockact.errors import SettingsError
 from sockact.fds import Kind
 from sockact.handover import CONNECTION
 from sockact.health import HealthServer
+from sockact.hookrunner import HookRunner
+from sockact.inside import HERE
 from sockact.lifecycle import Conductor, Ending
 from sockact.mounts import Mount
 from sockact.notify import Notifier
 from sockact.process import MARGIN, Process, leave
 from sockact.readiness import Readiness
 from sockact.settings import Settings
+from sockact.signalhooks import SignalHooks
 from sockact.store import Store
-from sockact.worker import Worker
+from sockact.tasks import Background
+from sockact.worker import Inside, Worker
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +53,13 @@ def serve_in(process: Process, chosen: Settings, app: object, *, import_here: bo
 class _Supervisor:
     """Whom a worker tells what it wants, if it has a supervisor."""
 
+    replaces = True
+
     def __init__(self, conductor: Conductor, notifier: Notifier) -> None:
         self.busy = conductor.busy
+        self.consent = notifier.consent
+        self.hook_failed = notifier.hook_failed
+        self.request_reload = notifier.request_reload
         self.recycle = notifier.recycle
         self.idle = notifier.idle
         self._notifier = notifier
@@ -66,9 +76,15 @@ class _Supervisor:
     def stopped(self) -> None:
         """It has taken them as they came."""
 
+    def hooked(self, point: str) -> None:
+        if point in hooks.ON_RELOAD:
+            self._notifier.ask_before_reload()
+
 
 class _Alone:
     """Whom a worker without a supervisor tells what it wants: this process, which is its own."""
+
+    replaces = False
 
     def __init__(self, conductor: Conductor, process: Process) -> None:
         self.busy = conductor.busy
@@ -76,7 +92,22 @@ class _Alone:
         self.give = process.sockets.keep
         self._conductor = conductor
         self._process = process
+        self._loop = asyncio.get_running_loop()
         self._store = Store(process.notifier)
+
+    def consent(self, refusal: str) -> None:
+        """Who has asked has heard it."""
+
+    def hook_failed(self, _text: str) -> None:
+        if not self._process.trial:
+            self._conductor.show()
+
+    def hooked(self, point: str) -> None:
+        """It asks in any case."""
+
+    def request_reload(self) -> None:
+        if not self._process.trial:
+            self._loop.call_soon_threadsafe(self._conductor.request_reload)
 
     def idle(self, idle: bool) -> None:
         if idle:
@@ -105,6 +136,8 @@ class _Serving:
         """Load the app, serve, and end as the conductor says."""
         process, chosen = self._process, self._settings
         process.notifier.extend(chosen.start_timeout + MARGIN)
+        HERE.role = "worker" if process.supervised else "alone"
+        HERE.activated = process.activated
         if not process.supervised:
             _refuse_recycling(chosen)
         if not process.trial:
@@ -129,6 +162,7 @@ class _Serving:
     async def _live(self, mounted: Sequence[Mount]) -> Ending:
         process = self._process
         conductor = process.conductor(self._settings)
+        inside = self._inside(conductor)
         readiness = Readiness()
         engines = Engines([_served(mount, self._settings, readiness) for mount in mounted])
         supervisor = _Supervisor(conductor, process.notifier) if process.supervised else None
@@ -141,19 +175,39 @@ class _Serving:
             process.generation,
             manager,
             readiness,
+            inside,
             supply,
             passing=process.sockets.connected,
         )
-        if process.trial:
-            await self._rehearse(worker)
-            return Ending()
-        if health := process.sockets.health:
-            HealthServer(health, lambda: readiness.word, self._settings).open_thread()
-        ending = await process.conduct(conductor, worker)
-        if ending.at_once or (worker.hammered and _threads_left()):
-            # Threads cannot be cancelled: the loop's end, and Python's, would wait for them.
+        HERE.reload = manager.request_reload
+        hooks.REGISTRY.watch(manager.hooked)
+        try:
+            if process.trial:
+                await self._rehearse(worker)
+                return Ending()
+            if health := process.sockets.health:
+                HealthServer(health, lambda: readiness.word, self._settings).open_thread()
+            ending = await process.conduct(conductor, worker)
+        finally:
+            HERE.reload = None
+            if failures := inside.hooks.failures:
+                text = "gen=%d pid=%d ends; of its hooks failed: %s"
+                logger.warning(text, process.generation, os.getpid(), "; ".join(failures))
+        if ending.at_once or inside.hooks.stuck or (worker.hammered and _threads_left()):
+            # Threads cannot be cancelled, nor tasks against their will: the loop's end, and Python's,
+            # would wait for them.
             self._leave(ending)
         return ending
+
+    def _inside(self, conductor: Conductor) -> Inside:
+        """Give the app's code its part in the life of this process."""
+        chosen = self._settings
+        runner = HookRunner(hooks.REGISTRY, without=hooks.SERVING if self._process.trial else ())
+        background = HERE.background = Background()
+        HERE.loop = asyncio.get_running_loop()
+        stops = dict.fromkeys((signal.SIGTERM, signal.SIGINT), chosen.shutdown_timeout)
+        conductor.deliver = SignalHooks(runner, background, stops, chosen.start_timeout).deliver
+        return Inside(runner, background, HERE.draining)
 
     async def _rehearse(self, worker: Worker) -> None:
         try:

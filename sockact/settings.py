@@ -171,7 +171,12 @@ class Settings:
     )
     ready_path: str = _setting("", str, "path that says whether the service is ready: 200 or 503", "PATH")
     live_path: str = _setting("", str, "path that says that the service is alive: 200", "PATH")
-    shutdown_timeout: float = _setting(5.0, seconds, "limit of the app's shutdown, after the drain", "TIME")
+    shutdown_timeout: float = _setting(
+        5.0,
+        seconds,
+        "limit of the app's shutdown, after the drain; of the hooks before and after it, too",
+        "TIME",
+    )
     keep_alive: float = _setting(75.0, seconds, "how long an idle connection is kept open", "TIME")
     control: str = _setting("auto", str, _CONTROL, "PATH")
     access_log: bool = _setting(False, flag, "log each request")
@@ -187,10 +192,15 @@ class Settings:
 
     @property
     def stop_timeout(self) -> float | None:
-        """The longest a stop may take: its delay, the drain up to the hammer, the app's own shutdown."""
+        """The longest a stop may take: its delay, the drain up to the hammer, the app's end."""
         if self.drain_timeout is None:
             return None
-        return self.drain_delay + self.drain_timeout + self.shutdown_timeout
+        return self.drain_delay + self.drain_timeout + self.end_timeout
+
+    @property
+    def end_timeout(self) -> float:
+        """The longest that an app may take to end after the drain: `on_stop`, its shutdown, `on_exit`."""
+        return 3 * self.shutdown_timeout
 
     @property
     def replace_timeout(self) -> float | None:

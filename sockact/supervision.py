@@ -13,6 +13,7 @@ from dataclasses import replace
 from sockact.errors import ReloadRefused, UsageError
 from sockact.fleet import Rules
 from sockact.health import HealthServer
+from sockact.inside import HERE
 from sockact.phases import Phase
 from sockact.process import MARGIN, Process, leave
 from sockact.program import Program
@@ -44,6 +45,7 @@ def supervise_in(process: Process, chosen: Settings, program: Sequence[str]) -> 
         chosen: how to keep them, and how they serve.
         program: what a worker runs; empty for this very command, without its workers.
     """
+    HERE.role, HERE.activated = "supervisor", process.activated
     process.complete(chosen)
     store = Store(process.notifier)
     most = raise_limit()

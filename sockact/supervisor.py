@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from sockact import overview
 from sockact.child import Child
+from sockact.consent import Consent
 from sockact.counters import Counters, total
 from sockact.counters import read as counters_in
 from sockact.drain import count
@@ -25,7 +26,8 @@ from sockact.fds import Listener
 from sockact.fleet import Fleet, Rules, Stage
 from sockact.fleet.orders import Action, Failed, Note, Reloaded, Spawn, Started, Stopped, Tell
 from sockact.handover import CONNECTION, SUPPLY
-from sockact.notify import IDLE, RECYCLE, Notification
+from sockact.notify import HOOK, IDLE, RECYCLE, REQUEST, Notification
+from sockact.process import MARGIN
 from sockact.program import GENERATION, SUPERVISED, Program
 from sockact.signals import HANDLED
 from sockact.store import Store
@@ -43,6 +45,9 @@ class Watcher(Protocol):
 
     def idle(self) -> None:
         """Take notice that no worker has had anything to do for as long as its `idle_exit`."""
+
+    def request_reload(self) -> None:
+        """Take notice that the app's own code wants a reload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,8 @@ class Supervisor:
         self._stopping: set[int] = set()
         self._store = store
         self._exchange = Exchange(self._serving, homeless)
+        self._consent = Consent(lambda worker: self._send(worker, signal.SIGHUP))
+        self._hook_failed = ""
         self._outcome: asyncio.Future[Action] | None = None
         self._stopped = asyncio.Event()
         self._ending = False
@@ -108,13 +115,19 @@ class Supervisor:
         self._store.clear()
 
     async def check(self) -> None:
-        """Leave the trial to the new generation: it does not serve alone until it has proved itself."""
+        """Ask the workers that want to be asked; raises ReloadRefused when one is against it.
+
+        The trial is left to the new generation: it does not serve alone until it has proved itself.
+        """
+        # Twice: a worker's limit for hooks before the signal, and for those that answer.
+        await self._consent.obtain(self._serving(), 2 * self._fleet.rules.start_timeout + MARGIN)
 
     async def replace(self) -> bool:
         """Let a new generation take over; raises ReloadRefused when it fails."""
         outcome = await self._wait_for(self._fleet.reload(self._loop.time()))
         if isinstance(outcome, Failed):
             raise ReloadRefused(outcome.reason)
+        self._hook_failed = ""
         return False
 
     async def stop(self, *, by_force: bool = False) -> None:
@@ -157,7 +170,7 @@ class Supervisor:
         ready = sum(worker.stage is Stage.READY and worker.generation == serving for worker in workers)
         text = f"{count(ready, 'worker')} ready, {self.counters.in_flight} in flight"
         draining = sum(worker.stage is Stage.DRAINING for worker in workers)
-        return text + (f", {draining} draining" if draining else "")
+        return text + (f", {draining} draining" if draining else "") + self._hook_failed
 
     @property
     def counters(self) -> Counters:
@@ -282,6 +295,7 @@ class Supervisor:
         if said.get("ERRNO", "0") != "0":
             self._do(self._fleet.failing(number, said.get("STATUS") or f"ERRNO={said['ERRNO']}", now))
         self._heard_of_its_work(number, said)
+        self._heard_of_hooks(number, said)
 
     def _heard_of_its_work(self, number: int, said: Mapping[str, str]) -> None:
         if counters := counters_in(said):
@@ -294,6 +308,14 @@ class Supervisor:
         if reason := said.get(RECYCLE) or self._overweight(number):
             self._do(self._fleet.recycle(number, reason, self._loop.time()))
 
+    def _heard_of_hooks(self, number: int, said: Mapping[str, str]) -> None:
+        self._consent.heard(number, said)
+        if HOOK in said:
+            self._hook_failed = f"; worker={number}: {said[HOOK]}"
+            self._watcher.busy()
+        if REQUEST in said:
+            self._watcher.request_reload()
+
     def _overweight(self, number: int) -> str:
         """Say how much memory a worker has, if that is too much; asked whenever it speaks."""
         limit = self._recipe.max_memory
@@ -304,6 +326,7 @@ class Supervisor:
     def _ended(self, number: int, how: str) -> None:
         child = self._children.pop(number)
         self._counters.pop(number, None)
+        self._consent.forget(number)
         self._exchange.forget(number)
         self._stopping.discard(number)
         self._idle.discard(number)

@@ -15,25 +15,41 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sockact import canary, overview
+from sockact import canary, hooks, overview
 from sockact.counters import Counters
 from sockact.drain import Drain, count
 from sockact.engines.several import Engines
-from sockact.errors import ReloadRefused
+from sockact.errors import AppError, ReloadRefused, SockactError
 from sockact.handover import Giver, Receiver, keepable
+from sockact.hookrunner import HookRunner
 from sockact.idle import Idle
+from sockact.inside import Draining
 from sockact.process import MARGIN
 from sockact.program import Program
 from sockact.readiness import Readiness
 from sockact.settings import Settings
+from sockact.tasks import Background
 
 logger = logging.getLogger(__name__)
 
 
 class Manager(Protocol):
-    """Who is told what a worker wants; its supervisor, or itself where it has none."""
+    """Who is told what a worker wants; its supervisor, or itself where it has none.
+
+    Attributes:
+        replaces: whether it replaces workers by itself, and only asks them before.
+    """
+
+    replaces: bool
+
+    def consent(self, refusal: str) -> None:
+        """Take the answer whether a reload may begin; empty if it may."""
+
+    def hook_failed(self, text: str) -> None:
+        """Take notice that a hook of the app has failed."""
 
     def busy(self) -> None:
         """Take notice that a request is at work."""
@@ -57,6 +73,21 @@ class Manager(Protocol):
         """Take notice that a worker has drained, and is not replaced."""
 
 
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What the app's code has to do with the life of its process.
+
+    Attributes:
+        hooks: what it runs at which point.
+        background: its work beside the requests.
+        draining: what tells it of the drain.
+    """
+
+    hooks: HookRunner
+    background: Background
+    draining: Draining
+
+
 class Worker:
     """The service of apps on the listeners that were passed; see `lifecycle.Service`.
 
@@ -67,6 +98,7 @@ class Worker:
         generation: its number.
         manager: whom to tell what it wants.
         readiness: what it says of itself.
+        inside: the part of the app's code in it.
         supply: from where connections come that other workers give away.
         passing: whether it serves only connections that were passed, and ends with them.
     """
@@ -79,6 +111,7 @@ class Worker:
         generation: int,
         manager: Manager,
         readiness: Readiness,
+        inside: Inside,
         supply: socket.socket | None = None,
         *,
         passing: bool = False,
@@ -92,7 +125,9 @@ class Worker:
         self._engine = engine
         self._settings = settings
         self._program = program
-        self._drain = Drain(engine, settings.drain_timeout)
+        self._inside = inside
+        inside.hooks.failed = manager.hook_failed
+        self._drain = Drain(engine, inside.background, settings.drain_timeout)
         self._supply = supply
         self._passing = passing
         self._readiness = readiness
@@ -126,12 +161,12 @@ class Worker:
         """Take notice of a connection that has come or gone."""
         if self._idle is not None:
             self._idle.changed()
-        if self._passing and not self._has_work():
+        if self._passing and not self._is_busy():
             self._manager.idle(True)
 
     async def start(self) -> None:
         """Start the app and accept."""
-        await self._engine.start()
+        await self._start_app()
         if self._supply is not None:
             self._receiver = Receiver(self._supply, self._engine.receive, self._giver)
         if self._settings.handover:
@@ -143,26 +178,58 @@ class Worker:
         self._readiness.word = "ready"
         if self._settings.idle_exit:
             self._idle = Idle(self._settings.idle_exit, self._has_work, self._manager.idle)
+        self._run_beside(hooks.READY, self._settings.start_timeout)
 
-    def _has_work(self) -> bool:
+    async def _start_app(self) -> None:
+        limit = self._settings.start_timeout
+        try:
+            await self._inside.hooks.require(hooks.START, limit, AppError)
+            await self._engine.start()
+        except SockactError:
+            await self._release()  # what was begun
+            raise
+
+    def _run_beside(self, point: str, limit: float | None) -> None:
+        if self._inside.hooks.hooks(point):
+            self._inside.background.start(self._inside.hooks.run(point, limit))
+
+    def _is_busy(self) -> bool:
         return bool(self._engine.connections or self._engine.in_flight)
 
+    def _has_work(self) -> bool:
+        return self._is_busy() or bool(self._inside.background)
+
     async def check(self) -> None:
-        """Let a canary start the new code."""
+        """Ask the app, and let a canary start the new code, unless that is the manager's business."""
         if self._passing:
             raise ReloadRefused("this process ends with its connection: the next one has the new code")
         self._state = "trying the new code"
         try:
+            await self._ask()
+            if self._manager.replaces:
+                return
             await canary.rehearse(
                 self._program,
                 start_timeout=self._settings.start_timeout + MARGIN,
-                end_timeout=self._settings.shutdown_timeout + MARGIN,
+                end_timeout=self._settings.end_timeout + MARGIN,
             )
         finally:
             self._state = ""
 
+    async def _ask(self) -> None:
+        """Run the hooks that may refuse a reload, and say how that went."""
+        try:
+            await self._inside.hooks.require(hooks.RELOAD, self._settings.start_timeout, ReloadRefused)
+        except ReloadRefused as error:
+            logger.info("the app refuses the reload", exc_info=error.__cause__)
+            self._manager.consent(str(error))
+            raise
+        self._manager.consent("")
+
     async def replace(self) -> bool:
-        """Drain, so that the process can execute the new code."""
+        """Drain, so that the process can execute the new code, unless others do that."""
+        if self._manager.replaces:
+            return False
         self._giver.limit(keepable())
         await self._end()
         return True
@@ -191,10 +258,20 @@ class Worker:
     async def _end(self, *, by_force: bool = False) -> None:
         if self._idle is not None:
             self._idle.close()
+        if not self._drain.begun:
+            self._inside.draining.begin()
+            self._run_beside(hooks.DRAIN, self._settings.drain_timeout)
         await self._drain.wait(by_force=by_force)
         if self._receiver is not None:
             self._receiver.close()
+        await self._release()
+
+    async def _release(self) -> None:
+        """Let the app end."""
+        limit = self._settings.shutdown_timeout
+        await self._inside.hooks.run_once(hooks.STOP, limit)
         await self._engine.close()
+        await self._inside.hooks.run_once(hooks.EXIT, limit)
 
     def hammer(self) -> None:
         """End the drain by force, or what precedes it."""
@@ -202,14 +279,17 @@ class Worker:
         self._drain.hammer()
 
     def signalled(self, number: signal.Signals) -> None:
-        """Say that it has no meaning; its default would end or halt the process."""
-        logger.info("%s has no meaning here", number.name)
+        """Say that it has no meaning, but to a hook; its default would end or halt the process."""
+        if not any(self._inside.hooks.hooks(point(number)) for point in (hooks.before, hooks.after)):
+            logger.info("%s has no meaning here", number.name)
 
     def status(self) -> str:
         """Say what the worker is doing."""
         if self._drain.begun:
-            return self._drain.status()
-        return self._state or f"ready, {count(self._engine.in_flight, 'request')} in flight"
+            text = self._drain.status()
+        else:
+            text = self._state or f"ready, {count(self._engine.in_flight, 'request')} in flight"
+        return text + self._inside.hooks.complaint()
 
     def overview(self) -> dict[str, Any]:
         """Return this process as the only worker of its service."""
