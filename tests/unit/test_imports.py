@@ -59,6 +59,11 @@ def of_sockact(module: str, *, at_once: bool = False) -> set[str]:
         ("sockact.logs", set()),
         ("sockact.signals", set()),
         ("sockact.drain", set()),
+        ("sockact.hooks", {"sockact.errors"}),
+        ("sockact.hookrunner", {"sockact.errors", "sockact.hooks"}),
+        ("sockact.tasks", set()),
+        ("sockact.inside", {"sockact.errors", "sockact.program", "sockact.tasks"}),
+        ("sockact.consent", {"sockact.errors", "sockact.notify"}),
         ("sockact.listen", {"sockact.errors", "sockact.fds"}),
     ],
 )
