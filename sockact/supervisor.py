@@ -46,6 +46,9 @@ class Watcher(Protocol):
     def idle(self) -> None:
         """Take notice that no worker has had anything to do for as long as its `idle_exit`."""
 
+    def show(self) -> None:
+        """Take notice that the status has changed, and is worth a look."""
+
     def request_reload(self) -> None:
         """Take notice that the app's own code wants a reload."""
 
@@ -312,7 +315,7 @@ class Supervisor:
         self._consent.heard(number, said)
         if HOOK in said:
             self._hook_failed = f"; worker={number}: {said[HOOK]}"
-            self._watcher.busy()
+            self._watcher.show()  # now: it may be the last that happens here
         if REQUEST in said:
             self._watcher.request_reload()
 
