@@ -106,8 +106,8 @@ class _Alone:
         """It asks in any case."""
 
     def request_reload(self) -> None:
-        if not self._process.trial:
-            self._loop.call_soon_threadsafe(self._conductor.request_reload)
+        # On trial nobody listens to it.
+        self._loop.call_soon_threadsafe(self._conductor.request_reload)
 
     def idle(self, idle: bool) -> None:
         if idle:

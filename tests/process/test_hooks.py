@@ -255,6 +255,7 @@ def cold(): threading.Event().wait()
         (FAILS_TO_START, "on_start hook app.cold failed: ValueError: too cold"),
         (HANGS_AT_START, "on_start hook app.cold failed: it did not end within 0.1 s"),
     ],
+    ids=["raises", "hangs"],
 )
 def test_a_hook_of_the_start_that_fails_makes_the_start_fail(
     service: Service, mode: tuple[str, ...], hooks: str, reason: str

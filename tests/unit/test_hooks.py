@@ -7,7 +7,7 @@ import functools
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -68,6 +68,10 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
     """Give the registry that the decorators fill."""
     monkeypatch.setattr(hooks, "REGISTRY", Registry())
     return hooks.REGISTRY
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(work, LIMIT))
 
 
 def fails() -> None:
@@ -174,7 +178,7 @@ def test_hooks_run_in_the_order_of_their_registration_async_ones_in_the_loop(wor
     for each in (sync, in_loop, functools.partial(in_loop), CalledAsync(world), returns_awaitable):
         world.add(DRAIN, each)
 
-    asyncio.run(world.runner.run(DRAIN))
+    run(world.runner.run(DRAIN))
 
     assert world.done == ["hook", *["MainThread"] * 4]
 
@@ -222,7 +226,7 @@ def test_a_hook_that_raises_is_reported_and_the_next_one_runs(
     world.add(DRAIN, function)
     world.add(DRAIN, world.note("next"))
 
-    asyncio.run(world.runner.run(DRAIN))
+    run(world.runner.run(DRAIN))
 
     assert world.done == ["next"]
     (text,) = world.runner.failures
@@ -240,7 +244,7 @@ def test_a_hook_that_does_not_end_has_its_time_and_then_the_next_one_runs(world:
     world.add(DRAIN, getattr(world, name), SOON)
     world.add(DRAIN, world.note("next"))
 
-    asyncio.run(world.runner.run(DRAIN))
+    run(world.runner.run(DRAIN))
 
     assert world.done == (["next"] if name == "blocks" else ["cleaned up", "next"])
     assert world.runner.failures[0].endswith(f"{name} failed: it did not end within 0.02 s")
@@ -252,7 +256,7 @@ def test_a_hook_leaves_time_to_those_after_it(world: World) -> None:
     world.add(DRAIN, world.hangs)
     world.add(DRAIN, world.note("next"))
 
-    asyncio.run(world.runner.run(DRAIN, 2 * SOON))
+    run(world.runner.run(DRAIN, 2 * SOON))
 
     assert world.done == ["cleaned up", "next"]
     assert "hangs failed: it did not end within 0.0" in world.runner.failures[0]
