@@ -24,7 +24,7 @@ from sockact.errors import HookTimeout, SockactError
 from sockact.hooks import Hook, Registry
 
 CLEANUP = 1.0
-"""Seconds that an async hook may take to clean up when its time is up."""
+"""Seconds that async hooks may take to clean up after those of their point have run."""
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +85,8 @@ class HookRunner:
                 raise
             if error is not None:
                 self._fail(_failure(point, hook, error), error)
+        if self._left:  # not after each: what one takes to clean up is time of those after it
+            await asyncio.wait(self._left, timeout=CLEANUP)
 
     async def run_once(self, point: str, limit: float) -> None:
         """Run the hooks of a point, or wait for them if they run already, also when it was cancelled."""
@@ -116,7 +118,6 @@ class HookRunner:
         if task.done():
             return task.result()
         self._leave(task)
-        await asyncio.wait({task}, timeout=CLEANUP)
         return HookTimeout(f"it did not end within {timeout:.3g} s")
 
     def _leave(self, task: asyncio.Task[Any]) -> None:

@@ -18,7 +18,8 @@ from sockact.fds import Listener
 from tests.manager import CHECKOUT, LIMIT, Manager, wait_until
 
 APP = """
-import os
+import asyncio, os, sys
+import sockact
 
 async def web(scope, receive, send):
     if scope["type"] == "http":
@@ -35,6 +36,13 @@ def shout(connection):
 async def stream(reader, writer):
     while line := await reader.readline():
         writer.write(line.upper())
+
+async def leaves_work(reader, writer):
+    sockact.background(work())
+
+async def work():
+    await asyncio.sleep(0.3)
+    print("the work is done", file=sys.stderr)
 """
 
 
@@ -72,6 +80,19 @@ def test_a_process_serves_its_connection_and_ends_with_it(
 
     assert client.recv(100) == b""
     assert manager.wait_exit() == 0
+
+
+@pytest.mark.F14
+@pytest.mark.F90
+def test_work_in_the_background_may_end_after_the_connection(
+    manager: Manager, pair: tuple[socket.socket, Listener]
+) -> None:
+    client, passed = pair
+    start(manager, passed, "leaves_work")
+
+    assert client.recv(100) == b""
+    assert manager.wait_exit() == 0
+    assert "the work is done" in manager.stderr()
 
 
 @pytest.mark.F14
