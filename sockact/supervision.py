@@ -116,14 +116,20 @@ def foreign(program: Program, argv: Sequence[str]) -> Program:
     return replace(program, argv=tuple(argv))
 
 
+def _stop_timeout(chosen: Settings) -> float | None:
+    """Return until when a worker must have ended: one of ours does so by itself, after hooks of SIGTERM too."""
+    if chosen.stop_timeout is None:
+        return None
+    return chosen.shutdown_timeout + chosen.stop_timeout + MARGIN
+
+
 def rules_of(chosen: Settings, *, ours: bool) -> Rules:
     """Return the fleet's rules for these settings."""
     return Rules(
         size=max(chosen.workers, 1),
         start_timeout=chosen.start_timeout,
         probation=chosen.probation,
-        # A worker of ours ends by itself at its hammer.
-        stop_timeout=None if chosen.stop_timeout is None else chosen.stop_timeout + MARGIN,
+        stop_timeout=_stop_timeout(chosen),
         max_draining=chosen.max_draining,
         surge=chosen.surge or None,
         watchdog=chosen.worker_watchdog,

@@ -299,8 +299,8 @@ def test_any_linger_goes_with_a_drain_without_limit() -> None:
 
 
 def test_a_stop_may_take_the_drain_and_the_shutdown_with_the_hooks_around_it() -> None:
-    """Those of the signal, `on_stop`, the shutdown, `on_exit`."""
-    assert Settings(drain_timeout=10, shutdown_timeout=2).stop_timeout == 18
+    """That is `on_stop`, the shutdown, `on_exit`."""
+    assert Settings(drain_timeout=10, shutdown_timeout=2).stop_timeout == 16
 
 
 @pytest.mark.parametrize("name", FIELDS)
