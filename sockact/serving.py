@@ -182,17 +182,10 @@ class _Serving:
         HERE.reload = manager.request_reload
         hooks.REGISTRY.watch(manager.hooked)
         try:
-            if process.trial:
-                await self._rehearse(worker)
-                return Ending()
-            if health := process.sockets.health:
-                HealthServer(health, lambda: readiness.word, self._settings).open_thread()
-            ending = await process.conduct(conductor, worker)
+            ending = await self._lead(conductor, worker, readiness)
         finally:
             HERE.reload = None
-            if failures := inside.hooks.failures:
-                text = "gen=%d pid=%d ends; of its hooks failed: %s"
-                logger.warning(text, process.generation, os.getpid(), "; ".join(failures))
+            _report(process.generation, inside.hooks.failures)
         if ending.at_once or inside.hooks.stuck or (worker.hammered and _threads_left()):
             # Threads cannot be cancelled, nor tasks against their will: the loop's end, and Python's,
             # would wait for them.
@@ -208,6 +201,15 @@ class _Serving:
         stops = dict.fromkeys((signal.SIGTERM, signal.SIGINT), chosen.shutdown_timeout)
         conductor.deliver = SignalHooks(runner, background, stops, chosen.start_timeout).deliver
         return Inside(runner, background, HERE.draining)
+
+    async def _lead(self, conductor: Conductor, worker: Worker, readiness: Readiness) -> Ending:
+        process = self._process
+        if process.trial:
+            await self._rehearse(worker)
+            return Ending()
+        if health := process.sockets.health:
+            HealthServer(health, lambda: readiness.word, self._settings).open_thread()
+        return await process.conduct(conductor, worker)
 
     async def _rehearse(self, worker: Worker) -> None:
         try:
@@ -240,6 +242,12 @@ def _served(mount: Mount, settings: Settings, readiness: Readiness) -> Served:
     else:
         engine = StreamEngine(mount.app, mount.kind, mount.listeners, settings)
     return Served(engine, mount.listeners, engine)
+
+
+def _report(generation: int, failures: Sequence[str]) -> None:
+    if failures:
+        text = "gen=%d pid=%d ends; of its hooks failed: %s"
+        logger.warning(text, generation, os.getpid(), "; ".join(failures))
 
 
 def _refuse_recycling(chosen: Settings) -> None:

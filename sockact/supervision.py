@@ -117,7 +117,7 @@ def foreign(program: Program, argv: Sequence[str]) -> Program:
 
 
 def _stop_timeout(chosen: Settings) -> float | None:
-    """Return until when a worker must have ended: one of ours does so by itself, after hooks of SIGTERM too."""
+    """Return until when a worker must have ended; one of ours does so itself, after hooks of SIGTERM."""
     if chosen.stop_timeout is None:
         return None
     return chosen.shutdown_timeout + chosen.stop_timeout + MARGIN
