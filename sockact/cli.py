@@ -84,11 +84,11 @@ def reload(environ: Mapping[str, str] = os.environ) -> int:
     return 0 if answer["ok"] else 1
 
 
-def status(unit: str | None, control: str | None, *, json: bool) -> int:
+def status(unit: str | None, control: str | None, *, form: str) -> int:
     """Show a service and its workers: a unit's, or the one to which this process belongs."""
-    import json as as_json
+    import json
 
-    from sockact import overview
+    from sockact import held, metrics, overview
 
     environ = dict(os.environ if unit is None else _environment(unit))
     if control is not None:
@@ -96,7 +96,14 @@ def status(unit: str | None, control: str | None, *, json: bool) -> int:
     answer = _ask("status", environ)
     if not answer["ok"]:
         raise UnavailableError(answer["text"])
-    print(as_json.dumps(answer["service"]) if json else overview.render(answer["service"]))
+    service = answer["service"]
+    if form == "json":
+        print(json.dumps(service))
+    elif form == "prometheus":
+        print(metrics.render(service))
+    else:
+        differences = () if unit is None else held.differences(unit, service["sockets"])
+        print(overview.render(service), *differences, sep="\n")
     return 0
 
 
@@ -159,7 +166,14 @@ def _add_status(command: argparse.ArgumentParser) -> None:
     command.set_defaults(command=status)
     command.add_argument("unit", metavar="UNIT", nargs="?", help="a service of systemd: app.service")
     command.add_argument("--control", metavar="PATH", help="where its control socket is")
-    command.add_argument("--json", action="store_true", help="for programs; see `sockact.overview`")
+    command.set_defaults(form="text")
+    form = command.add_mutually_exclusive_group()
+    programs = "for programs; see `sockact.overview`"
+    form.add_argument("--json", action="store_const", dest="form", const="json", help=programs)
+    prometheus = "for Prometheus; see `sockact.metrics`"
+    form.add_argument(
+        "--prometheus", action="store_const", dest="form", const="prometheus", help=prometheus
+    )
 
 
 def _add_run(command: argparse.ArgumentParser) -> None:

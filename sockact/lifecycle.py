@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import math
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from sockact.announcer import Announcer
@@ -27,6 +29,10 @@ from sockact.settings import Settings
 from sockact.signals import FREE, EarlySignals
 
 logger = logging.getLogger(__name__)
+
+IMPATIENCE = 1.0
+"""Seconds after a SIGTERM until another one means more than the first: who sends it, a container's
+manager or a whole process group's, may send it twice in a moment."""
 
 KILLED = 128
 """Exit status after a second SIGINT or SIGTERM, plus its number: as shells write a death by a signal."""
@@ -97,8 +103,8 @@ class Conductor:
         settings: the deadlines.
         callers: who waits for the result of a reload that ends with this start.
         successor: whether this start is the end of a reload.
-        twice: the signals of which the second one ends the process at once. A worker's supervisor and
-            its control group may both send it SIGTERM.
+        twice: the signals of which the second one ends the process at once, and how many seconds after
+            the first it must come. A worker's supervisor and its control group may both send it SIGTERM.
 
     Attributes:
         deliver: called with each signal that comes, and with its effect, which it is to call.
@@ -111,7 +117,7 @@ class Conductor:
         callers: Sequence[Caller] = (),
         *,
         successor: bool = False,
-        twice: Sequence[signal.Signals] = (signal.SIGINT,),
+        twice: Mapping[signal.Signals, float] = MappingProxyType({signal.SIGINT: 0.0}),
     ) -> None:
         self.phase = Phase.ACTIVATING
         self.deliver: Callable[[signal.Signals, Callable[[], None]], None] = lambda _, effect: effect()
@@ -125,12 +131,14 @@ class Conductor:
         self._requested = False
         self._successor = successor
         self._twice = twice
-        self._asked: list[signal.Signals] = []
+        self._asked: dict[signal.Signals, float] = {}
+        self._killed_by = signal.SIGINT
         self._by_force = False
         self._failure: SockactError | None = None
         self._replaced = False
         self._complaint = ""
         self._last_reload: dict[str, Any] | None = None
+        self._reloads = {"ok": 0, "failed": 0}
 
     async def run(self, service: Service, early: EarlySignals) -> Ending:
         """Start the service, and stay until it has ended."""
@@ -172,6 +180,7 @@ class Conductor:
             "pid": os.getpid(),
             "status": self._text(),
             "reload": self._last_reload,
+            "reloads": self._reloads,
             **self._service.overview(),
         }
 
@@ -189,9 +198,13 @@ class Conductor:
         }
 
     def _asked_to_end(self, number: signal.Signals) -> None:
-        again = number in self._asked and number in self._twice
-        self._asked.append(number)
-        self._events.put_nowait(Event.KILL if again else Event.STOP)
+        now = asyncio.get_running_loop().time()
+        if number in self._asked and now >= self._asked[number] + self._twice.get(number, math.inf):
+            self._killed_by = number
+            self._events.put_nowait(Event.KILL)
+        else:
+            self._asked.setdefault(number, now)
+            self._events.put_nowait(Event.STOP)
 
     def _step(self, event: Event) -> None:
         before = self.phase
@@ -292,6 +305,7 @@ class Conductor:
         """Tell how the reload went, if it was one, to those who wait for it; begin the next one."""
         if self._successor:
             self._last_reload = {"at": time.time(), "ok": ok, "text": text}
+            self._reloads["ok" if ok else "failed"] += 1
         self._successor = True
         callers, self._callers = self._callers, []
         self._announcer.answer(callers, ok, text)
@@ -316,5 +330,5 @@ class Conductor:
         if self._failure is not None:
             raise self._failure
         if self.phase is Phase.FAILED:
-            return Ending(status=KILLED + self._asked[-1], at_once=True)
+            return Ending(status=KILLED + self._killed_by, at_once=True)
         return Ending()

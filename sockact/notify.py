@@ -39,6 +39,7 @@ HOOK = "X_SOCKACT_HOOK"
 REQUEST = "X_SOCKACT_REQUEST"
 ASK = "X_SOCKACT_ASK"
 CONSENT = "X_SOCKACT_CONSENT"
+VERSION = "X_SOCKACT_VERSION"
 
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE")
 
@@ -152,6 +153,10 @@ class Notifier:
     def consent(self, refusal: str) -> None:
         """Answer that; empty if a reload may begin, else why not."""
         self._send(f"{CONSENT}={_line(refusal)}", must=True)
+
+    def version(self, text: str) -> None:
+        """Tell a manager of our own kind what the code calls itself; `text` is printable."""
+        self._send(f"{VERSION}={text}", must=True)
 
     def extend(self, seconds: float) -> None:
         """Ask that the start, reload or stop under way may take that much longer from now."""

@@ -1,12 +1,15 @@
 """What `sockact status` shows: a service and its workers.
 
     {"phase": "active", "pid": 812, "status": "gen 3: 2 workers ready, 1 in flight", "generation": 3,
+     "sockets": [{"name": "web", "kind": "stream socket", "address": "127.0.0.1:8000"}],
      "reload": {"at": 1790000000.0, "ok": true, "text": "gen 3 is ready"},
-     "workers": [{"worker": 5, "generation": 3, "pid": 845, "phase": "ready", "uptime": 61.2,
-                  "requests": 1042, "in_flight": 1, "connections": 9, "rss": 41943040}]}
+     "reloads": {"ok": 2, "failed": 0}, "requests": 20981,
+     "workers": [{"worker": 5, "generation": 3, "version": "", "pid": 845, "phase": "ready",
+                  "uptime": 61.2, "requests": 1042, "in_flight": 1, "connections": 9, "rss": 41943040}]}
 
 Times are in seconds, `at` since 1970, `rss` in bytes. `reload` is null when there was none; what a
-program does not tell is null. A service without workers shows itself as one.
+program does not tell is null. `reloads` and `requests` count since the main process has started, or,
+where it serves by itself, since the last reload. A service without workers shows itself as one.
 """
 
 from __future__ import annotations
@@ -21,16 +24,28 @@ from sockact.counters import Counters
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 COUNTS = ("requests", "in_flight", "connections")
-COLUMNS = ("worker", "gen", "pid", "phase", "uptime", "requests", "in flight", "conns", "rss")
+COLUMNS = ("worker", "gen", "pid", "phase", "uptime", "requests", "in flight", "conns", "rss", "version")
+
+
+def generation(number: int, version: str) -> str:
+    """Return what a generation is called, in the status and in log lines."""
+    return f"gen {number} ({version})" if version else f"gen {number}"
 
 
 def worker(
-    number: int, generation: int, pid: int, phase: str, uptime: float, counters: Counters | None
+    number: int,
+    generation: int,
+    pid: int,
+    phase: str,
+    uptime: float,
+    counters: Counters | None,
+    version: str,
 ) -> dict[str, Any]:
     """Return what is shown of one worker."""
     return {
         "worker": number,
         "generation": generation,
+        "version": version,
         "pid": pid,
         "phase": phase,
         "uptime": round(uptime, 3),
@@ -56,6 +71,7 @@ def render(service: Mapping[str, Any]) -> str:
     if last := service["reload"]:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(last["at"]))
         lines.append(f"last reload {when}: {last['text']}")
+    lines += [f"holds {each['name']}={each['address'] or each['kind']}" for each in service["sockets"]]
     rows = [COLUMNS, *(_cells(each) for each in service["workers"])]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     lines += ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
@@ -74,4 +90,5 @@ def _cells(each: Mapping[str, Any]) -> tuple[str, ...]:
         uptime,
         *counts,
         rss,
+        each["version"] or "-",
     )

@@ -41,7 +41,7 @@ class Event(enum.Enum):
     USR2 = "SIGUSR2"
     IDLE = "nothing to do"
     QUIT = "SIGQUIT"
-    KILL = "a second SIGINT, or a second SIGTERM to a supervisor"
+    KILL = "a second SIGINT, or a second SIGTERM later than a moment after the first"
 
 
 class Act(enum.Enum):

@@ -14,10 +14,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from sockact import fds, logs, settings, signals
+from sockact import fds, logs, project, settings, signals
 from sockact.control import Caller, ControlServer
 from sockact.errors import ReloadRefused, SockactError
-from sockact.lifecycle import Conductor, Ending, Service
+from sockact.lifecycle import IMPATIENCE, Conductor, Ending, Service
 from sockact.notify import Notifier
 from sockact.program import ACTIVATED, GENERATION, OWN, SUPERVISED, TRIAL, Program
 from sockact.settings import Settings
@@ -44,7 +44,7 @@ def live(run: Callable[[Process, Settings], None], given: Mapping[str, Any]) -> 
     """
     process = Process()
     try:
-        chosen = settings.resolve(given, os.environ)
+        chosen = project.resolve(given, os.environ)
         logs.configure(chosen.log_level, os.environ)
         for name in settings.misspelt(os.environ):
             logger.warning("%s is no setting: ignored", name)
@@ -87,23 +87,23 @@ class Process:
         """Bind what was not passed: `Sockets.complete`; workers have their supervisor's control socket."""
         self.sockets.complete(chosen, controlled=not self.supervised)
 
-    def conductor(self, chosen: Settings, *twice: signal.Signals) -> Conductor:
-        """Return who leads a service here, and tells callers that were passed to it how that went.
-
-        Args:
-            chosen: the deadlines.
-            twice: signals of which the second one ends the process at once, beside SIGINT.
-        """
+    def conductor(self, chosen: Settings) -> Conductor:
+        """Return who leads a service here, and tells callers that were passed to it how that went."""
         callers, self.sockets.callers = self.sockets.callers, []
         successor = self.generation > 1
-        return Conductor(self.notifier, chosen, callers, successor=successor, twice=(signal.SIGINT, *twice))
+        twice = {signal.SIGINT: 0.0} | ({} if self.supervised else {signal.SIGTERM: IMPATIENCE})
+        return Conductor(self.notifier, chosen, callers, successor=successor, twice=twice)
 
     async def conduct(self, conductor: Conductor, service: Service) -> Ending:
         """Let `conductor` lead `service` through its life, and obey the control socket meanwhile."""
         control = self.sockets.control
         with contextlib.ExitStack() as servers:
             if control is not None and control.sock is not None:
-                server = ControlServer(control.sock, conductor.request_reload, conductor.overview)
+                server = ControlServer(
+                    control.sock,
+                    conductor.request_reload,
+                    lambda: {**conductor.overview(), "sockets": self.sockets.overview()},
+                )
                 servers.callback(server.close)
             return await conductor.run(service, self.early)
 

@@ -62,6 +62,7 @@ class _Supervisor:
         self.request_reload = notifier.request_reload
         self.recycle = notifier.recycle
         self.idle = notifier.idle
+        self.stopped = conductor.show  # connections were taken as they came; these are the last numbers
         self._notifier = notifier
 
     def give(self, connections: Sequence[int]) -> bool:
@@ -72,9 +73,6 @@ class _Supervisor:
 
     async def room(self) -> int:
         return 0  # it has said itself whether it takes them
-
-    def stopped(self) -> None:
-        """It has taken them as they came."""
 
     def hooked(self, point: str) -> None:
         if point in hooks.ON_RELOAD:
@@ -140,6 +138,8 @@ class _Serving:
         HERE.activated = process.activated
         if not process.supervised:
             _refuse_recycling(chosen)
+        elif chosen.version:
+            process.notifier.version(chosen.version)
         if not process.trial:
             process.complete(chosen)
         if import_here or chosen.chdir:

@@ -1,7 +1,8 @@
 """Every setting once: a keyword of `serve`, a flag of `sockact run`, a variable SOCKACT_….
 
 `drain_timeout=30`, `--drain-timeout 30s` and `SOCKACT_DRAIN_TIMEOUT=30s` say the same. A keyword or
-flag beats the variable, which beats the default. A keyword may be a value or the text of one.
+flag beats the variable, which beats pyproject.toml (see `project`), which beats the default. A keyword
+may be a value or the text of one.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from sockact.errors import SettingsError
@@ -76,6 +78,20 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+def plain(text: str) -> str:
+    """Read what is shown in a status and sent in a header: printable ASCII."""
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("expected printable ASCII characters")
+    return text
+
+
+def header(text: str) -> str:
+    """Read the name of a header field, or nothing. Source: RFC 9110, section 5.6.2."""
+    if not re.fullmatch(r"[\w!#$%&'*+.^`|~-]*", text, re.ASCII):
+        raise ValueError("expected the name of a header field like X-Version")
+    return text
+
+
 def words(text: str) -> tuple[str, ...]:
     """Read a list separated by blanks or commas; an empty one would serve nobody, for ever."""
     found = tuple(word for word in re.split(r"[\s,]+", text) if word)
@@ -93,6 +109,8 @@ _LISTEN = """where to listen when no socket was passed; repeatable:
 host:port, [v6]:port, :port, unix:/path, unix:@abstract, udp:host:port; NAME= before it names it"""
 _CHDIR = """change to this directory, and import from it;
 a symbolic link is resolved again at every reload"""
+_VERSION = """what the code calls itself, in the status and in `version_header`;
+set by the code, or by a file that each release brings along"""
 _CONTROL = """path of the control socket;
 auto: in $RUNTIME_DIRECTORY, else by PID; none: no such socket"""
 _KIND = """what the app is, where its signature does not tell:
@@ -112,6 +130,9 @@ class Settings:
     """
 
     listen: tuple[str, ...] = _setting(("127.0.0.1:8000",), words, _LISTEN, "ADDRESS")
+    require_activation: bool = _setting(
+        False, flag, "whether it is an error that no socket was passed; else `listen` is bound"
+    )
     workers: int = _setting(1, number, "processes that serve; 0: the main process itself", "N")
     chdir: str = _setting("", str, _CHDIR, "PATH")
     kind: str = _setting("auto", one_of("auto", *KINDS), _KIND, "KIND")
@@ -178,6 +199,10 @@ class Settings:
         "TIME",
     )
     keep_alive: float = _setting(75.0, seconds, "how long an idle connection is kept open", "TIME")
+    version: str = _setting("", plain, _VERSION, "TEXT")
+    version_header: str = _setting(
+        "", header, "a header field of each response that tells the `version`, like X-Version", "NAME"
+    )
     control: str = _setting("auto", str, _CONTROL, "PATH")
     access_log: bool = _setting(False, flag, "log each request")
     log_level: str = _setting("info", one_of(*_LEVELS), "the least level that is logged", "LEVEL")
@@ -218,17 +243,20 @@ def variable(name: str) -> str:
     return PREFIX + name.upper()
 
 
-def resolve(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+def resolve(
+    given: Mapping[str, Any], environ: Mapping[str, str], project: Mapping[str, Any] = MappingProxyType({})
+) -> Settings:
     """Combine keywords or flags with the environment.
 
     Args:
         given: setting by name; a string is parsed.
         environ: where the SOCKACT_ variables are.
+        project: setting by name, for those that are in neither.
 
     Raises:
         SettingsError: a setting is unknown, or its value cannot be used; says where it came from.
     """
-    for name in given:
+    for name in (*given, *project):
         if name not in FIELDS:
             import difflib  # a supervisor has no other use for it
 
@@ -241,6 +269,8 @@ def resolve(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
             values[name] = _value(name, given[name], field)
         elif variable(name) in environ:
             values[name] = _parsed(variable(name), environ[variable(name)], field)
+        elif name in project:
+            values[name] = _value(f"pyproject.toml: {name}", project[name], field)
     return Settings(**values)
 
 

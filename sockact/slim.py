@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sockact import settings
+from sockact import project
 from sockact.errors import SettingsError
 from sockact.program import SUPERVISED, TRIAL
 
@@ -36,6 +36,6 @@ def _supervises(given: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
     if SUPERVISED in environ or TRIAL in environ:
         return False
     try:
-        return settings.resolve(given, environ).workers > 0
+        return project.resolve(given, environ).workers > 0
     except SettingsError:
         return False  # it will fail, once it can say so everywhere

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from sockact import control, fds, health, listen
 from sockact.control import Caller
-from sockact.errors import ActivationError
+from sockact.errors import ActivationError, UnavailableError
 from sockact.fds import Kind, Listener
 from sockact.handover import CONNECTION, SUPPLY
 from sockact.settings import Settings
@@ -88,12 +88,12 @@ class Sockets:
 
         Raises:
             ActivationError: what was passed is malformed.
-            SettingsError, UnavailableError: as `listen.bind`.
+            SettingsError, UnavailableError: as `listen.bind`; also UnavailableError: nothing was passed
+                where it has to be.
         """
         self.check()
         if not self.listeners:
-            for listener in listen.bind(settings.listen):
-                self._sort(listener)
+            self._bind(settings)
         if controlled and self.control is None:
             self.control = _open_control(settings)
 
@@ -141,9 +141,23 @@ class Sockets:
         for listener in self.passed_on([]):
             listener.close()
 
+    def overview(self) -> list[dict[str, str]]:
+        """Return the sockets as in `sockact.overview`."""
+        return [
+            {"name": listener.name, "kind": listener.kind.value, "address": listener.address}
+            for listener in (*self.listeners, *self.health)
+        ]
+
     def describe(self) -> str:
         """Say for a log line where the app is served."""
         return ", ".join(f"{listener.name}={listener.address}" for listener in self.listeners)
+
+    def _bind(self, settings: Settings) -> None:
+        if settings.require_activation:
+            raise UnavailableError("require_activation=yes: expected sockets by LISTEN_FDS, found none")
+        for listener in listen.bind(settings.listen):
+            self._sort(listener)
+        logger.info("no socket was passed: listens on %s", self.describe())
 
     def _sort(self, listener: Listener) -> None:
         if listener.name == health.NAME and listener.listening and listener.kind is Kind.STREAM:

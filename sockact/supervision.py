@@ -6,7 +6,6 @@ import asyncio
 import logging
 import random
 import resource
-import signal
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -57,7 +56,7 @@ def supervise_in(process: Process, chosen: Settings, program: Sequence[str]) -> 
 async def _live(
     process: Process, chosen: Settings, program: Sequence[str], store: Store, most: int | None
 ) -> None:
-    conductor = process.conductor(chosen, signal.SIGTERM)
+    conductor = process.conductor(chosen)
     recipe = Recipe(
         program=foreign(process.program, program) if program else without_workers(process.program),
         listeners=process.sockets.listeners,

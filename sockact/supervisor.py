@@ -26,7 +26,7 @@ from sockact.fds import Listener
 from sockact.fleet import Fleet, Rules, Stage
 from sockact.fleet.orders import Action, Failed, Note, Reloaded, Spawn, Started, Stopped, Tell
 from sockact.handover import CONNECTION, SUPPLY
-from sockact.notify import HOOK, IDLE, RECYCLE, REQUEST, Notification
+from sockact.notify import HOOK, IDLE, RECYCLE, REQUEST, VERSION, Notification
 from sockact.process import MARGIN
 from sockact.program import GENERATION, SUPERVISED, Program
 from sockact.signals import HANDLED
@@ -89,6 +89,8 @@ class Supervisor:
         self._fleet = Fleet(rules)
         self._children: dict[int, Child] = {}
         self._counters: dict[int, Counters] = {}
+        self._versions: dict[int, str] = {}
+        self._past_requests = 0  # of workers that have ended
         self._idle: set[int] = set()
         self._stopping: set[int] = set()
         self._store = store
@@ -104,7 +106,10 @@ class Supervisor:
     @property
     def name(self) -> str:
         """How the status begins: the generation that serves, or the first."""
-        return f"gen {self._fleet.current or self._fleet.next or 1}"
+        number = self._fleet.current or self._fleet.next or 1
+        workers = (worker for worker in self._fleet.workers.values() if worker.generation == number)
+        versions = {self._versions[worker.number] for worker in workers if worker.number in self._versions}
+        return overview.generation(number, ", ".join(sorted(versions)))
 
     async def start(self) -> None:
         """Start the first generation; raises AppError when it does not get ready."""
@@ -191,11 +196,13 @@ class Supervisor:
                 worker.stage.value,
                 now - worker.born,
                 self._counters.get(worker.number),
+                self._versions.get(worker.number, ""),
             )
             for worker in self._fleet.workers.values()
             if worker.number in self._children
         ]
-        return {"generation": self._fleet.current, "workers": rows}
+        requests = self._past_requests + self.counters.requests
+        return {"generation": self._fleet.current, "requests": requests, "workers": rows}
 
     async def _wait_for(self, actions: list[Action]) -> Action:
         self._outcome = self._loop.create_future()
@@ -240,8 +247,9 @@ class Supervisor:
         environ = {GENERATION: str(spawn.generation), SUPERVISED: "1"}
         if self._fleet.rules.watchdog is not None:
             environ["WATCHDOG_USEC"] = str(round(self._fleet.rules.watchdog * 1_000_000))
-        supply = self._supply(number)
+        supply: list[Listener] = []
         try:
+            supply = self._supply(number)
             child = self._children[number] = Child(
                 recipe.program,
                 [*recipe.listeners, *supply],
@@ -255,6 +263,7 @@ class Supervisor:
                 stores=bool(supply),
             )
         except OSError as error:
+            self._exchange.forget(number)
             reason = f"no process can be started: {error.strerror}"
             self._loop.call_soon(lambda: self._do(self._fleet.exited(number, reason, self._loop.time())))
             return
@@ -308,6 +317,8 @@ class Supervisor:
             (self._idle.add if said[IDLE] == "1" else self._idle.discard)(number)
             if self._idle.issuperset(self._children):
                 self._watcher.idle()
+        if VERSION in said:
+            self._versions[number] = said[VERSION]
         if reason := said.get(RECYCLE) or self._overweight(number):
             self._do(self._fleet.recycle(number, reason, self._loop.time()))
 
@@ -328,8 +339,9 @@ class Supervisor:
 
     def _ended(self, number: int, how: str) -> None:
         child = self._children.pop(number)
-        self._counters.pop(number, None)
         self._consent.forget(number)
+        self._past_requests += self._counters.pop(number, Counters()).requests
+        self._versions.pop(number, None)
         self._exchange.forget(number)
         self._stopping.discard(number)
         self._idle.discard(number)

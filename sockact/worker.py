@@ -116,7 +116,7 @@ class Worker:
         *,
         passing: bool = False,
     ) -> None:
-        self.name = f"gen {generation}"
+        self.name = overview.generation(generation, settings.version)
         self._generation = generation
         self._manager = manager
         self._born = time.monotonic()
@@ -295,8 +295,9 @@ class Worker:
         """Return this process as the only worker of its service."""
         phase = "draining" if self._drain.begun else "starting" if self._state else "ready"
         age = time.monotonic() - self._born
-        row = overview.worker(1, self._generation, os.getpid(), phase, age, self.counters)
-        return {"generation": self._generation, "workers": [row]}
+        version = self._settings.version
+        row = overview.worker(1, self._generation, os.getpid(), phase, age, self.counters, version)
+        return {"generation": self._generation, "requests": self._engine.requests, "workers": [row]}
 
 
 def with_jitter(limit: int) -> int:

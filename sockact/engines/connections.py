@@ -72,6 +72,7 @@ class State(ServerState):
     Attributes:
         requests: how many have begun.
         requested: called when one begins.
+        constant_headers: header fields that each response has.
     """
 
     def __init__(self, linger: float, changed: Callable[[], None]) -> None:
@@ -82,17 +83,19 @@ class State(ServerState):
         self.requested: Callable[[], None] = lambda: None
         self.draining_since: float | None = None
         self.connections = Watched(changed)
+        self.constant_headers: list[tuple[bytes, bytes]] = []
         self._second = 0
-        self._date: list[tuple[bytes, bytes]] = []
+        self._default_headers: list[tuple[bytes, bytes]] = []
 
     @property
     def default_headers(self) -> list[tuple[bytes, bytes]]:
-        """The Date header; made when it is asked for, since uvicorn's timer stops with its main loop."""
+        """What each response has; the Date is made here, since uvicorn's timer stops with its main loop."""
         now = int(time.time())
         if now != self._second:
             self._second = now
-            self._date = [(b"date", formatdate(now, usegmt=True).encode())]
-        return self._date
+            date = (b"date", formatdate(now, usegmt=True).encode())
+            self._default_headers = [*self.constant_headers, date]
+        return self._default_headers
 
     @default_headers.setter
     def default_headers(self, _: list[tuple[bytes, bytes]]) -> None:

@@ -59,6 +59,9 @@ class HttpEngine:
         self._config = _config(self._app, settings)
         self._changed = asyncio.Event()
         self._state = State(settings.linger, self._on_change)
+        if settings.version_header and settings.version:
+            field = settings.version_header.lower().encode(), settings.version.encode()
+            self._state.constant_headers = [field]
         self._watcher: Watcher = Unwatched()
         self._acceptors: list[Acceptor] = []
         self._arriving: set[asyncio.Task[Any]] = set()

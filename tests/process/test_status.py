@@ -49,7 +49,7 @@ def test_a_service_without_workers_shows_itself(service: Service) -> None:
     (row,) = shown["workers"]
     assert row.pop("uptime") > 0
     assert row.pop("rss") > 10_000_000
-    counted = {"requests": 2, "in_flight": 1, "connections": 1}
+    counted = {"requests": 2, "in_flight": 1, "connections": 1, "version": ""}
     assert row == {"worker": 1, "generation": 1, "pid": pid, "phase": "ready", **counted}
     held.release()
 
@@ -107,8 +107,9 @@ def test_the_text_is_a_table(service: Service) -> None:
     assert lines[0] == "active: gen 2: 2 workers ready, 0 in flight"
     assert lines[1] == f"main pid {pid}"
     assert lines[2].startswith("last reload 2")
-    assert lines[3].startswith("worker  gen")
-    assert [line.split()[1:4:2] for line in lines[4:6]] == [["2", "ready"], ["2", "ready"]]
+    assert lines[3] == f"holds web={service.listener.address}"
+    assert lines[4].startswith("worker  gen")
+    assert [line.split()[1:4:2] for line in lines[5:7]] == [["2", "ready"], ["2", "ready"]]
 
 
 def test_a_control_socket_can_be_named(service: Service) -> None:

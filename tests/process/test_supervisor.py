@@ -239,6 +239,8 @@ def test_who_asks_twice_ends_all_at_once(service: Service, number: signal.Signal
 
     service.manager.signal(number)
     service.manager.wait_for("STOPPING", "1")
+    for _ in range(2):
+        service.manager.wait_for("EXTEND_TIMEOUT_USEC")  # comes once a second
     service.manager.signal(number)
 
     assert service.manager.wait_exit() == 128 + number

@@ -154,7 +154,7 @@ def test_who_asks_twice_ends_it_at_once(
         signal.raise_signal(number)
 
     service.start = start  # type: ignore[method-assign]
-    service.conductor = Conductor(Notifier(), Settings(), twice=[number])
+    service.conductor = Conductor(Notifier(), Settings(), twice={number: 0.0})
 
     assert service.run(early) == Ending(status=128 + number, at_once=True)
 

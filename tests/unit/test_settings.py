@@ -25,6 +25,7 @@ from sockact.settings import (
 # Setting, its text, and the value that this text and the keyword mean.
 SAMPLES: dict[str, tuple[str, Any]] = {
     "listen": ("[::1]:80", ("[::1]:80",)),
+    "require_activation": ("yes", True),
     "workers": ("3", 3),
     "chdir": ("/srv", "/srv"),
     "kind": ("wsgi", "wsgi"),
@@ -52,6 +53,8 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "live_path": ("/live", "/live"),
     "shutdown_timeout": ("7", 7.0),
     "keep_alive": ("1.5s", 1.5),
+    "version": ("1.2 (a1b2c3)", "1.2 (a1b2c3)"),
+    "version_header": ("X-Version", "X-Version"),
     "control": ("none", "none"),
     "access_log": ("on", True),
     "log_level": ("debug", "debug"),

@@ -1,0 +1,51 @@
+"""Settings that a project brings along: the table `[tool.sockact]` of its pyproject.toml.
+
+    [tool.sockact]
+    drain_timeout = "1min"
+    workers = 4
+
+The file is that of the directory from which the app is imported. What it says is read by each process
+that starts, so that a reload's new workers have the settings of the new code.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from sockact import settings
+from sockact.errors import SettingsError
+from sockact.settings import Settings
+
+FILE = "pyproject.toml"
+
+
+def resolve(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """Combine keywords or flags with the environment and the project; raises as `settings.resolve`."""
+    directory = given.get("chdir") or environ.get(settings.variable("chdir"), "")
+    return settings.resolve(given, environ, table(os.path.join(directory, FILE)))
+
+
+def table(path: str) -> Mapping[str, Any]:
+    """Return the settings in a pyproject.toml; none where there is no such file, or no such table.
+
+    Raises:
+        SettingsError: the file has the table, and cannot be understood.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError:
+        return {}
+    if b"tool.sockact" not in data:
+        return {}  # most have no such table, and a supervisor can do without a parser
+    import tomllib
+
+    try:
+        found = tomllib.loads(data.decode()).get("tool", {}).get("sockact", {})
+    except ValueError as error:
+        raise SettingsError(f"{path}: {error}") from None
+    if not isinstance(found, dict):
+        raise SettingsError(f"{path}: expected a table [tool.sockact]")
+    return found
