@@ -74,6 +74,7 @@ async def echo(request: Request) -> PlainTextResponse:
 """
 
 
+@pytest.mark.F112
 @pytest.mark.parametrize(
     "source",
     [

@@ -28,6 +28,8 @@ def reload_all(service: Service, pid: int) -> None:
         wait_gone(worker)
 
 
+@pytest.mark.F57
+@pytest.mark.R42
 def test_a_connection_is_served_by_process_after_process(service: Service) -> None:
     pid = service.start(*QUICK)
     client = service.client()
@@ -81,6 +83,9 @@ def test_many_connections_move_and_are_spread(service: Service) -> None:
     assert open_descriptors(pid) < 50
 
 
+@pytest.mark.F57
+@pytest.mark.R1
+@pytest.mark.R25
 def test_no_client_that_keeps_its_connection_has_to_open_another_one(service: Service) -> None:
     pid = service.start("--workers=4", "--probation=0.1s")
     kinds = ("persistent:8@max", "persistent:40@4")
@@ -93,6 +98,7 @@ def test_no_client_that_keeps_its_connection_has_to_open_another_one(service: Se
     assert report["total"]["connections"] == 48
 
 
+@pytest.mark.F58
 def test_a_stop_closes_what_nobody_receives(service: Service) -> None:
     service.start(*QUICK, "--linger=0.2s")
     client = service.client()

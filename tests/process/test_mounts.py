@@ -96,6 +96,7 @@ def test_a_program_can_name_them_too(manager: Manager, named: Callable[[str], Li
     client.close()
 
 
+@pytest.mark.F4
 @pytest.mark.F5
 @pytest.mark.F11
 @pytest.mark.R33

@@ -34,6 +34,8 @@ def command(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
 
 
+@pytest.mark.F17
+@pytest.mark.F114
 def test_the_process_becomes_the_supervisor_of_the_program(
     manager: Manager, listener: Listener, program: list[str]
 ) -> None:
