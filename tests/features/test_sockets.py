@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -107,7 +108,7 @@ def test_several_listeners_are_served_by_one_service_which_one_signal_reloads(
     manager.sockact("app:app", "--workers=1", "--probation=0.1s", "--control=none", listeners=both)
     manager.wait_ready()
 
-    manager.signal(1)
+    manager.signal(signal.SIGHUP)
     manager.wait_for("RELOADING", "1")
     manager.wait_ready()
 

@@ -325,6 +325,23 @@ def test_systemd_understands_every_line_of_the_units(service: Machine) -> None:
     assert "app.socket" not in said.stderr
 
 
+@pytest.mark.F10
+@pytest.mark.F12
+def test_a_socket_unit_that_has_changed_and_was_not_restarted_is_named(service: Machine) -> None:
+    get(service)
+    status = ("/opt/app/venv/bin/sockact", "status", "app.service")
+    assert "held" not in service.run(*status).stdout.replace("holds", "")
+    drop_in = "[Socket]\nListenStream=\nListenStream=127.0.0.1:8001\n"
+    service.write("/etc/systemd/system/app.socket.d/moved.conf", drop_in)
+    service.run("systemctl", "daemon-reload")
+
+    *_, held, listed = service.run(*status).stdout.splitlines()
+
+    assert held == "127.0.0.1:8000 is held, and in no socket unit any more"
+    assert listed == "127.0.0.1:8001 is in app.socket, and not held: restart app.socket"
+    assert service.show("app.socket", "KeepAliveTimeUSec")["KeepAliveTimeUSec"] == "3min"
+
+
 @pytest.mark.R41
 def test_a_socket_unit_that_is_stopped_with_its_service_ends_both(service: Machine) -> None:
     get(service)

@@ -60,6 +60,7 @@ def test_a_connection_accepted_without_a_request_may_bring_one(service: Service)
     client = service.accepted()
 
     stop(service)
+    service.manager.wait_for("STATUS", "gen 1: deactivating, draining")
     response = client.get()
 
     assert response.status == 200
@@ -177,7 +178,6 @@ def test_requests_pipelined_into_the_drain_are_all_answered(service: Service) ->
 
 @pytest.mark.R4
 @pytest.mark.R6
-@pytest.mark.R8
 def test_newcomers_wait_in_the_queue_for_the_next_process(
     service: Service, tmp_path: Path, listener: Listener
 ) -> None:

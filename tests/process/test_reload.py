@@ -188,7 +188,6 @@ def test_a_request_in_flight_is_answered_by_the_old_code_and_a_newcomer_by_the_n
         assert caller.wait(LIMIT) == 0
 
 
-@pytest.mark.R4
 def test_sockets_that_sockact_bound_itself_survive_a_reload(manager: Manager, tmp_path: Path) -> None:
     install(tmp_path)
     manager.sockact("app:app", "--listen=unix:web.sock", f"--control={tmp_path}/control")
