@@ -200,9 +200,7 @@ FEATURES: dict[int, Row] = {
     83: Row("errors of hooks", "logged and shown in STATUS=; the stop goes on"),
     84: Row("an error for a hook's timeout", "a log line that names the hook"),
     85: Row("several servers stop in parallel", "all listeners at once, one deadline"),
-    86: Row(
-        "counting requests", "in the worker, from the first byte of its headers to the end of its task"
-    ),
+    86: Row("counting requests", "in the worker, from its headers to the end of its task"),
     87: Row(
         "rejecting requests while closing", "`drain_mode='refuse'`: 503 with Retry-After, in a stop alone"
     ),
