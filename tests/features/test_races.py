@@ -19,7 +19,10 @@ from sockact.fds import Listener
 from sockact.settings import Settings
 from tests.gate import Client, Gate, install
 from tests.manager import LIMIT, Manager
+from tests.process.conftest import Service
 from tests.process.test_drain import LONG
+from tests.process.test_reload import ask_for_reload, break_app, wait_until_heard, wait_until_read
+from tests.process.test_supervisor import workers
 
 
 async def hello(scope: Any, receive: Any, send: Any) -> None:
@@ -103,3 +106,63 @@ def test_a_closed_listener_that_lives_on_elsewhere_does_not_keep_the_loop_awake(
         ours, address = listener.sock.dup(), listener.sock.getsockname()
 
         assert runner.run(newcomers_after_the_stop(ours, address, selector)) == 0
+
+
+@pytest.mark.F22
+@pytest.mark.R15
+def test_requests_for_a_reload_during_one_are_one_reload_after_it(service: Service) -> None:
+    pid = service.start("--workers=1", "--probation=0.1s")
+    break_app(service, "os.environ['GATE_STARTUP'] = '1'")
+    first = ask_for_reload(service)
+    callers = [first]
+    try:
+        trial = service.gate.wait()
+        callers += [ask_for_reload(service) for _ in range(3)]
+        for caller in callers:
+            wait_until_heard(caller)
+        wait_until_read(service)
+        assert len(workers(pid)) == 2
+
+        trial.release()
+        service.gate.wait().release()
+
+        assert [caller.wait(LIMIT) for caller in callers] == [0] * 4
+    finally:
+        for caller in callers:
+            caller.kill()
+            caller.communicate()
+    assert service.manager.said("STATUS")[-1].startswith("gen 3: ")
+    assert service.manager.said("RELOADING") == ["1", "1"]
+
+
+IMPORTED_AT_THE_GATE = """
+import os, socket
+with socket.socket(socket.AF_UNIX) as gate:
+    gate.connect(os.environ["GATE"])
+    gate.sendall(b"import\\n")
+    gate.recv(1)
+"""
+
+
+@pytest.mark.F53
+@pytest.mark.R16
+@pytest.mark.R17
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR2])
+def test_a_signal_that_comes_while_the_app_is_imported_is_remembered(
+    service: Service, number: signal.Signals
+) -> None:
+    install(service.directory)
+    break_app(service, IMPORTED_AT_THE_GATE)
+    environ = {"RUNTIME_DIRECTORY": str(service.directory), "GATE": service.gate.path}
+    service.manager.sockact("app:app", listeners=[service.listener], **environ)
+    importing = service.gate.wait()
+    service.manager.signal(number)
+    importing.release()
+    service.manager.wait_ready()
+
+    if number is signal.SIGHUP:
+        service.manager.wait_for("RELOADING", "1")
+        service.gate.wait().release()  # the trial
+        service.gate.wait().release()  # the new code
+        service.manager.wait_ready()
+    assert service.client().get().status == 200

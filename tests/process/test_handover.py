@@ -162,6 +162,7 @@ def test_a_worker_that_somebody_stops_gives_its_connections_to_its_successor(ser
     assert client.get().json["pid"] in workers(pid)
 
 
+@pytest.mark.R25
 def test_half_a_request_is_finished_where_it_began(service: Service) -> None:
     pid = service.start(*QUICK, "--linger=30s")
     client = service.client()
