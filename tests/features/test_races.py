@@ -6,6 +6,7 @@ import asyncio
 import selectors
 import signal
 import socket
+import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -30,16 +31,32 @@ async def hello(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"hello"})
 
 
+class Hanging(asyncio.Protocol):
+    """Hangs when something arrives, as an app may, and lets a request arrive elsewhere meanwhile."""
+
+    def __init__(self, client: socket.socket, seconds: float) -> None:
+        self._client = client
+        self._seconds = seconds
+
+    def data_received(self, _: bytes) -> None:
+        self._client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        time.sleep(self._seconds)
+
+
 async def asked_while_the_loop_hangs(client: socket.socket, server: socket.socket, linger: float) -> None:
     """Serve a connection on which a request arrives in time, and is seen only when the time is over."""
     engine = HttpEngine(hello, "asgi", [], Settings(linger=linger, lifespan="off", handover=False))
     await engine.start()
     engine.receive(server)
     await asyncio.gather(*engine._arriving)
-    engine.stop_accepting()
-    client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    time.sleep(2 * linger)  # noqa: ASYNC251 - as an app does that hangs
-    await engine.wait_drained()
+    ours, theirs = socket.socketpair()
+    with ours:
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.connect_accepted_socket(lambda: Hanging(client, 2 * linger), theirs)
+        engine.stop_accepting()
+        ours.sendall(b"x")
+        await engine.wait_drained()
+        transport.close()
 
 
 @pytest.mark.F59
@@ -166,3 +183,31 @@ def test_a_signal_that_comes_while_the_app_is_imported_is_remembered(
         service.gate.wait().release()  # the new code
         service.manager.wait_ready()
     assert service.client().get().status == 200
+
+
+def frame(opcode: int, payload: bytes) -> bytes:
+    """Return a WebSocket frame of a client, with a mask of zeros. Source: RFC 6455, section 5.2."""
+    return struct.pack("!BBH", 0x80 | opcode, 0x80 | 126, len(payload)) + bytes(4) + payload
+
+
+@pytest.mark.R35
+def test_what_the_client_sends_while_it_is_told_the_end_does_not_reset_the_connection(
+    service: Service,
+) -> None:
+    """On Linux a reset leaves what has arrived before it; elsewhere, and on a lossy way, it does not."""
+    service.start(*LONG)
+    client = service.client()
+    client.send("GET /ws HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
+    client.send("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+    assert client.read().status == 101
+    client.send(frame(1, b"hold"))
+    held = service.gate.wait()
+    client.send(frame(1, b"x" * 1000) * 200)
+
+    service.manager.signal(signal.SIGTERM)
+
+    assert client.read_bytes(4) == b"\x88\x02\x03\xf4"  # a close frame with 1012
+    client.send(frame(8, b"\x03\xf4"))
+    held.release()
+    assert client.at_eof()
+    assert service.manager.wait_exit() == 0

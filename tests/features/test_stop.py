@@ -110,9 +110,13 @@ def test_a_stop_that_is_sent_to_workers_too_answers_what_is_in_flight(service: S
     client.ask("/hold")
     held = service.gate.wait()
 
-    for target in [*before, pid] if first == "workers" else [pid, *before]:
-        os.kill(target, signal.SIGTERM)
+    for targets in [before, [pid]] if first == "workers" else [[pid], before]:
+        for target in targets:
+            os.kill(target, signal.SIGTERM)
+        wait_until(lambda: service.manager.stderr().count("phase=deactivating") >= len(before))
     service.manager.wait_for("STOPPING", "1")
+    for _ in range(2):
+        service.manager.wait_for("EXTEND_TIMEOUT_USEC")  # comes once a second: all signals have arrived
     held.release()
 
     assert client.read().status == 200

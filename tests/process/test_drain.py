@@ -237,7 +237,6 @@ def test_a_websocket_is_closed_with_1012_in_good_order(service: Service) -> None
 
 
 @pytest.mark.F62
-@pytest.mark.R35
 def test_a_websocket_whose_client_keeps_sending_sees_the_close_frame(service: Service) -> None:
     service.start(*LONG)
     with websocket(service) as connection:
