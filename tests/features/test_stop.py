@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.gate import install
-from tests.manager import wait_until
+from tests.gate import Client, Gate, install
+from tests.manager import Manager, listening, wait_until
 from tests.process.conftest import Service
 from tests.process.test_drain import LONG
 from tests.process.test_reload import ask_for_reload, break_app, reload
@@ -284,3 +285,29 @@ def test_a_stop_during_a_reload_leaves_no_process(service: Service) -> None:
         assert service.manager.wait_exit() == 0
         assert caller.wait(20) == 1
     assert not any(Path(f"/proc/{worker}").exists() for worker in everyone)
+
+
+@pytest.mark.F85
+@pytest.mark.parametrize("busy", ["web", "admin"])
+def test_several_listeners_drain_at_the_same_time(
+    manager: Manager, gate: Gate, tmp_path: Path, busy: str
+) -> None:
+    install(tmp_path)
+    listeners = [listening(name="web"), listening(name="admin")]
+    apps = [sys.executable, "-m", "sockact", "run", "web=app:app", "admin=app:app"]
+    options = ("--linger=0.2s", "--drain-timeout=60s", "--control=none")
+    manager.start([*apps, *options], listeners, GATE=gate.path)
+    manager.wait_ready()
+    clients = {each.name: Client(each.sock.getsockname()) for each in listeners if each.sock is not None}
+    with clients.pop(busy) as at_work, clients.popitem()[1] as idle:
+        idle.get()
+        at_work.ask("/hold")
+        held = gate.wait()
+        manager.signal(signal.SIGTERM)
+
+        assert idle.at_eof()
+        held.release()
+        assert at_work.read().status == 200
+    assert manager.wait_exit() == 0
+    for listener in listeners:
+        listener.close()
