@@ -25,6 +25,9 @@ from typing import Any
 from sockact.errors import ActivationError, AppError
 from sockact.fds import Kind, Listener
 
+HTTP = ("asgi", "asgi2", "wsgi")
+"""Which of them are apps that answer requests over HTTP."""
+
 _STREAMS = (Kind.STREAM,)
 SERVED_ON: dict[str, tuple[Kind, ...]] = {
     "asgi": _STREAMS,

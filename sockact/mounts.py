@@ -31,6 +31,11 @@ class Mount:
     kind: str
     listeners: Sequence[Listener]
 
+    @property
+    def is_http(self) -> bool:
+        """Whether it is an app that answers requests over HTTP."""
+        return self.kind in kinds.HTTP
+
 
 def assign(
     target: object, listeners: Sequence[Listener], unused: str

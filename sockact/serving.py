@@ -33,6 +33,7 @@ from sockact.settings import Settings
 from sockact.signalhooks import SignalHooks
 from sockact.store import Store
 from sockact.tasks import Background
+from sockact.tls import Tls, configured
 from sockact.worker import Inside, Worker
 
 logger = logging.getLogger(__name__)
@@ -144,7 +145,10 @@ class _Serving:
             process.complete(chosen)
         if import_here or chosen.chdir:
             loader.enter(chosen.chdir)
+        self._tls = configured(chosen, os.environ)
         mounted = mounts.mount(app, None if process.trial else process.sockets.listeners, chosen)
+        if self._tls is not None:
+            self._tls.check(mounted)
         if not process.trial:
             if chosen.unused == "close":
                 process.sockets.close_unused([each for mount in mounted for each in mount.listeners])
@@ -164,7 +168,7 @@ class _Serving:
         conductor = process.conductor(self._settings)
         inside = self._inside(conductor)
         readiness = Readiness()
-        engines = Engines([_served(mount, self._settings, readiness) for mount in mounted])
+        engines = Engines([_served(mount, self._settings, readiness, self._tls) for mount in mounted])
         supervisor = _Supervisor(conductor, process.notifier) if process.supervised else None
         supply = None if process.sockets.supply is None else process.sockets.supply.sock
         manager = supervisor or _Alone(conductor, process)
@@ -232,13 +236,13 @@ class _Serving:
         process.become(program.argv, program.environment(process.generation + 1), ending.callers)
 
 
-def _served(mount: Mount, settings: Settings, readiness: Readiness) -> Served:
+def _served(mount: Mount, settings: Settings, readiness: Readiness, tls: Tls | None) -> Served:
     """Return the engine of an app."""
     if mount.listeners and mount.listeners[0].kind is Kind.DATAGRAM:
         return Served(DatagramEngine(mount.app, mount.kind, mount.listeners, settings), mount.listeners)
     engine: HttpEngine | StreamEngine
-    if mount.kind in ("asgi", "asgi2", "wsgi"):
-        engine = HttpEngine(mount.app, mount.kind, mount.listeners, settings, readiness)
+    if mount.is_http:
+        engine = HttpEngine(mount.app, mount.kind, mount.listeners, settings, readiness, tls)
     else:
         engine = StreamEngine(mount.app, mount.kind, mount.listeners, settings)
     return Served(engine, mount.listeners, engine)

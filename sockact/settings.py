@@ -119,6 +119,10 @@ _UNUSED = """what to do with sockets for which no app was named:
 refuse to start, close them, or keep them for a later release"""
 _PROXIES = """whose X-Forwarded-For and -Proto are believed; repeatable:
 an address, a network, uid=NAME or unix for the peers of Unix sockets"""
+_PLAIN = """FileDescriptorName= of listeners that do not speak TLS
+although there is a certificate; repeatable"""
+_REDIRECT = """the port of https to which listeners named http redirect;
+0: they serve the app"""
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
@@ -141,6 +145,18 @@ class Settings:
     lifespan: str = _setting(
         "auto", one_of("auto", "on", "off"), "ASGI lifespan events; auto: an app may refuse them", "WHEN"
     )
+    tls_certificate: str = _setting(
+        "", str, "PEM file with the certificate and its chain, or name of a credential", "FILE"
+    )
+    tls_key: str = _setting("", str, "PEM file with its key, if that is not in the same one", "FILE")
+    tls_client_ca: str = _setting(
+        "", str, "PEM file with who signs clients' certificates; without one of them none is served", "FILE"
+    )
+    tls_handshake_timeout: float = _setting(
+        10.0, seconds, "how long a client may take for its handshake, in a drain too", "TIME"
+    )
+    plain_listeners: tuple[str, ...] = _setting(("http", "health"), words, _PLAIN, "NAME")
+    redirect_http: int = _setting(0, number, _REDIRECT, "PORT")
     threads: int = _setting(10, number, "threads that run a WSGI app", "N")
     start_timeout: float = _setting(
         60.0, seconds, "limit of the app's startup, also of the one that a reload tries", "TIME"
@@ -214,6 +230,16 @@ class Settings:
             )
         if not self.threads:
             raise SettingsError("threads=0: expected at least 1")
+        self._require_certificate()
+
+    def _require_certificate(self) -> None:
+        if self.redirect_http > 65535:
+            raise SettingsError(f"redirect_http={self.redirect_http}: expected a port, at most 65535")
+        if not self.tls_handshake_timeout:
+            raise SettingsError("tls_handshake_timeout=0: expected more than 0")
+        for name in ("tls_key", "tls_client_ca", "redirect_http"):
+            if (value := getattr(self, name)) and not self.tls_certificate:
+                raise SettingsError(f"{name}={value}: expected tls_certificate to be set too")
 
     @property
     def stop_timeout(self) -> float | None:

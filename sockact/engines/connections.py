@@ -17,9 +17,6 @@ the HTTP protocol; `conn`, `queue`, `close_timer`, `stop_keepalive` of the WebSo
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import struct
-import termios
 import time
 from collections.abc import Callable
 from email.utils import formatdate
@@ -27,9 +24,12 @@ from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.utils import is_ssl
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
+from sockact.engines import encrypted
+from sockact.engines.kernel import unread
 from sockact.engines.proxies import PEER
 from sockact.handover import Giver
 from sockact.peer import peer_of
@@ -103,12 +103,26 @@ class State(ServerState):
 
 
 class Connection(HttpToolsProtocol):
-    """An HTTP/1.1 connection."""
+    """An HTTP/1.1 connection.
+
+    Args:
+        config: the app, and how it is served.
+        server_state: what it shares with the others.
+        app_state: what the app put into its lifespan's state.
+        moved_here: whether another process has accepted it.
+        stays: whether no other process may go on with it.
+    """
 
     server_state: State
 
     def __init__(
-        self, config: Config, server_state: State, app_state: dict[str, Any], *, moved_here: bool
+        self,
+        config: Config,
+        server_state: State,
+        app_state: dict[str, Any],
+        *,
+        moved_here: bool = False,
+        stays: bool = False,
     ) -> None:
         super().__init__(config, server_state, app_state)
         self._moved_here = moved_here
@@ -118,7 +132,8 @@ class Connection(HttpToolsProtocol):
         self._closing_cycle: RequestResponseCycle | None = None
         self._reading_request = False
         self._moving = False
-        self._stays = False
+        self._stays = stays
+        self._extensions: dict[str, Any] = {}
 
     @property
     def in_flight(self) -> bool:
@@ -136,6 +151,10 @@ class Connection(HttpToolsProtocol):
         return f"{who}: {scope['method']} {scope['path']}, {age:.1f} s old, {stage}"
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        if is_ssl(transport):
+            self._stays = True  # its keys are here
+            self._extensions = encrypted.extensions(transport)
+            transport = encrypted.Transport(transport, self.server_state.linger)  # type: ignore[assignment]
         super().connection_made(transport)
         if self.client is None and (peer := peer_of(transport.get_extra_info("socket"))):
             self.app_state = {**self.app_state, PEER: peer}
@@ -163,6 +182,8 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._reading_request = True
         super().on_message_begin()
+        if self._extensions:
+            self.scope["extensions"] = self._extensions.copy()
 
     def on_message_complete(self) -> None:
         self._reading_request = False
@@ -189,7 +210,7 @@ class Connection(HttpToolsProtocol):
             self.drain()  # a response that had begun before the drain has promised to stay
 
     def timeout_keep_alive_handler(self) -> None:
-        if self._unread() == 0:
+        if unread(self.transport) == 0:
             super().timeout_keep_alive_handler()
 
     def drain(self) -> None:
@@ -208,9 +229,8 @@ class Connection(HttpToolsProtocol):
 
     def _may_move(self) -> bool:
         giver = self.server_state.giver
-        plain = self.transport.get_extra_info("sslcontext") is None
         keeps_alive = self.cycle is None or self.cycle.keep_alive
-        return giver is not None and giver.room > 0 and plain and keeps_alive and not self._stays
+        return giver is not None and giver.room > 0 and keeps_alive and not self._stays
 
     def _between_requests(self) -> bool:
         return not (self.in_flight or self.pipeline or self._reading_request)
@@ -279,18 +299,10 @@ class Connection(HttpToolsProtocol):
         self._lingering = None
         if self.transport.is_closing() or self.in_flight or self._moving:
             return  # the end of the response arms it again
-        if self._unread() or self.loop.time() < self._linger_until():
+        if unread(self.transport) or self.loop.time() < self._linger_until():
             self._linger()
         else:
             self.transport.close()
-
-    def _unread(self) -> int:
-        """Count the bytes that have arrived and that the loop has not read yet."""
-        sock = self.transport.get_extra_info("socket")
-        if sock is None or sock.fileno() < 0:
-            return 0
-        count: int = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.FIONREAD, b"\0" * 4))[0]
-        return count
 
 
 class WebSocket(WebSocketsSansIOProtocol):
@@ -328,6 +340,10 @@ class WebSocket(WebSocketsSansIOProtocol):
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
+
+    async def run_asgi(self) -> None:
+        self.scope["extensions"].update(encrypted.extensions(self.transport))  # type: ignore[arg-type]
+        await super().run_asgi()
 
     async def send(self, message: Any) -> None:
         await super().send(message)

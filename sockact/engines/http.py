@@ -15,16 +15,22 @@ from uvicorn.middleware.asgi2 import ASGI2Middleware
 
 from sockact.engines.acceptor import Acceptor, accept_on
 from sockact.engines.connections import Connection, State, WebSocket
+from sockact.engines.encrypted import FOREVER
 from sockact.engines.farewell import say_farewell
 from sockact.engines.lifespan import App, Lifespan
 from sockact.engines.proxies import believing
 from sockact.engines.readiness import answering
+from sockact.engines.redirect import to_https
 from sockact.engines.watcher import Unwatched, Watcher
 from sockact.envelope import Luggage
 from sockact.fds import Listener
 from sockact.handover import Giver
 from sockact.readiness import Readiness
 from sockact.settings import Settings
+from sockact.tls import Tls
+
+HTTP = "http"
+"""Name of the listeners that `redirect_http` is about."""
 
 ABORT_TIMEOUT = 1.0
 """Seconds a cancelled request may take to clean up."""
@@ -41,6 +47,7 @@ class HttpEngine:
         listeners: listening stream sockets, which stay open when the engine stops, or connected ones.
         settings: how to serve.
         readiness: what is said where the settings have a path for it.
+        tls: which of the listeners speak TLS; None for none.
     """
 
     def __init__(
@@ -50,8 +57,10 @@ class HttpEngine:
         listeners: Sequence[Listener],
         settings: Settings,
         readiness: Readiness | None = None,
+        tls: Tls | None = None,
     ) -> None:
         self._settings = settings
+        self._tls = tls
         self._listeners = listeners
         asgi = believing(as_asgi(app, kind, settings.threads), settings.trusted_proxies)
         self._app = answering(asgi, readiness or Readiness(), settings)
@@ -89,13 +98,29 @@ class HttpEngine:
     async def start(self) -> None:
         """Start the app; raises AppError when it fails."""
         await self._lifespan.startup(self._settings.start_timeout)
-        self._protocol = partial(
-            Connection, config=self._config, server_state=self._state, app_state=self._lifespan.state
-        )
+        self._protocol = self._speaking(self._config)
 
     def accept(self) -> None:
         """Take connections from now on."""
-        self._acceptors = accept_on(self._listeners, self._arrive)
+        for listener in self._listeners:
+            self._acceptors += accept_on([listener], self._entrance(listener))
+
+    def _speaking(self, config: Config, **more: Any) -> Callable[..., Connection]:
+        """Return what makes the protocol of a connection."""
+        return partial(Connection, config, self._state, self._lifespan.state, **more)
+
+    def _entrance(self, listener: Listener) -> Callable[[socket.socket], None]:
+        """Return what takes over the connections of a listener."""
+        context = None if self._tls is None else self._tls.of(listener)
+        if context is not None:
+            arrive = partial(self._arrive, self._protocol, ssl=context, ssl_shutdown_timeout=FOREVER)
+            return partial(arrive, ssl_handshake_timeout=self._settings.tls_handshake_timeout)
+        if self._settings.redirect_http and listener.name == HTTP:
+            # The next process would take a connection that moves for one to the app.
+            config = _config(to_https(self._settings.redirect_http), self._settings)
+            redirect = self._speaking(config, stays=True)
+            return partial(self._arrive, redirect)
+        return partial(self._arrive, self._protocol)
 
     def give_to(self, giver: Giver) -> None:
         """Give connections away in a drain, as long as somebody takes them."""
@@ -105,15 +130,16 @@ class HttpEngine:
     def receive(self, connection: socket.socket, luggage: Luggage | None = None) -> None:
         """Go on with a connection that another process has given away; takes it over."""
         if luggage is None:
-            self._arrive(connection, moved_here=True)
+            self._arrive(partial(self._protocol, moved_here=True), connection)
         else:
             logger.warning("a connection that moved here comes from another kind of app: closed")
             connection.close()
 
-    def _arrive(self, connection: socket.socket, *, moved_here: bool = False) -> None:
+    def _arrive(
+        self, protocol: Callable[[], Connection], connection: socket.socket, **security: Any
+    ) -> None:
         loop = asyncio.get_running_loop()
-        protocol = partial(self._protocol, moved_here=moved_here)
-        task = loop.create_task(loop.connect_accepted_socket(protocol, connection))
+        task = loop.create_task(loop.connect_accepted_socket(protocol, connection, **security))
         self._arriving.add(task)
         task.add_done_callback(self._arrived)
 
@@ -142,6 +168,9 @@ class HttpEngine:
         for connection in self._open():
             logger.warning("aborted: %s", connection.describe())
             connection.transport.abort()
+        for arrival in self._arriving:
+            logger.warning("aborted: a connection in its TLS handshake")
+            arrival.cancel()
         await asyncio.sleep(0)  # the connections learn that they are lost, before the app is cancelled
         for task in list(self._state.tasks):
             task.cancel("the drain's time is up")
