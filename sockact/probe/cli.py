@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"loads (RATE is per second and client, or max; options with their defaults):\n{kinds}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("url", metavar="URL", help="http://HOST[:PORT][/PATH] or unix:/PATH/OF/SOCKET")
+    parser.add_argument("url", metavar="URL", help="http[s]://HOST[:PORT][/PATH] or unix:/PATH/OF/SOCKET")
     parser.add_argument("loads", metavar="LOAD", nargs="*", help=f"default: {' '.join(DEFAULT)}")
     parser.add_argument("--duration", type=_positive, metavar="S", help="default: until SIGTERM or SIGINT")
     parser.add_argument("--requests", type=_count, metavar="N", help="end after N requests of each client")

@@ -14,6 +14,7 @@ from .exchange import Reader, Response, check, document, request
 from .outcome import Outcome, UnservedError
 from .pace import Clock, Pace
 from .spec import Spec
+from .tls import TlsConnection
 from .wire import Address, Connection, Idle
 
 REST = 0.01
@@ -90,7 +91,8 @@ class Client:
 
     async def connect(self) -> Connection:
         """Open a connection; it is this client's until `close`."""
-        connection = await Connection.open(self.shared.address)
+        kind = TlsConnection if self.shared.address.tls else Connection
+        connection = await kind.open(self.shared.address)
         self.account.connections += 1
         self.connections.add(connection)
         return connection

@@ -20,6 +20,8 @@ from .outcome import Outcome, UnservedError
 
 CHUNK = 65536
 
+_PORTS = {"http": 80, "https": 443}
+
 # What says more than the call which failed: connect(2) is reset where a last listener is closed with this
 # connection in its queue, and the kernel gives up on its own.
 _BY_ERRNO = {errno.ECONNRESET: Outcome.RESET, errno.ETIMEDOUT: Outcome.TIMEOUT}
@@ -30,33 +32,35 @@ class Address:
     """Where the service listens, resolved, and what to ask it for.
 
     `target` is what connect(2) takes in this family; `host` goes into the Host field, `path` is the
-    target of requests which have no path of their own.
+    target of requests which have no path of their own; `tls` says whether it speaks TLS.
     """
 
     family: socket.AddressFamily
     target: str | tuple[Any, ...]
     host: str
     path: str
+    tls: bool = False
 
 
 def resolve(url: str) -> Address:
-    """Read `http://HOST[:PORT][/PATH]` or `unix:/PATH/OF/SOCKET`.
+    """Read `http://HOST[:PORT][/PATH]`, the same with https, or `unix:/PATH/OF/SOCKET`.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: it is none of these.
         OSError: the host has no address (`socket.gaierror`).
     """
     if url.startswith("unix:/"):
         return Address(socket.AF_UNIX, url.removeprefix("unix:"), "localhost", "/")
     parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname:
-        raise ValueError(f"{url!r} is neither http://HOST[:PORT][/PATH] nor unix:/PATH")
-    found = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise ValueError(f"{url!r} is neither http[s]://HOST[:PORT][/PATH] nor unix:/PATH")
+    port = parts.port or _PORTS[parts.scheme]
+    found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     # One address for the whole run, or the probe would repeat. IPv4 where there is a choice: localhost has
     # both, most services bind the one, and a listener on [::] takes either.
     family, _, _, _, target = min(found, key=lambda entry: entry[0] is not socket.AF_INET)
     path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-    return Address(family, target, parts.netloc, path)
+    return Address(family, target, parts.netloc, path, tls=parts.scheme == "https")
 
 
 class Idle(enum.Enum):

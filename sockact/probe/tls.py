@@ -1,0 +1,110 @@
+"""A connection over TLS, as strict as the one below it.
+
+    close_notify                 the server has ended the stream in good order, as FIN does without TLS
+    FIN without it               somebody has cut the stream off (RFC 8446, section 6.1): `reset`
+
+Whose certificate it is, is nobody's business here: the probe tells whether requests are served.
+Rejected: asyncio's TLS, for the reasons why `wire` does without its streams.
+"""
+
+import ssl
+from functools import cache
+from typing import Self
+
+from .outcome import Outcome, UnservedError
+from .wire import CHUNK, Address, Connection, Idle
+
+
+class TlsConnection(Connection):
+    """A connection on which OpenSSL stands between the system calls and the one who talks."""
+
+    _incoming: ssl.MemoryBIO
+    _outgoing: ssl.MemoryBIO
+    _tls: ssl.SSLObject
+
+    @classmethod
+    async def open(cls, address: Address) -> Self:
+        """Connect, and shake hands.
+
+        Raises:
+            UnservedError: as `Connection.open`; `wrong` when the two do not agree.
+        """
+        connection = await super().open(address)
+        try:
+            await connection.shake_hands()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def shake_hands(self) -> None:
+        """Agree with the server on keys."""
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = _context().wrap_bio(self._incoming, self._outgoing)
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await super().send(self._outgoing.read())
+                await self._feed()
+            except ssl.SSLError as error:
+                raise _unserved(error) from error
+            else:
+                await super().send(self._outgoing.read())
+                return
+
+    async def send(self, data: bytes) -> None:
+        """Send all of `data`."""
+        try:
+            self._tls.write(data)
+        except ssl.SSLError as error:
+            raise _unserved(error) from error
+        await super().send(self._outgoing.read())
+
+    async def receive(self) -> bytes:
+        """Return what has come, at least one byte; b"" at the end of the stream."""
+        while True:
+            try:
+                return self._tls.read(CHUNK)
+            except ssl.SSLWantReadError:
+                await self._feed()
+            except ssl.SSLError as error:
+                raise _unserved(error) from error
+
+    def look(self) -> Idle:
+        """Find out, without waiting, what the server did; tickets that it has sent are no answer."""
+        try:
+            while data := self._sock.recv(CHUNK):
+                self._incoming.write(data)
+            self._incoming.write_eof()
+        except BlockingIOError:
+            pass
+        except OSError:
+            return Idle.RESET
+        try:
+            return Idle.UNSOLICITED if self._tls.read(1) else Idle.CLOSED
+        except ssl.SSLWantReadError:
+            return Idle.ALIVE
+        except ssl.SSLError:
+            return Idle.RESET
+
+    async def _feed(self) -> None:
+        """Wait for something from the server."""
+        if data := await super().receive():
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+
+@cache
+def _context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _unserved(error: ssl.SSLError) -> UnservedError:
+    if isinstance(error, ssl.SSLEOFError):
+        return UnservedError(Outcome.RESET, "end of stream without close_notify")
+    return UnservedError(Outcome.WRONG, f"TLS: {error.reason or error}")
