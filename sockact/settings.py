@@ -230,16 +230,10 @@ class Settings:
             )
         if not self.threads:
             raise SettingsError("threads=0: expected at least 1")
-        self._require_certificate()
-
-    def _require_certificate(self) -> None:
-        if self.redirect_http > 65535:
-            raise SettingsError(f"redirect_http={self.redirect_http}: expected a port, at most 65535")
         if not self.tls_handshake_timeout:
             raise SettingsError("tls_handshake_timeout=0: expected more than 0")
-        for name in ("tls_key", "tls_client_ca", "redirect_http"):
-            if (value := getattr(self, name)) and not self.tls_certificate:
-                raise SettingsError(f"{name}={value}: expected tls_certificate to be set too")
+        if self.redirect_http > 65535:
+            raise SettingsError(f"redirect_http={self.redirect_http}: expected a port, at most 65535")
 
     @property
     def stop_timeout(self) -> float | None:

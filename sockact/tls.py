@@ -75,6 +75,7 @@ def configured(settings: Settings, environ: Mapping[str, str]) -> Tls | None:
         SettingsError: a file is missing, unreadable or no PEM, or the key is not that of the certificate.
     """
     if not settings.tls_certificate:
+        _refuse_half(settings)
         return None
     certificate = _File.found("tls_certificate", settings.tls_certificate, "CERTIFICATE-----", environ)
     setting = "tls_key" if settings.tls_key else "tls_certificate"  # one file may hold both
@@ -86,6 +87,12 @@ def configured(settings: Settings, environ: Mapping[str, str]) -> Tls | None:
     if complaint := _complaint(context, certificate):
         logger.warning("%s: %s", certificate, complaint)
     return Tls(context, settings.plain_listeners)
+
+
+def _refuse_half(settings: Settings) -> None:
+    for name in ("tls_key", "tls_client_ca", "redirect_http"):
+        if value := getattr(settings, name):
+            raise SettingsError(f"{name}={value}: expected tls_certificate to be set too")
 
 
 @dataclass(frozen=True, slots=True)

@@ -535,7 +535,7 @@ def test_a_client_which_is_never_served_ends_the_run_after_the_start_limit():
     ("arguments", "reason"),
     [
         ([], "the following arguments are required: URL"),
-        (["https://localhost"], "neither http://HOST"),
+        (["ftp://localhost"], "neither http[s]://HOST"),
         (["http://127.0.0.1", "one-shot"], "is not KIND:CLIENTS@RATE"),
         (["http://127.0.0.1", "one-shot:1@1", "one-shot:1@1"], "given twice"),
         (["http://127.0.0.1", "--limit", "0"], "argument --limit"),

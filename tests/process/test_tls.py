@@ -434,41 +434,42 @@ def directory(tls: TlsService) -> None:
 
 
 BROKEN = [
-    (no_certificate, r"tls_certificate={tls.certificate}: No such file or directory"),
-    (no_key, r"tls_key={tls.key}: No such file or directory"),
-    (directory, r"tls_key={tls.key}: Is a directory"),
-    (other_key, r"tls_key={tls.key}: this key does not belong to tls_certificate={tls.certificate}"),
-    (garbage, r"tls_certificate={tls.certificate}, tls_key={tls.key}: "),
+    (no_certificate, "tls_certificate={tls.certificate}: No such file or directory"),
+    (no_key, "tls_key={tls.key}: No such file or directory"),
+    (directory, "tls_key={tls.key}: Is a directory"),
+    (other_key, "tls_key={tls.key}: this key does not belong to tls_certificate={tls.certificate}"),
+    (garbage, "tls_certificate={tls.certificate}, tls_key={tls.key}: "),
     (
         key_for_certificate,
         r"tls_certificate={tls.certificate}: expected a PEM file with a line that ends in",
     ),
-    (passphrase, r"tls_key={tls.key}: encrypted with a passphrase; expected a key without one"),
+    (passphrase, "tls_key={tls.key}: encrypted with a passphrase; expected a key without one"),
 ]
 
 
-@pytest.mark.parametrize(("spoil", "reason"), BROKEN)
-@pytest.mark.parametrize(("workers", "status"), [("0", 78), ("1", 1)])
+SOME = [broken for broken in BROKEN if broken[0] in (no_key, other_key)]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason", "workers", "status"),
+    [*((*broken, 0, 78) for broken in BROKEN), *((*broken, 1, 1) for broken in SOME)],
+)
 def test_a_start_without_a_usable_pair_fails_and_says_why(
-    tls: TlsService, spoil: Callable[[TlsService], None], reason: str, workers: str, status: int
+    tls: TlsService, spoil: Callable[[TlsService], None], reason: str, workers: int, status: int
 ) -> None:
     spoil(tls)
+    reason = reason.format(tls=tls)
     manager = tls.service.manager
     (tls.service.directory / "app.py").write_text("raise RuntimeError('not reached')")
-    manager.sockact(
-        "app:app",
-        *tls.options(),
-        "--control=none",
-        f"--workers={workers}",
-        listeners=[tls.service.listener],
-    )
+    options = [*tls.options(), "--control=none", f"--workers={workers}"]
+    manager.sockact("app:app", *options, listeners=[tls.service.listener])
 
-    manager.wait_for("STATUS", reason.format(tls=tls))
+    manager.wait_for("STATUS", reason)
     assert manager.wait_exit() == status
-    assert reason.format(tls=tls) in manager.stderr()
+    assert reason in manager.stderr()
 
 
-@pytest.mark.parametrize(("spoil", "reason"), BROKEN)
+@pytest.mark.parametrize(("spoil", "reason"), SOME)
 @pytest.mark.parametrize("options", [(), QUICK], ids=["alone", "supervised"])
 def test_a_reload_without_a_usable_pair_is_refused_and_the_old_one_goes_on(
     tls: TlsService, spoil: Callable[[TlsService], None], reason: str, options: tuple[str, ...]
@@ -478,12 +479,13 @@ def test_a_reload_without_a_usable_pair_is_refused_and_the_old_one_goes_on(
     client = tls.client()
     client.get()
     spoil(tls)
+    reason = reason.format(tls=tls)
 
     status, text = reload(tls.service)
 
     assert status == 1
-    assert reason.format(tls=tls) in text
-    tls.service.manager.wait_for("STATUS", f"reload failed: {reason.format(tls=tls)}")
+    assert reason in text
+    tls.service.manager.wait_for("STATUS", f"reload failed: {reason}")
     assert not client.get().closes
     assert tls.presented() == before
 
@@ -553,6 +555,9 @@ def test_a_request_under_way_completes_on_the_connection_with_the_old_certificat
     assert client.sock.getpeercert(binary_form=True) != pair.der
 
 
+ROUNDS = 3
+
+
 def load(tls: TlsService) -> BackgroundProbe:
     return BackgroundProbe(tls.url, ALL_KINDS)
 
@@ -561,7 +566,7 @@ def test_nobody_is_lost_over_reloads_with_new_certificates(tls: TlsService) -> N
     shutil.copy(CHECKOUT / "tests" / "apps" / "load_app.py", tls.service.directory / "app.py")
     pid = tls.start(*QUICK)
     with load(tls) as clients:
-        for number in range(5):
+        for number in range(ROUNDS):
             old = workers(pid)
             pair = tls.install(f"pair-{number}")
             assert reload(tls.service)[0] == 0
@@ -575,7 +580,7 @@ def test_nobody_is_lost_over_reloads_with_new_certificates(tls: TlsService) -> N
         assert each["requests"] > 0, name
     # Nobody was cut off: each connection was closed with a close_notify, or after a `Connection: close`.
     assert report["total"]["idle_resets"] == 0
-    assert report["loads"]["persistent:4@10"]["reconnects"] >= 4
+    assert report["loads"]["persistent:4@10"]["reconnects"] >= ROUNDS
     assert report["loads"]["websocket:2@5"]["restarts"] >= 2
 
 

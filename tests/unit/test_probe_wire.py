@@ -43,13 +43,20 @@ def test_an_ipv6_address_stands_in_brackets():
     assert (address.family, address.host, address.path) == (socket.AF_INET6, "[::1]:8000", "/")
 
 
+def test_https_is_tls_on_its_own_port():
+    address = resolve("https://127.0.0.1")
+
+    assert (address.target, address.tls) == (("127.0.0.1", 443), True)
+    assert not resolve("http://127.0.0.1").tls
+
+
 def test_a_unix_socket_is_a_path():
     address = resolve("unix:/run/app.sock")
 
     assert (address.family, address.target, address.host) == (socket.AF_UNIX, "/run/app.sock", "localhost")
 
 
-@pytest.mark.parametrize("url", ["https://localhost", "localhost:8000", "http://", "unix:relative", ""])
+@pytest.mark.parametrize("url", ["ftp://localhost", "localhost:8000", "http://", "unix:relative", ""])
 def test_anything_else_is_no_address(url):
-    with pytest.raises(ValueError, match="is neither http://HOST"):
+    with pytest.raises(ValueError, match=r"is neither http\[s\]://HOST"):
         resolve(url)

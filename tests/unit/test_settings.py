@@ -32,6 +32,12 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "unused": ("keep", "keep"),
     "factory": ("yes", True),
     "lifespan": ("off", "off"),
+    "tls_certificate": ("/etc/app/tls.crt", "/etc/app/tls.crt"),
+    "tls_key": ("/etc/app/tls.key", "/etc/app/tls.key"),
+    "tls_client_ca": ("/etc/app/ca.crt", "/etc/app/ca.crt"),
+    "tls_handshake_timeout": ("5s", 5.0),
+    "plain_listeners": ("inside", ("inside",)),
+    "redirect_http": ("8443", 8443),
     "threads": ("3", 3),
     "start_timeout": ("1min 30s", 90.0),
     "probation": ("250ms", 0.25),
@@ -290,6 +296,8 @@ def test_a_wrong_text_is_named_with_its_source_and_what_was_expected(
     ("given", "message"),
     [
         ({"threads": 0}, "threads=0: expected at least 1"),
+        ({"tls_handshake_timeout": 0}, "tls_handshake_timeout=0: expected more than 0"),
+        ({"redirect_http": 70000}, "redirect_http=70000: expected a port, at most 65535"),
         ({"linger": 31}, "linger=31: expected at most drain_timeout=30"),
     ],
 )
