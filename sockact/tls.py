@@ -51,9 +51,10 @@ class Tls:
         ]
         for mount, listener in encrypted:
             if not mount.is_http:
+                where = f"{listener.name}={listener.address}"
                 raise SettingsError(
-                    f"tls_certificate is set, but {listener.name}={listener.address} is for raw connections, "
-                    f"which do not speak TLS: expected its name among plain_listeners"
+                    f"tls_certificate is set, but {where} is for raw connections, which do not speak TLS: "
+                    "expected its name among plain_listeners"
                 )
         listeners = [listener for mount in mounts for listener in mount.listeners]
         if listeners and not encrypted:
