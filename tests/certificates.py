@@ -11,6 +11,14 @@ from pathlib import Path
 NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
 
 
+EXTENSIONS = """\
+subjectAltName=DNS:localhost,IP:127.0.0.1
+basicConstraints=critical,CA:FALSE
+subjectKeyIdentifier=hash
+authorityKeyIdentifier=keyid
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """A certificate and its key, as PEM files."""
@@ -22,6 +30,12 @@ class Pair:
     def der(self) -> bytes:
         """The certificate as a peer gets it."""
         return ssl.PEM_cert_to_DER_cert(self.certificate.read_text())
+
+    def server(self) -> ssl.SSLContext:
+        """Return what a server of the tests needs."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, self.key)
+        return context
 
     def install(self, certificate: Path, key: Path) -> None:
         """Put it where a service reads it; each file changes at once."""
@@ -44,6 +58,7 @@ class Authority:
         self.pair = Pair(directory / f"{name}.crt", directory / f"{name}.key")
         _openssl(
             *("req", "-x509", *NEW_KEY, "-noenc", "-days", "2", "-subj", f"/CN={name}"),
+            *("-addext", "keyUsage=critical,keyCertSign"),  # Python 3.13 insists on it
             *("-keyout", str(self.pair.key), "-out", str(self.pair.certificate)),
         )
 
@@ -51,7 +66,7 @@ class Authority:
         """Make a certificate for localhost; `name` is that of its files, -1 days mean it has expired."""
         pair = Pair(self._directory / f"{name}.crt", self._directory / f"{name}.key")
         request, more = pair.key.with_suffix(".csr"), pair.key.with_suffix(".ext")
-        more.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=critical,CA:FALSE\n")
+        more.write_text(EXTENSIONS)
         _openssl(
             *("req", "-new", *NEW_KEY, "-noenc", "-subj", subject or f"/CN={name}"),
             *("-keyout", str(pair.key), "-out", str(request)),
@@ -64,9 +79,10 @@ class Authority:
         return pair
 
     def client(self, pair: Pair | None = None) -> ssl.SSLContext:
-        """Return what a client needs that trusts this authority, and may have a certificate."""
+        """Return what a client needs that trusts this authority, may have a certificate, and sees a cut."""
         context = ssl.create_default_context(cafile=str(self.pair.certificate))
         context.set_alpn_protocols(["h2", "http/1.1"])
+        context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
         if pair is not None:
             context.load_cert_chain(pair.certificate, pair.key)
         return context

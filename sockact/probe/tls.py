@@ -101,10 +101,12 @@ def _context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # Python's default takes a cut for a close_notify
     return context
 
 
 def _unserved(error: ssl.SSLError) -> UnservedError:
-    if isinstance(error, ssl.SSLEOFError):
+    # Which of the two it is depends on the versions of Python and OpenSSL.
+    if isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING":
         return UnservedError(Outcome.RESET, "end of stream without close_notify")
     return UnservedError(Outcome.WRONG, f"TLS: {error.reason or error}")

@@ -1,6 +1,7 @@
 """The judge is judged: servers with known faults, and what the probe must say of them, no more, no less."""
 
 import asyncio
+import contextlib
 import json
 import os
 import select
@@ -20,7 +21,9 @@ from sockact.probe.outcome import UnservedError
 from sockact.probe.report import document
 from sockact.probe.run import Settings, run
 from sockact.probe.spec import parse_spec
+from sockact.probe.tls import TlsConnection
 from sockact.probe.wire import Connection, Idle, resolve
+from tests.certificates import Authority
 from tests.faulty import (
     GOOD,
     LIMIT,
@@ -249,6 +252,106 @@ def test_a_look_at_an_idle_connection_tells_what_the_server_did(act, found):
     connected, acted, over = threading.Event(), threading.Event(), threading.Event()
     with serve(handle) as url:
         assert asyncio.run(look(url)) is found
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    return Authority(tmp_path).issue("server").server()
+
+
+def secured(certificate, handle):
+    """Return a handler which shakes hands before `handle`."""
+
+    def shake_hands(connection, number):
+        with certificate.wrap_socket(connection, server_side=True, suppress_ragged_eofs=True) as tls:
+            handle(tls, number)
+
+    return shake_hands
+
+
+def say_goodbye(tls):
+    """End the stream with a close_notify, and wait for the one of the client, or its end."""
+    with contextlib.suppress(OSError):
+        tls.unwrap()
+
+
+def cut(tls):
+    """End the stream without a word."""
+    tls.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("load", ["one-shot:2@max", "persistent:2@max"])
+@pytest.mark.parametrize(
+    ("data", "end", "outcome"),
+    [
+        (GOOD, say_goodbye, "ok"),
+        (GOOD[:-1], say_goodbye, "wrong"),
+        (GOOD[:-1], cut, "reset"),
+        (b"", say_goodbye, "empty"),
+        (b"", cut, "reset"),
+        (b"HTTP/1.1 200 OK\r\n\r\nto the end", say_goodbye, "ok"),
+        (b"HTTP/1.1 200 OK\r\n\r\nto the end", cut, "reset"),
+    ],
+)
+def test_each_fault_over_tls_is_counted_as_what_it_is(certificate, data, end, outcome, load):
+    def handle(tls, number):
+        head(tls)
+        tls.sendall(data)
+        end(tls)
+
+    with serve(secured(certificate, handle)) as url:
+        report = probe(url.replace("http", "https"), load, requests=3)
+
+    assert outcomes(report) == {outcome: 6}
+
+
+@pytest.mark.parametrize(
+    ("data", "outcome"), [(b"", "reset"), (b"HTTP/1.1 400 Bad Request\r\n\r\n", "wrong")]
+)
+def test_a_handshake_which_fails_is_a_loss(data, outcome):
+    def handle(connection, number):
+        connection.recv(65536)
+        connection.sendall(data)
+
+    with serve(handle) as url:
+        report = probe(url.replace("http", "https"), "one-shot:1@max", requests=2)
+
+    assert outcomes(report) == {outcome: 2}
+
+
+@pytest.mark.parametrize(
+    ("act", "found"),
+    [
+        (lambda tls: tls.send(b"!"), Idle.UNSOLICITED),
+        (say_goodbye, Idle.CLOSED),
+        (cut, Idle.RESET),
+        (socket.socket.getpeername, Idle.ALIVE),
+    ],
+)
+def test_a_look_at_an_idle_connection_over_tls_tells_what_the_server_did(certificate, act, found):
+    async def look(url):
+        connection = await TlsConnection.open(resolve(url))
+        try:
+            await connection.send(b"GET / HTTP/1.1\r\n\r\n")
+            assert await connection.receive() == GOOD  # whoever has read it, has read the tickets before
+            await asyncio.to_thread(answered.wait, LIMIT)
+            if found is not Idle.ALIVE:
+                await asyncio.to_thread(select.select, [connection._sock], [], [], LIMIT)
+            return connection.look()
+        finally:
+            connection.close()
+            over.set()
+
+    def handle(tls, number):
+        head(tls)
+        tls.sendall(GOOD)
+        answered.set()
+        act(tls)
+        over.wait(LIMIT)
+
+    answered, over = threading.Event(), threading.Event()
+    with serve(secured(certificate, handle)) as url:
+        assert asyncio.run(look(url.replace("http", "https"))) is found
 
 
 def test_an_upload_which_the_service_saw_differently_is_wrong():

@@ -7,6 +7,7 @@ import shutil
 import signal
 import ssl
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from sockact.fds import Listener
 from sockact.probe.background import BackgroundProbe
 from tests.certificates import Authority, Pair, encrypt
 from tests.gate import Client
-from tests.http_client import get
+from tests.http_client import exchange, get
 from tests.kinds import ALL_KINDS
 from tests.manager import CHECKOUT, LIMIT, listening, wait_until
 from tests.process.conftest import Service
@@ -518,10 +519,41 @@ def test_a_certificate_without_complaints_is_served_without_a_warning(tls: TlsSe
 
 def test_a_certificate_that_no_listener_would_use_is_refused(tls: TlsService, http: Listener) -> None:
     manager = tls.service.manager
+    tls.tell()
     manager.sockact("app:app", *tls.options(), "--control=none", listeners=[http])
 
     manager.wait_for("STATUS", "tls_certificate is set, but no listener speaks TLS: found http=127.0.0.1:")
     assert manager.wait_exit() == 78
+
+
+def test_raw_connections_must_be_called_plain(tls: TlsService, http: Listener) -> None:
+    raw = "async def app(reader, writer): writer.write(await reader.readline())"
+    (tls.service.directory / "app.py").write_text(raw)
+    manager = tls.service.manager
+
+    manager.sockact("app:app", *tls.options(), "--control=none", listeners=[tls.service.listener])
+
+    manager.wait_for("STATUS", "tls_certificate is set, but web=127.0.0.1:")
+    assert manager.wait_exit() == 78
+
+
+def test_raw_connections_that_are_called_plain_are_served_beside_tls(
+    tls: TlsService, http: Listener
+) -> None:
+    (tls.service.directory / "main.py").write_text(
+        f"import sockact\n{TELLING}\n"
+        "async def raw(reader, writer): writer.write(await reader.readline())\n"
+        "sockact.serve({'web': app, 'http': raw}, control='none')\n"
+    )
+    listeners = [tls.service.listener, http]
+    command = [sys.executable, "main.py"]
+    files = {"SOCKACT_TLS_CERTIFICATE": str(tls.certificate), "SOCKACT_TLS_KEY": str(tls.key)}
+
+    tls.service.manager.start(command, listeners, PYTHONPATH=str(CHECKOUT), **files)
+    tls.service.manager.wait_ready()
+
+    assert exchange(http, b"hello\n") == b"hello\n"
+    assert tls.client().get().json["scheme"] == "https"
 
 
 # Drains, and new certificates.

@@ -84,6 +84,12 @@ def test_the_probe_stands_alone() -> None:
             assert all(name.startswith("sockact.probe") for name in of_sockact(module)), module
 
 
+def test_few_modules_know_openssl() -> None:
+    users = {module for module in MODULES if "ssl" in imported(module)}
+
+    assert users == {"sockact.tls", "sockact.engines.encrypted", "sockact.probe.tls"}
+
+
 @pytest.mark.parametrize("heavy", ["uvicorn", "a2wsgi", "httptools", "websockets"])
 def test_only_the_engines_know_the_http_libraries(heavy: str) -> None:
     users = {module for module in MODULES if heavy in {name.split(".")[0] for name in imported(module)}}
