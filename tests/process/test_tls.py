@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -370,6 +371,19 @@ def start_with(tls: TlsService, listeners: list[Listener], *options: str) -> int
     return pid
 
 
+def test_a_unix_socket_speaks_tls_too(tls: TlsService, tmp_path: Path) -> None:
+    path = str(tmp_path / "app.sock")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.bind(path)
+        sock.listen()
+        start_with(tls, [Listener.of(sock, "web")], "--linger=0.1s")
+        with TlsClient(path, tls.authority.client()) as client:
+            assert client.get().json["scheme"] == "https"
+            tls.stop()
+            assert client.at_eof()
+    assert tls.service.manager.wait_exit() == 0
+
+
 def test_credentials_are_found_by_their_names(
     service: Service, authority: Authority, tmp_path: Path
 ) -> None:
@@ -629,11 +643,18 @@ def test_the_same_load_sees_a_worker_that_is_killed(tls: TlsService) -> None:
 
 
 def test_a_handshake_under_way_when_the_drain_begins_is_served(tls: TlsService) -> None:
-    tls.start()
-    handshake = Handshake(tls.accepted(), tls.authority.client())
+    tls.start("--linger=0.1s")
+    silent = tls.service.client()
+    other = tls.client()
+    other.get()  # the queue is served in order
+    handshake = Handshake(silent, tls.authority.client())
     handshake.begin()
-    tls.client().get()
+    other.get()
     tls.stop()
+    assert other.at_eof()  # nothing else is left to drain
+    other.close()
+    # Another process lives and dies meanwhile: time in which a drain that did not wait would be over.
+    subprocess.run([sys.executable, "-m", "sockact", "--version"], check=True, capture_output=True)
 
     handshake.end()
     response = handshake.ask()
@@ -677,11 +698,14 @@ def test_a_handshake_has_its_limit_in_a_drain_too(tls: TlsService) -> None:
 
 
 def test_the_hammer_ends_a_handshake(tls: TlsService) -> None:
-    tls.start("--tls-handshake-timeout=1h", "--linger=0.1s", "--drain-timeout=0.3s")
+    limits = ("--tls-handshake-timeout=1h", "--linger=0.1s", "--drain-timeout=0.3s")
+    tls.service.start(*tls.options(), *limits, "--shutdown-timeout=1h", GATE_SHUTDOWN="1")
     silent = tls.accepted()
     tls.stop()
+    held = tls.service.gate.wait()  # the drain is over, and the app shuts down
 
     assert silent.at_eof()
+    held.release()
     assert tls.service.manager.wait_exit() == 0
     assert "aborted: a connection in its TLS handshake" in tls.service.manager.stderr()
 
