@@ -15,6 +15,7 @@ import ssl
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
+from weakref import ref
 
 from sockact.engines.kernel import unacknowledged
 
@@ -60,20 +61,30 @@ class Transport:
             return
         arrived = self._arrived()
         self._transport.close()
-        self._loop.call_later(self._patience, self._look, arrived)
+        self._look_later(arrived)
 
-    def _look(self, arrived_before: bool) -> None:
+    def _look_later(self, arrived: bool) -> None:
+        # Weakly: most have ended by then, and what is left of them need not wait for that.
+        self._loop.call_later(self._patience, _look, ref(self), arrived)
+
+    def look(self, arrived_before: bool) -> None:
+        """End it, if everything had arrived before this and the last look."""
         if self._transport.get_extra_info("socket") is None:
             return  # it has ended
         arrived = self._arrived()
         if arrived and arrived_before:
             self._transport.abort()
         else:
-            self._loop.call_later(self._patience, self._look, arrived)
+            self._look_later(arrived)
 
     def _arrived(self) -> bool:
         """Tell whether all that was written is on the client's side, as far as its kernel says."""
         return not (self._transport.get_write_buffer_size() or unacknowledged(self._transport))
+
+
+def _look(transport: ref[Transport], arrived_before: bool) -> None:
+    if (open_still := transport()) is not None:
+        open_still.look(arrived_before)
 
 
 def extensions(transport: asyncio.BaseTransport) -> dict[str, dict[str, Any]]:
