@@ -34,6 +34,7 @@ class Child:
 
     Raises:
         OSError: no process can be started.
+        SettingsError: an environment file of the program cannot be used.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Child:
             self.pid = fds.spawn(
                 program.argv,
                 listeners,
-                {**program.environ, **environ, "NOTIFY_SOCKET": self._manager.address},
+                program.environment({**environ, "NOTIFY_SOCKET": self._manager.address}),
                 inherited=[lifeline.fileno()],
                 directory=program.directory,
                 most=most,

@@ -14,11 +14,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from sockact import fds, logs, project, settings, signals
+from sockact import fds, logs, origin, project, settings, signals
 from sockact.control import Caller, ControlServer
 from sockact.errors import ReloadRefused, SockactError
 from sockact.lifecycle import IMPATIENCE, Conductor, Ending, Service
 from sockact.notify import Notifier
+from sockact.pidfile import PidFile
 from sockact.program import ACTIVATED, GENERATION, OWN, SUPERVISED, TRIAL, Program
 from sockact.settings import Settings
 from sockact.signals import EarlySignals
@@ -43,6 +44,7 @@ def live(run: Callable[[Process, Settings], None], given: Mapping[str, Any]) -> 
             `SockactError.exit_status`.
     """
     process = Process()
+    origin.pin()
     try:
         chosen = project.resolve(given, os.environ)
         logs.configure(chosen.log_level, os.environ)
@@ -78,14 +80,20 @@ class Process:
         self.activated = told == "1" if told else bool(self.sockets.listeners)
         environ = {**os.environ, ACTIVATED: f"{self.activated:d}"}
         self.program = Program.of_this_process(environ)
+        self._pid_file: PidFile | None = None
 
     def serves_itself(self, chosen: Settings) -> bool:
         """Tell whether the app belongs into this process; otherwise into workers."""
         return self.trial or self.supervised or not chosen.workers or self.sockets.connected
 
     def complete(self, chosen: Settings) -> None:
-        """Bind what was not passed: `Sockets.complete`; workers have their supervisor's control socket."""
+        """Bind what was not passed, by `Sockets.complete`, and say who is the main process.
+
+        The control socket and the PID file of workers are their supervisor's.
+        """
         self.sockets.complete(chosen, controlled=not self.supervised)
+        if chosen.pid_file and not self.supervised:
+            self._pid_file = PidFile(chosen.pid_file)
 
     def conductor(self, chosen: Settings) -> Conductor:
         """Return who leads a service here, and tells callers that were passed to it how that went."""
@@ -128,18 +136,24 @@ class Process:
         Store(self.notifier).put(self.sockets.kept())  # systemd tries again, soon
         for caller in self.sockets.callers:
             caller.answer(False, f"the new code failed to start: {error}")
+        self._remove_pid_file()
         raise SystemExit(error.exit_status)
 
     def close(self) -> None:
         """Give everything up, for a program that goes on."""
+        self._remove_pid_file()
         self.sockets.close()
         self.early.restore()
 
+    def leave(self, status: int) -> NoReturn:
+        """End at once, without waiting for threads or tasks."""
+        self._remove_pid_file()
+        flush()
+        os._exit(status)
 
-def leave(status: int) -> NoReturn:
-    """End at once, without waiting for threads or tasks."""
-    flush()
-    os._exit(status)
+    def _remove_pid_file(self) -> None:
+        if self._pid_file is not None:
+            self._pid_file.remove()
 
 
 def flush() -> None:

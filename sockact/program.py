@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sockact import envfile
 from sockact.errors import ReloadRefused
 
 ACTIVATED = "SOCKACT_ACTIVATED"
@@ -33,11 +34,14 @@ class Program:
         argv: its command; the interpreter is named by its path, which may by then lead to another.
         directory: its working directory, by the name it was given, which may by then lead to another.
         environ: its environment; what the app has changed in it is not passed on.
+        env_files: read anew for each process that is started; what they say is not in `environ`, so that a
+            variable which is in none of them any more is gone.
     """
 
     argv: tuple[str, ...]
     directory: str
     environ: Mapping[str, str]
+    env_files: Sequence[str] = ()
 
     @classmethod
     def of_this_process(cls, environ: Mapping[str, str]) -> Program:
@@ -49,9 +53,13 @@ class Program:
         if not self.argv:
             raise ReloadRefused("an interactive interpreter has no command that could be run again")
 
-    def environment(self, generation: int) -> dict[str, str]:
-        """Return the environment for the given generation of it."""
-        return {**self.environ, GENERATION: str(generation)}
+    def environment(self, more: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of a process that is started now, with what only sockact knows.
+
+        Raises:
+            SettingsError: an environment file cannot be used.
+        """
+        return {**self.environ, **envfile.read(self.env_files), **more}
 
 
 def command(executable: str, orig_argv: Sequence[str]) -> tuple[str, ...]:

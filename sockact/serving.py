@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import uvloop
 
-from sockact import hooks, loader, mounts
+from sockact import envfile, hooks, loader, mounts
 from sockact.engines.datagram import DatagramEngine
 from sockact.engines.http import CancelledQuietly, HttpEngine
 from sockact.engines.several import Engines, Served
@@ -27,7 +27,8 @@ from sockact.inside import HERE
 from sockact.lifecycle import Conductor, Ending
 from sockact.mounts import Mount
 from sockact.notify import Notifier
-from sockact.process import MARGIN, Process, leave
+from sockact.process import MARGIN, Process
+from sockact.program import GENERATION
 from sockact.readiness import Readiness
 from sockact.settings import Settings
 from sockact.signalhooks import SignalHooks
@@ -137,12 +138,14 @@ class _Serving:
         process.notifier.extend(chosen.start_timeout + MARGIN)
         HERE.role = "worker" if process.supervised else "alone"
         HERE.activated = process.activated
-        if not process.supervised:
+        if not (process.supervised or process.trial):
             _refuse_recycling(chosen)
-        elif chosen.version:
+        if process.supervised and chosen.version:
             process.notifier.version(chosen.version)
         if not process.trial:
             process.complete(chosen)
+        # A supervisor of ours has done so too; another one has not.
+        os.environ.update(envfile.read(chosen.env_file))
         if import_here or chosen.chdir:
             loader.enter(chosen.chdir)
         self._tls = configured(chosen, os.environ)
@@ -186,7 +189,7 @@ class _Serving:
         HERE.reload = manager.request_reload
         hooks.REGISTRY.watch(manager.hooked)
         try:
-            ending = await self._lead(conductor, worker, readiness)
+            ending = await self._lead(conductor, worker, readiness, mounted)
         finally:
             HERE.reload = None
             _report(process.generation, inside.hooks.failures)
@@ -206,26 +209,29 @@ class _Serving:
         conductor.deliver = SignalHooks(runner, background, stops, chosen.start_timeout).deliver
         return Inside(runner, background, HERE.draining)
 
-    async def _lead(self, conductor: Conductor, worker: Worker, readiness: Readiness) -> Ending:
+    async def _lead(
+        self, conductor: Conductor, worker: Worker, readiness: Readiness, mounted: Sequence[Mount]
+    ) -> Ending:
         process = self._process
         if process.trial:
-            await self._rehearse(worker)
+            await self._rehearse(worker, mounted)
             return Ending()
         if health := process.sockets.health:
             HealthServer(health, lambda: readiness.word, self._settings).open_thread()
         return await process.conduct(conductor, worker)
 
-    async def _rehearse(self, worker: Worker) -> None:
+    async def _rehearse(self, worker: Worker, mounted: Sequence[Mount]) -> None:
         try:
             await worker.start()
-            self._process.notifier.ready("the new code has started")
+            kinds = ", ".join(mount.kind for mount in mounted)
+            self._process.notifier.ready(f"started as {kinds}")
         finally:
             await worker.stop()
 
     def _leave(self, ending: Ending) -> NoReturn:
         if ending.replaced:
             self._replace(ending)
-        leave(ending.status)
+        self._process.leave(ending.status)
 
     def _replace(self, ending: Ending) -> NoReturn:
         """Become the new code."""
@@ -233,7 +239,8 @@ class _Serving:
         program = process.program
         process.notifier.extend(self._settings.start_timeout + MARGIN)
         logger.info("gen=%d gives way to %s", process.generation, " ".join(program.argv))
-        process.become(program.argv, program.environment(process.generation + 1), ending.callers)
+        generation = {GENERATION: str(process.generation + 1)}
+        process.become(program.argv, program.environment(generation), ending.callers)
 
 
 def _served(mount: Mount, settings: Settings, readiness: Readiness, tls: Tls | None) -> Served:

@@ -100,6 +100,11 @@ def words(text: str) -> tuple[str, ...]:
     return found
 
 
+def paths(text: str) -> tuple[str, ...]:
+    """Read a list separated by blanks, which may be empty."""
+    return tuple(text.split())
+
+
 def _setting(default: Any, parse: Callable[[str], Any], meaning: str, metavar: str = "") -> Any:
     metadata = {"parse": parse, "help": meaning, "metavar": metavar}
     return dataclasses.field(default=default, metadata=metadata)
@@ -123,6 +128,10 @@ _PLAIN = """FileDescriptorName= of listeners that do not speak TLS
 although there is a certificate; repeatable"""
 _REDIRECT = """the port of https to which listeners named http redirect;
 0: they serve the app"""
+_ENV_FILE = """file of environment variables as with systemd's EnvironmentFile=, repeatable;
+read anew for each worker, and at each reload"""
+_PID_FILE = """where the PID of the main process is written while the service lives;
+systemd needs no such file"""
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
@@ -139,6 +148,7 @@ class Settings:
     )
     workers: int = _setting(1, number, "processes that serve; 0: the main process itself", "N")
     chdir: str = _setting("", str, _CHDIR, "PATH")
+    env_file: tuple[str, ...] = _setting((), paths, _ENV_FILE, "PATH")
     kind: str = _setting("auto", one_of("auto", *KINDS), _KIND, "KIND")
     unused: str = _setting("error", one_of("error", "close", "keep"), _UNUSED, "WHAT")
     factory: bool = _setting(False, flag, "the app is a callable without arguments that returns the app")
@@ -220,6 +230,7 @@ class Settings:
         "", header, "a header field of each response that tells the `version`, like X-Version", "NAME"
     )
     control: str = _setting("auto", str, _CONTROL, "PATH")
+    pid_file: str = _setting("", str, _PID_FILE, "PATH")
     access_log: bool = _setting(False, flag, "log each request")
     log_level: str = _setting("info", one_of(*_LEVELS), "the least level that is logged", "LEVEL")
 
@@ -298,15 +309,18 @@ def options(chosen: Settings) -> list[str]:
     """Return the options of `sockact run` that choose the same; what is the default is left out."""
     result: list[str] = []
     for name, field in FIELDS.items():
-        value = getattr(chosen, name)
-        if value != field.default:
-            option = name.replace("_", "-")
-            if isinstance(value, bool):
-                result.append(f"--{option}" if value else f"--no-{option}")
-            else:
-                values = value if isinstance(value, tuple) else (value,)
-                result += [f"--{option}={_written(each)}" for each in values]
+        if (value := getattr(chosen, name)) != field.default:
+            result += option(name, value)
     return result
+
+
+def option(name: str, value: object) -> list[str]:
+    """Return the words that give one setting to `sockact run`."""
+    word = name.replace("_", "-")
+    if isinstance(value, bool):
+        return [f"--{word}" if value else f"--no-{word}"]
+    values = value if isinstance(value, tuple | list) else (value,)
+    return [f"--{word}={_written(each)}" for each in values]
 
 
 def misspelt(environ: Mapping[str, str]) -> list[str]:
@@ -326,7 +340,7 @@ def _value(name: str, value: Any, field: dataclasses.Field[Any]) -> Any:
     if isinstance(value, str):
         return _parsed(name, value, field)
     if isinstance(field.default, tuple) and isinstance(value, list | tuple):
-        if not value or not all(isinstance(item, str) for item in value):
+        if (field.default and not value) or not all(isinstance(item, str) for item in value):
             raise SettingsError(f"{name}={value!r}: expected something like {list(field.default)!r}")
         return tuple(value)
     if not _fits(value, field):

@@ -9,12 +9,13 @@ import resource
 from collections.abc import Sequence
 from dataclasses import replace
 
+from sockact import envfile
 from sockact.errors import ReloadRefused, UsageError
 from sockact.fleet import Rules
 from sockact.health import HealthServer
 from sockact.inside import HERE
 from sockact.phases import Phase
-from sockact.process import MARGIN, Process, leave
+from sockact.process import MARGIN, Process
 from sockact.program import Program
 from sockact.settings import Settings
 from sockact.store import Store
@@ -45,6 +46,7 @@ def supervise_in(process: Process, chosen: Settings, program: Sequence[str]) -> 
         program: what a worker runs; empty for this very command, without its workers.
     """
     HERE.role, HERE.activated = "supervisor", process.activated
+    envfile.read(chosen.env_file)  # a fault in it is one of the settings, and no worker's
     process.complete(chosen)
     store = Store(process.notifier)
     most = raise_limit()
@@ -57,8 +59,9 @@ async def _live(
     process: Process, chosen: Settings, program: Sequence[str], store: Store, most: int | None
 ) -> None:
     conductor = process.conductor(chosen)
+    command = foreign(process.program, program) if program else without_workers(process.program)
     recipe = Recipe(
-        program=foreign(process.program, program) if program else without_workers(process.program),
+        program=replace(command, env_files=chosen.env_file),
         listeners=process.sockets.listeners,
         most=most,
         ours=not program,
@@ -76,7 +79,7 @@ async def _live(
     health.close()
     if ending.at_once:
         supervisor.kill()
-        leave(ending.status)
+        process.leave(ending.status)
 
 
 def raise_limit() -> int | None:

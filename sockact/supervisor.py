@@ -20,7 +20,7 @@ from sockact.consent import Consent
 from sockact.counters import Counters, total
 from sockact.counters import read as counters_in
 from sockact.drain import count
-from sockact.errors import AppError, ReloadRefused
+from sockact.errors import AppError, ReloadRefused, SettingsError
 from sockact.exchange import Exchange
 from sockact.fds import Listener
 from sockact.fleet import Fleet, Rules, Stage
@@ -262,9 +262,9 @@ class Supervisor:
                 whole_group=recipe.whole_group,
                 stores=bool(supply),
             )
-        except OSError as error:
+        except (OSError, SettingsError) as error:
             self._exchange.forget(number)
-            reason = f"no process can be started: {error.strerror}"
+            reason = f"no process can be started: {error.strerror if isinstance(error, OSError) else error}"
             self._loop.call_soon(lambda: self._do(self._fleet.exited(number, reason, self._loop.time())))
             return
         finally:

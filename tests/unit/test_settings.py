@@ -28,6 +28,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "require_activation": ("yes", True),
     "workers": ("3", 3),
     "chdir": ("/srv", "/srv"),
+    "env_file": ("/etc/app.env", ("/etc/app.env",)),
     "kind": ("wsgi", "wsgi"),
     "unused": ("keep", "keep"),
     "factory": ("yes", True),
@@ -62,6 +63,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "version": ("1.2 (a1b2c3)", "1.2 (a1b2c3)"),
     "version_header": ("X-Version", "X-Version"),
     "control": ("none", "none"),
+    "pid_file": ("/run/app/pid", "/run/app/pid"),
     "access_log": ("on", True),
     "log_level": ("debug", "debug"),
 }
