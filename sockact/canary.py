@@ -1,8 +1,9 @@
-"""The canary: a child that starts the app's new code without serving it, before a reload trusts it.
+"""The canary: a child that starts the app's code without serving it, before a reload trusts it.
 
-It is this program once more, told by a variable that it is a trial. It gets no sockets, and
-notifies us instead of the service manager; so systemd does not see it. READY=1 from it is the
-verdict; otherwise the reason it gives, or the way it ended, says why not.
+It is a program of sockact, told by a variable that it is a trial: for a reload this very one once more,
+for `sockact check-app` one that would serve. It gets no sockets, and notifies us instead of the service
+manager; so systemd does not see it. READY=1 from it is the verdict; otherwise the reason it gives, or
+the way it ended, says why not.
 """
 
 from __future__ import annotations
@@ -14,18 +15,22 @@ import logging
 from sockact.child import Child
 from sockact.errors import ReloadRefused
 from sockact.notify import Notification
+from sockact.process import MARGIN
 from sockact.program import TRIAL, Program
+from sockact.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 
-async def rehearse(program: Program, *, start_timeout: float, end_timeout: float) -> None:
+async def rehearse(program: Program, chosen: Settings) -> str:
     """Start the program as a canary, and wait for its verdict and its end.
 
     Args:
-        program: this one.
-        start_timeout: seconds until it must be ready.
-        end_timeout: seconds it may then take to end, before it is killed.
+        program: what would serve.
+        chosen: how long it may take until it is ready, and then until it has ended.
+
+    Returns:
+        What it said when it was ready.
 
     Raises:
         ReloadRefused: it did not get ready; says why.
@@ -37,11 +42,12 @@ async def rehearse(program: Program, *, start_timeout: float, end_timeout: float
         raise ReloadRefused(f"no process can be started: {error.strerror}") from error
     logger.info("pid=%d tries the new code", canary.child.pid)
     try:
-        await canary.wait_ready(start_timeout)
-        await canary.wait_ended(end_timeout)
+        await canary.wait_ready(chosen.start_timeout + MARGIN)
+        await canary.wait_ended(chosen.shutdown_timeout + MARGIN)
     finally:
         if not canary.ended.is_set():
             canary.child.kill()
+    return canary.verdict
 
 
 class _Canary:
@@ -50,6 +56,7 @@ class _Canary:
     def __init__(self, program: Program) -> None:
         self.ready = asyncio.Event()
         self.ended = asyncio.Event()
+        self.verdict = ""
         self._how = ""
         self.child = Child(program, [], {TRIAL: "1"}, heard=self._on_notification, ended=self._on_end)
 
@@ -73,6 +80,7 @@ class _Canary:
 
     def _on_notification(self, notification: Notification) -> None:
         if notification.assignments.get("READY") == "1":
+            self.verdict = notification.assignments.get("STATUS", "")
             self.ready.set()
 
     def _on_end(self, how: str) -> None:

@@ -1,4 +1,4 @@
-"""The command `sockact`: `run` an app, `reload` a service, show its `status`.
+"""The command `sockact`: `run` or check an app, `reload` a service, show its `status`.
 
 Only the command that was asked for imports what it needs: `reload` is run by systemd on every
 `systemctl reload`, and may be terminated there at any moment.
@@ -84,6 +84,16 @@ def reload(environ: Mapping[str, str] = os.environ) -> int:
     return 0 if answer["ok"] else 1
 
 
+def check_app(app: Sequence[str], **given: Any) -> int:
+    """Import and start apps in a child without sockets, and say whether they would serve."""
+    target = _target(app)
+    from sockact import check
+
+    references = list(target.values()) if isinstance(target, dict) else app
+    print(check.check(app, references, {name: value for name, value in given.items() if value is not None}))
+    return 0
+
+
 def status(unit: str | None, control: str | None, *, form: str) -> int:
     """Show a service and its workers: a unit's, or the one to which this process belongs."""
     import json
@@ -156,6 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"sockact {sockact.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     _add_run(commands.add_parser("run", help="serve an app", description=run.__doc__))
+    _add_check(commands.add_parser("check-app", help="try an app", description=check_app.__doc__))
     command = commands.add_parser("reload", help="reload this service", description=reload.__doc__)
     command.set_defaults(command=reload)
     _add_status(commands.add_parser("status", help="show a service", description=status.__doc__))
@@ -176,10 +187,24 @@ def _add_status(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_check(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(command=check_app)
+    _add_apps(command, "+")
+    _add_settings(command)
+
+
 def _add_run(command: argparse.ArgumentParser) -> None:
     command.set_defaults(command=run)
+    _add_apps(command, "*")
+    _add_settings(command)
+
+
+def _add_apps(command: argparse.ArgumentParser, number: str) -> None:
     help_text = "an app; or several, each for the sockets called NAME"
-    command.add_argument("app", metavar="[NAME=]MODULE:ATTRIBUTE", nargs="*", help=help_text)
+    command.add_argument("app", metavar="[NAME=]MODULE:ATTRIBUTE", nargs=number, help=help_text)
+
+
+def _add_settings(command: argparse.ArgumentParser) -> None:
     for name, field in settings.FIELDS.items():
         meaning = f"{field.metadata['help']} [{_shown(field.default)}]"
         options: dict[str, Any] = {"dest": name, "help": meaning}

@@ -48,10 +48,16 @@ def load(app: object, *, factory: bool = False) -> Any:
     return found
 
 
-def _imported(reference: str) -> Any:
+def parts(reference: str) -> tuple[str, str]:
+    """Return the module and the attribute which `reference` names; raises UsageError if it does not."""
     module_name, colon, attribute = reference.partition(":")
     if not (module_name and colon and attribute):
         raise UsageError(f"{reference!r}: expected module:attribute, such as app:app")
+    return module_name, attribute
+
+
+def _imported(reference: str) -> Any:
+    module_name, attribute = parts(reference)
     try:
         found: Any = importlib.import_module(module_name)
     except BaseException as error:

@@ -27,7 +27,6 @@ from sockact.handover import Giver, Receiver, keepable
 from sockact.hookrunner import HookRunner
 from sockact.idle import Idle
 from sockact.inside import Draining
-from sockact.process import MARGIN
 from sockact.program import Program
 from sockact.readiness import Readiness
 from sockact.settings import Settings
@@ -208,11 +207,7 @@ class Worker:
             await self._ask()
             if self._manager.replaces:
                 return
-            await canary.rehearse(
-                self._program,
-                start_timeout=self._settings.start_timeout + MARGIN,
-                end_timeout=self._settings.end_timeout + MARGIN,
-            )
+            await canary.rehearse(self._program, self._settings)
         finally:
             self._state = ""
 
