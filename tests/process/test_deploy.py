@@ -1,4 +1,4 @@
-"""What a deploy leans on: environment files, releases behind a link, a PID file."""
+"""What a deploy leans on: environment files, releases behind a link, and a PID file."""
 
 from __future__ import annotations
 

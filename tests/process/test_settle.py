@@ -1,0 +1,165 @@
+"""`units/settle` runs a command once what is deployed has settled. Its `sleep` is our gate, as is the command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.gate import Gate
+from tests.manager import CHECKOUT, LIMIT
+
+SETTLE = str(CHECKOUT / "units" / "settle")
+AT_GATE = """#!/usr/bin/python3
+import os, socket, sys
+with socket.socket(socket.AF_UNIX) as sock:
+    sock.connect(os.environ["GATE"])
+    sock.sendall(" ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]]).encode() + b"\\n")
+    sys.exit(sock.recv(1) == b"")
+"""
+
+
+@pytest.fixture
+def deployed(tmp_path: Path) -> Path:
+    """Give a folder with two releases, and a link to the first one."""
+    for release in ("1", "2"):
+        folder = tmp_path / "srv" / release
+        (folder / "library" / "__pycache__").mkdir(parents=True)
+        (folder / "library" / "code.py").write_text("x = 1\n")
+        (folder / "app.py").write_text("import library.code\n")
+    (tmp_path / "srv" / "current").symlink_to("1")
+    return tmp_path / "srv"
+
+
+@pytest.fixture
+def settling(tmp_path: Path, gate: Gate, deployed: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Give a settle under way, which calls `deploy app`."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("sleep", "deploy"):
+        (programs / name).write_text(AT_GATE)
+        (programs / name).chmod(0o755)
+    command = [SETTLE, "2", str(deployed / "current"), str(deployed / "missing"), "--", "deploy", "app"]
+    environ = {"PATH": f"{programs}:{os.environ['PATH']}", "GATE": gate.path}
+    with subprocess.Popen(command, env=environ) as process:
+        yield process
+        process.kill()
+
+
+def go_on(gate: Gate, expected: str) -> None:
+    """Let settle go on from where it is expected to wait."""
+    held = gate.wait()
+    assert held.where == expected
+    held.release()
+
+
+def test_the_command_runs_once_when_nothing_has_changed_for_so_long(
+    settling: subprocess.Popen[bytes], gate: Gate
+) -> None:
+    go_on(gate, "sleep 2")
+    go_on(gate, "deploy app")
+
+    assert settling.wait(LIMIT) == 0
+
+
+def grow(srv: Path) -> None:
+    with (srv / "1" / "app.py").open("a") as file:
+        file.write("#")
+
+
+def add(srv: Path) -> None:
+    (srv / "1" / "library" / "new.py").touch()
+
+
+def remove(srv: Path) -> None:
+    (srv / "1" / "library" / "code.py").unlink()
+
+
+def replace(srv: Path) -> None:
+    new = srv / "1" / "new"
+    new.write_text("x = 2\n")
+    new.rename(srv / "1" / "library" / "code.py")
+
+
+def write_without_trace(srv: Path) -> None:
+    code = srv / "1" / "library" / "code.py"
+    before = code.stat()
+    code.write_text("x = 2\n")
+    os.utime(code, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def switch(srv: Path) -> None:
+    (srv / "new").symlink_to("2")
+    (srv / "new").rename(srv / "current")
+
+
+def appear(srv: Path) -> None:
+    (srv / "missing").touch()
+
+
+CHANGES = (grow, add, remove, replace, write_without_trace, switch, appear)
+
+
+@pytest.mark.F93
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_holds_the_command_back(
+    settling: subprocess.Popen[bytes], gate: Gate, deployed: Path, change: Callable[[Path], None]
+) -> None:
+    held = gate.wait()
+    change(deployed)
+    held.release()
+
+    go_on(gate, "sleep 2")
+    go_on(gate, "deploy app")
+    assert settling.wait(LIMIT) == 0
+
+
+@pytest.mark.F93
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_while_the_command_runs_is_not_lost(
+    settling: subprocess.Popen[bytes], gate: Gate, deployed: Path, change: Callable[[Path], None]
+) -> None:
+    go_on(gate, "sleep 2")
+    held = gate.wait()
+    change(deployed)
+    held.close()  # it fails: this was half of a release
+
+    go_on(gate, "sleep 2")
+    go_on(gate, "deploy app")
+    assert settling.wait(LIMIT) == 0
+
+
+def test_a_failed_command_is_reported(settling: subprocess.Popen[bytes], gate: Gate) -> None:
+    go_on(gate, "sleep 2")
+    gate.wait().close()
+
+    assert settling.wait(LIMIT) == 1
+
+
+def test_what_python_compiles_is_no_change(
+    settling: subprocess.Popen[bytes], gate: Gate, deployed: Path
+) -> None:
+    held = gate.wait()
+    (deployed / "1" / "library" / "__pycache__" / "code.pyc").touch()
+    held.release()
+    held = gate.wait()
+    assert held.where == "deploy app"
+    (deployed / "1" / "__pycache__").mkdir()
+    held.release()
+
+    assert settling.wait(LIMIT) == 0
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("2",), ("soon", "/x", "--", "true"), ("2", "--", "true"), ("2", "/x", "--"), ("2", "/x")]
+)
+def test_a_command_line_that_makes_no_sense_is_refused(words: Sequence[str]) -> None:
+    done = subprocess.run([SETTLE, *words], capture_output=True, text=True, timeout=LIMIT, check=False)
+
+    assert (done.returncode, done.stderr) == (
+        64,
+        "usage: settle SECONDS PATH... -- COMMAND [ARGUMENT...]\n",
+    )
