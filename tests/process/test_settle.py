@@ -1,4 +1,4 @@
-"""`units/settle` runs a command once what is deployed has settled. Its `sleep` is our gate, as is the command."""
+"""`units/settle` runs a command once what is deployed has settled; its `sleep` and the command are gates."""
 
 from __future__ import annotations
 
