@@ -1,4 +1,4 @@
-"""`units/settle` runs a command once what is deployed has settled; its `sleep` and the command are gates."""
+"""`units/settle` runs a command once what is deployed has settled; its `sleep` is ours, and a gate."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,11 +43,16 @@ def settling(tmp_path: Path, gate: Gate, deployed: Path) -> Iterator[subprocess.
     for name in ("sleep", "deploy"):
         (programs / name).write_text(AT_GATE)
         (programs / name).chmod(0o755)
-    command = [SETTLE, "2", str(deployed / "current"), str(deployed / "missing"), "--", "deploy", "app"]
-    environ = {"PATH": f"{programs}:{os.environ['PATH']}", "GATE": gate.path}
-    with subprocess.Popen(command, env=environ) as process:
+    with subprocess.Popen(**command(tmp_path, gate)) as process:
         yield process
         process.kill()
+
+
+def command(folder: Path, gate: Gate) -> dict[str, Any]:
+    """Return what is run, and in what environment."""
+    paths = (f"{folder}/srv/current", f"{folder}/srv/missing")
+    environ = {"PATH": f"{folder}/bin:{os.environ['PATH']}", "GATE": gate.path}
+    return {"args": [SETTLE, "2", f"{folder}/seen", *paths, "--", "deploy", "app"], "env": environ}
 
 
 def go_on(gate: Gate, expected: str) -> None:
@@ -139,6 +145,27 @@ def test_a_failed_command_is_reported(settling: subprocess.Popen[bytes], gate: G
     assert settling.wait(LIMIT) == 1
 
 
+@pytest.mark.F99
+def test_what_has_been_deployed_already_is_not_deployed_again(
+    settling: subprocess.Popen[bytes], gate: Gate, deployed: Path, tmp_path: Path
+) -> None:
+    go_on(gate, "sleep 2")
+    go_on(gate, "deploy app")
+    assert settling.wait(LIMIT) == 0
+    with subprocess.Popen(**command(tmp_path, gate)) as again:
+        go_on(gate, "sleep 2")
+        assert again.wait(LIMIT) == 0
+    switch(deployed)
+    with subprocess.Popen(**command(tmp_path, gate)) as broken:
+        go_on(gate, "sleep 2")
+        gate.wait().close()
+        assert broken.wait(LIMIT) == 1
+    with subprocess.Popen(**command(tmp_path, gate)) as once_more:
+        go_on(gate, "sleep 2")
+        go_on(gate, "deploy app")
+        assert once_more.wait(LIMIT) == 0
+
+
 def test_what_python_compiles_is_no_change(
     settling: subprocess.Popen[bytes], gate: Gate, deployed: Path
 ) -> None:
@@ -154,12 +181,13 @@ def test_what_python_compiles_is_no_change(
 
 
 @pytest.mark.parametrize(
-    "words", [(), ("2",), ("soon", "/x", "--", "true"), ("2", "--", "true"), ("2", "/x", "--"), ("2", "/x")]
+    "words",
+    [(), ("2",), ("soon", "r", "/x", "--", "true"), ("2", "r", "--", "true", "x"), ("2", "r", "/x", "--")],
 )
 def test_a_command_line_that_makes_no_sense_is_refused(words: Sequence[str]) -> None:
     done = subprocess.run([SETTLE, *words], capture_output=True, text=True, timeout=LIMIT, check=False)
 
     assert (done.returncode, done.stderr) == (
         64,
-        "usage: settle SECONDS PATH... -- COMMAND [ARGUMENT...]\n",
+        "usage: settle SECONDS RECORD PATH... -- COMMAND [ARGUMENT...]\n",
     )

@@ -1,0 +1,228 @@
+"""Deploy by file: units/app-deploy.path reloads the service once, when a release has settled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from load import assert_nothing_lost, load
+from machine import Machine
+from service import LOAD_APP, configure, get, main_pid, wait_until
+
+FEW = ("one-shot:2@20", "persistent:2@10")
+PATH, DEPLOY = UNITS = ("app-deploy.path", "app-deploy.service")
+FINE = {"ActiveState": "inactive", "Result": "success"}
+# Not ready before the test has opened the gate.
+GATED = """
+import os
+async def _lifespan(receive, send, ungated=_lifespan):
+    while not os.path.exists("/opt/app/releases/gate"):
+        await asyncio.sleep(0.02)
+    await ungated(receive, send)
+"""
+
+
+@pytest.fixture
+def deployed(app: Machine) -> Iterator[Machine]:
+    """Give a machine whose service serves the release behind /opt/app/current, which is watched."""
+    app.run("install", "units/settle", "/usr/local/sbin/sockact-settle")
+    for unit in UNITS:
+        app.run("install", "-m", "644", f"units/{unit}", f"/etc/systemd/system/{unit}")
+    configure(app, "--chdir=/opt/app/current", "--probation=0.1s")
+    release(app, 1)
+    switch(app, 1)
+    app.run("systemctl", "start", "app.socket", "app.service", PATH)
+    yield app
+    app.run("systemctl", "stop", *UNITS)
+    files = [f"/etc/systemd/system/{unit}{drop_in}" for unit in UNITS for drop_in in ("", ".d")]
+    app.run("rm", "-rf", "/run/app-deploy", *files)
+
+
+def code_of(version: int, *lines: str) -> str:
+    return "\n".join([LOAD_APP.replace('VERSION = "1"', f'VERSION = "{version}"'), *lines, ""])
+
+
+def release(machine: Machine, version: int, *lines: str) -> None:
+    """Put a release beside the others; `lines` are added to its code."""
+    machine.write(f"/opt/app/releases/{version}/app.py", code_of(version, *lines))
+
+
+def switch(machine: Machine, version: int) -> None:
+    """Let the link lead to a release, in one step."""
+    machine.run("ln", "-s", f"releases/{version}", "/opt/app/new")
+    machine.run("mv", "-T", "/opt/app/new", "/opt/app/current")
+
+
+def settle_for(machine: Machine, seconds: int) -> None:
+    """Let a release be quiet for longer, so that nobody whom a busy machine holds up counts as quiet."""
+    unit = machine.read(f"/etc/systemd/system/{DEPLOY}")
+    changed = unit.replace("sockact-settle 2 ", f"sockact-settle {seconds} ")
+    assert changed != unit
+    machine.write(f"/etc/systemd/system/{DEPLOY}", changed)
+    machine.run("systemctl", "daemon-reload")
+
+
+def deploys(machine: Machine, since: float, how: str = "Starting") -> int:
+    """Return how many deploys have begun; or, with another word of systemd's, ended."""
+    return machine.journal(DEPLOY, since=since).count(f"{how} {DEPLOY}")
+
+
+def reloads(machine: Machine, since: float) -> int:
+    """Return how many reloads have begun; the workers are told of none."""
+    return machine.journal("app.service", since=since).count("phase=reloading")
+
+
+def wait_over(machine: Machine, since: float) -> dict[str, str]:
+    """Wait until a deploy has begun, and none is under way; return how the last one ended."""
+    wait_until(lambda: deploys(machine, since) > 0)
+    wait_until(lambda: machine.show(DEPLOY, "ActiveState")["ActiveState"] in ("inactive", "failed"))
+    return machine.show(DEPLOY, "ActiveState", "Result")
+
+
+def wait_served(machine: Machine, version: int) -> None:
+    wait_until(lambda: get(machine)["version"] == str(version))
+
+
+@pytest.mark.F92
+@pytest.mark.F93
+@pytest.mark.F102
+@pytest.mark.F106
+def test_a_switched_link_is_one_reload_each_time(deployed: Machine) -> None:
+    pid, before = main_pid(deployed), time.time()
+    with load(deployed, *FEW) as clients:
+        for version in (2, 3):
+            release(deployed, version)
+            switched = time.time()
+            switch(deployed, version)
+            wait_served(deployed, version)
+            assert wait_over(deployed, switched) == FINE
+            assert reloads(deployed, before) == version - 1
+        report = clients.report()
+
+    assert_nothing_lost(report)
+    assert main_pid(deployed) == pid
+
+
+BURST = """
+import os, sys
+code = sys.stdin.read()
+for number in range(2, 1002):
+    with open("/opt/app/new.py", "w") as file:
+        file.write(code.replace('VERSION = "1"', f'VERSION = "{number}"'))
+    os.rename("/opt/app/new.py", "/opt/app/app.py")
+"""
+
+
+@pytest.mark.F93
+@pytest.mark.F98
+def test_a_burst_of_changes_is_one_reload_and_the_watch_goes_on(deployed: Machine) -> None:
+    configure(deployed, "--probation=0.1s")  # the file, without a link
+    deployed.write("/opt/app/app.py", code_of(1))
+    deployed.run("systemctl", "restart", "app.service")
+    wait_over(deployed, 0)
+    before = time.time()
+
+    deployed.run("python3", "-c", BURST, input=code_of(1))
+
+    wait_served(deployed, 1001)
+    assert wait_over(deployed, before) == FINE
+    assert reloads(deployed, before) == 1
+    deployed.write("/opt/app/app.py", code_of(1002))
+    wait_served(deployed, 1002)
+    assert deployed.show(PATH, "ActiveState", "Result") == {"ActiveState": "active", "Result": "success"}
+
+
+PIECES = """
+import sys, time
+code = sys.stdin.read()
+step = len(code) // 12 + 1
+with open("/opt/app/app.py", "w"):
+    pass
+for begin in range(0, len(code), step):
+    with open("/opt/app/app.py", "a") as file:
+        file.write(code[begin : begin + step])
+    time.sleep(0.6)
+"""
+
+
+@pytest.mark.F93
+def test_a_file_that_still_grows_is_not_taken_for_a_release(deployed: Machine) -> None:
+    settle_for(deployed, 5)
+    configure(deployed, "--probation=0.1s")
+    deployed.write("/opt/app/app.py", code_of(1))
+    deployed.run("systemctl", "restart", "app.service")
+    wait_over(deployed, 0)
+    before = time.time()
+    with load(deployed, *FEW) as clients:
+        deployed.run("python3", "-c", PIECES, input=code_of(2))
+        assert get(deployed)["version"] == "1"
+        wait_served(deployed, 2)
+        report = clients.report()
+
+    assert_nothing_lost(report)
+    assert wait_over(deployed, before) == FINE
+    assert reloads(deployed, before) == 1
+
+
+@pytest.mark.F93
+@pytest.mark.F106
+def test_a_broken_release_is_refused_and_the_next_one_is_served(deployed: Machine) -> None:
+    with load(deployed, *FEW) as clients:
+        before = time.time()
+        release(deployed, 2, "x = (")
+        switch(deployed, 2)
+        assert wait_over(deployed, before) == {"ActiveState": "failed", "Result": "exit-code"}
+        assert "SyntaxError" in deployed.show("app.service", "StatusText")["StatusText"]
+        assert get(deployed)["version"] == "1"
+
+        release(deployed, 3)
+        switch(deployed, 3)
+        wait_served(deployed, 3)
+        report = clients.report()
+
+    assert_nothing_lost(report)
+    assert {seen["version"] for seen in report["seen"]} == {"1", "3"}
+
+
+@pytest.mark.F93
+def test_a_release_that_comes_during_the_reload_of_another_is_served_too(deployed: Machine) -> None:
+    before = time.time()
+    release(deployed, 2, GATED)
+    switch(deployed, 2)
+    wait_until(lambda: reloads(deployed, before) == 1)
+    release(deployed, 3)
+    switch(deployed, 3)
+
+    deployed.write("/opt/app/releases/gate", "")
+
+    wait_served(deployed, 3)
+    assert wait_over(deployed, before) == FINE
+
+
+@pytest.mark.F93
+@pytest.mark.F99
+def test_what_else_changes_in_the_folder_is_no_deploy(deployed: Machine) -> None:
+    before = time.time()
+    release(deployed, 2)
+    switch(deployed, 2)
+    wait_served(deployed, 2)
+    wait_over(deployed, before)
+    before = time.time()
+
+    deployed.write("/opt/app/README", "nothing to do with it\n")
+
+    assert wait_over(deployed, before) == FINE
+    assert reloads(deployed, before) == 0
+
+
+@pytest.mark.F93
+def test_a_service_that_does_not_run_is_not_started_for_a_deploy(deployed: Machine) -> None:
+    deployed.run("systemctl", "stop", "app.service")
+    before = time.time()
+    release(deployed, 2)
+    switch(deployed, 2)
+
+    assert wait_over(deployed, before) == FINE
+    assert deployed.show("app.service", "ActiveState")["ActiveState"] == "inactive"
+    assert get(deployed)["version"] == "2"
