@@ -140,6 +140,8 @@ frontend clients
 backend service
     server app 127.0.0.1:8000 pool-max-conn -1 pool-purge-delay 1d
 """
+INSTANCES = (8001, 8002, 8003)
+"""Ports of several instances of the service, which is also how these are called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +191,7 @@ class Haproxy(Proxy):
     name = "haproxy"
     configuration = HAPROXY
     command = ("haproxy", "-db", "-f")
+    row: ClassVar[str] = "app"
 
     def complaints(self) -> list[str]:
         """Return its counters of failures that are not 0.
@@ -206,7 +209,19 @@ class Haproxy(Proxy):
             f"c.connect('{FOLDER}/haproxy.sock'); c.sendall(b'show stat\\n'); print(c.makefile().read())"
         )
         lines = self.machine.run("python3", "-c", ask).stdout.removeprefix("# ").splitlines()
-        return next(row for row in csv.DictReader(lines) if row["svname"] == "app")
+        return next(row for row in csv.DictReader(lines) if row["svname"] == self.row)
+
+
+class Balancer(Haproxy):
+    """HAProxy before several instances, each of which gets its turn."""
+
+    configuration = re.sub(
+        "    server .*\n",
+        "    balance roundrobin\n"
+        + "".join(f"    server app{port} 127.0.0.1:{port}\n" for port in INSTANCES),
+        HAPROXY,
+    )
+    row = "BACKEND"
 
 
 def wait_until_listening(machine: Machine) -> None:
