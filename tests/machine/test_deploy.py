@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 
 import pytest
 from load import assert_nothing_lost, load
 from machine import Machine
+from roots import CHECKOUT
 from service import LOAD_APP, configure, get, main_pid, wait_until
 
 FEW = ("one-shot:2@20", "persistent:2@10")
@@ -226,3 +228,80 @@ def test_a_service_that_does_not_run_is_not_started_for_a_deploy(deployed: Machi
     assert wait_over(deployed, before) == FINE
     assert deployed.show("app.service", "ActiveState")["ActiveState"] == "inactive"
     assert get(deployed)["version"] == "2"
+
+
+HOW_TO = (CHECKOUT / "docs/deploy.md").read_text()
+TIMER, FETCH = re.findall(r"```ini\n(.*?)```", HOW_TO, re.DOTALL)
+SCRIPT = re.findall(r"```sh\n(.*?)```", HOW_TO, re.DOTALL)[0]
+FETCHING = {
+    "/etc/systemd/system/app-fetch.timer": TIMER,
+    "/etc/systemd/system/app-fetch.service": FETCH.replace("https://example.org", "http://127.0.0.1:9000"),
+    "/usr/local/bin/app-fetch": SCRIPT,
+}
+
+
+@pytest.fixture
+def fetching(deployed: Machine) -> Iterator[Machine]:
+    """Give a machine that has what docs/deploy.md says, and a web server from which releases come."""
+    deployed.run("useradd", "deploy")
+    deployed.run("chown", "deploy:", "/opt/app", "/opt/app/releases")
+    for path, text in FETCHING.items():
+        deployed.write(path, text, mode=0o755 if path.startswith("/usr") else 0o644)
+    deployed.run("systemctl", "daemon-reload")
+    deployed.run("mkdir", "-p", "/srv/web")
+    server = deployed.popen(
+        "python3", "-m", "http.server", "--directory=/srv/web", "--bind=127.0.0.1", "9000"
+    )
+    wait_until(lambda: ":9000 " in deployed.run("ss", "--no-header", "-ltn").stdout)
+    yield deployed
+    server.kill()
+    server.communicate()
+    deployed.run("chown", "root:", "/opt/app", "/opt/app/releases")
+    deployed.run("rm", "-rf", "/srv/web", *FETCHING)
+    deployed.run("userdel", "deploy")
+
+
+def publish(machine: Machine, version: int, *lines: str) -> None:
+    """Offer a release for download; each is a day newer than the one before."""
+    machine.write("/srv/app.py", code_of(version, *lines))
+    machine.run("tar", "-C", "/srv", "-cf", "/srv/web/app.tar", "app.py")
+    machine.run("touch", "-d", f"2024-01-{version:02} 12:00 UTC", "/srv/web/app.tar")
+
+
+@pytest.mark.F92
+@pytest.mark.F94
+@pytest.mark.F95
+@pytest.mark.F96
+@pytest.mark.F97
+@pytest.mark.F100
+@pytest.mark.F101
+@pytest.mark.F104
+def test_the_fetch_in_the_documentation_deploys_what_is_new_and_passes_the_check(fetching: Machine) -> None:
+    publish(fetching, 2)
+    fetching.run("systemctl", "start", "app-fetch.service")
+    wait_served(fetching, 2)
+    wait_over(fetching, 0)
+    before = time.time()
+
+    fetching.run("systemctl", "start", "app-fetch.service")  # nothing new
+    publish(fetching, 3, "x = (")
+    link = fetching.run("readlink", "/opt/app/current").stdout
+    broken = fetching.run("systemctl", "start", "app-fetch.service", check=False)
+
+    assert broken.returncode != 0
+    assert "SyntaxError" in fetching.journal("app-fetch.service", since=before)
+    assert fetching.run("readlink", "/opt/app/current").stdout == link
+    wait_over(fetching, before)
+    assert reloads(fetching, before) == 0
+    publish(fetching, 4)
+    fetching.run("systemctl", "start", "app-fetch.service")
+    wait_served(fetching, 4)
+
+
+@pytest.mark.F98
+def test_systemd_understands_the_timer_and_the_units(fetching: Machine) -> None:
+    for unit in ("app-fetch.timer", "app-deploy.path", "app-deploy.service", "app-fetch.service"):
+        said = fetching.run(
+            "systemd-analyze", "verify", "--man=no", f"/etc/systemd/system/{unit}", check=False
+        )
+        assert unit not in said.stderr, said.stderr
