@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -43,16 +43,21 @@ def settling(tmp_path: Path, gate: Gate, deployed: Path) -> Iterator[subprocess.
     for name in ("sleep", "deploy"):
         (programs / name).write_text(AT_GATE)
         (programs / name).chmod(0o755)
-    with subprocess.Popen(**command(tmp_path, gate)) as process:
+    with running(tmp_path, gate) as process:
         yield process
-        process.kill()
 
 
-def command(folder: Path, gate: Gate) -> dict[str, Any]:
-    """Return what is run, and in what environment."""
+@contextlib.contextmanager
+def running(folder: Path, gate: Gate) -> Iterator[subprocess.Popen[bytes]]:
+    """Run it until the end of the block."""
     paths = (f"{folder}/srv/current", f"{folder}/srv/missing")
+    command = [SETTLE, "2", f"{folder}/seen", *paths, "--", "deploy", "app"]
     environ = {"PATH": f"{folder}/bin:{os.environ['PATH']}", "GATE": gate.path}
-    return {"args": [SETTLE, "2", f"{folder}/seen", *paths, "--", "deploy", "app"], "env": environ}
+    with subprocess.Popen(command, env=environ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def go_on(gate: Gate, expected: str) -> None:
@@ -152,15 +157,15 @@ def test_what_has_been_deployed_already_is_not_deployed_again(
     go_on(gate, "sleep 2")
     go_on(gate, "deploy app")
     assert settling.wait(LIMIT) == 0
-    with subprocess.Popen(**command(tmp_path, gate)) as again:
+    with running(tmp_path, gate) as again:
         go_on(gate, "sleep 2")
         assert again.wait(LIMIT) == 0
     switch(deployed)
-    with subprocess.Popen(**command(tmp_path, gate)) as broken:
+    with running(tmp_path, gate) as broken:
         go_on(gate, "sleep 2")
         gate.wait().close()
         assert broken.wait(LIMIT) == 1
-    with subprocess.Popen(**command(tmp_path, gate)) as once_more:
+    with running(tmp_path, gate) as once_more:
         go_on(gate, "sleep 2")
         go_on(gate, "deploy app")
         assert once_more.wait(LIMIT) == 0
