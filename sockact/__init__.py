@@ -35,7 +35,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 
-def serve(app: object, /, **settings: Any) -> None:
+def serve(app: object, /, *, sock: Any = None, **settings: Any) -> None:
     """Serve an app until the process is told to stop.
 
     Sockets that a service manager passed by LISTEN_FDS are used; without any, `listen` is bound.
@@ -49,6 +49,9 @@ def serve(app: object, /, **settings: Any) -> None:
     Args:
         app: an ASGI or WSGI app, a handler of raw connections or datagrams (`sockact.kinds` says which),
             or a string `module:attribute`; or a mapping from `FileDescriptorName=` to one of these.
+        sock: where to listen if no socket was passed: a socket, several in a list, or a function that opens
+            them. A program that has opened one itself cannot be run again: this process then serves, and
+            refuses to reload. A function is called by the main process alone.
         settings: any field of `sockact.settings.Settings`; the environment variables SOCKACT_…
             fill in those that are not given.
 
@@ -60,4 +63,4 @@ def serve(app: object, /, **settings: Any) -> None:
     # Here and not above: `adopt` alone needs neither uvicorn nor an event loop.
     from sockact import roles
 
-    roles.serve(app, settings)
+    roles.serve(app, settings, sock)

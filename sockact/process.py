@@ -12,11 +12,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NoReturn
 
-from sockact import fds, logs, origin, project, settings, signals
+from sockact import fds, listen, logs, origin, project, settings, signals
 from sockact.control import Caller, ControlServer
 from sockact.errors import ReloadRefused, SockactError
+from sockact.fds import Listener
 from sockact.lifecycle import IMPATIENCE, Conductor, Ending, Service
 from sockact.notify import Notifier
 from sockact.pidfile import PidFile
@@ -85,6 +87,21 @@ class Process:
     def serves_itself(self, chosen: Settings) -> bool:
         """Tell whether the app belongs into this process; otherwise into workers."""
         return self.trial or self.supervised or not chosen.workers or self.sockets.connected
+
+    def offer(self, sock: Any) -> None:
+        """Listen where the program says, if nothing was passed.
+
+        Args:
+            sock: a socket, a list of sockets, or a function that opens them, as `sockact.serve` has it.
+        """
+        if self.trial or self.supervised or self.sockets.listeners:
+            return
+        opened = sock() if callable(sock) else sock
+        for each in opened if isinstance(opened, Sequence) else [opened]:
+            self.sockets.listeners.append(Listener.of(each, listen.NAME))
+        if not callable(sock):
+            obstacle = "the program has opened its socket itself, and would do so again"
+            self.program = replace(self.program, argv=(), obstacle=obstacle)
 
     def complete(self, chosen: Settings) -> None:
         """Bind what was not passed, by `Sockets.complete`, and say who is the main process.

@@ -36,12 +36,14 @@ class Program:
         environ: its environment; what the app has changed in it is not passed on.
         env_files: read anew for each process that is started; what they say is not in `environ`, so that a
             variable which is in none of them any more is gone.
+        obstacle: why it cannot be run again, if it has no command.
     """
 
     argv: tuple[str, ...]
     directory: str
     environ: Mapping[str, str]
     env_files: Sequence[str] = ()
+    obstacle: str = "an interactive interpreter has no command that could be run again"
 
     @classmethod
     def of_this_process(cls, environ: Mapping[str, str]) -> Program:
@@ -51,7 +53,7 @@ class Program:
     def require_command(self) -> None:
         """Raise ReloadRefused if there is no command that could be run again."""
         if not self.argv:
-            raise ReloadRefused("an interactive interpreter has no command that could be run again")
+            raise ReloadRefused(self.obstacle)
 
     def environment(self, more: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of a process that is started now, with what only sockact knows.

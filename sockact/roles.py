@@ -34,16 +34,18 @@ def run(app: object, program: Sequence[str], given: Mapping[str, Any]) -> None:
     live(take_role, given)
 
 
-def serve(app: object, given: Mapping[str, Any]) -> None:
+def serve(app: object, given: Mapping[str, Any], sock: Any) -> None:
     """Be a process whose program has called `sockact.serve`."""
     if threading.current_thread() is not threading.main_thread():
         raise UsageError("serve was called in another thread: signals arrive in the main thread only")
 
     def take_role(process: Process, chosen: Settings) -> None:
+        if sock is not None:
+            process.offer(sock)
         if not process.serves_itself(chosen):
             if process.program.argv:
                 _become_supervisor(process, chosen)
-            logger.info("an interactive interpreter has no command for workers to run: one process serves")
+            logger.info("%s: one process serves", process.program.obstacle)
         _serve(process, chosen, app, import_here=False)
 
     live(take_role, given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def test_a_program_without_a_command_serves_by_itself_and_says_so(
     manager.wait_ready()
 
     assert json.loads(get(listener).text)["pid"] == pid
-    assert "no command for workers to run: one process serves" in manager.stderr()
+    assert "no command that could be run again: one process serves" in manager.stderr()
 
 
 def test_a_module_of_the_program_is_not_taken_for_one_that_the_supervisor_needs(
@@ -117,3 +118,72 @@ def test_what_was_passed_and_is_malformed_is_reported_before_the_process_changes
 
     manager.wait_for("STATUS", "LISTEN_FDS='many': expected a decimal number")
     assert manager.wait_exit() == 78
+
+
+OWN = """
+import os, socket, sockact, app
+
+def opened():
+    open("opened", "a").write("x")
+    return socket.create_server(("127.0.0.1", {port}))
+
+sockact.serve(app.app, sock={sock}, control="none", probation=0.1)
+"""
+
+
+@pytest.fixture
+def port() -> int:
+    """Give a port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def serve_own(manager: Manager, port: int, sock: str) -> int:
+    """Start a program that opens its socket itself."""
+    install(Path())
+    Path("main.py").write_text(OWN.format(port=port, sock=sock))
+    pid = manager.start([*BY_DEFAULT, sys.executable, "main.py"], **PATH)
+    manager.wait_ready()
+    return pid
+
+
+def pid_at(port: int) -> int:
+    """Return which process answers there."""
+    return int(json.loads(get(("127.0.0.1", port)).text)["pid"])
+
+
+@pytest.mark.F15
+def test_a_program_can_say_how_its_socket_is_opened(manager: Manager, port: int) -> None:
+    pid = serve_own(manager, port, "opened")
+    before = workers(pid)
+
+    manager.signal(signal.SIGHUP)
+    manager.wait_for("RELOADING", "1")
+    manager.wait_ready()
+
+    wait_until(lambda: pid_at(port) not in before)
+    assert Path("opened").read_text() == "x"
+
+
+@pytest.mark.F15
+@pytest.mark.parametrize("sock", ["opened()", "[opened()]"])
+def test_a_program_that_has_opened_its_socket_serves_itself(manager: Manager, port: int, sock: str) -> None:
+    pid = serve_own(manager, port, sock)
+    assert pid_at(port) == pid
+
+    manager.signal(signal.SIGHUP)
+
+    manager.wait_for("RELOADING", "1")
+    assert "the program has opened its socket itself" in manager.wait_ready().assignments["STATUS"]
+    assert pid_at(port) == pid
+
+
+@pytest.mark.F15
+def test_a_socket_that_was_passed_comes_first(manager: Manager, listener: Listener, port: int) -> None:
+    install(Path())
+    Path("main.py").write_text(OWN.format(port=port, sock="opened"))
+    manager.start([*BY_DEFAULT, sys.executable, "main.py"], [listener], **PATH)
+    manager.wait_ready()
+
+    assert get(listener).status == 200
+    assert not Path("opened").exists()
