@@ -43,7 +43,7 @@ async def rehearse(program: Program, chosen: Settings) -> str:
     logger.info("pid=%d tries the new code", canary.child.pid)
     try:
         await canary.wait_ready(chosen.start_timeout + MARGIN)
-        await canary.wait_ended(chosen.shutdown_timeout + MARGIN)
+        await canary.wait_ended(chosen.end_timeout + MARGIN)
     finally:
         if not canary.ended.is_set():
             canary.child.kill()

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sockact import canary, envfile, loader, logs, settings
+from sockact import canary, envfile, loader, logs, project, settings
 from sockact.errors import AppError, ReloadRefused
 from sockact.program import Program, working_directory
 from sockact.settings import Settings
@@ -33,7 +33,7 @@ def check(apps: Sequence[str], references: Sequence[str], given: Mapping[str, An
     """
     for reference in references:
         loader.parts(reference)
-    chosen = settings.resolve(given, os.environ)
+    chosen = project.resolve(given, os.environ)
     envfile.read(chosen.env_file)
     logs.configure(chosen.log_level, os.environ)
     words = [word for name, value in given.items() for word in settings.option(name, value)]

@@ -272,7 +272,7 @@ RACES: dict[int, Row] = {
     40: Row("new workers die right after they were ready", "`probation`"),
     41: Row(
         "a stopped service is started by its socket",
-        "stop both units; `StartLimitIntervalSec=0` keeps the socket",
+        "stop both units; `StartLimitIntervalSec=0` and `TriggerLimitBurst=` keep the socket",
     ),
     42: Row("a client stays with the old version", "its connection moves with its next response"),
 }

@@ -125,6 +125,16 @@ for fd in map(int, os.listdir("/proc/self/fd")):
 
 
 @pytest.mark.F101
+def test_the_check_obeys_the_settings_of_the_project(service: Service) -> None:
+    install(service.directory)
+    (service.directory / "pyproject.toml").write_text('[tool.sockact]\nenv_file = ["missing"]\n')
+
+    status, _, err = check(service, "app:app")
+
+    assert (status, "env_file='missing'" in err) == (78, True), err
+
+
+@pytest.mark.F101
 def test_the_check_has_no_sockets_and_tells_the_manager_nothing(service: Service, manager: Manager) -> None:
     """It may run inside of the unit, in an ExecStartPre= for example."""
     install(service.directory)
