@@ -165,7 +165,7 @@ class Settings:
     tls_handshake_timeout: float = _setting(
         10.0, seconds, "how long a client may take for its handshake, in a drain too", "TIME"
     )
-    plain_listeners: tuple[str, ...] = _setting(("http", "health"), words, _PLAIN, "NAME")
+    plain_listeners: tuple[str, ...] = _setting(("http",), words, _PLAIN, "NAME")
     redirect_http: int = _setting(0, number, _REDIRECT, "PORT")
     threads: int = _setting(10, number, "threads that run a WSGI app", "N")
     start_timeout: float = _setting(
