@@ -1,4 +1,4 @@
-"""One connection each: uvicorn's protocols for HTTP/1.1 and WebSocket, taught to drain.
+"""An HTTP/1.1 connection: uvicorn's protocol, taught to drain.
 
 uvicorn closes every connection without a response under way at once, which loses the request that
 the client sends in that moment, and all that were accepted but have not been read. Here:
@@ -8,98 +8,27 @@ the client sends in that moment, and all that were accepted but have not been re
     idle, fresh    may bring one more request; closed after `linger` seconds without a byte
     half a request the same, counted from its last byte
     between two    is given to the next process, if there is somebody who passes it on (`handover`)
-    WebSocket      gets a close frame with 1012, and may answer it
 
-Names of uvicorn that are not public are used: `cycle`, `pipeline`, `timeout_keep_alive_handler` of
-the HTTP protocol; `conn`, `queue`, `close_timer`, `stop_keepalive` of the WebSocket protocol.
+Names of uvicorn that are not public are used: `cycle`, `pipeline`, `timeout_keep_alive_handler`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
-from email.utils import formatdate
 from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.utils import is_ssl
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from uvicorn.server import ServerState
 
 from sockact.engines import encrypted
 from sockact.engines.kernel import unread
 from sockact.engines.proxies import PEER
-from sockact.handover import Giver
+from sockact.engines.state import State, client_name
 from sockact.peer import peer_of
-
-SERVICE_RESTART = 1012
-"""WebSocket close code "Service Restart". Source: IANA, WebSocket Close Code Number Registry."""
-
 
 FLUSHED = 0.02
 """Seconds until the next look whether the client has taken the rest of a response, before it moves."""
-
-
-class Watched(set[Any]):
-    """A set that says when it changes: uvicorn's protocols keep themselves in one."""
-
-    def __init__(self, changed: Callable[[], None]) -> None:
-        super().__init__()
-        self._changed = changed
-
-    def add(self, item: Any) -> None:
-        super().add(item)
-        self._changed()
-
-    def discard(self, item: Any) -> None:
-        super().discard(item)
-        self._changed()
-
-    def remove(self, item: Any) -> None:
-        super().remove(item)
-        self._changed()
-
-
-class State(ServerState):
-    """What all connections of an engine share.
-
-    Args:
-        linger: seconds that a connection without a request in flight may stay in a drain.
-        changed: called when a connection comes or goes.
-
-    Attributes:
-        requests: how many have begun.
-        requested: called when one begins.
-        constant_headers: header fields that each response has.
-    """
-
-    def __init__(self, linger: float, changed: Callable[[], None]) -> None:
-        super().__init__()
-        self.linger = linger
-        self.giver: Giver | None = None
-        self.requests = 0
-        self.requested: Callable[[], None] = lambda: None
-        self.draining_since: float | None = None
-        self.connections = Watched(changed)
-        self.constant_headers: list[tuple[bytes, bytes]] = []
-        self._second = 0
-        self._default_headers: list[tuple[bytes, bytes]] = []
-
-    @property
-    def default_headers(self) -> list[tuple[bytes, bytes]]:
-        """What each response has; the Date is made here, since uvicorn's timer stops with its main loop."""
-        now = int(time.time())
-        if now != self._second:
-            self._second = now
-            date = (b"date", formatdate(now, usegmt=True).encode())
-            self._default_headers = [*self.constant_headers, date]
-        return self._default_headers
-
-    @default_headers.setter
-    def default_headers(self, _: list[tuple[bytes, bytes]]) -> None:
-        """Ignore the empty list that uvicorn's constructor assigns."""
 
 
 class Connection(HttpToolsProtocol):
@@ -142,7 +71,7 @@ class Connection(HttpToolsProtocol):
 
     def describe(self) -> str:
         """Say for a log line what the connection is doing."""
-        who = _client(self.client)
+        who = client_name(self.client)
         if not self.in_flight:
             return f"{who}: a connection without a request"
         scope = self.cycle.scope
@@ -303,59 +232,3 @@ class Connection(HttpToolsProtocol):
             self._linger()
         else:
             self.transport.close()
-
-
-class WebSocket(WebSocketsSansIOProtocol):
-    """A WebSocket connection."""
-
-    def __init__(self, config: Config, server_state: State, app_state: dict[str, Any]) -> None:
-        super().__init__(config, server_state, app_state)
-        self._state = server_state
-        self.last_activity = 0.0
-        self._restarting = False
-
-    def describe(self) -> str:
-        """Say for a log line what the connection is doing."""
-        return f"{_client(self.client)}: WebSocket"
-
-    def drain(self) -> None:
-        """Send the close frame, and wait `linger` seconds for the peer's.
-
-        uvicorn closes the connection right after its frame; what the client sends meanwhile then
-        makes the kernel reset it, and the frame may be lost with it (RFC 9112, section 9.6).
-        """
-        if (
-            self._restarting
-            or not self.handshake_complete
-            or self.close_sent
-            or self.transport.is_closing()
-        ):
-            return
-        self._restarting = True
-        self.stop_keepalive()
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": SERVICE_RESTART})
-        self.conn.send_close(SERVICE_RESTART)
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        self.close_timer = self.loop.call_later(self._state.linger, self.transport.close)
-        if self.read_paused:
-            self.read_paused = False
-            self.transport.resume_reading()
-
-    async def run_asgi(self) -> None:
-        self.scope["extensions"].update(encrypted.extensions(self.transport))  # type: ignore[arg-type]
-        await super().run_asgi()
-
-    async def send(self, message: Any) -> None:
-        await super().send(message)
-        if self._state.draining_since is not None:
-            self.drain()  # the handshake was under way when the drain began
-
-    def send_receive_event_to_app(self) -> None:
-        if self._restarting:
-            self.frames = []  # sent before the peer saw our close frame; the app has its disconnect
-        else:
-            super().send_receive_event_to_app()
-
-
-def _client(address: tuple[str, int] | None) -> str:
-    return "a Unix client" if address is None else f"{address[0]}:{address[1]}"

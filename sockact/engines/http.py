@@ -14,14 +14,16 @@ from uvicorn.config import Config
 from uvicorn.middleware.asgi2 import ASGI2Middleware
 
 from sockact.engines.acceptor import Acceptor, accept_on
-from sockact.engines.connections import Connection, State, WebSocket
+from sockact.engines.connections import Connection
 from sockact.engines.encrypted import FOREVER
 from sockact.engines.farewell import say_farewell
 from sockact.engines.lifespan import App, Lifespan
 from sockact.engines.proxies import believing
 from sockact.engines.readiness import answering
 from sockact.engines.redirect import to_https
+from sockact.engines.state import State
 from sockact.engines.watcher import Unwatched, Watcher
+from sockact.engines.websocket import WebSocket
 from sockact.envelope import Luggage
 from sockact.fds import Listener
 from sockact.handover import Giver
