@@ -47,10 +47,10 @@ class Announcer:
             self._said = now
             self._notifier.status(*now)
 
-    def show_while(self, more: Callable[[], bool]) -> None:
-        """Show the status in a second, and then once a second as long as there is `more`."""
+    def show_while_busy(self) -> None:
+        """Show the status in a second, and then once a second as long as a request is in flight."""
         if self._due is None:
-            self._due = asyncio.get_running_loop().call_later(TICK, self._show_again, more)
+            self._due = asyncio.get_running_loop().call_later(TICK, self._show_again)
 
     @contextlib.asynccontextmanager
     async def extending(self, limit: float | None) -> AsyncIterator[None]:
@@ -96,11 +96,12 @@ class Announcer:
         if self._answering is not None:
             await self._answering
 
-    def _show_again(self, more: Callable[[], bool]) -> None:
+    def _show_again(self) -> None:
         self._due = None
         self.show()
-        if more():
-            self.show_while(more)
+        counters = self._counters()
+        if counters is not None and counters.in_flight:
+            self.show_while_busy()
 
     async def _answer_after_barrier(self, callers: Sequence[Caller], ok: bool, text: str) -> None:
         await asyncio.to_thread(self._notifier.barrier, BARRIER_TIMEOUT)

@@ -163,7 +163,7 @@ class Conductor:
 
     def busy(self) -> None:
         """Show the status to the manager once a second, until no request is in flight."""
-        self._announcer.show_while(lambda: self._service.counters.in_flight > 0)
+        self._announcer.show_while_busy()
 
     def show(self) -> None:
         """Show the status to the manager now, if it has changed."""

@@ -150,8 +150,10 @@ class Worker:
     def requested(self) -> None:
         """Take notice of a request that begins."""
         self._manager.busy()
+        if not self._settings.max_requests:
+            return
         requests = self._engine.requests
-        if self._settings.max_requests and requests >= self._recycled_at:
+        if requests >= self._recycled_at:
             # Once more later: it is not the time for it while a reload is under way.
             self._recycled_at = requests + self._settings.max_requests // 10 + 1
             self._manager.recycle(count(requests, "request"))
