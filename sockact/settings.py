@@ -225,6 +225,33 @@ class Settings:
         "TIME",
     )
     keep_alive: float = _setting(75.0, seconds, "how long an idle connection is kept open", "TIME")
+    header_timeout: float | None = _setting(
+        60.0,
+        seconds_or_none,
+        "how long a client may take for the headers of a request; none: no limit",
+        "TIME",
+    )
+    body_timeout: float | None = _setting(
+        60.0,
+        seconds_or_none,
+        "how long a client may send nothing of a body that is waited for; none: no limit",
+        "TIME",
+    )
+    write_timeout: float | None = _setting(
+        60.0,
+        seconds_or_none,
+        "how long a client may read nothing of what it is sent; none: no limit",
+        "TIME",
+    )
+    max_header_bytes: int = _setting(
+        65536, size, "the most that a request's headers may have, else 431; 0: no limit", "SIZE"
+    )
+    max_body_bytes: int = _setting(
+        0, size, "the most that its body may have, like 10M, else 413; 0: no limit", "SIZE"
+    )
+    max_connections: int = _setting(
+        0, number, "how many connections an app takes in a worker; more wait in the queue; 0: no limit", "N"
+    )
     version: str = _setting("", plain, _VERSION, "TEXT")
     version_header: str = _setting(
         "", header, "a header field of each response that tells the `version`, like X-Version", "NAME"
@@ -239,6 +266,9 @@ class Settings:
             raise SettingsError(
                 f"linger={self.linger:g}: expected at most drain_timeout={self.drain_timeout:g}"
             )
+        for name in ("header_timeout", "body_timeout", "write_timeout"):
+            if getattr(self, name) == 0:
+                raise SettingsError(f"{name}=0: expected more, or none for no limit")
         if not self.threads:
             raise SettingsError("threads=0: expected at least 1")
         if not self.tls_handshake_timeout:

@@ -1,4 +1,4 @@
-"""Takes connections from a listening socket, a few at a time, and can stop without losing one.
+"""Takes connections from a listening socket, a few at a time, and can pause and stop without losing one.
 
 asyncio's own `create_server` is not used on a socket that the service manager owns: it calls
 listen(2) again, which overrides `Backlog=` for good; it takes up to 2,048 connections at once, all
@@ -26,13 +26,15 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 logger = logging.getLogger(__name__)
 
 
-def accept_on(listeners: Sequence[Listener], arrived: Callable[[socket.socket], None]) -> list[Acceptor]:
+def accept_on(
+    listeners: Sequence[Listener], arrived: Callable[[socket.socket], None], has_room: Callable[[], bool]
+) -> list[Acceptor]:
     """Accept on those that listen; one that is a connection itself (`Accept=yes`) has arrived already."""
     acceptors: list[Acceptor] = []
     for listener in listeners:
         assert listener.sock is not None
         if listener.listening:
-            acceptors.append(Acceptor(listener.sock, arrived))
+            acceptors.append(Acceptor(listener.sock, arrived, has_room))
         else:
             listener.sock.setblocking(False)
             arrived(listener.sock)
@@ -46,16 +48,31 @@ class Acceptor:
         sock: the socket; made non-blocking, and neither shut down nor closed here. O_NONBLOCK is a
             property of the socket that the manager and other generations share, so it stays set.
         arrived: called with each connection, non-blocking; takes it over.
+        has_room: returns whether there may be one more connection. While there may not, newcomers wait in
+            the kernel's queue, for `resume` or for another process that accepts there.
     """
 
-    def __init__(self, sock: socket.socket, arrived: Callable[[socket.socket], None]) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        arrived: Callable[[socket.socket], None],
+        has_room: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._sock = sock
         self._arrived = arrived
+        self._has_room = has_room
         self._loop = asyncio.get_running_loop()
         self._recovering: asyncio.TimerHandle | None = None
         self._exhausted = False
+        self._paused = False
         sock.setblocking(False)
-        self._resume()
+        self._begin()
+
+    def resume(self) -> None:
+        """Go on after a pause, if there is room again."""
+        if self._paused and self._has_room():
+            self._paused = False
+            self._begin()
 
     def stop(self) -> None:
         """Take no more connections.
@@ -67,12 +84,16 @@ class Acceptor:
             self._recovering.cancel()
         self._loop.remove_reader(self._sock.fileno())
 
-    def _resume(self) -> None:
+    def _begin(self) -> None:
         self._recovering = None
         self._loop.add_reader(self._sock.fileno(), self._accept)
 
     def _accept(self) -> None:
         for _ in range(BATCH):
+            if not self._has_room():
+                self._paused = True
+                self._loop.remove_reader(self._sock.fileno())
+                return
             try:
                 connection, _ = self._sock.accept()
             except (BlockingIOError, InterruptedError):
@@ -93,4 +114,4 @@ class Acceptor:
             logger.error("cannot accept: %s; newcomers wait in the queue", error.strerror)
             self._exhausted = True
         self._loop.remove_reader(self._sock.fileno())
-        self._recovering = self._loop.call_later(RECOVERY, self._resume)
+        self._recovering = self._loop.call_later(RECOVERY, self._begin)

@@ -9,7 +9,10 @@ the client sends in that moment, and all that were accepted but have not been re
     half a request the same, counted from its last byte
     between two    is given to the next process, if there is somebody who passes it on (`handover`)
 
-Names of uvicorn that are not public are used: `cycle`, `pipeline`, `timeout_keep_alive_handler`.
+How long a client may take is in `bounds`, how a connection ends in `closing`. Two methods of uvicorn are
+replaced rather than extended: `data_received`, which on bad input writes into a response under way, and
+`on_response_complete`, which sets a timer each time. Names of uvicorn that are not public are used:
+`cycle`, `pipeline`, `_start_asgi_task`, `_should_upgrade`, `_unsupported_upgrade_warning`.
 """
 
 from __future__ import annotations
@@ -17,13 +20,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.protocols.utils import is_ssl
 
 from sockact.engines import encrypted
+from sockact.engines.guarded import BODY, HEADERS, NOTHING, PIECE, Guarded
 from sockact.engines.kernel import unread
 from sockact.engines.proxies import PEER
+from sockact.engines.refusal import Refused
 from sockact.engines.state import State, client_name
 from sockact.peer import peer_of
 
@@ -31,7 +37,7 @@ FLUSHED = 0.02
 """Seconds until the next look whether the client has taken the rest of a response, before it moves."""
 
 
-class Connection(HttpToolsProtocol):
+class Connection(Guarded):
     """An HTTP/1.1 connection.
 
     Args:
@@ -42,8 +48,6 @@ class Connection(HttpToolsProtocol):
         stays: whether no other process may go on with it.
     """
 
-    server_state: State
-
     def __init__(
         self,
         config: Config,
@@ -53,21 +57,11 @@ class Connection(HttpToolsProtocol):
         moved_here: bool = False,
         stays: bool = False,
     ) -> None:
-        super().__init__(config, server_state, app_state)
-        self._moved_here = moved_here
-        self.last_activity = 0.0
-        self._last_start = 0.0
+        super().__init__(config, server_state, app_state, moved_here=moved_here)
         self._lingering: asyncio.TimerHandle | None = None
         self._closing_cycle: RequestResponseCycle | None = None
-        self._reading_request = False
-        self._moving = False
         self._stays = stays
         self._extensions: dict[str, Any] = {}
-
-    @property
-    def in_flight(self) -> bool:
-        """Whether a request was read whose response is not complete; the newest of a pipeline ends last."""
-        return self.cycle is not None and not self.cycle.response_complete
 
     def describe(self) -> str:
         """Say for a log line what the connection is doing."""
@@ -83,15 +77,9 @@ class Connection(HttpToolsProtocol):
         if is_ssl(transport):
             self._stays = True  # its keys are here
             self._extensions = encrypted.extensions(transport)
-            transport = encrypted.Transport(transport, self.server_state.linger)  # type: ignore[assignment]
         super().connection_made(transport)
         if self.client is None and (peer := peer_of(transport.get_extra_info("socket"))):
             self.app_state = {**self.app_state, PEER: peer}
-        self.last_activity = self.loop.time()
-        if self._moved_here:  # it was between two requests: its time runs
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
         if self.server_state.draining_since is not None:
             # Not at once: when this returns, uvloop begins to read, also what was paused meanwhile.
             self.loop.call_soon(self.drain)
@@ -102,20 +90,61 @@ class Connection(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self._linger_no_more()  # from here on it is the WebSocket that drains
+        self._rest = b""
+        self.transport = self.beneath
         super().handle_websocket_upgrade()
 
     def data_received(self, data: bytes) -> None:
+        size = len(data)
+        if size > PIECE and self._reading is not BODY:
+            self._read_in_pieces(data)
+            return
         self.last_activity = self.loop.time()
-        super().data_received(data)
+        self._header_bytes += size
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            else:
+                self._unsupported_upgrade_warning()
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._refuse(cause.status if isinstance(cause, Refused) else 400)
+        if self._header_bytes > self._max_header_bytes:
+            self._refuse(431)
 
     def on_message_begin(self) -> None:
-        self._reading_request = True
+        self._reading = HEADERS
+        self._last_start = self.last_activity
         super().on_message_begin()
         if self._extensions:
             self.scope["extensions"] = self._extensions.copy()
 
+    def on_headers_complete(self) -> None:
+        if not 0 < self._header_bytes <= self._max_header_bytes:
+            self._check_headers()
+        if self._max_body_bytes:
+            self._check_content_length()
+        super().on_headers_complete()
+        self._reading = BODY
+        state = self.server_state
+        state.requests += 1
+        state.requested()
+        if state.draining_since is not None and not self._may_move():
+            self._announce_close()
+
+    def on_body(self, body: bytes) -> None:
+        self._header_bytes = 0
+        if self._max_body_bytes:
+            self._body_bytes += len(body)
+            if self._body_bytes > self._max_body_bytes:
+                raise Refused(413)
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
-        self._reading_request = False
+        self._reading = NOTHING
+        self._header_bytes = 0
         super().on_message_complete()
         if self.server_state.draining_since is None or self.in_flight:
             return
@@ -124,23 +153,17 @@ class Connection(HttpToolsProtocol):
         ):  # which a WebSocket takes from here
             self.drain()  # its response was complete before the request was
 
-    def on_headers_complete(self) -> None:
-        super().on_headers_complete()
-        self._last_start = self.last_activity
-        self.server_state.requests += 1
-        self.server_state.requested()
-        if self.server_state.draining_since is not None and not self._may_move():
-            self._announce_close()
-
     def on_response_complete(self) -> None:
         self.last_activity = self.loop.time()
-        super().on_response_complete()
+        if self.transport.is_closing():
+            return
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        self.flow.resume_reading()
+        if self._rest:
+            self._read_rest()
         if self.server_state.draining_since is not None:
             self.drain()  # a response that had begun before the drain has promised to stay
-
-    def timeout_keep_alive_handler(self) -> None:
-        if unread(self.transport) == 0:
-            super().timeout_keep_alive_handler()
 
     def drain(self) -> None:
         """Let the next process have it, now or after the response under way.
@@ -162,7 +185,7 @@ class Connection(HttpToolsProtocol):
         return giver is not None and giver.room > 0 and keeps_alive and not self._stays
 
     def _between_requests(self) -> bool:
-        return not (self.in_flight or self.pipeline or self._reading_request)
+        return not (self.in_flight or self.pipeline or self._reading is not NOTHING)
 
     def _offer(self) -> None:
         if self._moving:
@@ -170,7 +193,6 @@ class Connection(HttpToolsProtocol):
         giver = self.server_state.giver
         assert giver is not None
         self._moving = True
-        self._unset_keepalive_if_required()
         self.transport.pause_reading()
         self._offer_when_flushed()
 
@@ -231,4 +253,4 @@ class Connection(HttpToolsProtocol):
         if unread(self.transport) or self.loop.time() < self._linger_until():
             self._linger()
         else:
-            self.transport.close()
+            self.beneath.close()  # it has lingered: for so long nothing has come

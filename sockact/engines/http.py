@@ -14,6 +14,8 @@ from uvicorn.config import Config
 from uvicorn.middleware.asgi2 import ASGI2Middleware
 
 from sockact.engines.acceptor import Acceptor, accept_on
+from sockact.engines.bounds import Bounds, Sweep
+from sockact.engines.closing import Closing
 from sockact.engines.connections import Connection
 from sockact.engines.encrypted import FOREVER
 from sockact.engines.farewell import say_farewell
@@ -69,7 +71,9 @@ class HttpEngine:
         self._lifespan = Lifespan(self._app, "off" if kind == "wsgi" else settings.lifespan)
         self._config = _config(self._app, settings)
         self._changed = asyncio.Event()
-        self._state = State(settings.linger, self._on_change)
+        bounds = Bounds.of(settings)
+        self._state = State(settings.linger, bounds, self._on_change)
+        self._sweep = Sweep(bounds, self._state.connections)
         if settings.version_header and settings.version:
             field = settings.version_header.lower().encode(), settings.version.encode()
             self._state.constant_headers = [field]
@@ -105,7 +109,7 @@ class HttpEngine:
     def accept(self) -> None:
         """Take connections from now on."""
         for listener in self._listeners:
-            self._acceptors += accept_on([listener], self._entrance(listener))
+            self._acceptors += accept_on([listener], self._entrance(listener), self._has_room)
 
     def _speaking(self, config: Config, **more: Any) -> Callable[..., Connection]:
         """Return what makes the protocol of a connection."""
@@ -123,6 +127,10 @@ class HttpEngine:
             redirect = self._speaking(config, stays=True)
             return partial(self._arrive, redirect)
         return partial(self._arrive, self._protocol)
+
+    def _has_room(self) -> bool:
+        most = self._settings.max_connections
+        return not most or self.connections < most
 
     def give_to(self, giver: Giver) -> None:
         """Give connections away in a drain, as long as somebody takes them."""
@@ -189,8 +197,8 @@ class HttpEngine:
             for connection in sorted(self._open(), key=lambda each: each.last_activity, reverse=True):
                 connection.drain()
 
-    def _open(self) -> list[Connection | WebSocket]:
-        return cast("list[Connection | WebSocket]", list(self._state.connections))
+    def _open(self) -> list[Connection | WebSocket | Closing]:
+        return cast("list[Connection | WebSocket | Closing]", list(self._state.connections))
 
     def _arrived(self, task: asyncio.Task[Any]) -> None:
         self._arriving.discard(task)
@@ -200,6 +208,9 @@ class HttpEngine:
 
     def _on_change(self) -> None:
         self._changed.set()
+        self._sweep.wake()
+        for acceptor in self._acceptors:
+            acceptor.resume()
         self._watcher.changed()
 
 
@@ -226,7 +237,6 @@ def _config(app: App, settings: Settings) -> Config:
         forwarded_allow_ips="",
         server_header=False,
         workers=1,
-        timeout_keep_alive=settings.keep_alive,  # type: ignore[arg-type]  # it goes to call_later
     )
     config.load()
     # Set afterwards: load() calls an app without arguments to find out whether it is a factory.

@@ -9,6 +9,7 @@ from typing import Any
 
 from uvicorn.server import ServerState
 
+from sockact.engines.bounds import Bounds
 from sockact.handover import Giver
 
 
@@ -37,6 +38,7 @@ class State(ServerState):
 
     Args:
         linger: seconds that a connection without a request in flight may stay in a drain.
+        bounds: how long clients may take.
         changed: called when a connection comes or goes.
 
     Attributes:
@@ -45,9 +47,10 @@ class State(ServerState):
         constant_headers: header fields that each response has.
     """
 
-    def __init__(self, linger: float, changed: Callable[[], None]) -> None:
+    def __init__(self, linger: float, bounds: Bounds, changed: Callable[[], None]) -> None:
         super().__init__()
         self.linger = linger
+        self.bounds = bounds
         self.giver: Giver | None = None
         self.requests = 0
         self.requested: Callable[[], None] = lambda: None

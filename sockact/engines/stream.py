@@ -93,7 +93,11 @@ class StreamEngine:
 
     def accept(self) -> None:
         """Take connections from now on."""
-        self._acceptors = accept_on(self._listeners, self.receive)
+        self._acceptors = accept_on(self._listeners, self.receive, self._has_room)
+
+    def _has_room(self) -> bool:
+        most = self._settings.max_connections
+        return not most or self.connections < most
 
     def receive(self, connection: socket.socket, luggage: Luggage | None = None) -> None:
         """Serve a connection; takes it over.
@@ -117,6 +121,7 @@ class StreamEngine:
         self._draining = True
         for acceptor in self._acceptors:
             acceptor.stop()
+        self._acceptors = []
         for conversation in list(self._conversations.values()):
             conversation.drain()
 
@@ -155,4 +160,6 @@ class StreamEngine:
         self._conversations.pop(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a handler failed: %s: %s", type(error).__name__, error, exc_info=error)
+        for acceptor in self._acceptors:
+            acceptor.resume()
         self._watcher.changed()

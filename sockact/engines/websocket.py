@@ -12,13 +12,14 @@ from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from sockact.engines import encrypted
+from sockact.engines.bounds import Bounded
 from sockact.engines.state import State, client_name
 
 SERVICE_RESTART = 1012
 """WebSocket close code "Service Restart". Source: IANA, WebSocket Close Code Number Registry."""
 
 
-class WebSocket(WebSocketsSansIOProtocol):
+class WebSocket(Bounded, WebSocketsSansIOProtocol):
     """A WebSocket connection."""
 
     def __init__(self, config: Config, server_state: State, app_state: dict[str, Any]) -> None:

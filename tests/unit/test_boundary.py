@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.errors import FlakyFailure
 
-from sockact.engines.connections import Connection
+from sockact.engines.connections import NOTHING, Connection
 from sockact.engines.http import HttpEngine
 from sockact.handover import Giver
 from sockact.settings import Settings
@@ -177,7 +177,7 @@ def test_responses_are_those_of_one_process() -> None:
     "fault",
     [
         lambda connection: not (connection.in_flight or connection.pipeline),  # half a request was read
-        lambda connection: not connection._reading_request,  # responses are still to come
+        lambda connection: connection._reading is NOTHING,  # responses are still to come
     ],
 )
 def test_a_connection_that_moves_too_early_is_seen(
