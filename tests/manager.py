@@ -6,6 +6,7 @@ systemd in its place.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -60,6 +61,21 @@ def wait_until(true: Callable[[], bool]) -> None:
 def open_descriptors(pid: int) -> int:
     """Return how many descriptors a process holds."""
     return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def open_sockets(pid: int) -> int:
+    """Return how many of them are sockets."""
+    count = 0
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
+            count += link.readlink().name.startswith("socket:")
+    return count
+
+
+def resident(pid: int) -> int:
+    """Return how many bytes of memory a process has."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 class Manager:

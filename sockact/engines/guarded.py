@@ -145,8 +145,8 @@ class Guarded(Bounded, HttpToolsProtocol):
 
     def _check_headers(self) -> None:
         """Count exactly, where more was read than the headers of one request may have."""
-        lengths = (len(name) + len(value) + 4 for name, value in self.headers)
-        if len(self.url) + sum(lengths) > self._max_header_bytes:
+        line = len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1\r\n\r\n")
+        if line + sum(len(name) + len(value) + 4 for name, value in self.headers) > self._max_header_bytes:
             raise Refused(431)
 
     def _check_content_length(self) -> None:

@@ -5,7 +5,7 @@
 /begun       begins its response, then reads the body
 /early       answers with 8 MB, and does not read the body
 /late        reads the body when the test lets it: it asks at the gate, a Unix socket at $GATE
-/endless     answers as long as the client reads
+/endless     answers as long as the client reads; /stalled says how many of these do not
 /seen        answers how many requests it has seen whose client had gone
 /ws          WebSocket: sends as long as the client reads
 """
@@ -14,9 +14,11 @@ import asyncio
 import os
 
 EARLY = 8 * 1024 * 1024
-CHUNK = b"x" * 65536
+CHUNK = b"x" * 16384
+PAUSE = 0.01
 
 gone = []
+stalled = []
 
 
 async def app(scope, receive, send):
@@ -76,11 +78,18 @@ async def late(receive, send):
 async def endless(_receive, send):
     await send({"type": "http.response.start", "status": 200})
     while True:
+        stalled.append(True)
         await send({"type": "http.response.body", "body": CHUNK, "more_body": True})
+        stalled.pop()
+        await asyncio.sleep(PAUSE)
 
 
 async def seen(_receive, send):
     await answer(send, str(len(gone)).encode())
+
+
+async def how_many_stalled(_receive, send):
+    await answer(send, str(len(stalled)).encode())
 
 
 async def websocket(receive, send):
@@ -98,4 +107,5 @@ APPS = {
     "/late": late,
     "/endless": endless,
     "/seen": seen,
+    "/stalled": how_many_stalled,
 }

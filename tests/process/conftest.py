@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from sockact.fds import Listener
 from tests.gate import Client, Gate, install
-from tests.manager import Manager
+from tests.manager import CHECKOUT, Manager
 
 
 @pytest.fixture
@@ -73,3 +74,10 @@ def service(manager: Manager, listener: Listener, gate: Gate, tmp_path: Path) ->
     service = Service(manager, listener, gate, tmp_path)
     yield service
     service.close()
+
+
+@pytest.fixture
+def bounded(service: Service) -> Service:
+    """Give the app for clients without bounds as a service, not yet started."""
+    shutil.copy(CHECKOUT / "tests" / "apps" / "bounds_app.py", service.directory / "app.py")
+    return service

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import select
-import shutil
 import socket
 import time
 from collections.abc import Callable
 
 import pytest
 
+from tests.apps.bounds_app import EARLY
 from tests.gate import Client
-from tests.manager import CHECKOUT, LIMIT
+from tests.manager import LIMIT
 from tests.process.conftest import Service
 
 BRIEF = "250ms"
@@ -25,13 +25,6 @@ PACE = 0.05
 UPLOAD = "POST /upload HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n"
 
 pytestmark = pytest.mark.F68
-
-
-@pytest.fixture
-def bounded(service: Service) -> Service:
-    """Give the app of these tests as a service, not yet started."""
-    shutil.copy(CHECKOUT / "tests" / "apps" / "bounds_app.py", service.directory / "app.py")
-    return service
 
 
 def slowly(client: Client, data: bytes, until: Callable[[], bool]) -> int:
@@ -216,6 +209,6 @@ def test_a_client_that_reads_on_may_take_as_long_as_it_likes(bounded: Service) -
 
     headers, _, body = begun.partition(b"\r\n\r\n")
     assert headers.startswith(b"HTTP/1.1 200")
-    rest = 8 * 1024 * 1024 - len(body)
+    rest = EARLY - len(body)
     assert client.read_bytes(rest) == rest * b"e"
     assert client.read().body == b"ok"

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.errors import FlakyFailure
 
-from sockact.engines.connections import NOTHING, Connection
+from sockact.engines.connections import Connection
+from sockact.engines.guarded import NOTHING, PIECE
 from sockact.engines.http import HttpEngine
 from sockact.handover import Giver
 from sockact.settings import Settings
@@ -161,7 +162,10 @@ def compare(requests: Requests, cuts: Sequence[int], pauses: Sequence[int]) -> i
     return moves
 
 
-def test_responses_are_those_of_one_process() -> None:
+@pytest.mark.parametrize("piece", [PIECE, 50], ids=["", "in small pieces"])
+def test_responses_are_those_of_one_process(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("guarded", "connections"):
+        monkeypatch.setattr(f"sockact.engines.{module}.PIECE", piece)
     moves: list[int] = []
 
     @QUIETLY

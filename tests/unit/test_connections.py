@@ -15,6 +15,7 @@ import uvloop
 from sockact.engines.http import HttpEngine
 from sockact.handover import Giver
 from sockact.settings import Settings
+from tests.manager import listening
 
 LIMIT = 20.0
 """Seconds that a test waits before it gives up."""
@@ -124,3 +125,47 @@ def connected(engine: HttpEngine) -> socket.socket:
 def test_those_in_use_move_first() -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(order_of_moving((2, 0, 3, 1))) == [1, 3, 0, 2]
+
+
+async def crowded() -> tuple[bool, list[int]]:
+    """Let two connections move to an engine that takes one, and a newcomer come.
+
+    Returns:
+        Whether the newcomer was answered while one or both were there, and how many connections there were.
+    """
+    loop = asyncio.get_running_loop()
+    listener = listening()
+    assert listener.sock is not None
+    engine = HttpEngine(app, "asgi", [listener], Settings(max_connections=1, lifespan="off"))
+    await engine.start()
+    engine.accept()
+    counts = []
+    with contextlib.ExitStack() as opened:
+        opened.callback(listener.close)
+        moved = [opened.enter_context(connected(engine)) for _ in range(2)]
+        newcomer = opened.enter_context(socket.create_connection(listener.sock.getsockname()))
+        newcomer.setblocking(False)
+        await loop.sock_sendall(newcomer, REQUEST)
+        early = False
+        for client in moved:
+            await loop.sock_sendall(client, REQUEST)
+            assert (await loop.sock_recv(client, 4096)).startswith(b"HTTP/1.1 204")
+        for client in moved:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            counts.append(engine.connections)
+            with contextlib.suppress(BlockingIOError):
+                early = bool(newcomer.recv(4096)) or early
+            client.close()
+        async with asyncio.timeout(LIMIT):
+            assert (await loop.sock_recv(newcomer, 4096)).startswith(b"HTTP/1.1 204")
+        counts.append(engine.connections)
+        engine.stop_accepting()
+        await engine.abort()
+    return early, counts
+
+
+@pytest.mark.F68
+def test_what_moves_here_is_counted_and_never_refused() -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(crowded()) == (False, [2, 1, 1])
