@@ -93,7 +93,9 @@ class Bounded:
     def look(self, now: float, limits: Mapping[Wait, float]) -> None:
         """See what it waits for, and end it when it has waited too long."""
         unsent = self.transport.get_write_buffer_size()
-        if not unsent and self.transport.is_closing():  # over TLS only when the client has it all
+        if not unsent and self.transport.is_closing():
+            # Over TLS, where it is closed only when the client has it all, and does not count what is
+            # encrypted: who does not read a response that is complete gets here after `keep_alive`.
             unsent = unacknowledged(self.transport)
         # What the peer has acknowledged is progress too: where the kernel's buffer is large, a slow client
         # takes minutes until there is room for more.

@@ -24,8 +24,6 @@ PACE = 0.05
 
 UPLOAD = "POST /upload HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n"
 
-pytestmark = pytest.mark.F68
-
 
 def slowly(client: Client, data: bytes, until: Callable[[], bool]) -> int:
     """Send byte by byte until it is enough; return how many were sent."""
@@ -57,6 +55,7 @@ def wait_reset(client: Client) -> None:
 # Headers.
 
 
+@pytest.mark.F68
 @pytest.mark.parametrize("before", ["", "GET / HTTP/1.1\r\nHost: test\r\n\r\n"], ids=["first", "second"])
 def test_headers_that_do_not_end_are_answered_408(bounded: Service, before: str) -> None:
     bounded.start(f"--header-timeout={BRIEF}")
@@ -73,6 +72,7 @@ def test_headers_that_do_not_end_are_answered_408(bounded: Service, before: str)
     assert client.at_eof()
 
 
+@pytest.mark.F68
 def test_a_byte_now_and_then_does_not_help(bounded: Service) -> None:
     bounded.start(f"--header-timeout={BRIEF}")
     client = bounded.client()
@@ -83,6 +83,7 @@ def test_a_byte_now_and_then_does_not_help(bounded: Service) -> None:
     assert client.at_eof()
 
 
+@pytest.mark.F68
 @pytest.mark.F59
 def test_a_connection_without_a_byte_is_closed_without_a_word(bounded: Service) -> None:
     bounded.start(f"--header-timeout={BRIEF}")
@@ -90,6 +91,7 @@ def test_a_connection_without_a_byte_is_closed_without_a_word(bounded: Service) 
     assert bounded.client().at_eof()
 
 
+@pytest.mark.F68
 def test_an_idle_connection_is_closed_after_keep_alive(bounded: Service) -> None:
     bounded.start(f"--keep-alive={BRIEF}")
     client = bounded.client()
@@ -98,6 +100,7 @@ def test_an_idle_connection_is_closed_after_keep_alive(bounded: Service) -> None
     assert client.at_eof()
 
 
+@pytest.mark.F68
 def test_what_waits_for_its_turn_has_not_begun_to_be_late(bounded: Service) -> None:
     bounded.start(f"--header-timeout={BRIEF}")
     client, other = bounded.client(), bounded.client()
@@ -116,6 +119,7 @@ def test_what_waits_for_its_turn_has_not_begun_to_be_late(bounded: Service) -> N
 # Bodies.
 
 
+@pytest.mark.F68
 @pytest.mark.parametrize("body", ["", "12345"])
 def test_a_body_that_does_not_come_is_answered_408(bounded: Service, body: str) -> None:
     bounded.start(f"--body-timeout={BRIEF}")
@@ -128,6 +132,7 @@ def test_a_body_that_does_not_come_is_answered_408(bounded: Service, body: str) 
     assert bounded.client().get("/seen").body == b"1"
 
 
+@pytest.mark.F68
 def test_where_the_response_has_begun_the_connection_ends(bounded: Service) -> None:
     bounded.start(f"--body-timeout={BRIEF}")
     client = bounded.client()
@@ -139,6 +144,7 @@ def test_where_the_response_has_begun_the_connection_ends(bounded: Service) -> N
     assert bounded.client().get("/seen").body == b"1"
 
 
+@pytest.mark.F68
 def test_a_body_that_goes_on_may_take_as_long_as_it_likes(bounded: Service) -> None:
     bounded.start(f"--body-timeout={AMPLE}s")
     client = bounded.client()
@@ -150,6 +156,7 @@ def test_a_body_that_goes_on_may_take_as_long_as_it_likes(bounded: Service) -> N
     assert client.read().body == b"1000"
 
 
+@pytest.mark.F68
 @pytest.mark.parametrize("expect", ["", "Expect: 100-continue\r\n"], ids=["too much", "100-continue"])
 def test_a_body_that_the_app_does_not_want_yet_is_not_late(bounded: Service, expect: str) -> None:
     bounded.start(f"--body-timeout={BRIEF}")
@@ -173,6 +180,7 @@ def test_a_body_that_the_app_does_not_want_yet_is_not_late(bounded: Service, exp
 # Reading.
 
 
+@pytest.mark.F68
 @pytest.mark.parametrize("path", ["/endless", "/early"])
 def test_a_client_that_does_not_read_is_reset(bounded: Service, path: str) -> None:
     bounded.start(f"--write-timeout={BRIEF}")
@@ -183,6 +191,7 @@ def test_a_client_that_does_not_read_is_reset(bounded: Service, path: str) -> No
     wait_reset(client)
 
 
+@pytest.mark.F68
 def test_a_websocket_that_does_not_read_is_reset(bounded: Service) -> None:
     bounded.start(f"--write-timeout={BRIEF}")
     client = bounded.client()
@@ -195,6 +204,7 @@ def test_a_websocket_that_does_not_read_is_reset(bounded: Service) -> None:
     wait_reset(client)
 
 
+@pytest.mark.F68
 def test_a_client_that_reads_on_may_take_as_long_as_it_likes(bounded: Service) -> None:
     bounded.start(f"--write-timeout={AMPLE}s")
     client = bounded.client()
