@@ -206,6 +206,16 @@ class Settings:
     drain_timeout: float | None = _setting(
         30.0, seconds_or_none, "the hammer: when a drain aborts what is left; none: never", "TIME"
     )
+    stream_grace: float | None = _setting(
+        None,
+        seconds_or_none,
+        "how long a drain lets responses go on that have begun; none: up to the hammer",
+        "TIME",
+    )
+    websocket_grace: float = _setting(0.0, seconds, "how long a drain lets WebSockets go on", "TIME")
+    drain_jitter: float = _setting(
+        0.0, seconds, "over how long it spreads the ends of both: clients then come back one by one", "TIME"
+    )
     trusted_proxies: tuple[str, ...] = _setting((), words, _PROXIES, "PROXY")
     drain_delay: float = _setting(
         0.0, seconds, "how long a stop goes on accepting, with its readiness red, before the drain", "TIME"
@@ -375,7 +385,8 @@ def _value(name: str, value: Any, field: dataclasses.Field[Any]) -> Any:
         return tuple(value)
     if not _fits(value, field):
         raise SettingsError(f"{name}={value!r}: expected something like {field.default!r}")
-    return float(value) if isinstance(field.default, float) and value is not None else value
+    spans = isinstance(field.default, float) or field.metadata["parse"] is seconds_or_none
+    return float(value) if spans and value is not None else value
 
 
 def _fits(value: Any, field: dataclasses.Field[Any]) -> bool:
@@ -386,7 +397,7 @@ def _fits(value: Any, field: dataclasses.Field[Any]) -> bool:
         return isinstance(value, bool) and isinstance(field.default, bool)
     if isinstance(field.default, int):
         return isinstance(value, int) and value >= 0
-    if isinstance(field.default, float):
+    if isinstance(field.default, float) or field.metadata["parse"] is seconds_or_none:
         return isinstance(value, int | float) and math.isfinite(value) and value >= 0
     return False
 

@@ -4,7 +4,8 @@ uvicorn closes every connection without a response under way at once, which lose
 the client sends in that moment, and all that were accepted but have not been read. Here:
 
     connection     in a drain
-    in flight      gets `Connection: close` with its response, if that has not begun
+    in flight      gets `Connection: close` with its response, if that has not begun; else it may go on
+                   for the grace of streams
     idle, fresh    may bring one more request; closed after `linger` seconds without a byte
     half a request the same, counted from its last byte
     between two    is given to the next process, if there is somebody who passes it on (`handover`)
@@ -32,6 +33,9 @@ from sockact.engines.proxies import PEER
 from sockact.engines.refusal import Refused
 from sockact.engines.state import State, client_name
 from sockact.peer import peer_of
+
+SOON = 0.5
+"""Seconds until the next look whether a response has begun that would have to end by then."""
 
 FLUSHED = 0.02
 """Seconds until the next look whether the client has taken the rest of a response, before it moves."""
@@ -61,6 +65,7 @@ class Connection(Guarded):
         self._lingering: asyncio.TimerHandle | None = None
         self._closing_cycle: RequestResponseCycle | None = None
         self._stays = stays
+        self._ending: asyncio.TimerHandle | None = None
         self._extensions: dict[str, Any] = {}
 
     def describe(self) -> str:
@@ -131,8 +136,10 @@ class Connection(Guarded):
         state = self.server_state
         state.requests += 1
         state.requested()
-        if state.draining_since is not None and not self._may_move():
-            self._announce_close()
+        if state.draining_since is not None:
+            self._end_in_time()
+            if not self._may_move():
+                self._announce_close()
 
     def on_body(self, body: bytes) -> None:
         self._header_bytes = 0
@@ -172,12 +179,32 @@ class Connection(Guarded):
         """
         if self.transport.is_closing() or self.transport.get_protocol() is not self:
             return
+        self._end_in_time()
         if not self._may_move():
             self._announce_close()
         elif self._between_requests():
             self._offer()
             return
         self._linger()
+
+    def _end_in_time(self) -> None:
+        """End the response under way when it has gone on for the grace of streams."""
+        state = self.server_state
+        grace, since = state.graces.stream, state.draining_since
+        if self.in_flight and grace is not None and since is not None and self._ending is None:
+            self._ending = self.loop.call_at(since + state.graces.end_of(grace), self._end_stream)
+
+    def _end_stream(self) -> None:
+        """Tell the app that its client has gone, and the client that nothing more comes."""
+        self._ending = None
+        if not self.in_flight or self.transport.is_closing():
+            return
+        if self.cycle.response_started:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            self.transport.close()
+        else:
+            self._ending = self.loop.call_later(SOON, self._end_stream)
 
     def _may_move(self) -> bool:
         giver = self.server_state.giver

@@ -23,7 +23,7 @@ from sockact.engines.lifespan import App, Lifespan
 from sockact.engines.proxies import believing
 from sockact.engines.readiness import answering
 from sockact.engines.redirect import to_https
-from sockact.engines.state import State
+from sockact.engines.state import Graces, State
 from sockact.engines.watcher import Unwatched, Watcher
 from sockact.engines.websocket import WebSocket
 from sockact.envelope import Luggage
@@ -72,7 +72,7 @@ class HttpEngine:
         self._config = _config(self._app, settings)
         self._changed = asyncio.Event()
         bounds = Bounds.of(settings)
-        self._state = State(settings.linger, bounds, self._on_change)
+        self._state = State(settings.linger, _graces(settings), bounds, self._on_change)
         self._sweep = Sweep(bounds, self._state.connections)
         if settings.version_header and settings.version:
             field = settings.version_header.lower().encode(), settings.version.encode()
@@ -212,6 +212,10 @@ class HttpEngine:
         for acceptor in self._acceptors:
             acceptor.resume()
         self._watcher.changed()
+
+
+def _graces(settings: Settings) -> Graces:
+    return Graces(settings.stream_grace, settings.websocket_grace, settings.drain_jitter)
 
 
 def as_asgi(app: Callable[..., Any], kind: str, threads: int) -> App:

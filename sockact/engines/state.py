@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
 
@@ -11,6 +13,25 @@ from uvicorn.server import ServerState
 
 from sockact.engines.bounds import Bounds
 from sockact.handover import Giver
+
+
+@dataclass(frozen=True, slots=True)
+class Graces:
+    """How long a drain lets streams and WebSockets go on.
+
+    Attributes:
+        stream: seconds for responses that have begun; None up to the hammer.
+        websocket: seconds for WebSockets.
+        jitter: seconds over which their ends are spread, so that their clients do not come back together.
+    """
+
+    stream: float | None = None
+    websocket: float = 0.0
+    jitter: float = 0.0
+
+    def end_of(self, grace: float) -> float:
+        """Return how many seconds after its beginning a drain ends one of those with this grace."""
+        return grace + random.uniform(0, self.jitter)
 
 
 class Watched(set[Any]):
@@ -38,6 +59,7 @@ class State(ServerState):
 
     Args:
         linger: seconds that a connection without a request in flight may stay in a drain.
+        graces: how long what is open for longer may go on in it.
         bounds: how long clients may take.
         changed: called when a connection comes or goes.
 
@@ -47,9 +69,10 @@ class State(ServerState):
         constant_headers: header fields that each response has.
     """
 
-    def __init__(self, linger: float, bounds: Bounds, changed: Callable[[], None]) -> None:
+    def __init__(self, linger: float, graces: Graces, bounds: Bounds, changed: Callable[[], None]) -> None:
         super().__init__()
         self.linger = linger
+        self.graces = graces
         self.bounds = bounds
         self.giver: Giver | None = None
         self.requests = 0

@@ -1,11 +1,12 @@
 """A WebSocket connection: uvicorn's protocol, taught to drain.
 
-In a drain it gets a close frame with 1012, and may answer it. Names of uvicorn that are not public are
-used: `conn`, `queue`, `close_timer`, `stop_keepalive`.
+In a drain it gets a close frame with 1012 after its grace, and may answer it. Names of uvicorn that are not
+public are used: `conn`, `queue`, `close_timer`, `stop_keepalive`.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from uvicorn.config import Config
@@ -27,23 +28,27 @@ class WebSocket(Bounded, WebSocketsSansIOProtocol):
         self._state = server_state
         self.last_activity = 0.0
         self._restarting = False
+        self._ending: asyncio.TimerHandle | None = None
 
     def describe(self) -> str:
         """Say for a log line what the connection is doing."""
         return f"{client_name(self.client)}: WebSocket"
 
     def drain(self) -> None:
+        """Let it go on for its grace, and then tell its peer that it ends."""
+        since = self._state.draining_since
+        if since is None or self._ending is not None or not self.handshake_complete:
+            return
+        end = since + self._state.graces.end_of(self._state.graces.websocket)
+        self._ending = self.loop.call_at(end, self._restart)
+
+    def _restart(self) -> None:
         """Send the close frame, and wait `linger` seconds for the peer's.
 
         uvicorn closes the connection right after its frame; what the client sends meanwhile then
         makes the kernel reset it, and the frame may be lost with it (RFC 9112, section 9.6).
         """
-        if (
-            self._restarting
-            or not self.handshake_complete
-            or self.close_sent
-            or self.transport.is_closing()
-        ):
+        if self.close_sent or self.transport.is_closing():
             return
         self._restarting = True
         self.stop_keepalive()

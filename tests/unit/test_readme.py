@@ -20,6 +20,8 @@ def settings_table() -> str:
 def shown(default: object) -> str:
     if isinstance(default, tuple):
         return " ".join(f"`{item}`" for item in default)
+    if default is None:
+        return "none"
     if isinstance(default, bool):
         return "no" if default is False else "yes"
     return f"{default:g} s" if isinstance(default, float) else f"`{default}`" if default != "" else ""
