@@ -35,7 +35,7 @@ def test_every_mark_is_found() -> None:
     written = {
         row
         for path in TESTS.rglob("test_*.py")
-        for row in re.findall(rf"@{MARK.pattern}$", path.read_text(), re.MULTILINE)
+        for row in re.findall(rf"(?:@|^pytestmark = ){MARK.pattern}$", path.read_text(), re.MULTILINE)
     }
 
     assert written == set(marked())
