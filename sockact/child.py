@@ -32,6 +32,10 @@ class Child:
             `NotifyAccess=all`.
         stores: whether `heard` takes over the descriptors that come with FDSTORE=1.
 
+    Attributes:
+        reason: why it gives up, if it has said so.
+        exit_status: its exit status, once it has ended; 0 after a signal.
+
     Raises:
         OSError: no process can be started.
         SettingsError: an environment file of the program cannot be used.
@@ -51,6 +55,7 @@ class Child:
         stores: bool = False,
     ) -> None:
         self.reason = ""
+        self.exit_status = 0
         self._whole_group = whole_group
         self._heard = heard
         self._ended = ended
@@ -100,9 +105,10 @@ class Child:
 
     def _reap(self) -> None:
         self._listen()  # what it said last may still be unread
-        how = _reaped(self.pid)
+        code = _reaped(self.pid)
+        self.exit_status = max(code or 0, 0)
         self._close()
-        self._ended(how)
+        self._ended(_in_words(code))
 
     def _close(self) -> None:
         self._loop.remove_reader(self._manager.fileno())
@@ -111,8 +117,10 @@ class Child:
         self._opened.close()
 
 
-def _reaped(pid: int) -> str:
-    """Kill what is left of a child's process group, reap the child, and say how it ended.
+def _reaped(pid: int) -> int | None:
+    """Kill what is left of a child's process group, reap the child, and return its exit code.
+
+    Below 0 for a signal, and None if an app that waits for any child, or ignores SIGCHLD, was faster.
 
     It leads a group of its own, see `fds.spawn`. An app's own child processes would otherwise stay
     until the service ends, and pile up over reloads; `KillMode=mixed` does the same to a service.
@@ -120,7 +128,12 @@ def _reaped(pid: int) -> str:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)  # not reaped yet, so that the number is still its own
     try:
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     except ChildProcessError:
-        return "ended"  # an app that waits for any child, or ignores SIGCHLD, was faster
+        return None
+
+
+def _in_words(code: int | None) -> str:
+    if code is None:
+        return "ended"
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"

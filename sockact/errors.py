@@ -54,3 +54,9 @@ class ActivationError(SockactError):
     """What the service manager passed is not what sd_listen_fds(3) describes (EX_CONFIG)."""
 
     exit_status = 78
+
+
+def of_status(exit_status: int) -> type[SockactError]:
+    """Return what a worker that ended so has failed of, for its supervisor to end in the same way."""
+    kinds = (UsageError, UnavailableError, SettingsError)
+    return next((kind for kind in kinds if kind.exit_status == exit_status), AppError)

@@ -20,7 +20,7 @@ from sockact.consent import Consent
 from sockact.counters import Counters, total
 from sockact.counters import read as counters_in
 from sockact.drain import count
-from sockact.errors import AppError, ReloadRefused, SettingsError
+from sockact.errors import ReloadRefused, SettingsError, of_status
 from sockact.exchange import Exchange
 from sockact.fds import Listener
 from sockact.fleet import Fleet, Rules, Stage
@@ -97,6 +97,7 @@ class Supervisor:
         self._exchange = Exchange(self._serving, homeless)
         self._consent = Consent(lambda worker: self._send(worker, signal.SIGHUP))
         self._hook_failed = ""
+        self._exit_status = 0
         self._outcome: asyncio.Future[Action] | None = None
         self._stopped = asyncio.Event()
         self._ending = False
@@ -112,12 +113,12 @@ class Supervisor:
         return overview.generation(number, ", ".join(sorted(versions)))
 
     async def start(self) -> None:
-        """Start the first generation; raises AppError when it does not get ready."""
+        """Start the first generation; raises what its worker has failed of when it does not get ready."""
         outcome = await self._wait_for(self._fleet.start(self._loop.time()))
         if isinstance(outcome, Failed):
             self._exchange.room = 0
             await self._end()
-            raise AppError(outcome.reason)
+            raise of_status(self._exit_status)(outcome.reason)
         if not self._recipe.handover:
             self._exchange.refuse()
         self._store.clear()
@@ -339,6 +340,7 @@ class Supervisor:
 
     def _ended(self, number: int, how: str) -> None:
         child = self._children.pop(number)
+        self._exit_status = self._exit_status or child.exit_status
         self._consent.forget(number)
         self._past_requests += self._counters.pop(number, Counters()).requests
         self._versions.pop(number, None)

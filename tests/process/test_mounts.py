@@ -117,11 +117,12 @@ def test_a_program_can_name_them_too(manager: Manager, named: Callable[[str], Li
         ),
     ],
 )
+@pytest.mark.parametrize("count", [0, 1])
 def test_names_that_do_not_fit_are_an_error_that_shows_both_sides(
-    manager: Manager, named: Callable[[str], Listener], words: tuple[str, ...], complaint: str
+    manager: Manager, named: Callable[[str], Listener], words: tuple[str, ...], complaint: str, count: int
 ) -> None:
     web, admin = named("web"), named("admin")
-    run(manager, *words, listeners=[web, admin])
+    run(manager, f"--workers={count}", *words, listeners=[web, admin])
 
     assert manager.wait_exit() == 78
     assert complaint.format(web=web.address, admin=admin.address) in manager.stderr()
