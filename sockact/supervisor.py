@@ -280,7 +280,9 @@ class Supervisor:
         return [Listener.of(self._exchange.supply(number).theirs, SUPPLY)]
 
     def _serving(self) -> list[int]:
-        """Return the ready workers of the newest generation that has taken over."""
+        """Return the ready workers of the newest generation that has taken over, if connections move."""
+        if not self._recipe.handover:
+            return []
         fleet = self._fleet
         return [
             worker.number
