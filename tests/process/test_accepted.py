@@ -57,6 +57,12 @@ def pair() -> Iterator[tuple[socket.socket, Listener]]:
     client.close()
 
 
+def listens(path: str) -> bool:
+    """Tell whether a connection to a Unix socket would be taken; such a look starts one process more."""
+    with socket.socket(socket.AF_UNIX) as trial:
+        return trial.connect_ex(path) == 0
+
+
 def start(manager: Manager, passed: Listener, app: str, *options: str) -> int:
     """Start a process with a connection, which is from then on its own."""
     Path("app.py").write_text(APP)
@@ -180,7 +186,7 @@ def test_systemd_socket_activate_starts_one_for_each_client(tmp_path: Path, app:
     command = ["systemd-socket-activate", "--accept", "-l", where, *run]
     environ = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, env=environ) as process:
-        wait_until(lambda: Path(where).exists())
+        wait_until(lambda: listens(where))
         with contextlib.ExitStack() as opened:
             clients = [opened.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(3)]
             for number, client in enumerate(clients):
