@@ -4,12 +4,12 @@
     begin its first request        header_timeout   is closed, without a word: many connect in advance
     end the headers it has begun   header_timeout   408
     send more of a body            body_timeout     408; closed, if the response has begun
-    take more of what was written  write_timeout    is aborted
+    take more of what was written  write_timeout    is reset
     begin another request          keep_alive       is closed
 
 Nothing here runs for each request: a timer that is set and cancelled takes 0.8 us of the 16 which a small
 request takes. Instead all connections are looked at once in a while, and a client's time begins with the
-first look that sees it wait for the same: it has never less than said, and up to a tenth more.
+first look that sees it wait for the same: it has never less than said, and up to a fifth more.
 
 The defaults are nginx's, which counts in the same way. Headers may have 64 KiB, more than nginx (32) and
 Node (16) let through; bodies and connections have no limit, since only the app can know one.
