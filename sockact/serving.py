@@ -262,7 +262,7 @@ def _report(generation: int, failures: Sequence[str]) -> None:
 
 
 def _refuse_recycling(chosen: Settings) -> None:
-    for name in ("max_requests", "max_worker_memory"):
+    for name in ("max_requests", "max_worker_age", "max_worker_memory"):
         if value := getattr(chosen, name):
             raise SettingsError(f"{name}={value}: expected workers of at least 1, which can be replaced")
 

@@ -181,6 +181,9 @@ class Settings:
     max_requests: int = _setting(
         0, number, "after how many requests, and up to a tenth more, a worker is replaced; 0: never", "N"
     )
+    max_worker_age: float = _setting(
+        0.0, seconds, "after how long, and up to a tenth more, a worker is replaced; 0: never", "TIME"
+    )
     max_worker_memory: int = _setting(
         0, size, "above how many bytes in memory a worker is replaced, like 300M; 0: never", "SIZE"
     )

@@ -158,6 +158,11 @@ class Worker:
             self._recycled_at = requests + self._settings.max_requests // 10 + 1
             self._manager.recycle(count(requests, "request"))
 
+    def _grow_old(self) -> None:
+        """Ask for a replacement, and later once more: it is not the time for it in a reload."""
+        self._manager.recycle(f"{time.monotonic() - self._born:.3g} s old")
+        asyncio.get_running_loop().call_later(self._settings.max_worker_age / 10, self._grow_old)
+
     def changed(self) -> None:
         """Take notice of a connection that has come or gone."""
         if self._idle is not None:
@@ -177,6 +182,8 @@ class Worker:
             self._engine.receive(connection)
         self._state = ""
         self._readiness.word = "ready"
+        if age := self._settings.max_worker_age:
+            asyncio.get_running_loop().call_later(age * random.uniform(1, 1.1), self._grow_old)
         if self._settings.idle_exit:
             self._idle = Idle(self._settings.idle_exit, self._has_work, self._manager.idle)
         self._run_beside(hooks.READY, self._settings.start_timeout)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import re
 import signal
 import sys
 import time
@@ -36,6 +37,17 @@ def test_a_worker_is_replaced_after_its_requests_and_no_answer_is_missing(servic
 
     log = service.manager.stderr()
     assert "is recycled: 3" in log
+    stop(service)
+
+
+def test_a_worker_that_has_grown_old_is_replaced(service: Service) -> None:
+    pid = service.start("--workers=2", "--probation=0.1s", "--max-worker-age=0.5s")
+    before = set(workers(pid))
+
+    wait_until(lambda: not before & set(workers(pid)) and len(workers(pid)) == 2)
+
+    assert re.search(r"is recycled: 0\.\d+ s old", service.manager.stderr())
+    assert get(service.listener).status == 200
     stop(service)
 
 

@@ -45,6 +45,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "max_draining": ("2", 2),
     "surge": ("2", 2),
     "max_requests": ("1000", 1000),
+    "max_worker_age": ("1h", 3600.0),
     "max_worker_memory": ("300M", 300 * 1024**2),
     "idle_exit": ("5min", 300.0),
     "worker_watchdog": ("none", None),
