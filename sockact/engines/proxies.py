@@ -20,6 +20,10 @@ from sockact.peer import Peer
 PEER = "sockact.peer"
 """Where the `Peer` of a Unix connection is in `scope["state"]`."""
 
+NOBODY = 65534
+"""Whom a process in a user namespace sees in place of all users that its namespace does not know, with
+`PrivateUsers=yes` all but root and its own: user_namespaces(7), "Unmapped user and group IDs"."""
+
 _UNIX = "unix"
 _MAPPED = "::ffff:"
 
@@ -66,9 +70,10 @@ def _address(proxy: str) -> str:
 
 def _user(proxy: str) -> int:
     name = proxy.removeprefix("uid=")
-    if name.isdecimal():
-        return int(name)
     try:
-        return pwd.getpwnam(name).pw_uid
+        user = int(name) if name.isdecimal() else pwd.getpwnam(name).pw_uid
     except KeyError:
         raise SettingsError(f"trusted_proxies={proxy}: there is no user {name!r}") from None
+    if user == NOBODY:
+        raise SettingsError(f"trusted_proxies={proxy}: in a user namespace that is anybody: expected unix")
+    return user

@@ -90,6 +90,7 @@ def wrk(machine: Machine, connections: int, pause: int) -> Iterator[Wrk]:
 
 # Neither proxy tries twice, nor closes a connection by itself, to whichever side.
 NGINX = f"""
+user www-data;
 daemon off;
 pid {FOLDER}/nginx.pid;
 error_log {FOLDER}/nginx.log warn;
@@ -183,6 +184,17 @@ class Nginx(Proxy):
         """Return its warnings, and what else than 200 came from the service or went to a client."""
         outcomes = set(self.machine.read(f"{FOLDER}/access.log").splitlines())
         return [*self.machine.read(f"{FOLDER}/nginx.log").splitlines(), *(outcomes - {"200 200"})]
+
+
+class UnixNginx(Nginx):
+    """nginx that reaches the service on a Unix socket, and says who the client is."""
+
+    configuration = NGINX.replace("server 127.0.0.1:8000 max", "server unix:/run/app.sock max").replace(
+        'Connection "";',
+        'Connection "";\n'
+        "            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n"
+        "            proxy_set_header X-Forwarded-Proto https;",
+    )
 
 
 class Haproxy(Proxy):

@@ -86,7 +86,7 @@ def test_a_proxy_is_believed_by_its_user_on_a_unix_socket(
     unix.close()
 
 
-@pytest.mark.parametrize("proxy", ["localhost", "10.0.0.0/99", "uid=nobody-at-all"])
+@pytest.mark.parametrize("proxy", ["localhost", "10.0.0.0/99", "uid=nobody-at-all", "uid=nobody"])
 def test_what_is_no_proxy_is_an_error(manager: Manager, proxy: str) -> None:
     Path("app.py").write_text(APP)
     manager.sockact("app:app", f"--trusted-proxies={proxy}", listeners=[own := listening()])
