@@ -9,100 +9,29 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from sockact.errors import SettingsError
+from sockact.values import (
+    flag,
+    header,
+    number,
+    one_of,
+    paths,
+    plain,
+    seconds,
+    seconds_or_none,
+    size,
+    words,
+)
 
 PREFIX = "SOCKACT_"
 
 KINDS = ("asgi", "asgi2", "wsgi", "stream", "datagram", "requests", "socket")
-"""What can be served; see `sockact.loader`."""
-
-_UNITS = {"us": 1e-6, "ms": 1e-3, "": 1.0, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-_TRUE = ("1", "yes", "true", "on")
-_FALSE = ("0", "no", "false", "off")
-
-
-def seconds(text: str) -> float:
-    """Read a time span as systemd.time(7) writes it: `30`, `1.5s`, `250ms`, `1min 30s`."""
-    # Part by part: one expression for the whole would try all ways to cut a long wrong text.
-    parts = re.findall(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)|(\S)", text)
-    total = math.inf if not parts else 0.0
-    for amount, unit, _ in parts:
-        total += float(amount) * _UNITS[unit] if amount and unit in _UNITS else math.inf
-    if not math.isfinite(total):
-        raise ValueError("expected a time span like 30, 1.5s, 250ms or 1min 30s")
-    return total
-
-
-def seconds_or_none(text: str) -> float | None:
-    """Read a time span, or `none` for no limit."""
-    return None if text.strip().lower() in ("none", "infinity") else seconds(text)
-
-
-def flag(text: str) -> bool:
-    """Read a boolean as systemd.syntax(7) writes it."""
-    word = text.strip().lower()
-    if word not in (*_TRUE, *_FALSE):
-        raise ValueError("expected yes or no")
-    return word in _TRUE
-
-
-def number(text: str) -> int:
-    """Read a whole number, not negative."""
-    if not re.fullmatch(r"\s*\d+\s*", text):
-        raise ValueError("expected a whole number")
-    return int(text)
-
-
-def size(text: str) -> int:
-    """Read a number of bytes as systemd writes it: `300M`; K, M, G are powers of 1024."""
-    match = re.fullmatch(r"\s*(\d+)\s*([KMGT]?)\s*", text)
-    if not match:
-        raise ValueError("expected a size like 300M")
-    return int(match[1]) << 10 * " KMGT".index(match[2] or " ")
-
-
-def one_of(*choices: str) -> Callable[[str], str]:
-    """Return a parser that takes one of `choices`."""
-
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"expected one of {', '.join(choices)}")
-        return text
-
-    return parse
-
-
-def plain(text: str) -> str:
-    """Read what is shown in a status and sent in a header: printable ASCII."""
-    if not (text.isascii() and text.isprintable()):
-        raise ValueError("expected printable ASCII characters")
-    return text
-
-
-def header(text: str) -> str:
-    """Read the name of a header field, or nothing. Source: RFC 9110, section 5.6.2."""
-    if not re.fullmatch(r"[\w!#$%&'*+.^`|~-]*", text, re.ASCII):
-        raise ValueError("expected the name of a header field like X-Version")
-    return text
-
-
-def words(text: str) -> tuple[str, ...]:
-    """Read a list separated by blanks or commas; an empty one would serve nobody, for ever."""
-    found = tuple(word for word in re.split(r"[\s,]+", text) if word)
-    if not found:
-        raise ValueError("expected a word or several")
-    return found
-
-
-def paths(text: str) -> tuple[str, ...]:
-    """Read a list separated by blanks, which may be empty."""
-    return tuple(text.split())
+"""What can be served; see `sockact.kinds`."""
 
 
 def _setting(default: Any, parse: Callable[[str], Any], meaning: str, metavar: str = "") -> Any:

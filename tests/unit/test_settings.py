@@ -13,14 +13,11 @@ from sockact.errors import SettingsError
 from sockact.settings import (
     FIELDS,
     Settings,
-    flag,
-    number,
     options,
     resolve,
-    seconds,
-    seconds_or_none,
     variable,
 )
+from sockact.values import flag, number, seconds, seconds_or_none
 
 # Setting, its text, and the value that this text and the keyword mean.
 SAMPLES: dict[str, tuple[str, Any]] = {
