@@ -94,6 +94,7 @@ def everything(stack: contextlib.ExitStack) -> list[Listener]:
         bound(unix, socket.SOCK_DGRAM, "datagram.sock", "datagram"),
         bound(unix, socket.SOCK_SEQPACKET, "seqpacket.sock", "seqpacket", listen=True),
         bound(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0), "bound"),
+        bound(socket.AF_NETLINK, socket.SOCK_RAW, (0, 0), "netlink"),
         fifo(Path("fifo")),
         Listener("device", os.open("/dev/null", os.O_RDWR), Kind.OTHER),
     ]
