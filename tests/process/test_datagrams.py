@@ -22,6 +22,10 @@ import asyncio, os, socketserver
 async def echo(data, address, reply):
     reply(b"%d %s" % (os.getpid(), data))
 
+async def slow(data, address, reply):
+    await asyncio.sleep(0.01)  # so that there is always something at work
+    reply(b"%d %s" % (os.getpid(), data))
+
 async def stuck(data, address, reply):
     reply(b"stuck")
     await asyncio.Event().wait()
@@ -161,7 +165,7 @@ class Sender:
 @pytest.mark.F8
 @pytest.mark.parametrize("workers", [0, 2])
 def test_no_datagram_is_lost_in_reloads(manager: Manager, port: Listener, workers: int) -> None:
-    start(manager, port, ECHO, "echo", f"--workers={workers}", "--probation=0.1s")
+    start(manager, port, ECHO, "slow", f"--workers={workers}", "--probation=0.1s")
     sender = Sender(port)
     for _ in range(5):
         reload(manager)
