@@ -106,10 +106,11 @@ class Process:
     def complete(self, chosen: Settings) -> None:
         """Bind what was not passed, by `Sockets.complete`, and say who is the main process.
 
-        The control socket and the PID file of workers are their supervisor's.
+        The control socket and the PID file of workers are their supervisor's. Processes of one connection
+        each have no PID file: there are several.
         """
         self.sockets.complete(chosen, controlled=not self.supervised)
-        if chosen.pid_file and not self.supervised:
+        if chosen.pid_file and not (self.supervised or self.sockets.connected):
             self._pid_file = PidFile(chosen.pid_file)
 
     def conductor(self, chosen: Settings) -> Conductor:

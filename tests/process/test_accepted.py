@@ -78,8 +78,9 @@ def test_a_process_serves_its_connection_and_ends_with_it(
     manager: Manager, pair: tuple[socket.socket, Listener], app: str
 ) -> None:
     client, passed = pair
-    start(manager, passed, app)
+    start(manager, passed, app, "--pid-file=pid")
     client.sendall(b"hello\n")
+    assert not Path("pid").exists()  # it would be one for many
     assert client.recv(100) == b"HELLO\n"
 
     client.shutdown(socket.SHUT_WR)
