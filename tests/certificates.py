@@ -45,6 +45,20 @@ class Pair:
             new.rename(target)
 
 
+DATABASE = """
+[ca]
+default_ca = here
+[here]
+database = {folder}/index.txt
+serial = {folder}/serial
+new_certs_dir = {folder}
+default_md = sha256
+policy = any
+[any]
+commonName = supplied
+"""
+
+
 class Authority:
     """Who signs certificates: for servers on this machine, and for clients.
 
@@ -62,8 +76,8 @@ class Authority:
             *("-keyout", str(self.pair.key), "-out", str(self.pair.certificate)),
         )
 
-    def issue(self, name: str, days: int = 1, subject: str = "") -> Pair:
-        """Make a certificate for localhost; `name` is that of its files, -1 days mean it has expired."""
+    def issue(self, name: str, subject: str = "", *, expired: bool = False) -> Pair:
+        """Make a certificate for localhost; `name` is that of its files."""
         pair = Pair(self._directory / f"{name}.crt", self._directory / f"{name}.key")
         request, more = pair.key.with_suffix(".csr"), pair.key.with_suffix(".ext")
         more.write_text(EXTENSIONS)
@@ -71,12 +85,24 @@ class Authority:
             *("req", "-new", *NEW_KEY, "-noenc", "-subj", subject or f"/CN={name}"),
             *("-keyout", str(pair.key), "-out", str(request)),
         )
-        _openssl(
-            *("x509", "-req", "-in", str(request), "-days", str(days), "-extfile", str(more)),
-            *("-CA", str(self.pair.certificate), "-CAkey", str(self.pair.key)),
-            *("-out", str(pair.certificate)),
-        )
+        sign = self._sign_expired() if expired else self._sign()
+        _openssl(*sign, "-in", str(request), "-extfile", str(more), "-out", str(pair.certificate))
         return pair
+
+    def _sign(self) -> list[str]:
+        pair = self.pair
+        return ["x509", "-req", "-days", "1", "-CA", str(pair.certificate), "-CAkey", str(pair.key)]
+
+    def _sign_expired(self) -> list[str]:
+        """Only `openssl ca` takes two dates in all versions, and it wants a database."""
+        folder = self._directory
+        configuration = folder / "ca.conf"
+        configuration.write_text(DATABASE.format(folder=folder))
+        (folder / "index.txt").touch()
+        (folder / "serial").write_text("01\n")
+        dates = ["-startdate", "20200101000000Z", "-enddate", "20200102000000Z"]
+        keys = ["-cert", str(self.pair.certificate), "-keyfile", str(self.pair.key)]
+        return ["ca", "-config", str(configuration), "-batch", "-notext", *dates, *keys]
 
     def client(self, pair: Pair | None = None) -> ssl.SSLContext:
         """Return what a client needs that trusts this authority, may have a certificate, and sees a cut."""

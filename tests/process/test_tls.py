@@ -108,9 +108,9 @@ class TlsService:
     certificate: Path
     key: Path
 
-    def install(self, name: str, days: int = 1) -> Pair:
+    def install(self, name: str, *, expired: bool = False) -> Pair:
         """Put a new pair where the service reads it."""
-        pair = self.authority.issue(name, days)
+        pair = self.authority.issue(name, expired=expired)
         pair.install(self.certificate, self.key)
         return pair
 
@@ -518,7 +518,7 @@ def test_a_refused_pair_can_be_repaired(tls: TlsService) -> None:
 
 
 def test_an_expired_certificate_is_served_with_a_warning(tls: TlsService) -> None:
-    tls.install("expired", days=-1)
+    tls.install("expired", expired=True)
 
     tls.start()
 
