@@ -140,7 +140,7 @@ class TlsService:
 
     @property
     def url(self) -> str:
-        return f"https://localhost:{self.address[1]}/"
+        return f"https://127.0.0.1:{self.address[1]}/"
 
     def presented(self) -> bytes:
         """Return the certificate that a new connection gets."""
@@ -223,7 +223,7 @@ def test_curl_is_served(tls: TlsService) -> None:
 
 def test_openssl_is_served_and_hears_a_close_notify(tls: TlsService) -> None:
     tls.start("--keep-alive=0.1s")
-    where = f"localhost:{tls.address[1]}"
+    where = f"127.0.0.1:{tls.address[1]}"
     trusted = ("-CAfile", str(tls.authority.pair.certificate), "-verify_return_error")
 
     done = subprocess.run(
@@ -335,7 +335,7 @@ def test_a_redirect_leads_to_the_port_and_curl_follows(tls: TlsService, http: Li
     trusted = ("--cacert", str(tls.authority.pair.certificate))
 
     done = subprocess.run(
-        ["curl", "--silent", "--fail", "--location", *trusted, f"http://localhost:{port}/here"],
+        ["curl", "--silent", "--fail", "--location", *trusted, f"http://127.0.0.1:{port}/here"],
         capture_output=True,
         text=True,
         check=True,
