@@ -1,9 +1,9 @@
-"""Work of a process beside its requests, which its drain waits for."""
+"""Tasks that a drain waits for, and ends by force when its time is up."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 ABORT_TIMEOUT = 1.0
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Background:
-    """The tasks at work; each belongs to this until it ends."""
+    """Work of a process beside its requests; each task belongs to this until it ends."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -35,7 +35,13 @@ class Background:
 
     async def abort(self) -> None:
         """Cancel all, and wait for a moment until they have ended."""
-        for task in self._tasks:
-            task.cancel("the drain's time is up")
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=ABORT_TIMEOUT)
+        await cancel(self._tasks)
+
+
+async def cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel what the hammer has left, and wait for a moment until it has ended."""
+    left = list(tasks)
+    for task in left:
+        task.cancel("the drain's time is up")
+    if left:
+        await asyncio.wait(left, timeout=ABORT_TIMEOUT)

@@ -13,7 +13,6 @@ from fcntl import ioctl
 from termios import FIONREAD
 from typing import Any
 
-from sockact import kinds
 from sockact.envelope import Handover, Luggage, Moving, seal
 from sockact.handover import Giver
 
@@ -62,7 +61,7 @@ class Reader(asyncio.StreamReader):
     @property
     def consumed(self) -> int:
         """How many bytes have been read from it."""
-        return self._received - len(self.unread)
+        return self._received - len(self._buffer)  # type: ignore[attr-defined]  # see `unread`
 
     @property
     def unread(self) -> bytes:
@@ -79,6 +78,7 @@ class Asynchronous:
         luggage: what the connection brings with it, if it comes from another process.
         linger: seconds without a byte after which the reader sees the end, in a drain.
         giver: returns whom to give connections to; None for nobody.
+        takes_state: whether it is one of the latter.
     """
 
     def __init__(
@@ -88,9 +88,11 @@ class Asynchronous:
         luggage: Luggage | None,
         linger: float,
         giver: Callable[[], Giver | None],
+        *,
+        takes_state: bool,
     ) -> None:
         self._handler = handler
-        self._takes_state = kinds.takes_state(handler)
+        self._takes_state = takes_state
         self._connection = connection
         self._state = None if luggage is None else luggage.state
         self._consumed = 0

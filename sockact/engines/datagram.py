@@ -19,6 +19,7 @@ from sockact.engines.requests import Server
 from sockact.engines.watcher import Unwatched, Watcher
 from sockact.fds import Listener
 from sockact.settings import Settings
+from sockact.tasks import cancel
 
 BATCH = 16
 """Datagrams read at once; those that wait in the socket may go to another process."""
@@ -28,9 +29,6 @@ AT_WORK = 256
 
 SIZE = 65536
 """Bytes of the longest datagram, udp(7); one of a Unix socket may be longer, and is cut."""
-
-ABORT_TIMEOUT = 1.0
-"""Seconds a cancelled handler may take to clean up."""
 
 logger = logging.getLogger(__name__)
 
@@ -169,9 +167,7 @@ class DatagramEngine:
             port.give_up()
         if self._tasks:
             logger.warning("aborted: %d datagrams at work", len(self._tasks))
-            for task in self._tasks:
-                task.cancel("the drain's time is up")
-            await asyncio.wait(self._tasks, timeout=ABORT_TIMEOUT)
+            await cancel(self._tasks)
 
     async def close(self) -> None:
         """Do nothing: a handler has no shutdown. Threads that still run have been given up."""

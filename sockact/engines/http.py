@@ -31,13 +31,11 @@ from sockact.fds import Listener
 from sockact.handover import Giver
 from sockact.readiness import Readiness
 from sockact.settings import Settings
+from sockact.tasks import cancel
 from sockact.tls import Tls
 
 HTTP = "http"
 """Name of the listeners that `redirect_http` is about."""
-
-ABORT_TIMEOUT = 1.0
-"""Seconds a cancelled request may take to clean up."""
 
 logger = logging.getLogger(__name__)
 
@@ -182,10 +180,7 @@ class HttpEngine:
             logger.warning("aborted: a connection in its TLS handshake")
             arrival.cancel()
         await asyncio.sleep(0)  # the connections learn that they are lost, before the app is cancelled
-        for task in list(self._state.tasks):
-            task.cancel("the drain's time is up")
-        if self._state.tasks:
-            await asyncio.wait(list(self._state.tasks), timeout=ABORT_TIMEOUT)
+        await cancel(self._state.tasks)
 
     async def close(self) -> None:
         """Let the app shut down, after the drain."""

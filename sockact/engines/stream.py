@@ -28,9 +28,7 @@ from sockact.envelope import Luggage
 from sockact.fds import Listener
 from sockact.handover import Giver
 from sockact.settings import Settings
-
-ABORT_TIMEOUT = 1.0
-"""Seconds a cancelled handler may take to clean up."""
+from sockact.tasks import cancel
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +70,9 @@ class StreamEngine:
         self._draining = False
         self._giver: Giver | None = None
         self.requests = 0
+        # Both look at the handler's signature, which takes longer than many a connection.
+        self._takes_state = kind == "stream" and kinds.takes_state(handler)
+        self._is_async = kinds.is_async(handler)
 
     @property
     def in_flight(self) -> int:
@@ -132,13 +133,10 @@ class StreamEngine:
 
     async def abort(self) -> None:
         """End what is left by force, with a log line for each connection."""
-        conversations = dict(self._conversations)
-        for task, conversation in conversations.items():
+        for conversation in self._conversations.values():
             logger.warning("aborted: %s", conversation)
             conversation.abort()
-            task.cancel("the drain's time is up")
-        if conversations:
-            await asyncio.wait(conversations, timeout=ABORT_TIMEOUT)
+        await cancel(self._conversations)
 
     async def close(self) -> None:
         """Do nothing: a handler has no shutdown. Threads that still run have been given up."""
@@ -147,8 +145,15 @@ class StreamEngine:
     def _conversation(self, connection: socket.socket, luggage: Luggage | None) -> Conversation:
         linger = self._settings.linger
         if self._kind == "stream":
-            return Asynchronous(self._handler, connection, luggage, linger, self._open_giver)
-        if kinds.is_async(self._handler):
+            return Asynchronous(
+                self._handler,
+                connection,
+                luggage,
+                linger,
+                self._open_giver,
+                takes_state=self._takes_state,
+            )
+        if self._is_async:
             return Awaited(self._handler, connection)
         call = Server(self._handler, connection).serve if self._kind == "requests" else self._handler
         return Threaded(call, connection, self._threads, linger)
