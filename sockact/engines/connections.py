@@ -78,7 +78,7 @@ class Connection(Guarded):
         stage = "sending its response" if self.cycle.response_started else "before its response"
         return f"{who}: {scope['method']} {scope['path']}, {age:.1f} s old, {stage}"
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         if is_ssl(transport):
             self._stays = True  # its keys are here
             self._extensions = encrypted.extensions(transport)

@@ -13,6 +13,7 @@ from fcntl import ioctl
 from termios import FIONREAD
 from typing import Any
 
+from sockact.engines.state import client_name
 from sockact.envelope import Handover, Luggage, Moving, seal
 from sockact.handover import Giver
 
@@ -69,7 +70,21 @@ class Reader(asyncio.StreamReader):
         return bytes(self._buffer)  # type: ignore[attr-defined]  # private, and there is no other way
 
 
-class Asynchronous:
+class Held:
+    """A connection that is held until its handler ends; as text it is what a log line says of it."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def __str__(self) -> str:
+        try:
+            name = self._connection.getpeername()
+        except OSError:
+            return "a connection with a client that has gone"
+        return f"a connection with {client_name(name if isinstance(name, tuple) else None)}"
+
+
+class Asynchronous(Held):
     """A handler `(reader, writer)`, or one that also takes the `state` of a conversation begun elsewhere.
 
     Args:
@@ -91,9 +106,9 @@ class Asynchronous:
         *,
         takes_state: bool,
     ) -> None:
+        super().__init__(connection)
         self._handler = handler
         self._takes_state = takes_state
-        self._connection = connection
         self._state = None if luggage is None else luggage.state
         self._consumed = 0
         self._linger = linger
@@ -102,9 +117,6 @@ class Asynchronous:
         self._reader = Reader(b"" if luggage is None else luggage.unread)
         self._transport: asyncio.Transport | None = None
         self._parting = False
-
-    def __str__(self) -> str:
-        return f"a connection with {_peer(self._connection)}"
 
     async def hold(self) -> None:
         """Serve the connection until its handler ends, and close it, or give it away."""
@@ -210,7 +222,7 @@ class Parcel:
             self.outcome.set_result(moved)
 
 
-class Threaded:
+class Threaded(Held):
     """A handler that is called with the connection itself, in a thread.
 
     Args:
@@ -227,14 +239,11 @@ class Threaded:
         threads: Executor,
         linger: float,
     ) -> None:
+        super().__init__(connection)
         self._handler = handler
-        self._connection = connection
         self._threads = threads
         self._linger = linger
         self._loop = asyncio.get_running_loop()
-
-    def __str__(self) -> str:
-        return f"a connection with {_peer(self._connection)}"
 
     async def hold(self) -> None:
         """Serve the connection until its handler ends, and close it."""
@@ -264,17 +273,14 @@ class Threaded:
             self._connection.shutdown(socket.SHUT_RDWR)
 
 
-class Awaited:
+class Awaited(Held):
     """A coroutine function that is called with the connection itself, non-blocking."""
 
     def __init__(
         self, handler: Callable[[socket.socket], Awaitable[Any]], connection: socket.socket
     ) -> None:
+        super().__init__(connection)
         self._handler = handler
-        self._connection = connection
-
-    def __str__(self) -> str:
-        return f"a connection with {_peer(self._connection)}"
 
     async def hold(self) -> None:
         """Serve the connection until its handler ends, and close it."""
@@ -286,11 +292,3 @@ class Awaited:
 
     def abort(self) -> None:
         """Leave it to the handler, which is cancelled."""
-
-
-def _peer(connection: socket.socket) -> str:
-    try:
-        name = connection.getpeername()
-    except OSError:
-        return "a client that has gone"
-    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "a Unix client"

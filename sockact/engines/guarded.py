@@ -88,7 +88,7 @@ class Guarded(Bounded, HttpToolsProtocol):
         """Whether a request was read whose response is not complete; the newest of a pipeline ends last."""
         return self.cycle is not None and not self.cycle.response_complete
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         self.beneath = transport
         if is_ssl(transport):
             ends = encrypted.Transport(transport, self.server_state.linger)

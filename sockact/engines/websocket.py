@@ -61,7 +61,7 @@ class WebSocket(Bounded, WebSocketsSansIOProtocol):
             self.transport.resume_reading()
 
     async def run_asgi(self) -> None:
-        self.scope["extensions"].update(encrypted.extensions(self.transport))  # type: ignore[arg-type]
+        self.scope["extensions"].update(encrypted.extensions(self.transport))  # type: ignore[arg-type]  # no TypedDict
         await super().run_asgi()
 
     async def send(self, message: Any) -> None:
