@@ -148,9 +148,9 @@ class Asynchronous(Held):
                 if not isinstance(outcome, Handover) or self._reader.hung_up:
                     return False
                 self._state = outcome.state
+                await asyncio.sleep(0)  # a handler that never waits must not keep the loop from all others
             if self._parting:
                 return await self._give(writer)
-            await asyncio.sleep(0)  # a handler that never waits must not keep the loop from all others
 
     async def _call(self, writer: asyncio.StreamWriter) -> Any:
         self._consumed = self._reader.consumed

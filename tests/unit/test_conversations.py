@@ -1,0 +1,58 @@
+"""One raw connection with its handler, in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+
+from sockact.engines.conversations import Asynchronous
+from sockact.envelope import Handover, unseal
+from sockact.handover import Giver
+from tests.manager import LIMIT
+
+FAR = 100 * LIMIT
+"""Seconds of lingering that no test waits for."""
+
+
+async def serve_one_message(drain_after: int) -> bytes:
+    """Answer a message, begin the drain that many turns of the loop later; return the state given away."""
+    loop = asyncio.get_running_loop()
+    given = []
+
+    def store(descriptors: Sequence[int]) -> bool:
+        given.extend(os.dup(fd) for fd in descriptors)
+        return True
+
+    def drain_in(turns: int) -> None:
+        if turns:
+            loop.call_soon(drain_in, turns - 1)
+        else:
+            conversation.drain()
+
+    async def handler(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, state: bytes = b"0"
+    ) -> Handover:
+        message = await reader.readexactly(1)
+        writer.write(message)
+        drain_in(drain_after)
+        return Handover(b"%d" % (int(state) + 1))
+
+    giver = Giver(store, confirms=False)
+    giver.limit(1)
+    client, server = socket.socketpair()
+    with client, server:
+        server.setblocking(False)
+        conversation = Asynchronous(handler, server, None, FAR, lambda: giver, takes_state=True)
+        client.send(b"x")
+        await asyncio.wait_for(conversation.hold(), LIMIT)
+    (envelope,) = (socket.socket(fileno=fd) for fd in given)
+    connection, luggage = unseal(envelope)
+    connection.close()
+    return luggage.state or b""
+
+
+def test_a_drain_that_begins_between_two_messages_moves_the_connection_at_once() -> None:
+    for turns in range(5):
+        assert asyncio.run(serve_one_message(turns)) == b"1", turns
