@@ -13,7 +13,7 @@ from sockact import hooks, signals
 from sockact.envelope import Handover, Moving
 from sockact.errors import SockactError
 from sockact.fds import Kind, Listener, adopt
-from sockact.inside import activated, background, draining, request_reload, role
+from sockact.inside import activated, addresses, background, draining, request_reload, role
 from sockact.notify import Notifier
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Notifier",
     "SockactError",
     "activated",
+    "addresses",
     "adopt",
     "background",
     "draining",

@@ -80,6 +80,7 @@ class Here:
     Attributes:
         role: what it is; empty as long as that is open.
         activated: whether sockets were passed to its service; None as long as that is open.
+        addresses: where it serves, by the names of the sockets.
         draining: whether it drains.
         background: where its loop keeps what the drain waits for.
         loop: that loop.
@@ -89,6 +90,7 @@ class Here:
     def __init__(self) -> None:
         self.role = ""
         self.activated: bool | None = None
+        self.addresses: dict[str, tuple[str, ...]] = {}
         self.draining = Draining()
         self.background: Background | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -129,6 +131,16 @@ def activated_in(environ: Mapping[str, str], pid: int) -> bool:
     if ACTIVATED in environ:
         return environ[ACTIVATED] == "1"
     return environ.get("LISTEN_PID") == str(pid) and environ.get("LISTEN_FDS", "0") != "0"
+
+
+def addresses() -> dict[str, tuple[str, ...]]:
+    """Return where this process serves an app, from its `on_start` hooks on.
+
+    Returns:
+        Addresses like `127.0.0.1:8000`, `[::1]:8000` or `/run/app.sock`, by `FileDescriptorName=`; none in
+        a process that serves nothing, as a supervisor or one that only tries new code.
+    """
+    return HERE.addresses.copy()
 
 
 def request_reload() -> None:

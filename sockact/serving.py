@@ -155,6 +155,7 @@ class _Serving:
         if not process.trial:
             if chosen.unused == "close":
                 process.sockets.close_unused([each for mount in mounted for each in mount.listeners])
+            HERE.addresses = process.sockets.addresses()
             places = process.sockets.describe()
             logger.info("gen=%d pid=%d serves %s", process.generation, os.getpid(), places)
         logging.getLogger("uvicorn.error").addFilter(CancelledQuietly())

@@ -25,6 +25,7 @@ from sockact.values import (
     seconds,
     seconds_or_none,
     size,
+    url_path,
     words,
 )
 
@@ -47,6 +48,8 @@ _VERSION = """what the code calls itself, in the status and in `version_header`;
 set by the code, or by a file that each release brings along"""
 _CONTROL = """path of the control socket;
 auto: in $RUNTIME_DIRECTORY, else by PID; none: no such socket"""
+_WARMUP = """path that each HTTP app is asked for before it is ready;
+an answer other than 2xx or 3xx is a start that has failed, and refuses a reload"""
 _KIND = """what the app is, where its signature does not tell:
 asgi, asgi2, wsgi, stream, datagram, requests, socket"""
 _UNUSED = """what to do with sockets for which no app was named:
@@ -100,6 +103,7 @@ class Settings:
     start_timeout: float = _setting(
         60.0, seconds, "limit of the app's startup, also of the one that a reload tries", "TIME"
     )
+    warmup_path: str = _setting("", url_path, _WARMUP, "PATH")
     probation: float = _setting(
         1.0, seconds, "how long new workers must live before the old ones may go", "TIME"
     )
@@ -158,8 +162,10 @@ class Settings:
         "what becomes of requests that come in the drain of a stop; refuse: 503",
         "MODE",
     )
-    ready_path: str = _setting("", str, "path that says whether the service is ready: 200 or 503", "PATH")
-    live_path: str = _setting("", str, "path that says that the service is alive: 200", "PATH")
+    ready_path: str = _setting(
+        "", url_path, "path that says whether the service is ready: 200 or 503", "PATH"
+    )
+    live_path: str = _setting("", url_path, "path that says that the service is alive: 200", "PATH")
     shutdown_timeout: float = _setting(
         5.0,
         seconds,

@@ -148,6 +148,14 @@ class Sockets:
             for listener in (*self.listeners, *self.health)
         ]
 
+    def addresses(self) -> dict[str, tuple[str, ...]]:
+        """Return where the app is served, by the names of the sockets."""
+        names = dict.fromkeys(listener.name for listener in self.listeners)
+        return {
+            name: tuple(listener.address for listener in self.listeners if listener.name == name)
+            for name in names
+        }
+
     def describe(self) -> str:
         """Say for a log line where the app is served."""
         return ", ".join(f"{listener.name}={listener.address}" for listener in self.listeners)

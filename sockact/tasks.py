@@ -39,9 +39,9 @@ class Background:
 
 
 async def cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel what the hammer has left, and wait for a moment until it has ended."""
+    """Cancel what was not done in time, and wait for a moment until it has ended."""
     left = list(tasks)
     for task in left:
-        task.cancel("the drain's time is up")
+        task.cancel("its time is up")
     if left:
         await asyncio.wait(left, timeout=ABORT_TIMEOUT)

@@ -79,6 +79,13 @@ def header(text: str) -> str:
     return text
 
 
+def url_path(text: str) -> str:
+    """Read the path of a URL, or nothing."""
+    if not re.fullmatch(r"(/[!-~]*)?", text):
+        raise ValueError("expected a path like /-/ready")
+    return text
+
+
 def words(text: str) -> tuple[str, ...]:
     """Read a list separated by blanks or commas; an empty one would serve nobody, for ever."""
     found = tuple(word for word in re.split(r"[\s,]+", text) if word)

@@ -24,6 +24,7 @@ from sockact.engines.proxies import believing
 from sockact.engines.readiness import answering
 from sockact.engines.redirect import to_https
 from sockact.engines.state import Graces, State
+from sockact.engines.warmup import warm_up
 from sockact.engines.watcher import Unwatched, Watcher
 from sockact.engines.websocket import WebSocket
 from sockact.envelope import Luggage
@@ -101,7 +102,11 @@ class HttpEngine:
 
     async def start(self) -> None:
         """Start the app; raises AppError when it fails."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._settings.start_timeout
         await self._lifespan.startup(self._settings.start_timeout)
+        if self._settings.warmup_path:
+            await warm_up(self._config, self._settings, self._lifespan.state, deadline - clock())
         self._protocol = self._speaking(self._config)
 
     def accept(self) -> None:

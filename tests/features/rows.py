@@ -109,7 +109,11 @@ FEATURES: dict[int, Row] = {
     36: unneeded("guard of the parent's PID", "no process ends its parent"),
     37: Row("limit of the start", "`start_timeout`; then the new one is ended, the old one stays"),
     38: Row("death before readiness", "the reload fails at once, with the exit status or the error"),
-    39: Row("warm-up", "the lifespan's startup: nothing is accepted, and nobody drains, before it is done"),
+    39: Row(
+        "warm-up",
+        "the lifespan's startup, then `warmup_path`: nothing is accepted, and nobody drains, before these"
+        " are done",
+    ),
     40: Row("state over generations", "`handover` and `FileDescriptorStoreMax=` for connections"),
     41: Row("restart from code", "`sockact.request_reload()`"),
     42: Row(
@@ -149,7 +153,11 @@ FEATURES: dict[int, Row] = {
     ),
     61: unneeded("GOAWAY of HTTP/2", "HTTP/1.1 and WebSocket are served; HTTP/2 ends at the proxy"),
     62: Row("hijacked connections, WebSockets", "a close frame with 1012, and time to answer it"),
-    63: Row("limit of a stop", "`drain_timeout`, one clock for all; `EXTEND_TIMEOUT_USEC` tells systemd"),
+    63: Row(
+        "limit of a stop",
+        "`drain_timeout`, one clock for all; `EXTEND_TIMEOUT_USEC` tells systemd, so that `TimeoutStopSec=`"
+        " may be shorter and need not be checked",
+    ),
     64: Row("the hammer", "`drain_timeout`: seconds, 0 at once, none never; a log line for each victim"),
     65: Row(
         "force in two stages", "requests cancelled, connections closed, workers killed by the supervisor"
@@ -172,7 +180,7 @@ FEATURES: dict[int, Row] = {
     74: Row("exit status after a stop", "0, when the workers have gone"),
     75: Row("main waits for the drain", "it is the last to end"),
     76: Row("return after the drain", "`serve` returns after it (in a worker)"),
-    77: Row("hook before serving", "`hooks.on_start`"),
+    77: Row("hook before serving", "`hooks.on_start`; `sockact.addresses()` says where"),
     78: Row("hooks after the start, before the stop", "`hooks.on_ready`, `hooks.on_drain`"),
     79: Row("list of stop callbacks", "`hooks.on_stop`, in the order of registration"),
     80: Row("hooks that are not waited for", "both kinds: `sockact.background` and hooks with a `timeout`"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.gate import install
 from tests.http_client import connect, get
 from tests.manager import CHECKOUT, LIMIT, Manager, wait_until
 from tests.process.conftest import Service
+from tests.process.test_adopt import bound
 from tests.process.test_hooks import MODES, stop
 from tests.process.test_reload import reload
 from tests.process.test_status import status
@@ -55,9 +57,9 @@ calls = {
 """
 
 
-def start(service: Service, more: str, *options: str) -> int:
-    write(service, more)
-    return service.start(*options)
+def start(service: Service, code: str, *options: str, more: Sequence[Listener] = ()) -> int:
+    write(service, code)
+    return service.start(*options, more=more)
 
 
 def write(service: Service, more: str, version: str = "1") -> None:
@@ -269,6 +271,13 @@ first = [sockact.role(), sockact.activated()]
 async def facts(): return [first, [sockact.role(), sockact.activated()]]
 """
 
+ADDRESSES = """
+@sockact.hooks.on_start
+def note():
+    with open("addresses", "a") as file:
+        file.write(json.dumps(sockact.addresses()) + "\\n")
+"""
+
 SITE = """
 import atexit, os, sys
 
@@ -318,6 +327,21 @@ def test_code_knows_its_role_and_whether_sockets_were_passed(
     told = dict(line.split(" ", 1) for line in (tmp_path / "roles").read_text().splitlines())
     assert told[str(pid)] == f"{'supervisor' if mode else 'alone'} {passed}"
     assert set(told.values()) <= {told[str(pid)], f"{role} {passed}"}
+
+
+@pytest.mark.F77
+@MODES
+def test_a_hook_of_the_start_knows_where_the_process_serves(
+    service: Service, tmp_path: Path, mode: tuple[str, ...]
+) -> None:
+    second = bound(socket.AF_UNIX, socket.SOCK_STREAM, f"{tmp_path}/app.sock", listen=True)
+    start(service, ADDRESSES, *mode, more=[second])
+    reload(service)
+    second.close()
+
+    place, canary = {"web": [service.listener.address, f"{tmp_path}/app.sock"]}, {}
+    noted = [json.loads(line) for line in (tmp_path / "addresses").read_text().splitlines()]
+    assert noted == [place, place] if mode else [place, canary, place]
 
 
 @pytest.mark.F30

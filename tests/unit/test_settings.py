@@ -38,6 +38,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "redirect_http": ("8443", 8443),
     "threads": ("3", 3),
     "start_timeout": ("1min 30s", 90.0),
+    "warmup_path": ("/health?full", "/health?full"),
     "probation": ("250ms", 0.25),
     "max_draining": ("2", 2),
     "surge": ("2", 2),
@@ -290,6 +291,9 @@ def test_a_wrong_value_is_named_with_its_setting_and_what_was_expected(name: str
         ("linger", "soon", "a time span like 30, 1.5s, 250ms or 1min 30s"),
         ("drain_timeout", "never", "a time span like 30, 1.5s, 250ms or 1min 30s"),
         ("listen", "", "a word or several"),
+        ("warmup_path", "health", "a path like /-/ready"),
+        ("ready_path", "/ready now", "a path like /-/ready"),
+        ("live_path", "http://x/live", "a path like /-/ready"),
     ],
 )
 def test_a_wrong_text_is_named_with_its_source_and_what_was_expected(
