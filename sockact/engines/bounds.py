@@ -22,6 +22,7 @@ import logging
 import math
 import socket
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -83,7 +84,7 @@ class Bounds:
         return min(max(min(self.limits.values()) / 10, SHORTEST), LONGEST)
 
 
-class Bounded:
+class Bounded(ABC):
     """A connection whose client may be waited for."""
 
     transport: asyncio.Transport
@@ -110,15 +111,15 @@ class Bounded:
         else:
             self._overdue(wait[0])
 
+    @abstractmethod
     def describe(self) -> str:
         """Say for a log line what the connection is doing."""
-        raise NotImplementedError
 
     def _waits(self) -> tuple[Wait, object] | None:
         """Return what the client is to do, with a value that changes when it has done some of it."""
         return None
 
-    def _overdue(self, wait: Wait) -> None:
+    def _overdue(self, wait: Wait) -> None:  # noqa: B027 - one that waits for nothing is never overdue
         """End a connection whose client has not done it."""
 
 

@@ -11,12 +11,11 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+from sockact.engines.handlers import HandlerEngine
 from sockact.engines.requests import Server
-from sockact.engines.watcher import Unwatched, Watcher
 from sockact.fds import Listener
 from sockact.settings import Settings
 from sockact.tasks import cancel
@@ -100,7 +99,7 @@ class Port:
         self.flushed.set()
 
 
-class DatagramEngine:
+class DatagramEngine(HandlerEngine):
     """Serves a handler of datagrams.
 
     Args:
@@ -114,16 +113,11 @@ class DatagramEngine:
     def __init__(
         self, handler: Callable[..., Any], kind: str, listeners: Sequence[Listener], settings: Settings
     ) -> None:
-        self._handler = handler
-        self._kind = kind
+        super().__init__(handler, kind, settings)
         self._sockets = [listener.sock for listener in listeners if listener.sock is not None]
-        self._threads = ThreadPoolExecutor(settings.threads, "handler")
         self._ports: list[Port] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._watcher: Watcher = Unwatched()
         self._full = False
-        self._draining = False
-        self.requests = 0
 
     @property
     def in_flight(self) -> int:
@@ -134,13 +128,6 @@ class DatagramEngine:
     def connections(self) -> int:
         """None: datagrams have no connections."""
         return 0
-
-    def watch(self, watcher: Watcher) -> None:
-        """Tell `watcher` from now on what happens."""
-        self._watcher = watcher
-
-    async def start(self) -> None:
-        """Do nothing: a handler has no startup."""
 
     def accept(self) -> None:
         """Read from now on."""
@@ -169,17 +156,11 @@ class DatagramEngine:
             logger.warning("aborted: %d datagrams at work", len(self._tasks))
             await cancel(self._tasks)
 
-    async def close(self) -> None:
-        """Do nothing: a handler has no shutdown. Threads that still run have been given up."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
     def _arrived(self, port: Port, data: bytes, address: Any) -> None:
         task = asyncio.get_running_loop().create_task(self._handle(port, data, address))
         self._tasks.add(task)
         task.add_done_callback(self._handled)
-        self.requests += 1
-        self._watcher.requested()
-        self._watcher.changed()
+        self._called()
         if len(self._tasks) >= AT_WORK:
             self._full = True
             for each in self._ports:
@@ -194,10 +175,8 @@ class DatagramEngine:
 
     def _handled(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a handler failed: %s: %s", type(error).__name__, error, exc_info=error)
         if self._full and not self._draining and len(self._tasks) <= AT_WORK // 2:
             self._full = False
             for port in self._ports:
                 port.open()
-        self._watcher.changed()
+        self._returned(task)

@@ -16,14 +16,13 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from sockact import kinds
 from sockact.engines.acceptor import Acceptor, accept_on
 from sockact.engines.conversations import Asynchronous, Awaited, Threaded
+from sockact.engines.handlers import HandlerEngine
 from sockact.engines.requests import Server
-from sockact.engines.watcher import Unwatched, Watcher
 from sockact.envelope import Luggage
 from sockact.fds import Listener
 from sockact.handover import Giver
@@ -46,7 +45,7 @@ class Conversation(Protocol):
         """End it by force."""
 
 
-class StreamEngine:
+class StreamEngine(HandlerEngine):
     """Serves a handler of raw connections on stream or sequential-packet sockets.
 
     Args:
@@ -59,17 +58,12 @@ class StreamEngine:
     def __init__(
         self, handler: Callable[..., Any], kind: str, listeners: Sequence[Listener], settings: Settings
     ) -> None:
-        self._handler = handler
-        self._kind = kind
+        super().__init__(handler, kind, settings)
         self._listeners = listeners
         self._settings = settings
-        self._threads = ThreadPoolExecutor(settings.threads, "handler")
         self._acceptors: list[Acceptor] = []
         self._conversations: dict[asyncio.Task[None], Conversation] = {}
-        self._watcher: Watcher = Unwatched()
-        self._draining = False
         self._giver: Giver | None = None
-        self.requests = 0
         # Both look at the handler's signature, which takes longer than many a connection.
         self._takes_state = kind == "stream" and kinds.takes_state(handler)
         self._is_async = kinds.is_async(handler)
@@ -81,16 +75,9 @@ class StreamEngine:
 
     connections = in_flight
 
-    def watch(self, watcher: Watcher) -> None:
-        """Tell `watcher` from now on what happens."""
-        self._watcher = watcher
-
     def give_to(self, giver: Giver) -> None:
         """Give connections away whose handlers ask for it, as long as somebody takes them."""
         self._giver = giver
-
-    async def start(self) -> None:
-        """Do nothing: a handler has no startup."""
 
     def accept(self) -> None:
         """Take connections from now on."""
@@ -111,9 +98,7 @@ class StreamEngine:
         task = asyncio.get_running_loop().create_task(conversation.hold())
         self._conversations[task] = conversation
         task.add_done_callback(self._ended)
-        self.requests += 1
-        self._watcher.requested()
-        self._watcher.changed()
+        self._called()
         if self._draining:
             conversation.drain()
 
@@ -138,10 +123,6 @@ class StreamEngine:
             conversation.abort()
         await cancel(self._conversations)
 
-    async def close(self) -> None:
-        """Do nothing: a handler has no shutdown. Threads that still run have been given up."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
     def _conversation(self, connection: socket.socket, luggage: Luggage | None) -> Conversation:
         linger = self._settings.linger
         if self._kind == "stream":
@@ -163,8 +144,6 @@ class StreamEngine:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._conversations.pop(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a handler failed: %s: %s", type(error).__name__, error, exc_info=error)
         for acceptor in self._acceptors:
             acceptor.resume()
-        self._watcher.changed()
+        self._returned(task)
