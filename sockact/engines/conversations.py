@@ -28,12 +28,15 @@ class Reader(asyncio.StreamReader):
         self._loop = asyncio.get_running_loop()
         self.last_activity = self._loop.time()
         self.hung_up = False
+        self._ended = False
         self._received = 0
         if unread:
             self.feed_data(unread)
 
     def feed_data(self, data: bytes) -> None:  # type: ignore[override]  # never other than bytes
-        """Take what the client has sent."""
+        """Take what the client has sent, as long as the handler has not seen the end."""
+        if self._ended:
+            return
         self._received += len(data)
         self.last_activity = self._loop.time()
         super().feed_data(data)
@@ -55,6 +58,7 @@ class Reader(asyncio.StreamReader):
         it gets an error.
         """
         if error is None:
+            self._ended = True
             super().feed_eof()
         else:
             self.set_exception(error)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import struct
 from collections.abc import Sequence
+from fcntl import ioctl
+from termios import TIOCOUTQ
 
 from sockact.engines.conversations import Asynchronous
 from sockact.envelope import Handover, unseal
@@ -56,3 +59,42 @@ async def serve_one_message(drain_after: int) -> bytes:
 def test_a_drain_that_begins_between_two_messages_moves_the_connection_at_once() -> None:
     for turns in range(5):
         assert asyncio.run(serve_one_message(turns)) == b"1", turns
+
+
+async def say_goodbye_late() -> bytes:
+    """Let the reader see the end, send more then, and return all that the handler has to say after it."""
+    ended, sent = asyncio.Event(), asyncio.Event()
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        ended.set()
+        await sent.wait()
+        writer.write(b"goodbye")
+
+    client, server = socket.socketpair()
+    with client, server:
+        server.setblocking(False)
+        conversation = Asynchronous(handler, server, None, 0.0, lambda: None, takes_state=False)
+        holding = asyncio.ensure_future(conversation.hold())
+        reader, writer = await asyncio.open_connection(sock=client)
+        conversation.drain()
+        async with asyncio.timeout(LIMIT):
+            await ended.wait()
+            writer.write(b"too late")
+            await wait_read(client)
+            sent.set()
+            said = await reader.read()
+            await holding
+        writer.close()
+    return said
+
+
+async def wait_read(sock: socket.socket) -> None:
+    """Wait until the other end has read all that was sent."""
+    while struct.unpack("i", ioctl(sock, TIOCOUTQ, bytes(4)))[0]:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+def test_what_comes_when_the_handler_has_seen_the_end_does_not_disturb_its_goodbye() -> None:
+    assert asyncio.run(say_goodbye_late()) == b"goodbye"
