@@ -40,7 +40,7 @@ def service(app: Machine, request: pytest.FixtureRequest) -> Machine:
 @pytest.mark.parametrize("clients", SIZES)
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 def test_no_client_has_to_reconnect(
-    app: Machine, change: Change, clients: int, rounds: Callable[[int], int]
+    app: Machine, change: Change, clients: int, rounds: Callable[..., int]
 ) -> None:
     change.start(app)
     with load(app, *SIZES[clients]) as probe:
@@ -55,7 +55,7 @@ def test_no_client_has_to_reconnect(
 @pytest.mark.parametrize("connections", PAUSES)
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 def test_wrk_has_no_error_to_report_and_need_not_reconnect(
-    app: Machine, change: Change, connections: int, rounds: Callable[[int], int]
+    app: Machine, change: Change, connections: int, rounds: Callable[..., int]
 ) -> None:
     change.start(app)
     with wrk(app, connections, PAUSES[connections]) as client:

@@ -47,7 +47,7 @@ def fill(machine: Machine) -> None:
 @pytest.mark.F117
 @pytest.mark.parametrize("change", PROXIED, ids=str)
 def test_no_proxy_has_to_reconnect(
-    app: Machine, proxy: Proxy, change: Change, rounds: Callable[[int], int]
+    app: Machine, proxy: Proxy, change: Change, rounds: Callable[..., int]
 ) -> None:
     change.start(app)
     with proxy.running():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Callable
 from subprocess import Popen
 
 import pytest
@@ -94,12 +95,15 @@ def usage(machine: Machine, pid: int) -> tuple[int, int]:
     return len(descriptors), int(pss[1])
 
 
-# As many reloads of one worker as show a leak; four take their time to start.
+# As many reloads of one worker as show a leak; four take their time to start. Every day a quarter of them.
 @pytest.mark.F107
 @pytest.mark.R1
 @pytest.mark.R25
-@pytest.mark.parametrize(("size", "reloads"), [(1, 200), (4, 100)], ids=["1 worker", "4 workers"])
-def test_nobody_and_nothing_is_lost_over_reloads(app: Machine, size: int, reloads: int) -> None:
+@pytest.mark.parametrize(("size", "asked"), [(1, 200), (4, 100)], ids=["1 worker", "4 workers"])
+def test_nobody_and_nothing_is_lost_over_reloads(
+    app: Machine, size: int, asked: int, rounds: Callable[..., int]
+) -> None:
+    reloads = rounds(asked, part=4)
     # Reloads follow one another faster than 2 s, which some requests take: more than 4 generations drain.
     pid = start(app, f"--workers={size}", "--probation=0.1s", "--max-draining=20")
     with load(app) as clients:
@@ -115,7 +119,7 @@ def test_nobody_and_nothing_is_lost_over_reloads(app: Machine, size: int, reload
     assert main_pid(app) == pid
     assert last[0] == first[0]
     # The share of pages that all processes map depends on how they run, and the heap is never quite the
-    # same. 1 MiB is less than what 200 reloads lose if each leaves 6 KiB behind.
+    # same. 1 MiB is less than what 200 reloads lose if each leaves 6 KiB behind, and 50 if it is 21.
     assert last[1] - first[1] < 1024
     tell(f"{reloads} times reload with {size} workers", app, report)
     print(f"{app.name}: descriptors and PSS in KiB after the first reload {first}, after the last {last}")

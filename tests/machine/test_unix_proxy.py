@@ -44,7 +44,7 @@ def proxy(app: Machine) -> UnixNginx:
 @pytest.mark.F7
 @pytest.mark.parametrize("change", [CHANGES[0], CHANGES[2]], ids=str)
 def test_nothing_is_lost_behind_nginx(
-    app: Machine, proxy: UnixNginx, change: Change, rounds: Callable[[int], int]
+    app: Machine, proxy: UnixNginx, change: Change, rounds: Callable[..., int]
 ) -> None:
     change.start(app)
     with proxy.running():

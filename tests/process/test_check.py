@@ -154,7 +154,8 @@ def test_the_check_has_no_sockets_and_tells_the_manager_nothing(service: Service
 def test_a_check_that_is_ended_leaves_nothing_behind(service: Service, number: signal.Signals) -> None:
     install(service.directory)
     environ = {"PATH": os.environ["PATH"], "GATE": service.gate.path, "GATE_STARTUP": "1"}
-    command = [*SOCKACT, "check-app", "app:app"]
+    # A shell lets what it runs in its background ignore SIGINT, and that may be us.
+    command = ["env", "--default-signal=INT", *SOCKACT, "check-app", "app:app"]
     with subprocess.Popen(command, env=environ, cwd=service.directory, stderr=subprocess.PIPE) as checking:
         held = service.gate.wait()
         (trial,) = workers(checking.pid)
