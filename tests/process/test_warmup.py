@@ -11,6 +11,7 @@ from sockact.fds import Listener
 from tests.http_client import get
 from tests.manager import Manager
 from tests.process.conftest import Service
+from tests.process.test_check import check
 from tests.process.test_reload import reload
 
 ASGI = """
@@ -123,3 +124,15 @@ def test_new_code_that_does_not_get_warm_is_refused(
     assert status != 0
     assert "warmup_path=/warm: the app answered 500" in text
     assert get(listener, "/first").text == "/warm,/first"
+
+
+@pytest.mark.F39
+@pytest.mark.F101
+@pytest.mark.parametrize(("path", "status"), [("/warm", 0), ("/warm?503", 1)])
+def test_the_check_asks_for_the_page_too(service: Service, path: str, status: int) -> None:
+    write()
+
+    found, _, err = check(service, "app:app", f"--warmup-path={path}")
+
+    assert found == status
+    assert ("the app answered 503" in err) is bool(status)
