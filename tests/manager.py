@@ -7,6 +7,7 @@ systemd in its place.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import select
 import signal
@@ -78,6 +79,12 @@ def resident(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def cpu_ticks(pid: int) -> int:
+    """Return the CPU time that a process has had: utime and stime of proc(5)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
 class Manager:
     """Starts one program, and waits for what it says and how it ends.
 
@@ -100,6 +107,7 @@ class Manager:
         self._reader = threading.Thread(target=self._listen)
         self._reader.start()
         self._returned = 0
+        self._words = itertools.count()
         self._pidfd = -1
 
     def start(self, argv: Sequence[str], listeners: Sequence[Listener] = (), **environ: str) -> int:
@@ -158,11 +166,19 @@ class Manager:
     def wait_exit(self, timeout: float = LIMIT) -> int:
         """Wait for the end, and return the exit status, or minus the signal."""
         assert select.select([self._pidfd], [], [], timeout)[0], f"still running\n{self.report()}"
-        self._catch_up()
+        self.catch_up()
         _, status = os.waitpid(self.pid, 0)
         os.close(self._pidfd)
         self._pidfd = -1
         return os.waitstatus_to_exitcode(status)
+
+    def catch_up(self) -> None:
+        """Wait until all that was sent so far has been heard: a word of our own comes last."""
+        word = f"{next(self._words)}"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.sendto(f"X_LAST={word}".encode(), self._notify.address.replace("@", "\0"))
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.said("X_LAST")[-1:] == [word], LIMIT)
 
     def said(self, name: str) -> list[str]:
         """Return all values of an assignment that were heard, in order."""
@@ -199,13 +215,6 @@ class Manager:
         for listener in [each for each in self.stored if name in ("", each.name)]:
             self.stored.remove(listener)
             listener.close()
-
-    def _catch_up(self) -> None:
-        """Wait until all that was sent so far has been read: a word of our own comes last."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-            sock.sendto(f"X_LAST={self.pid}".encode(), self._notify.address.replace("@", "\0"))
-        with self._changed:
-            self._changed.wait_for(lambda: self.said("X_LAST")[-1:] == [str(self.pid)], LIMIT)
 
     def _listen(self) -> None:
         """Read all the time, as a manager does: its queue holds few messages."""

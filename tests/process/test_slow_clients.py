@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.manager import LIMIT, open_sockets, resident, wait_until
+from tests.manager import LIMIT, cpu_ticks, open_sockets, resident, wait_until
 from tests.process.conftest import Service
 
 EACH = 500
@@ -143,7 +143,12 @@ def growth(service: Service, pid: int, clients: int) -> int:
     socks = [service.client().sock for _ in range(clients)]
     for sock in socks:
         sock.setblocking(False)
-    while (writable := select.select([], socks, [], 1)[1]) and resident(pid) - before < 2 * TOO_MUCH:
+    worked = -1
+    while resident(pid) - before < 2 * TOO_MUCH:
+        writable = select.select([], socks, [], 1)[1]
+        if not writable and worked == cpu_ticks(pid):
+            break  # it reads no more, and it is not that it had no CPU
+        worked = cpu_ticks(pid)
         for sock in writable:
             with contextlib.suppress(BlockingIOError):
                 sock.send(requests)
