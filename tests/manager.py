@@ -79,12 +79,6 @@ def resident(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def cpu_ticks(pid: int) -> int:
-    """Return the CPU time that a process has had: utime and stime of proc(5)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
-
-
 class Manager:
     """Starts one program, and waits for what it says and how it ends.
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sockact.fds import Listener
-from tests.manager import LIMIT, Manager
+from tests.manager import LIMIT, PAUSE, Manager
 from tests.process.test_adopt import bound
 from tests.process.test_streams import reload, start
 
@@ -125,13 +127,15 @@ class Sender:
 
     WINDOW = 32
 
-    def __init__(self, port: Listener) -> None:
+    def __init__(self, port: Listener, patience: float = LIMIT) -> None:
         assert port.sock
         self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._sock.connect(port.sock.getsockname())
-        self._sock.settimeout(0.2)
+        self._sock.settimeout(0.05)
+        self._patience = patience
         self._room = threading.Semaphore(self.WINDOW)
         self._ending = threading.Event()
+        self._received = threading.Event()
         self.sent = 0
         self.answered: dict[int, int] = {}
         self._threads = [threading.Thread(target=self._send), threading.Thread(target=self._receive)]
@@ -145,20 +149,21 @@ class Sender:
                 self.sent += 1
 
     def _receive(self) -> None:
-        while not self._ending.is_set() or self._threads[0].is_alive() or len(self.answered) < self.sent:
-            try:
+        while not self._received.is_set():
+            with contextlib.suppress(TimeoutError):
                 pid, number = self._sock.recv(100).split()
-            except TimeoutError:
-                if self._ending.is_set():
-                    return
-                continue
-            self.answered[int(number)] = int(pid)
-            self._room.release()
+                self.answered[int(number)] = int(pid)
+                self._room.release()
 
     def end(self) -> None:
+        """Send no more, and wait until all is answered, or for as long as the patience lasts."""
         self._ending.set()
-        for thread in self._threads:
-            thread.join()
+        self._threads[0].join()
+        deadline = time.monotonic() + self._patience
+        while len(self.answered) < self.sent and time.monotonic() < deadline:
+            time.sleep(PAUSE)
+        self._received.set()
+        self._threads[1].join()
         self._sock.close()
 
 
@@ -178,7 +183,7 @@ def test_no_datagram_is_lost_in_reloads(manager: Manager, port: Listener, worker
 def test_a_loss_is_seen(manager: Manager, port: Listener) -> None:
     source = "import os\nasync def app(data, address, reply):\n"
     start(manager, port, source + "    if data != b'7': reply(b'%d %s' % (os.getpid(), data))\n", "app")
-    sender = Sender(port)
+    sender = Sender(port, patience=0.5)
     while sender.sent < 100:
         ask(port, "x")
     sender.end()
