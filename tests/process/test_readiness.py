@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from sockact.fds import Listener
 from tests.gate import Client
-from tests.http_client import get
+from tests.http_client import Answer, get
 from tests.manager import LIMIT, Manager, listening, wait_until
 from tests.process.conftest import Service
 from tests.process.test_handover import reload_all
@@ -34,6 +35,14 @@ def stop(service: Service) -> None:
     service.manager.wait_for("STOPPING", "1")
 
 
+def refusal(service: Service) -> Answer:
+    """Wait until a worker is not ready any more, and return its answer; another one may yet be."""
+    deadline = time.monotonic() + LIMIT
+    while (answer := get(service.listener, "/-/ready")).status != 503:
+        assert time.monotonic() < deadline
+    return answer
+
+
 @pytest.mark.F88
 @pytest.mark.parametrize("shape", SHAPES)
 def test_readiness_and_life_are_told_without_the_app(service: Service, shape: str) -> None:
@@ -52,8 +61,7 @@ def test_a_stop_goes_on_serving_while_load_balancers_notice(service: Service, sh
     service.start(shape, *PATHS, "--drain-delay=60s")
     stop(service)
 
-    wait_until(lambda: get(service.listener, "/-/ready").status == 503)
-    answer = get(service.listener, "/-/ready")
+    answer = refusal(service)
 
     assert (answer.text, answer.headers["retry-after"]) == ("draining\n", "5")
     assert get(service.listener, "/-/live").status == 200
