@@ -23,7 +23,7 @@ def before_asyncio(program: Sequence[str], given: Mapping[str, Any], environ: Ma
         environ: the process environment.
     """
     if program or _supervises(given, environ):
-        sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
+        sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]  # no module
 
 
 def undo() -> None:

@@ -17,12 +17,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from sockact import fds
 from sockact.fds import Listener
 from sockact.notify import Notification, NotifySocket
 
 CHECKOUT = Path(__file__).parents[1]
+
+T = TypeVar("T")
 
 LIMIT = 20.0
 """Seconds that a test waits for an event before it gives up; far beyond what any of them takes."""
@@ -51,12 +54,17 @@ def wait_ended(pid: int) -> None:
         os.close(pidfd)
 
 
-def wait_until(true: Callable[[], bool]) -> None:
-    """Ask again and again until it is so; with a pause, for the one that is waited for needs a CPU too."""
+def wait_until(true: Callable[[], T | None]) -> T:
+    """Ask again and again until it is so; with a pause, for the one that is waited for needs a CPU too.
+
+    Returns:
+        The first answer that is true.
+    """
     deadline = time.monotonic() + LIMIT
-    while not true():
+    while not (answer := true()):
         assert time.monotonic() < deadline
         time.sleep(PAUSE)
+    return answer
 
 
 def open_descriptors(pid: int) -> int:

@@ -184,7 +184,8 @@ def test_a_broken_release_is_refused_and_the_next_one_is_served(deployed: Machin
         report = clients.report()
 
     assert_nothing_lost(report)
-    assert {seen["version"] for seen in report["seen"]} <= {"1", "3"}
+    # Whether the clients have met the last one, too, is a matter of moments.
+    assert {seen["version"] for seen in report["seen"]} in ({"1"}, {"1", "3"})
 
 
 @pytest.mark.F93
