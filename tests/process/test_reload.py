@@ -439,8 +439,8 @@ def test_descriptors_do_not_pile_up_over_reloads(service: Service) -> None:
     for _ in range(5):
         assert reload(service)[0] == 0
 
-    # The caller's own connection is closed a moment after it was answered.
-    wait_until(lambda: open_descriptors(pid) == before)
+    # A caller's own connection is closed a moment after it was answered.
+    wait_until(lambda: open_descriptors(pid) <= before)
 
 
 @pytest.mark.F53

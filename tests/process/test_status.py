@@ -103,6 +103,8 @@ def test_the_text_is_a_table(service: Service) -> None:
     pid = service.start("--workers=2")
     reload(service)
 
+    wait_until(lambda: "draining" not in ask(service).stdout)  # the old ones have ended
+
     lines = ask(service).stdout.splitlines()
 
     assert lines[0] == "active: gen 2: 2 workers ready, 0 in flight"
