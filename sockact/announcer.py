@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from sockact.control import Caller
 from sockact.counters import Counters
-from sockact.notify import Notifier
+from sockact.reporter import Reporter
 
 TICK = 1.0
 """Seconds between two status lines at most, and between two extensions of a deadline."""
@@ -31,7 +31,7 @@ class Announcer:
     """
 
     def __init__(
-        self, notifier: Notifier, text: Callable[[], str], counters: Callable[[], Counters | None]
+        self, notifier: Reporter, text: Callable[[], str], counters: Callable[[], Counters | None]
     ) -> None:
         self._notifier = notifier
         self._text = text

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from sockact import fds
 from sockact.fds import Listener
 from sockact.lifeline import Lifeline
-from sockact.notify import REASON, Notification, NotifySocket
+from sockact.notify import Notification, NotifySocket
 from sockact.program import Program
+from sockact.reporter import REASON
 
 
 class Child:

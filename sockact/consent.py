@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from sockact.errors import ReloadRefused
-from sockact.notify import ASK, CONSENT
+from sockact.reporter import ASK, CONSENT
 
 logger = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from sockact.announcer import Announcer
 from sockact.control import Caller
 from sockact.counters import Counters
 from sockact.errors import ReloadRefused, SockactError
-from sockact.notify import Notifier
 from sockact.phases import TABLE, Act, Event, Phase
+from sockact.reporter import Reporter
 from sockact.settings import Settings
 from sockact.signals import FREE, EarlySignals
 
@@ -112,7 +112,7 @@ class Conductor:
 
     def __init__(
         self,
-        notifier: Notifier,
+        notifier: Reporter,
         settings: Settings,
         callers: Sequence[Caller] = (),
         *,

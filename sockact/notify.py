@@ -22,24 +22,14 @@ from typing import Self
 
 import sdnotify
 
-from sockact.counters import Counters
-
 LIMIT = 4096
 """NOTIFY_BUFFER_MAX of systemd: a longer datagram is dropped whole, a READY=1 in it as well."""
 
 STATUS_LIMIT = 512
 """Characters of a STATUS= that are sent; `systemctl status` shows it on one line."""
 
-REASON = "X_SOCKACT_REASON"
-"""An assignment private to us, as sd_notify(3) allows: why a process that is not ready gives up."""
-
-IDLE = "X_SOCKACT_IDLE"
-RECYCLE = "X_SOCKACT_RECYCLE"
-HOOK = "X_SOCKACT_HOOK"
-REQUEST = "X_SOCKACT_REQUEST"
-ASK = "X_SOCKACT_ASK"
-CONSENT = "X_SOCKACT_CONSENT"
-VERSION = "X_SOCKACT_VERSION"
+NAME_LIMIT = 255
+"""Characters that a descriptor's name may have, as with FileDescriptorName= of systemd.socket(5)."""
 
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE")
 
@@ -87,27 +77,27 @@ class Notifier:
         """Say that the stop has begun; the last of the three, and final."""
         self._send(f"STOPPING=1\n{_status(status)}", must=True)
 
-    def failing(self, reason: str) -> None:
-        """Say why this process is about to end; `reason` also for a manager of our own kind."""
-        self._send(f"{_status(reason)}\n{REASON}={_line(reason)}", must=True)
-
-    def status(self, text: str, counters: Counters | None = None) -> None:
-        """Show one line of text in `systemctl status`; `counters` are for a manager of our own kind."""
-        self._send(_status(text) + ("" if counters is None else f"\n{counters.assignments()}"))
+    def status(self, text: str) -> None:
+        """Show one line of text in `systemctl status`."""
+        self._send(_status(text))
 
     def store(self, descriptors: Sequence[int], name: str, *, must: bool = False) -> bool:
         """Give copies of open descriptors to the manager, which keeps them under `name` for a successor.
 
         Args:
             descriptors: at most 253, SCM_MAX_FD of the kernel.
-            name: the name.
+            name: what a successor's LISTEN_FDNAMES call them.
             must: wait a moment for room in the manager's queue.
 
         Returns:
             Whether they are on their way; if not, the manager's queue is full, or nobody is there.
 
-        Source: sd_pid_notify_with_fds(3), sd_notify(3) on FDSTORE=1.
+        Raises:
+            ValueError: systemd would not take the name.
+
+        Source: sd_pid_notify_with_fds(3), sd_notify(3) on FDSTORE=1 and FDNAME=.
         """
+        _check_name(name)
         channel = self._channel
         if channel is None:
             return False
@@ -126,37 +116,13 @@ class Notifier:
     def forget(self, name: str) -> None:
         """Let the manager close all that it stores under `name`.
 
-        Source: sd_notify(3) on FDSTOREREMOVE=1.
+        Raises:
+            ValueError: systemd would not take the name.
+
+        Source: sd_notify(3) on FDSTOREREMOVE=1 and FDNAME=.
         """
+        _check_name(name)
         self._send(f"FDSTOREREMOVE=1\nFDNAME={name}", must=True)
-
-    def idle(self, idle: bool) -> None:
-        """Tell a manager of our own kind whether there is nothing to do for so long that it may end."""
-        self._send(f"{IDLE}={idle:d}")
-
-    def recycle(self, reason: str) -> None:
-        """Ask a manager of our own kind for a replacement of this process."""
-        self._send(f"{RECYCLE}={reason}", must=True)
-
-    def hook_failed(self, text: str) -> None:
-        """Tell a manager of our own kind that a hook of the app has failed."""
-        self._send(f"{HOOK}={_line(text)}", must=True)
-
-    def request_reload(self) -> None:
-        """Ask a manager of our own kind for a reload of the whole service."""
-        self._send(f"{REQUEST}=1", must=True)
-
-    def ask_before_reload(self) -> None:
-        """Tell a manager of our own kind to ask before each reload, by SIGHUP; see `consent`."""
-        self._send(f"{ASK}=1", must=True)
-
-    def consent(self, refusal: str) -> None:
-        """Answer that; empty if a reload may begin, else why not."""
-        self._send(f"{CONSENT}={_line(refusal)}", must=True)
-
-    def version(self, text: str) -> None:
-        """Tell a manager of our own kind what the code calls itself; `text` is printable."""
-        self._send(f"{VERSION}={text}", must=True)
 
     def extend(self, seconds: float) -> None:
         """Ask that the start, reload or stop under way may take that much longer from now."""
@@ -330,6 +296,21 @@ def parse(data: bytes) -> dict[str, str]:
     return assignments
 
 
+def one_line(text: str) -> str:
+    """Return a text as the value of one assignment: printable, in one line, and not too long."""
+    # A line feed would begin another assignment: an error text must not be able to say MAINPID=.
+    line = "".join(char if char.isprintable() else " " for char in text)
+    return line if len(line) <= STATUS_LIMIT else line[: STATUS_LIMIT - 1] + "…"
+
+
+def _check_name(name: str) -> None:
+    """Raise ValueError unless it may be a descriptor's name: systemd calls all others "stored"."""
+    if not (0 < len(name) <= NAME_LIMIT and name.isascii() and name.isprintable() and ":" not in name):
+        raise ValueError(
+            f"the name of a descriptor is printable ASCII without a colon, at most {NAME_LIMIT}: {name!r}"
+        )
+
+
 def _connect() -> sdnotify.SystemdNotifier | None:
     if not os.environ.get("NOTIFY_SOCKET"):
         return None
@@ -356,13 +337,7 @@ def _when_writable(sock: socket.socket, send: Callable[[], object]) -> None:
 
 
 def _status(text: str) -> str:
-    return f"STATUS={_line(text)}"
-
-
-def _line(text: str) -> str:
-    # A line feed would begin another assignment: an error text must not be able to say MAINPID=.
-    line = "".join(char if char.isprintable() else " " for char in text)
-    return line if len(line) <= STATUS_LIMIT else line[: STATUS_LIMIT - 1] + "…"
+    return f"STATUS={one_line(text)}"
 
 
 def _hung_up(fd: int, timeout: float) -> bool:

@@ -20,9 +20,9 @@ from sockact.control import Caller, ControlServer
 from sockact.errors import ReloadRefused, SockactError
 from sockact.fds import Listener
 from sockact.lifecycle import IMPATIENCE, Conductor, Ending, Service
-from sockact.notify import Notifier
 from sockact.pidfile import PidFile
 from sockact.program import ACTIVATED, GENERATION, OWN, SUPERVISED, TRIAL, Program
+from sockact.reporter import Reporter
 from sockact.settings import Settings
 from sockact.signals import EarlySignals
 from sockact.sockets import Sockets
@@ -77,7 +77,7 @@ class Process:
         self.own = os.environ.pop(OWN, None) is not None
         generation = os.environ.pop(GENERATION, "")
         self.generation = int(generation) if generation.isdecimal() else 1
-        self.notifier = Notifier()
+        self.notifier = Reporter()
         told = os.environ.pop(ACTIVATED, "")
         self.activated = told == "1" if told else bool(self.sockets.listeners)
         environ = {**os.environ, ACTIVATED: f"{self.activated:d}"}

@@ -26,10 +26,10 @@ from sockact.hookrunner import HookRunner
 from sockact.inside import HERE
 from sockact.lifecycle import Conductor, Ending
 from sockact.mounts import Mount
-from sockact.notify import Notifier
 from sockact.process import MARGIN, Process
 from sockact.program import GENERATION
 from sockact.readiness import Readiness
+from sockact.reporter import Reporter
 from sockact.settings import Settings
 from sockact.signalhooks import SignalHooks
 from sockact.store import Store
@@ -57,7 +57,7 @@ class _Supervisor:
 
     replaces = True
 
-    def __init__(self, conductor: Conductor, notifier: Notifier) -> None:
+    def __init__(self, conductor: Conductor, notifier: Reporter) -> None:
         self.busy = conductor.busy
         self.consent = notifier.consent
         self.hook_failed = notifier.hook_failed

@@ -26,9 +26,10 @@ from sockact.fds import Listener
 from sockact.fleet import Fleet, Rules, Stage
 from sockact.fleet.orders import Action, Failed, Note, Reloaded, Spawn, Started, Stopped, Tell
 from sockact.handover import CONNECTION, SUPPLY
-from sockact.notify import HOOK, IDLE, RECYCLE, REQUEST, VERSION, Notification
+from sockact.notify import Notification
 from sockact.process import MARGIN
 from sockact.program import GENERATION, SUPERVISED, Program
+from sockact.reporter import HOOK, IDLE, RECYCLE, REQUEST, VERSION
 from sockact.signals import HANDLED
 from sockact.store import Store
 

@@ -13,8 +13,8 @@ import pytest
 from sockact.counters import Counters
 from sockact.errors import AppError, ReloadRefused
 from sockact.lifecycle import Conductor, Ending
-from sockact.notify import Notifier
 from sockact.phases import Event
+from sockact.reporter import Reporter
 from sockact.settings import Settings
 from sockact.signals import EarlySignals
 
@@ -26,7 +26,7 @@ class Scripted:
     counters = Counters()
 
     def __init__(self) -> None:
-        self.conductor = Conductor(Notifier(), Settings())
+        self.conductor = Conductor(Reporter(), Settings())
         self.called: list[str] = []
         self.events: dict[str, list[Event]] = {"start": [Event.RELOAD]}
         self.error: dict[str, Exception] = {}
@@ -154,7 +154,7 @@ def test_who_asks_twice_ends_it_at_once(
         signal.raise_signal(number)
 
     service.start = start  # type: ignore[method-assign]
-    service.conductor = Conductor(Notifier(), Settings(), twice={number: 0.0})
+    service.conductor = Conductor(Reporter(), Settings(), twice={number: 0.0})
 
     assert service.run(early) == Ending(status=128 + number, at_once=True)
 

@@ -8,7 +8,7 @@ import pytest
 
 from sockact.consent import Consent
 from sockact.errors import ReloadRefused
-from sockact.notify import ASK, CONSENT
+from sockact.reporter import ASK, CONSENT
 from tests.manager import LIMIT
 
 pytestmark = pytest.mark.F24

@@ -53,7 +53,8 @@ def of_sockact(module: str, *, at_once: bool = False) -> set[str]:
         ("sockact.errors", set()),
         ("sockact.fds", {"sockact.errors"}),
         ("sockact.counters", set()),
-        ("sockact.notify", {"sockact.errors", "sockact.counters"}),
+        ("sockact.notify", set()),
+        ("sockact.reporter", {"sockact.counters", "sockact.notify"}),
         ("sockact.values", set()),
         ("sockact.settings", {"sockact.errors", "sockact.values"}),
         ("sockact.loader", {"sockact.errors"}),
@@ -67,7 +68,7 @@ def of_sockact(module: str, *, at_once: bool = False) -> set[str]:
         ("sockact.hookrunner", {"sockact.errors", "sockact.hooks"}),
         ("sockact.tasks", set()),
         ("sockact.inside", {"sockact.errors", "sockact.program", "sockact.tasks"}),
-        ("sockact.consent", {"sockact.errors", "sockact.notify"}),
+        ("sockact.consent", {"sockact.errors", "sockact.reporter"}),
         ("sockact.listen", {"sockact.errors", "sockact.fds"}),
     ],
 )

@@ -106,6 +106,18 @@ def test_a_long_text_is_cut_so_that_the_notification_arrives(
     assert assignments["STATUS"] == char * (STATUS_LIMIT - 1) + "…"
 
 
+@pytest.mark.parametrize("name", ["", "a:b", "a\nMAINPID=1", "é", "x" * 256])
+def test_a_name_that_systemd_would_not_take_is_refused(
+    manager: NotifySocket, notifier: Notifier, name: str
+) -> None:
+    with pytest.raises(ValueError, match="the name of a descriptor is printable ASCII"):
+        notifier.store([0], name)
+    with pytest.raises(ValueError, match="the name of a descriptor is printable ASCII"):
+        notifier.forget(name)
+
+    assert manager.receive() is None
+
+
 def test_the_variables_are_taken_out_of_the_environment_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": str(os.getpid())}
     for name, value in given.items():
