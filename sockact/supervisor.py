@@ -17,8 +17,7 @@ from typing import Any, Protocol
 from sockact import overview
 from sockact.child import Child
 from sockact.consent import Consent
-from sockact.counters import Counters, total
-from sockact.counters import read as counters_in
+from sockact.counters import Counters
 from sockact.drain import count
 from sockact.errors import ReloadRefused, SettingsError, of_status
 from sockact.exchange import Exchange
@@ -29,7 +28,8 @@ from sockact.handover import CONNECTION, SUPPLY
 from sockact.notify import Notification
 from sockact.process import MARGIN
 from sockact.program import GENERATION, SUPERVISED, Program
-from sockact.reporter import HOOK, IDLE, RECYCLE, REQUEST, VERSION
+from sockact.reporter import HOOK, IDLE, RECYCLE, REQUEST
+from sockact.reports import Reports
 from sockact.signals import HANDLED
 from sockact.store import Store
 
@@ -89,11 +89,7 @@ class Supervisor:
         self._watcher = watcher
         self._fleet = Fleet(rules)
         self._children: dict[int, Child] = {}
-        self._counters: dict[int, Counters] = {}
-        self._versions: dict[int, str] = {}
-        self._past_requests = 0  # of workers that have ended
-        self._idle: set[int] = set()
-        self._stopping: set[int] = set()
+        self._reports = Reports()
         self._store = store
         self._exchange = Exchange(self._serving, homeless)
         self._consent = Consent(lambda worker: self._send(worker, signal.SIGHUP))
@@ -110,8 +106,8 @@ class Supervisor:
         """How the status begins: the generation that serves, or the first."""
         number = self._fleet.current or self._fleet.next or 1
         workers = (worker for worker in self._fleet.workers.values() if worker.generation == number)
-        versions = {self._versions[worker.number] for worker in workers if worker.number in self._versions}
-        return overview.generation(number, ", ".join(sorted(versions)))
+        versions = {self._reports.of(worker.number).version for worker in workers}
+        return overview.generation(number, ", ".join(sorted(versions - {""})))
 
     async def start(self) -> None:
         """Start the first generation; raises what its worker has failed of when it does not get ready."""
@@ -185,7 +181,7 @@ class Supervisor:
     @property
     def counters(self) -> Counters:
         """What all workers are doing, in numbers."""
-        return total(self._counters.values())
+        return self._reports.counters
 
     def overview(self) -> dict[str, Any]:
         """Return the workers, those that drain included; see `sockact.overview`."""
@@ -197,14 +193,13 @@ class Supervisor:
                 self._children[worker.number].pid,
                 worker.stage.value,
                 now - worker.born,
-                self._counters.get(worker.number),
-                self._versions.get(worker.number, ""),
+                self._reports.of(worker.number).counters,
+                self._reports.of(worker.number).version,
             )
             for worker in self._fleet.workers.values()
             if worker.number in self._children
         ]
-        requests = self._past_requests + self.counters.requests
-        return {"generation": self._fleet.current, "requests": requests, "workers": rows}
+        return {"generation": self._fleet.current, "requests": self._reports.requests, "workers": rows}
 
     async def _wait_for(self, actions: list[Action]) -> Action:
         self._outcome = self._loop.create_future()
@@ -289,7 +284,7 @@ class Supervisor:
             worker.number
             for worker in fleet.workers.values()
             if worker.serves and worker.generation == fleet.current and not worker.leaving
-            if worker.number not in self._stopping
+            if not self._reports.of(worker.number).stopping
         ]
 
     def _heard(self, number: int, notification: Notification) -> None:
@@ -302,29 +297,19 @@ class Supervisor:
         if said.get("READY") == "1":
             self._do(self._fleet.ready(number, now))
             self._exchange.pass_on()
-        if said.get("STOPPING") == "1":
-            self._stopping.add(number)
+        if self._reports.hear(number, said):
+            self._watcher.busy()
         if said.get("FDNAME") == CONNECTION:
             self._exchange.take(notification.stored, number)
         else:
             notification.close()  # this is no store for what is not ours
         if said.get("ERRNO", "0") != "0":
             self._do(self._fleet.failing(number, said.get("STATUS") or f"ERRNO={said['ERRNO']}", now))
-        self._heard_of_its_work(number, said)
-        self._heard_of_hooks(number, said)
-
-    def _heard_of_its_work(self, number: int, said: Mapping[str, str]) -> None:
-        if counters := counters_in(said):
-            self._counters[number] = counters
-            self._watcher.busy()
-        if IDLE in said:
-            (self._idle.add if said[IDLE] == "1" else self._idle.discard)(number)
-            if self._idle.issuperset(self._children):
-                self._watcher.idle()
-        if VERSION in said:
-            self._versions[number] = said[VERSION]
+        if IDLE in said and all(self._reports.of(worker).idle for worker in self._children):
+            self._watcher.idle()
         if reason := said.get(RECYCLE) or self._overweight(number):
-            self._do(self._fleet.recycle(number, reason, self._loop.time()))
+            self._do(self._fleet.recycle(number, reason, now))
+        self._heard_of_hooks(number, said)
 
     def _heard_of_hooks(self, number: int, said: Mapping[str, str]) -> None:
         self._consent.heard(number, said)
@@ -345,10 +330,7 @@ class Supervisor:
         child = self._children.pop(number)
         self._exit_status = self._exit_status or child.exit_status
         self._consent.forget(number)
-        self._past_requests += self._counters.pop(number, Counters()).requests
-        self._versions.pop(number, None)
         self._exchange.forget(number)
-        self._stopping.discard(number)
-        self._idle.discard(number)
+        self._reports.forget(number)
         self._watcher.busy()  # the status counts it
         self._do(self._fleet.exited(number, child.reason or how, self._loop.time()))

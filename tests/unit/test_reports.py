@@ -1,0 +1,56 @@
+"""What a supervisor has heard of its workers."""
+
+from __future__ import annotations
+
+from sockact.counters import Counters
+from sockact.reporter import IDLE, VERSION
+from sockact.reports import Report, Reports
+
+
+def counted(requests: int, in_flight: int = 0) -> dict[str, str]:
+    """Return the notification of a worker that counts."""
+    return dict(line.split("=") for line in Counters(requests, in_flight, 1).assignments().splitlines())
+
+
+def test_a_worker_that_has_said_nothing_has_an_empty_report() -> None:
+    assert Reports().of(1) == Report(None, "", idle=False, stopping=False)
+
+
+def test_what_a_worker_does_not_say_again_stays() -> None:
+    reports = Reports()
+    for said in counted(3), {VERSION: "1.2"}, {IDLE: "1"}, {"STOPPING": "1"}, {"WATCHDOG": "1"}:
+        reports.hear(1, said)
+
+    assert reports.of(1) == Report(Counters(3, 0, 1), "1.2", idle=True, stopping=True)
+
+
+def test_a_worker_may_have_something_to_do_again() -> None:
+    reports = Reports()
+    reports.hear(1, {IDLE: "1"})
+    reports.hear(1, {IDLE: "0"})
+
+    assert not reports.of(1).idle
+
+
+def test_only_changed_counters_are_news() -> None:
+    reports = Reports()
+
+    assert [reports.hear(1, said) for said in (counted(3), counted(3), {IDLE: "1"}, counted(4))] == [
+        True,
+        False,
+        False,
+        True,
+    ]
+
+
+def test_requests_are_counted_beyond_the_end_of_a_worker() -> None:
+    reports = Reports()
+    reports.hear(1, counted(3, in_flight=1))
+    reports.hear(2, counted(4, in_flight=2))
+    assert reports.counters == Counters(7, 3, 2)
+
+    reports.forget(1)
+    reports.forget(3)  # which has said nothing
+
+    assert reports.counters == Counters(4, 2, 1)
+    assert reports.requests == 7
