@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import random
 import signal
 import socket
 import time
@@ -29,6 +28,7 @@ from sockact.idle import Idle
 from sockact.inside import Draining
 from sockact.program import Program
 from sockact.readiness import Readiness
+from sockact.recycling import Recycling
 from sockact.settings import Settings
 from sockact.tasks import Background
 
@@ -120,7 +120,7 @@ class Worker:
         self._manager = manager
         self._born = time.monotonic()
         self._idle: Idle | None = None
-        self._recycled_at = with_jitter(settings.max_requests)
+        self._recycling = Recycling(settings.max_requests, settings.max_worker_age, manager.recycle)
         self._engine = engine
         self._settings = settings
         self._program = program
@@ -150,18 +150,7 @@ class Worker:
     def requested(self) -> None:
         """Take notice of a request that begins."""
         self._manager.busy()
-        if not self._settings.max_requests:
-            return
-        requests = self._engine.requests
-        if requests >= self._recycled_at:
-            # Once more later: it is not the time for it while a reload is under way.
-            self._recycled_at = requests + self._settings.max_requests // 10 + 1
-            self._manager.recycle(count(requests, "request"))
-
-    def _grow_old(self) -> None:
-        """Ask for a replacement, and later once more: it is not the time for it in a reload."""
-        self._manager.recycle(f"{time.monotonic() - self._born:.3g} s old")
-        asyncio.get_running_loop().call_later(self._settings.max_worker_age / 10, self._grow_old)
+        self._recycling.requested(self._engine.requests)
 
     def changed(self) -> None:
         """Take notice of a connection that has come or gone."""
@@ -182,8 +171,7 @@ class Worker:
             self._engine.receive(connection)
         self._state = ""
         self._readiness.word = "ready"
-        if age := self._settings.max_worker_age:
-            asyncio.get_running_loop().call_later(age * random.uniform(1, 1.1), self._grow_old)
+        self._recycling.begin()
         if self._settings.idle_exit:
             self._idle = Idle(self._settings.idle_exit, self._has_work, self._manager.idle)
         self._run_beside(hooks.READY, self._settings.start_timeout)
@@ -302,8 +290,3 @@ class Worker:
         version = self._settings.version
         row = overview.worker(1, self._generation, os.getpid(), phase, age, self.counters, version)
         return {"generation": self._generation, "requests": self._engine.requests, "workers": [row]}
-
-
-def with_jitter(limit: int) -> int:
-    """Return up to a tenth more, so that workers which began together do not end together."""
-    return limit + random.randint(0, limit // 10)

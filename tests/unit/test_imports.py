@@ -68,6 +68,7 @@ def of_sockact(module: str, *, at_once: bool = False) -> set[str]:
         ("sockact.hookrunner", {"sockact.errors", "sockact.hooks"}),
         ("sockact.tasks", set()),
         ("sockact.inside", {"sockact.errors", "sockact.program", "sockact.tasks"}),
+        ("sockact.recycling", {"sockact.drain"}),
         ("sockact.reports", {"sockact.counters", "sockact.reporter"}),
         ("sockact.consent", {"sockact.errors", "sockact.reporter"}),
         ("sockact.listen", {"sockact.errors", "sockact.fds"}),
