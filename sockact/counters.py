@@ -39,5 +39,10 @@ def read(assignments: Mapping[str, str]) -> Counters | None:
     return Counters(*map(int, texts)) if all(map(_is_count, texts)) else None
 
 
+def count(number: int, noun: str) -> str:
+    """Write a number with its noun: `1 request`, `2 requests`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _is_count(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 20

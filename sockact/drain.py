@@ -10,6 +10,8 @@ import asyncio
 import logging
 from typing import Protocol
 
+from sockact.counters import count
+
 logger = logging.getLogger(__name__)
 
 
@@ -119,8 +121,3 @@ class Drain:
 
     def _beside(self) -> str:
         return f", {count(len(self._background), 'background task')}" if self._background else ""
-
-
-def count(number: int, noun: str) -> str:
-    """Write a number with its noun: `1 request`, `2 requests`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

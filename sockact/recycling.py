@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections.abc import Callable
 
-from sockact.drain import count
+from sockact.counters import count
 
 
 class Recycling:

@@ -17,8 +17,7 @@ from typing import Any, Protocol
 from sockact import overview
 from sockact.child import Child
 from sockact.consent import Consent
-from sockact.counters import Counters
-from sockact.drain import count
+from sockact.counters import Counters, count
 from sockact.errors import ReloadRefused, SettingsError, of_status
 from sockact.exchange import Exchange
 from sockact.fds import Listener

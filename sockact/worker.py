@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sockact import canary, hooks, overview
-from sockact.counters import Counters
-from sockact.drain import Drain, count
+from sockact.counters import Counters, count
+from sockact.drain import Drain
 from sockact.engines.several import Engines
 from sockact.errors import AppError, ReloadRefused, SockactError
 from sockact.handover import Giver, Receiver, keepable
