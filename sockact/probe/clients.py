@@ -6,6 +6,7 @@ schedule does; a request which has begun is always finished and counted.
 
 import asyncio
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -36,7 +37,7 @@ class Shared:
     proven: Callable[["Client"], None]
 
 
-class Client:
+class Client(ABC):
     """One client of a kind; a subclass says in `attempt` what a request is."""
 
     def __init__(self, shared: Shared, spec: Spec, pace: Pace) -> None:
@@ -63,13 +64,13 @@ class Client:
             for connection in self.connections.copy():
                 self.close(connection)
 
+    @abstractmethod
     async def attempt(self) -> Identity:
         """Make one request, and return who answered it.
 
         Raises:
             UnservedError: it was lost.
         """
-        raise NotImplementedError
 
     async def judged(self, due: float, attempt: Awaitable[Identity]) -> bool:
         """Wait for an attempt within the limit, enter its outcome, and return whether that is `ok`."""

@@ -16,7 +16,7 @@ from .spec import Spec
 from .websocket import Websocket
 from .wire import Address
 
-CLIENTS: dict[str, type[Client]] = {
+CLIENTS: dict[str, Callable[[Shared, Spec, Pace], Client]] = {
     "one-shot": OneShot,
     "pause": Pause,
     "persistent": Persistent,
