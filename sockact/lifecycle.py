@@ -13,7 +13,6 @@ import logging
 import math
 import os
 import signal
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -24,6 +23,7 @@ from sockact.control import Caller
 from sockact.counters import Counters
 from sockact.errors import ReloadRefused, SockactError
 from sockact.phases import TABLE, Act, Event, Phase
+from sockact.reloads import Reloads
 from sockact.reporter import Reporter
 from sockact.settings import Settings
 from sockact.signals import FREE, EarlySignals
@@ -126,19 +126,13 @@ class Conductor:
         self._settings = settings
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._verb: asyncio.Task[None] | None = None
-        self._callers = list(callers)
-        self._next_callers: list[Caller] = []
-        self._requested = False
-        self._successor = successor
+        self._reloads = Reloads(callers, successor=successor)
         self._twice = twice
         self._asked: dict[signal.Signals, float] = {}
         self._killed_by = signal.SIGINT
         self._by_force = False
         self._failure: SockactError | None = None
         self._replaced = False
-        self._complaint = ""
-        self._last_reload: dict[str, Any] | None = None
-        self._reloads = {"ok": 0, "failed": 0}
 
     async def run(self, service: Service, early: EarlySignals) -> Ending:
         """Start the service, and stay until it has ended."""
@@ -158,7 +152,7 @@ class Conductor:
     def request_reload(self, caller: Caller | None = None) -> None:
         """Ask for a reload; `caller` is told its result."""
         if caller:
-            self._next_callers.append(caller)
+            self._reloads.join(caller)
         self._events.put_nowait(Event.RELOAD)
 
     def busy(self) -> None:
@@ -179,8 +173,7 @@ class Conductor:
             "phase": self.phase.value,
             "pid": os.getpid(),
             "status": self._text(),
-            "reload": self._last_reload,
-            "reloads": self._reloads,
+            **self._reloads.overview(),
             **self._service.overview(),
         }
 
@@ -220,7 +213,7 @@ class Conductor:
                 self._notifier.reloading(self._text())
                 self._begin(self._reload)
             case Act.REMEMBER:
-                self._requested = True
+                self._reloads.request()
             case Act.REFUSE:
                 self._refuse()
             case Act.STOP | Act.QUIT:
@@ -270,18 +263,15 @@ class Conductor:
             async with self._announcer.extending(self._settings.replace_timeout):
                 replaced = await self._service.replace()
         except ReloadRefused as error:
-            self._complaint = str(error)
+            self._reloads.complaint = str(error)
             return Event.REFUSED
-        self._complaint = ""
+        self._reloads.complaint = ""
         return Event.REPLACED if replaced else Event.RENEWED
 
     async def _check(self) -> None:
         """Try the newest code: a request that comes during the try may mean yet newer code."""
-        self._requested = True
-        while self._requested:
-            self._requested = False
-            self._callers += self._next_callers
-            self._next_callers = []
+        self._reloads.request()
+        while self._reloads.due():
             await self._service.check()
 
     async def _stop(self) -> Event:
@@ -298,30 +288,25 @@ class Conductor:
 
     def _refuse(self) -> None:
         self._notifier.ready(self._text())
-        logger.error("reload failed: %s", self._complaint)
-        self._settle(False, f"reload failed: {self._complaint}")
+        complaint = f"reload failed: {self._reloads.complaint}"
+        logger.error("%s", complaint)
+        self._settle(False, complaint)
 
     def _settle(self, ok: bool, text: str) -> None:
         """Tell how the reload went, if it was one, to those who wait for it; begin the next one."""
-        if self._successor:
-            self._last_reload = {"at": time.time(), "ok": ok, "text": text}
-            self._reloads["ok" if ok else "failed"] += 1
-        self._successor = True
-        callers, self._callers = self._callers, []
-        self._announcer.answer(callers, ok, text)
-        if self._requested:
-            self._requested = False
+        self._announcer.answer(self._reloads.settle(ok, text), ok, text)
+        if self._reloads.due():
             self._events.put_nowait(Event.RELOAD)
 
     def _text(self) -> str:
-        if self.phase is Phase.ACTIVE and self._complaint:
+        if self.phase is Phase.ACTIVE and (complaint := self._reloads.complaint):
             going_on = f"{self._service.name} goes on: {self._service.status()}"
-            return f"reload failed: {self._complaint} ({going_on})"
+            return f"reload failed: {complaint} ({going_on})"
         verb = "" if self.phase is Phase.ACTIVE else f"{self.phase.value}, "
         return f"{self._service.name}: {verb}{self._service.status()}"
 
     def _ending(self) -> Ending:
-        callers = [*self._callers, *self._next_callers]
+        callers = self._reloads.waiting
         if self._replaced:
             return Ending(replaced=True, callers=callers)
         reason = "the service was stopped" if self._failure is None else str(self._failure)

@@ -69,6 +69,7 @@ def of_sockact(module: str, *, at_once: bool = False) -> set[str]:
         ("sockact.tasks", set()),
         ("sockact.inside", {"sockact.errors", "sockact.program", "sockact.tasks"}),
         ("sockact.recycling", {"sockact.counters"}),
+        ("sockact.reloads", {"sockact.control"}),
         ("sockact.reports", {"sockact.counters", "sockact.reporter"}),
         ("sockact.consent", {"sockact.errors", "sockact.reporter"}),
         ("sockact.listen", {"sockact.errors", "sockact.fds"}),
