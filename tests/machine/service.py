@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable
-from subprocess import Popen
+from subprocess import CompletedProcess, Popen
 from typing import Any
 
 from machine import Machine
@@ -59,11 +59,17 @@ def wait_for(machine: Machine, what: str) -> dict[str, str]:
     return shown
 
 
+def reload(machine: Machine, *, check: bool = True) -> CompletedProcess[str]:
+    """Reload once the service runs: a reload that comes during a start systemd takes for a part of that."""
+    wait_for(machine, "ActiveState=active")  # its worker may have answered somebody a moment before
+    return machine.run("systemctl", "reload", "app.service", check=check)
+
+
 def assert_reload_refused(machine: Machine, reason: str) -> None:
     """Reload into broken code: `systemctl` fails, `reason` (a pattern) is told, all else is as before."""
     pid = main_pid(machine)
     before = time.time()
-    refused = machine.run("systemctl", "reload", "app.service", check=False)
+    refused = reload(machine, check=False)
 
     assert refused.returncode != 0
     assert "Job for app.service failed" in refused.stderr

@@ -10,7 +10,7 @@ import pytest
 from load import assert_nothing_lost, load
 from machine import Machine
 from roots import CHECKOUT
-from service import LOAD_APP, configure, get, main_pid, wait_until
+from service import LIMIT, LOAD_APP, configure, get, main_pid, wait_until
 
 FEW = ("one-shot:2@20", "persistent:2@10")
 PATH, DEPLOY = UNITS = ("app-deploy.path", "app-deploy.service")
@@ -201,6 +201,58 @@ def test_a_release_that_comes_during_the_reload_of_another_is_served_too(deploye
 
     wait_served(deployed, 3)
     assert wait_over(deployed, before) == FINE
+
+
+@pytest.mark.F93
+def test_a_release_that_comes_during_a_start_with_the_one_before_is_served(deployed: Machine) -> None:
+    begin_start(deployed, 2)
+    before = time.time()
+    release(deployed, 3)
+    switch(deployed, 3)
+    wait_until(lambda: "app.service is starting" in deployed.journal(DEPLOY, since=before))
+
+    deployed.write("/opt/app/releases/gate", "")
+
+    wait_served(deployed, 3)
+    assert wait_over(deployed, before) == FINE
+
+
+def begin_start(machine: Machine, version: int) -> None:
+    """Begin a start with a release that waits at the gate; the release was read."""
+    machine.run("systemctl", "stop", "app.service")
+    release(machine, version, GATED, f'print("read: {version}", flush=True)')
+    switch(machine, version)
+    wait_over(machine, 0)
+    before = time.time()
+    machine.run("systemctl", "start", "--no-block", "app.service")
+    wait_until(lambda: f"read: {version}" in machine.journal("app.service", since=before))
+
+
+def test_systemd_takes_a_reload_during_a_start_for_a_part_of_it(deployed: Machine) -> None:
+    deployed.run("systemctl", "stop", PATH)
+    begin_start(deployed, 2)
+    before = time.time()
+    deployed.run("systemctl", "reload", "--no-block", "app.service")
+
+    deployed.write("/opt/app/releases/gate", "")
+
+    wait_until(lambda: not deployed.run("systemctl", "list-jobs", "--no-legend", "app.service").stdout)
+    assert deployed.show("app.service", "ActiveState")["ActiveState"] == "active"
+    assert reloads(deployed, before) == 0
+
+
+def test_a_reload_after_a_start_that_is_waited_for_serves_the_newest_release(deployed: Machine) -> None:
+    deployed.run("systemctl", "stop", PATH)
+    begin_start(deployed, 2)
+    release(deployed, 3)
+    switch(deployed, 3)
+    deploying = deployed.popen("sh", "-c", "systemctl start app && systemctl reload app")
+
+    deployed.write("/opt/app/releases/gate", "")
+
+    deploying.communicate(timeout=LIMIT)
+    assert deploying.returncode == 0
+    wait_served(deployed, 3)
 
 
 @pytest.mark.F93

@@ -19,6 +19,7 @@ from service import (
     get,
     install,
     main_pid,
+    reload,
     tell,
     wait_for,
 )
@@ -75,7 +76,7 @@ def test_nobody_is_lost_over_reloads_and_the_main_pid_stays(service: Machine) ->
         pid = main_pid(service)
         for version in range(2, ROUNDS + 2):
             install(service, version)
-            service.run("systemctl", "reload", "app.service")
+            reload(service)
             assert get(service)["version"] == str(version)
             shown = service.show("app.service", "ActiveState", "SubState", "MainPID", "StatusText")
             assert shown.pop("StatusText").startswith(f"gen {version}: ready")
@@ -148,7 +149,7 @@ def test_a_broken_version_is_refused_and_the_old_one_goes_on(
         assert_reload_refused(service, reason)
 
         install(service, 3)
-        service.run("systemctl", "reload", "app.service")
+        reload(service)
         assert get(service) == {"version": "3", "pid": pid}
         report = clients.report()
 
@@ -289,6 +290,7 @@ def wait_until_stuck(machine: Machine, pid: int) -> None:
 def test_a_stop_during_a_reload_is_a_stop_in_good_order(service: Machine) -> None:
     pid = get(service)["pid"]
     install(service, 2, "import asyncio", "async def app(s, r, t): await asyncio.sleep(3600)")
+    wait_for(service, "ActiveState=active")
     reloading = service.popen("systemctl", "reload", "app.service")
     wait_for(service, "SubState=reload")
     wait_until_told(service, pid)

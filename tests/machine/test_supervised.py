@@ -19,6 +19,7 @@ from service import (
     install,
     main_pid,
     processes,
+    reload,
     tell,
     wait_for,
     wait_until,
@@ -129,7 +130,7 @@ def test_nobody_and_nothing_is_lost_over_reloads(
 
 def reload_to(machine: Machine, version: int, size: int) -> None:
     install(machine, version)
-    machine.run("systemctl", "reload", "app.service")
+    reload(machine)
     shown = machine.show("app.service", "SubState", "StatusText")
     assert shown.pop("StatusText").startswith(f"gen {version}: {size} worker")
     assert shown == {"SubState": "running"}
@@ -329,7 +330,7 @@ def test_a_worker_that_is_killed_while_it_drains_costs_what_it_had_in_flight(app
     with load(app, *FEW) as clients:
         request = stream(app)
         install(app, 2)
-        app.run("systemctl", "reload", "app.service")
+        reload(app)
         (new,) = workers(app) - {old}
 
         kill(app, old)
@@ -357,7 +358,7 @@ def test_the_unit_as_it_is_shipped_keeps_a_supervisor_that_tells_of_its_worker(a
     install(app, 1)
     app.run("systemctl", "start", "app.socket")
     answered = get(app)
-    app.run("systemctl", "reload", "app.service")
+    reload(app)
 
     asked = app.run("/opt/app/venv/bin/sockact", "status", "--json", "app.service")
 

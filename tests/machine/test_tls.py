@@ -10,7 +10,7 @@ import pytest
 from load import MANY_FILES, assert_nothing_lost
 from machine import Machine
 from roots import CHECKOUT
-from service import main_pid, wait_for, wait_until
+from service import main_pid, reload, wait_for, wait_until
 
 from sockact.probe.background import BackgroundProbe
 from tests.certificates import Authority, Pair
@@ -110,7 +110,7 @@ def test_a_certificate_that_systemd_has_loaded_outlives_a_reload(service: Servic
     before = service.presented()
     service.install("second")
 
-    service.machine.run("systemctl", "reload", "app.service")
+    reload(service.machine)
 
     assert service.presented() == before
 
@@ -138,7 +138,7 @@ def test_a_certificate_that_root_copies_is_renewed_by_reloads_that_lose_nobody(s
         pid = main_pid(service.machine)
         for number in range(3):
             pair = service.install(f"pair-{number}")
-            service.machine.run("systemctl", "reload", "app.service")
+            reload(service.machine)
             wait_until(lambda pair=pair: service.presented() == pair.der)  # type: ignore[misc]
         report = clients.report()
 
@@ -153,7 +153,7 @@ def test_a_broken_pair_is_refused_by_a_reload_and_the_old_one_goes_on(service: S
     pid = main_pid(service.machine)
     service.spoil()
 
-    refused = service.machine.run("systemctl", "reload", "app.service", check=False)
+    refused = reload(service.machine, check=False)
 
     reason = "reload failed: tls_key=/run/app/tls.key: this key does not belong to tls_certificate="
     assert refused.returncode != 0
