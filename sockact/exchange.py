@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
 import logging
 import math
 import os
@@ -29,11 +30,15 @@ class Supply:
     Args:
         arrived: called when the worker has said what it has of a batch, with what is missing.
         lost: called with each batch of which it will say nothing any more.
+
+    Attributes:
+        passed: how many connections were sent over it.
     """
 
     def __init__(self, arrived: Callable[[list[int]], None], lost: Callable[[list[int]], None]) -> None:
         self._arrived = arrived
         self._lost = lost
+        self.passed = 0
         self._sent: deque[list[int]] = deque()
         self._ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours.setblocking(False)
@@ -47,6 +52,7 @@ class Supply:
         except OSError:
             return False
         self._sent.append(list(descriptors))
+        self.passed += len(descriptors)
         return True
 
     def retire(self) -> None:
@@ -136,7 +142,11 @@ class Exchange:
         self.pass_on()
 
     def pass_on(self) -> None:
-        """Give the connections that wait to the workers that serve, to each about as many."""
+        """Give the connections that wait to the workers that serve, so that each gets as many in all.
+
+        Most come one by one, at the end of a response, and a rolling reload has one worker to give them
+        to at first: what a worker got before counts. What it had no descriptors for does so, too.
+        """
         if self._later is not None:
             self._later.cancel()
             self._later = None
@@ -145,8 +155,14 @@ class Exchange:
         if not supplies:
             return
         homeless, self.homeless = self.homeless, []
-        for index, supply in enumerate(supplies):
-            share = homeless[index :: len(supplies)]
+        shares: list[list[int]] = [[] for _ in supplies]
+        least = [(supply.passed, index) for index, supply in enumerate(supplies)]
+        heapq.heapify(least)
+        for fd in homeless:
+            passed, index = least[0]
+            shares[index].append(fd)
+            heapq.heapreplace(least, (passed + 1, index))
+        for supply, share in zip(supplies, shares, strict=True):
             for start in range(0, len(share), BATCH):
                 batch = share[start : start + BATCH]
                 if not supply.pass_on(batch):

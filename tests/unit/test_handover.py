@@ -68,6 +68,7 @@ class World:
         self.serving: list[int] = []
         self.exchange = Exchange(lambda: self.serving)
         self.arrived: list[socket.socket] = []
+        self.shares = {WORKER: 0, OTHER: 0}
         self.receivers: dict[int, Receiver] = {}
         self._notifier = Notifier()
         self.giver = self._worker(WORKER)
@@ -76,7 +77,12 @@ class World:
     def _worker(self, number: int) -> Giver:
         giver = Giver(lambda fds: self._notifier.store(fds, CONNECTION), confirms=True)
         supply = self.exchange.supply(number)
-        self.receivers[number] = Receiver(supply.theirs.dup(), self.arrived.append, giver)
+
+        def arrived(connection: socket.socket) -> None:
+            self.arrived.append(connection)
+            self.shares[number] += 1
+
+        self.receivers[number] = Receiver(supply.theirs.dup(), arrived, giver)
         supply.theirs.close()  # as the supervisor does when it has passed it
         return giver
 
@@ -270,6 +276,37 @@ def test_one_that_was_closed_before_it_was_given_is_left_out(run, movable) -> No
         gone.close()
         await settle()
         assert world.take() == 1
+
+    run(scene)
+
+
+def test_what_comes_one_by_one_is_spread(run, movable) -> None:
+    connections = [movable() for _ in range(6)]
+
+    async def scene(world: World) -> None:
+        world.serve(WORKER, OTHER)
+        for connection in connections:
+            world.giver.offer(connection)
+            await settle()
+            world.take()
+            await settle()
+        assert world.shares == {WORKER: 3, OTHER: 3}
+
+    run(scene)
+
+
+def test_who_serves_later_gets_as_many_as_who_served_before(run, movable) -> None:
+    before, after = [movable() for _ in range(5)], [movable() for _ in range(5)]
+
+    async def scene(world: World) -> None:
+        for serving, connections in (((OTHER,), before), ((OTHER, WORKER), after)):
+            world.serving = [*serving]
+            for connection in connections:
+                world.giver.offer(connection)
+            await settle()
+            world.take()
+            await settle()
+        assert world.shares == {WORKER: 5, OTHER: 5}
 
     run(scene)
 
