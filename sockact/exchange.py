@@ -75,25 +75,32 @@ class Supply:
             self._ours.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """Give both ends up, and take back what has not arrived."""
+        """Give both ends up, and take back what has not arrived.
+
+        A worker that was killed may have said of more than one batch that it has it: what it has read from
+        those, nobody else can answer, and their clients are to learn that it is gone.
+        """
+        while self._sent and self._hear():
+            pass
         self._leave()
         self._ours.close()
         self.theirs.close()
 
-    def _hear(self) -> None:
-        """Read how many connections of the oldest batch have arrived."""
+    def _hear(self) -> bool:
+        """Read how many connections of the oldest batch have arrived; return whether it was said."""
         try:
             data = self._ours.recv(1)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             data = b""
         if not data or not self._sent:
             self._leave()
-            return
+            return False
         batch = self._sent.popleft()
         close_all(batch[: data[0]])
         self._arrived(batch[data[0] :])
+        return True
 
     def _leave(self) -> None:
         self._loop.remove_reader(self._ours.fileno())

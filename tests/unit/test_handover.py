@@ -415,3 +415,24 @@ def test_what_a_worker_has_not_received_before_its_end_goes_to_another_one(run, 
         assert world.arrived[0].recv(4) == b"here"
 
     run(scene)
+
+
+def test_what_a_worker_has_received_before_its_end_goes_to_nobody_else(run, movable) -> None:
+    connections = [movable() for _ in range(3)]
+
+    async def scene(world: World) -> None:
+        world.serving = [WORKER]
+        for connection in connections:
+            world.exchange.homeless.append(connection.server.detach())
+            world.exchange.pass_on()
+            world.receivers[WORKER].receive()  # and says so, which nobody has read yet
+            connection.client.setblocking(False)
+        world.receivers[WORKER].close()
+        for arrived in world.arrived:
+            arrived.close()
+        world.exchange.forget(WORKER)
+        world.serve(OTHER)
+        assert [connection.client.recv(1) for connection in connections] == [b""] * 3
+        assert world.exchange.homeless == []
+
+    run(scene)
