@@ -153,12 +153,10 @@ class Connection(Guarded):
         self._reading = NOTHING
         self._header_bytes = 0
         super().on_message_complete()
-        if self.server_state.draining_since is None or self.in_flight:
-            return
-        if not (
-            self.parser.should_upgrade() and self._should_upgrade()
-        ):  # which a WebSocket takes from here
-            self.drain()  # its response was complete before the request was
+        if self.server_state.draining_since is not None and not self.in_flight:
+            # Its response was complete before the request was. Not at once: the parser goes on, and may
+            # be at the next request when it has read all that came, or at a WebSocket.
+            self.loop.call_soon(self.drain)
 
     def on_response_complete(self) -> None:
         self.last_activity = self.loop.time()

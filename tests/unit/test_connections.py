@@ -90,6 +90,43 @@ def test_what_was_read_is_answered_and_what_moves_is_unread(data: bytes, turns: 
     assert unread == ([b""] if answered and data == REQUEST else [] if answered else [data])
 
 
+async def answered_early() -> tuple[bytes, bool]:
+    """Answer a request before its body has come; in the drain, let the rest come with another request.
+
+    Returns:
+        The response to that one, and whether the connection has moved after it.
+    """
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        for _ in range(5 * (scope["method"] == "GET")):
+            await asyncio.sleep(0)
+        await app(scope, receive, send)
+
+    store = Store()
+    engine = HttpEngine(slow, "asgi3", [], Settings(linger=LIMIT, lifespan="off"))
+    await engine.start()
+    engine.give_to(store.giver)
+    loop = asyncio.get_running_loop()
+    with connected(engine) as client:
+        client.send(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nhe")
+        await loop.sock_recv(client, 4096)
+        engine.stop_accepting()
+        client.send(b"re" + REQUEST)
+        async with asyncio.timeout(LIMIT):
+            await engine.wait_drained()
+        for connection in store.stored:
+            connection.close()
+        return client.recv(4096), bool(store.stored)
+
+
+def test_a_request_that_comes_with_the_end_of_one_that_was_answered_is_answered() -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        received, moved = runner.run(answered_early())
+
+    assert received.startswith(b"HTTP/1.1 204")
+    assert moved
+
+
 async def order_of_moving(asking: Sequence[int]) -> list[int]:
     """Let as many connections ask in this order, and return the one in which they move."""
     store = Store()
