@@ -56,10 +56,16 @@ class Drain:
         engine: what to drain.
         background: what else it waits for.
         timeout: seconds until the hammer; None for never.
+
+    Attributes:
+        begun: whether it has begun.
+        under_way: whether it has, and not ended.
+        hammered: whether it was ended by force.
     """
 
     def __init__(self, engine: Engine, background: Background, timeout: float | None) -> None:
         self.begun = False
+        self.under_way = False
         self.hammered = False
         self._engine = engine
         self._background = background
@@ -76,7 +82,7 @@ class Drain:
         """Begin if that is still to be done, and wait for the end; which is now, if `by_force`."""
         loop = asyncio.get_running_loop()
         if not self.begun:
-            self.begun = True
+            self.begun = self.under_way = True
             self._deadline = None if self._timeout is None else loop.time() + self._timeout
             self._engine.stop_accepting()
         if by_force:
@@ -88,6 +94,7 @@ class Drain:
             await asyncio.wait({drained, hammer}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if not drained.done():
                 await self._abort()
+            self.under_way = False
         finally:
             drained.cancel()
             hammer.cancel()

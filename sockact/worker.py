@@ -166,15 +166,18 @@ class Worker:
             self._receiver = Receiver(self._supply, self._engine.receive, self._giver)
         if self._settings.handover:
             self._engine.give_to(self._giver)
-        for connection in self._manager.kept():
-            connection.setblocking(False)
-            self._engine.receive(connection)
+        self._receive_kept()
         self._state = ""
         self._readiness.word = "ready"
         self._recycling.begin()
         if self._settings.idle_exit:
             self._idle = Idle(self._settings.idle_exit, self._has_work, self._manager.idle)
         self._run_beside(hooks.READY, self._settings.start_timeout)
+
+    def _receive_kept(self) -> None:
+        for connection in self._manager.kept():
+            connection.setblocking(False)
+            self._engine.receive(connection)
 
     async def _start_app(self) -> None:
         limit = self._settings.start_timeout
@@ -234,6 +237,8 @@ class Worker:
             await self._delay(by_force=by_force)
         if self._receiver is None:
             self._giver.limit(await self._manager.room())
+            if self._drain.under_way:  # that of a reload: the code that was to have these does not come
+                self._receive_kept()
         await self._end(by_force=by_force)
         self._manager.stopped()
 

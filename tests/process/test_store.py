@@ -71,6 +71,33 @@ def test_what_is_sent_in_the_drain_of_a_reload_is_answered_by_the_new_code(servi
         assert busy.get().status == 200
 
 
+@pytest.mark.parametrize("room", [0, 100])
+def test_a_stop_in_the_drain_of_a_reload_serves_what_the_new_code_was_to_have(
+    service: Service, room: int
+) -> None:
+    service.start("--linger=1s", FDSTORE=f"{room}", PATH="")
+    client, silent, busy = (service.client() for _ in range(3))
+    client.get()
+    silent.get()
+    busy.ask("/hold")
+    held = service.gate.wait()
+    service.manager.signal(signal.SIGHUP)
+    service.manager.wait_for("STATUS", "gen 1: reloading, draining, 1 request in flight, 1 connection")
+    client.ask()
+
+    service.manager.signal(signal.SIGTERM)
+    service.manager.wait_for("STOPPING", "1")
+    assert client.read().status == 200
+    held.release()
+
+    assert busy.read().status == 200
+    assert service.manager.wait_exit() == 0
+    assert len(service.manager.stored) == (3 if room else 0)
+    if not room:
+        assert client.at_eof()
+        assert silent.at_eof()
+
+
 def test_no_client_has_to_reconnect_over_reloads_in_place(service: Service) -> None:
     service.start()
     kinds = ("persistent:4@max", "persistent:20@4")
