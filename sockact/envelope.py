@@ -37,8 +37,8 @@ class Handover:
     """Returned by a stream handler that is not done with the connection.
 
     The handler is called again with the connection and `state=`: by the next process if this one drains,
-    else here. Where nobody takes the connection it is closed. Best returned after each message: a drain
-    then knows when the connection can move.
+    else here, where it is closed when nothing has come for `linger`. Best returned after each message: a
+    drain then knows when the connection can move.
 
     Args:
         state: how far the conversation is, at most 64 KiB.

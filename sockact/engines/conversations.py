@@ -20,6 +20,12 @@ from sockact.handover import Giver
 logger = logging.getLogger(__name__)
 
 
+AGAIN = 0.2
+TRIES = 20
+"""Seconds until the next try to move a connection for which there were no descriptors, and how many tries
+there are: each connection that moves frees some."""
+
+
 class Reader(asyncio.StreamReader):
     """A stream reader that knows what has come and was read, and can be told that nothing more will."""
 
@@ -45,6 +51,13 @@ class Reader(asyncio.StreamReader):
         """Take notice that the client sends nothing more."""
         self.hung_up = True
         super().feed_eof()
+
+    def go_on(self, transport: asyncio.Transport) -> None:
+        """Read on after `Moving`, also what was paused for it."""
+        if isinstance(super().exception(), Moving):
+            self._exception = None
+        if not self._paused:  # type: ignore[attr-defined]  # because so much waits to be read
+            transport.resume_reading()
 
     def exception(self) -> Exception | None:
         """Return what the connection died of; `Moving` is no reason for a writer to stop."""
@@ -121,6 +134,10 @@ class Asynchronous(Held):
         self._reader = Reader(b"" if luggage is None else luggage.unread)
         self._transport: asyncio.Transport | None = None
         self._parting = False
+        self._stays = False
+        self._tries = TRIES
+        self._lingered = False
+        self._timer: asyncio.TimerHandle | None = None
 
     async def hold(self) -> None:
         """Serve the connection until its handler ends, and close it, or give it away."""
@@ -137,6 +154,7 @@ class Asynchronous(Held):
         except (ConnectionError, Moving) as error:
             logger.debug("%s was lost: %s", self, error)
         finally:
+            self._drain_no_more()
             transport.abort()
 
     async def _converse(self, writer: asyncio.StreamWriter) -> bool:
@@ -154,7 +172,10 @@ class Asynchronous(Held):
                 self._state = outcome.state
                 await asyncio.sleep(0)  # a handler that never waits must not keep the loop from all others
             if self._parting:
-                return await self._give(writer)
+                if await self._give(writer):
+                    return True
+                if not self._stay():
+                    return False
 
     async def _call(self, writer: asyncio.StreamWriter) -> Any:
         self._consumed = self._reader.consumed
@@ -167,34 +188,72 @@ class Asynchronous(Held):
         """Whether the handler has read nothing since it was called: the connection is between messages."""
         return self._reader.consumed == self._consumed
 
+    def _may_move(self) -> bool:
+        transport = self._transport
+        if self._stays or self._giver() is None:
+            return False
+        # What both ends of TLS have agreed upon cannot move.
+        return transport is None or transport.get_extra_info("sslcontext") is None
+
     async def _give(self, writer: asyncio.StreamWriter) -> bool:
-        assert self._transport is not None
         giver = self._giver()
-        if (
-            giver is None
-            or self._transport.is_closing()
-            or self._transport.get_extra_info("sslcontext") is not None
-        ):
-            return False  # what both ends of TLS have agreed upon cannot move
+        assert self._transport is not None
+        if giver is None or not self._may_move() or self._transport.is_closing():
+            return False
+        self._drain_no_more()
         self._transport.pause_reading()
         self._transport.set_write_buffer_limits(0)
         await writer.drain()
-        with seal(self._connection.fileno(), Luggage(self._state, self._reader.unread)) as envelope:
+        try:
+            envelope = seal(self._connection.fileno(), Luggage(self._state, self._reader.unread))
+        except OSError as error:
+            logger.debug("%s does not move yet: %s", self, error)
+            self._tries -= 1
+            self._stays = not self._tries
+            if not self._stays:
+                self._drain_in(AGAIN)
+            return False
+        with envelope:
             parcel = Parcel(envelope, self._loop.create_future())
             giver.offer(parcel)
-            return await parcel.outcome
+            moved = await parcel.outcome
+        self._stays = not moved
+        return moved
+
+    def _stay(self) -> bool:
+        """Let the conversation go on where nobody has taken it; return whether it may."""
+        assert self._transport is not None
+        over = self._lingered and self._timer is None
+        if over or self._reader.hung_up or self._transport.is_closing():
+            return False
+        self._transport.set_write_buffer_limits()
+        self._reader.go_on(self._transport)
+        if self._timer is None:
+            self.drain()
+        return True
 
     def drain(self) -> None:
         """Interrupt the handler where it reads: between messages, or when nothing has come for a while."""
         self._parting = True
-        if self._takes_state and self._untouched:
+        self._drain_no_more()
+        if self._takes_state and self._untouched and self._may_move():
             self._reader.end(Moving())
             return
         left = self._reader.last_activity + self._linger - self._loop.time()
         if left <= 0:
+            self._lingered = True
             self._reader.end(Moving() if self._takes_state else None)
         else:
-            self._loop.call_later(left, self.drain)
+            self._drain_in(left)
+
+    def _drain_in(self, seconds: float) -> None:
+        self._drain_no_more()
+        self._timer = self._loop.call_later(seconds, self.drain)
+
+    def _drain_no_more(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def abort(self) -> None:
         """End it by force."""

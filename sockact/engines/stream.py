@@ -7,7 +7,8 @@
 A connection ends when its handler does. In a drain a reader on which nothing has arrived for `linger`
 seconds sees the end of the stream, as if its client had said goodbye: a handler that waits for the next
 message ends as it always does, one that is at work goes on. A handler `(reader, writer, *, state=b"")` can
-go on in another process: it gets `Moving` instead, and returns a `Handover`.
+go on in another process: it gets `Moving` instead, and returns a `Handover`; at once between two messages,
+if there is somebody who passes the connection on.
 """
 
 from __future__ import annotations

@@ -355,3 +355,35 @@ def test_a_client_that_leaves_ends_the_conversation(
     manager.signal(signal.SIGTERM)
 
     assert manager.wait_exit() == 0
+
+
+def test_without_a_successor_a_conversation_goes_on_until_nothing_comes(
+    manager: Manager, listener: Listener, connect: Callable[..., Client]
+) -> None:
+    start(manager, listener, COUNT, "each", "--linger=1s")
+    client, idle, fresh = connect(), connect(), connect()
+    assert [each.ask("a").split()[0] for each in (idle, client)] == ["1", "1"]
+    manager.signal(signal.SIGTERM)
+    manager.wait_for("STOPPING", "1")
+
+    assert [client.ask("b").split()[0] for _ in range(3)] == ["2", "3", "4"]
+    assert fresh.ask("a").startswith("1 ")
+    assert [each.read() for each in (client, idle, fresh)] == [""] * 3
+    assert manager.wait_exit() == 0
+
+
+@pytest.mark.parametrize("app", ["count", "each"])
+def test_more_connections_move_than_there_are_descriptors_for_at_once(
+    manager: Manager, listener: Listener, connect: Callable[..., Client], app: str
+) -> None:
+    manager.most = 64
+    pid = start(manager, listener, COUNT, app, "--workers=1", "--probation=0.1s", "--linger=0.2s")
+    clients = [connect() for _ in range(30)]
+    for client in clients:
+        client.ask("a")
+    (old,) = children(pid)
+    reload(manager)
+    wait_gone(old)
+
+    assert {client.ask("b").split()[0] for client in clients} == {"2"}
+    assert "a handler failed" not in manager.stderr()
