@@ -95,6 +95,10 @@ class StreamEngine(HandlerEngine):
             connection: non-blocking.
             luggage: what it brings with it from another process.
         """
+        if luggage is not None and not self._continues(luggage):
+            logger.warning("a connection that moved here is in a conversation of another handler: closed")
+            connection.close()
+            return
         conversation = self._conversation(connection, luggage)
         task = asyncio.get_running_loop().create_task(conversation.hold())
         self._conversations[task] = conversation
@@ -102,6 +106,10 @@ class StreamEngine(HandlerEngine):
         self._called()
         if self._draining:
             conversation.drain()
+
+    def _continues(self, luggage: Luggage) -> bool:
+        """Return whether the handler is one that can go on where another process's has ended."""
+        return self._takes_state or (self._kind == "stream" and luggage.state is None)
 
     def stop_accepting(self) -> None:
         """Take no more connections."""

@@ -344,6 +344,23 @@ def test_it_is_closed_where_nobody_takes_it(
     assert connect().ask("a").startswith("1 ")
 
 
+@pytest.mark.parametrize("app", ["stream", "connection"])
+def test_a_conversation_that_the_new_handler_cannot_go_on_with_is_closed(
+    manager: Manager, listener: Listener, connect: Callable[..., Client], app: str
+) -> None:
+    start(manager, listener, COUNT, "count", "--linger=0.1s")
+    client = connect()
+    client.ask("a")
+    client.send("half of a message")
+    Path("app.py").write_text(f"{ECHO}\ncount = {app}\n")
+
+    reload(manager)
+
+    assert client.read() == ""
+    assert "conversation of another handler: closed" in manager.stderr()
+    assert connect().ask("a").endswith(" a")
+
+
 def test_a_client_that_leaves_ends_the_conversation(
     manager: Manager, listener: Listener, connect: Callable[..., Client]
 ) -> None:
