@@ -13,6 +13,7 @@ from fcntl import ioctl
 from termios import FIONREAD
 from typing import Any
 
+from sockact.engines.reader import Reader
 from sockact.engines.state import client_name
 from sockact.envelope import Handover, Luggage, Moving, seal
 from sockact.handover import Giver
@@ -20,71 +21,10 @@ from sockact.handover import Giver
 logger = logging.getLogger(__name__)
 
 
-AGAIN = 0.2
-TRIES = 20
-"""Seconds until the next try to move a connection for which there were no descriptors, and how many tries
-there are: each connection that moves frees some."""
-
-
-class Reader(asyncio.StreamReader):
-    """A stream reader that knows what has come and was read, and can be told that nothing more will."""
-
-    def __init__(self, unread: bytes) -> None:
-        super().__init__()
-        self._loop = asyncio.get_running_loop()
-        self.last_activity = self._loop.time()
-        self.hung_up = False
-        self._ended = False
-        self._received = 0
-        if unread:
-            self.feed_data(unread)
-
-    def feed_data(self, data: bytes) -> None:  # type: ignore[override]  # never other than bytes
-        """Take what the client has sent, as long as the handler has not seen the end."""
-        if self._ended:
-            return
-        self._received += len(data)
-        self.last_activity = self._loop.time()
-        super().feed_data(data)
-
-    def feed_eof(self) -> None:
-        """Take notice that the client sends nothing more."""
-        self.hung_up = True
-        super().feed_eof()
-
-    def go_on(self, transport: asyncio.Transport) -> None:
-        """Read on after `Moving`, also what was paused for it."""
-        if isinstance(super().exception(), Moving):
-            self._exception = None
-        if not self._paused:  # type: ignore[attr-defined]  # because so much waits to be read
-            transport.resume_reading()
-
-    def exception(self) -> Exception | None:
-        """Return what the connection died of; `Moving` is no reason for a writer to stop."""
-        error = super().exception()
-        return None if isinstance(error, Moving) else error
-
-    def end(self, error: Exception | None) -> None:
-        """Let whoever reads see the end, or `error`, though the client may go on.
-
-        What waits for a whole line, or for a number of bytes, leaves what has come of it in the buffer when
-        it gets an error.
-        """
-        if error is None:
-            self._ended = True
-            super().feed_eof()
-        else:
-            self.set_exception(error)
-
-    @property
-    def consumed(self) -> int:
-        """How many bytes have been read from it."""
-        return self._received - len(self._buffer)  # type: ignore[attr-defined]  # see `unread`
-
-    @property
-    def unread(self) -> bytes:
-        """What has come and was not asked for."""
-        return bytes(self._buffer)  # type: ignore[attr-defined]  # private, and there is no other way
+AGAIN = 0.1
+TRIES = 50
+"""Seconds until the next try to move a connection for want of descriptors, and how many tries there are:
+each connection that has moved frees two."""
 
 
 class Held:
@@ -108,7 +48,7 @@ class Asynchronous(Held):
         handler: the handler.
         connection: non-blocking; taken over.
         luggage: what the connection brings with it, if it comes from another process.
-        linger: seconds without a byte after which the reader sees the end, in a drain.
+        linger: seconds of a drain without a byte after which the reader sees the end.
         giver: returns whom to give connections to; None for nobody.
         takes_state: whether it is one of the latter.
     """
@@ -133,10 +73,8 @@ class Asynchronous(Held):
         self._loop = asyncio.get_running_loop()
         self._reader = Reader(b"" if luggage is None else luggage.unread)
         self._transport: asyncio.Transport | None = None
-        self._parting = False
+        self._parting_since: float | None = None
         self._stays = False
-        self._tries = TRIES
-        self._lingered = False
         self._timer: asyncio.TimerHandle | None = None
 
     async def hold(self) -> None:
@@ -171,10 +109,10 @@ class Asynchronous(Held):
                     return False
                 self._state = outcome.state
                 await asyncio.sleep(0)  # a handler that never waits must not keep the loop from all others
-            if self._parting:
+            if self._parting_since is not None:
                 if await self._give(writer):
                     return True
-                if not self._stay():
+                if not self._go_on():
                     return False
 
     async def _call(self, writer: asyncio.StreamWriter) -> Any:
@@ -190,70 +128,67 @@ class Asynchronous(Held):
 
     def _may_move(self) -> bool:
         transport = self._transport
-        if self._stays or self._giver() is None:
-            return False
         # What both ends of TLS have agreed upon cannot move.
-        return transport is None or transport.get_extra_info("sslcontext") is None
+        plain = transport is None or transport.get_extra_info("sslcontext") is None
+        return plain and not self._stays and self._giver() is not None
 
     async def _give(self, writer: asyncio.StreamWriter) -> bool:
+        """Give the connection away, if it may move; return whether another process has it."""
         giver = self._giver()
         assert self._transport is not None
         if giver is None or not self._may_move() or self._transport.is_closing():
             return False
-        self._drain_no_more()
         self._transport.pause_reading()
         self._transport.set_write_buffer_limits(0)
         await writer.drain()
-        try:
-            envelope = seal(self._connection.fileno(), Luggage(self._state, self._reader.unread))
-        except OSError as error:
-            logger.debug("%s does not move yet: %s", self, error)
-            self._tries -= 1
-            self._stays = not self._tries
-            if not self._stays:
-                self._drain_in(AGAIN)
+        envelope = await self._sealed()
+        if envelope is None:
             return False
         with envelope:
             parcel = Parcel(envelope, self._loop.create_future())
             giver.offer(parcel)
-            moved = await parcel.outcome
-        self._stays = not moved
-        return moved
+            return await parcel.outcome
 
-    def _stay(self) -> bool:
-        """Let the conversation go on where nobody has taken it; return whether it may."""
+    async def _sealed(self) -> socket.socket | None:
+        """Return an envelope; None if others have not left descriptors enough for it."""
+        for _ in range(TRIES):
+            try:
+                return seal(self._connection.fileno(), Luggage(self._state, self._reader.unread))
+            except OSError as error:
+                logger.debug("%s does not move yet: %s", self, error)
+                await asyncio.sleep(AGAIN)
+        return None
+
+    def _go_on(self) -> bool:
+        """Let the conversation go on here, as nobody takes it; return whether there is time for that."""
         assert self._transport is not None
-        over = self._lingered and self._timer is None
-        if over or self._reader.hung_up or self._transport.is_closing():
+        self._stays = True
+        if self._reader.hung_up or self._transport.is_closing() or self._linger_left() <= 0:
             return False
         self._transport.set_write_buffer_limits()
         self._reader.go_on(self._transport)
-        if self._timer is None:
-            self.drain()
+        self.drain()
         return True
 
     def drain(self) -> None:
         """Interrupt the handler where it reads: between messages, or when nothing has come for a while."""
-        self._parting = True
+        if self._parting_since is None:
+            self._parting_since = self._loop.time()
         self._drain_no_more()
         if self._takes_state and self._untouched and self._may_move():
             self._reader.end(Moving())
-            return
-        left = self._reader.last_activity + self._linger - self._loop.time()
-        if left <= 0:
-            self._lingered = True
-            self._reader.end(Moving() if self._takes_state else None)
+        elif (left := self._linger_left()) > 0:
+            self._timer = self._loop.call_later(left, self.drain)
         else:
-            self._drain_in(left)
-
-    def _drain_in(self, seconds: float) -> None:
-        self._drain_no_more()
-        self._timer = self._loop.call_later(seconds, self.drain)
+            self._reader.end(Moving() if self._takes_state else None)
 
     def _drain_no_more(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+
+    def _linger_left(self) -> float:
+        since = max(self._reader.last_activity, self._parting_since or 0)
+        return since + self._linger - self._loop.time()
 
     def abort(self) -> None:
         """End it by force."""

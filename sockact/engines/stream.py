@@ -4,7 +4,7 @@
     socket      handler(connection), in a thread, or awaited; blocking in a thread
     requests    handler(connection, address, server), in a thread: a class of socketserver
 
-A connection ends when its handler does. In a drain a reader on which nothing has arrived for `linger`
+A connection ends when its handler does. In a drain a reader on which nothing arrives for `linger`
 seconds sees the end of the stream, as if its client had said goodbye: a handler that waits for the next
 message ends as it always does, one that is at work goes on. A handler `(reader, writer, *, state=b"")` can
 go on in another process: it gets `Moving` instead, and returns a `Handover`; at once between two messages,

@@ -89,6 +89,32 @@ async def say_goodbye_late() -> bytes:
     return said
 
 
+async def ask_in_a_drain_after_a_long_silence() -> bytes:
+    """Return the answer to a message that comes when a drain has begun just now."""
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.read(1))
+
+    client, server = socket.socketpair()
+    with client, server:
+        server.setblocking(False)
+        conversation = Asynchronous(handler, server, None, FAR, lambda: None, takes_state=False)
+        conversation._reader.last_activity -= 2 * FAR
+        holding = asyncio.ensure_future(conversation.hold())
+        conversation.drain()
+        reader, writer = await asyncio.open_connection(sock=client)
+        writer.write(b"x")
+        async with asyncio.timeout(LIMIT):
+            answer = await reader.read()
+            await holding
+        writer.close()
+    return answer
+
+
+def test_a_client_that_was_silent_for_long_may_say_something_more_in_a_drain() -> None:
+    assert asyncio.run(ask_in_a_drain_after_a_long_silence()) == b"x"
+
+
 async def wait_read(sock: socket.socket) -> None:
     """Wait until the other end has read all that was sent."""
     while struct.unpack("i", ioctl(sock, TIOCOUTQ, bytes(4)))[0]:  # noqa: ASYNC110 - nobody tells
