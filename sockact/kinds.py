@@ -61,7 +61,7 @@ def kind_of(app: Callable[..., Any]) -> str:
     if not inspect.isclass(app) and is_async(app):
         if required and len(required) == 3 and required[0] == "data":
             return "datagram"
-        return _ASYNC.get(len(required or ()), "asgi")
+        return _ASYNC.get(len(required or ())) or _asgi(app)
     if required == []:
         raise AppError(f"{_name(app)} takes no arguments: a factory? then say factory=True (--factory)")
     if required is not None and len(required) == 1:
@@ -99,6 +99,22 @@ def is_async(app: Callable[..., Any]) -> bool:
     # The method of the type, inherited or not, is what Python calls.
     called = None if inspect.isroutine(app) else inspect.getattr_static(type(app), "__call__", None)
     return any(inspect.iscoroutinefunction(_unwrapped(one)) for one in (app, called))
+
+
+def _asgi(app: Callable[..., Any]) -> str:
+    """Return what an async callable is that is nothing else; unless it fails with each request."""
+    try:
+        signature = inspect.signature(app)
+    except (TypeError, ValueError):
+        return "asgi"  # it does not say
+    try:
+        signature.bind(None, None, None)
+    except TypeError:
+        raise AppError(
+            f"{_name(app)} takes neither (scope, receive, send) nor (reader, writer) nor (data, address, "
+            "reply) nor a connection: say what it is by kind (--kind)"
+        ) from None
+    return "asgi"
 
 
 def _is_open_to_clients(listener: Listener) -> bool:

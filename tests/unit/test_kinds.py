@@ -265,3 +265,26 @@ def test_an_app_without_arguments_is_an_error_that_hints_at_a_factory(app: Calla
         AppError, match=r"takes no arguments: a factory\? then say factory=True \(--factory\)"
     ):
         kinds.kind_of(app)
+
+
+async def nothing() -> None: ...
+
+
+async def four(a: Any, b: Any, c: Any, d: Any) -> None: ...
+
+
+async def required_by_name(scope: Any, receive: Any, send: Any, *, debug: bool) -> None: ...
+
+
+@pytest.mark.F91
+@pytest.mark.parametrize("app", [nothing, four, required_by_name])
+def test_an_async_callable_that_fits_no_call_is_no_app(app: Callable[..., Any]) -> None:
+    """It would get ready, and answer each request with 500."""
+    with pytest.raises(AppError, match=r"^\w+ takes neither \(scope, receive, send\) nor .*--kind"):
+        kinds.kind_of(app)
+
+
+def test_an_async_callable_with_defaults_for_all_is_asgi() -> None:
+    async def app(scope: Any = None, receive: Any = None, send: Any = None) -> None: ...
+
+    assert kinds.kind_of(app) == "asgi"
