@@ -20,7 +20,7 @@ def enter(directory: str) -> None:
         try:
             os.chdir(os.path.realpath(directory))
         except OSError as error:
-            raise AppError(f"chdir={directory!r}: {error.strerror}") from error
+            raise AppError(f"chdir={directory!r}: {error.strerror}") from None
     sys.path.insert(0, os.getcwd())
 
 
@@ -39,8 +39,9 @@ def load(app: object, *, factory: bool = False) -> Any:
     if factory:
         try:
             found = found()
-        except (Exception, SystemExit) as error:
-            raise AppError(f"the factory {app!r} failed: {type(error).__name__}: {error}") from error
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - raised anew
+            text = f"the factory {app!r} failed: {type(error).__name__}: {error}"
+            raise AppError(text) from _apps(error)
     if not callable(found):
         raise AppError(
             f"{app!r} is a {type(found).__name__}: expected a callable, such as an ASGI or a WSGI app"
@@ -51,7 +52,8 @@ def load(app: object, *, factory: bool = False) -> Any:
 def parts(reference: str) -> tuple[str, str]:
     """Return the module and the attribute which `reference` names; raises UsageError if it does not."""
     module_name, colon, attribute = reference.partition(":")
-    if not (module_name and colon and attribute):
+    # A relative module has no package here to be relative to.
+    if not (colon and all(module_name.split(".")) and all(attribute.split("."))):
         raise UsageError(f"{reference!r}: expected module:attribute, such as app:app")
     return module_name, attribute
 
@@ -65,15 +67,24 @@ def _imported(reference: str) -> Any:
         if isinstance(error, KeyboardInterrupt):
             raise
         if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
-            raise AppError(f"no module {error.name!r} in {os.getcwd()} or on the Python path") from error
+            raise AppError(f"no module {error.name!r} in {os.getcwd()} or on the Python path") from None
         raise AppError(f"{module_name} cannot be imported: {type(error).__name__}: {error}") from error
     for part in attribute.split("."):
         try:
             found = getattr(found, part)
         except AttributeError as error:
-            raise AppError(f"{module_name} has no {attribute!r}: {part!r} is missing") from error
+            raise AppError(f"{module_name} has no {attribute!r}: {part!r} is missing") from _apps(error)
         except Exception as error:  # a lazy attribute is the app's code too
             raise AppError(
                 f"{module_name} has no {attribute!r}: {type(error).__name__}: {error}"
             ) from error
     return found
+
+
+def _apps(error: BaseException) -> BaseException | None:
+    """Return an error as a cause that shows where it is, if code of the app's has raised it.
+
+    One that our own line has raised says all in its message; a traceback would show sockact's code.
+    """
+    traceback = error.__traceback__
+    return None if traceback is None or traceback.tb_next is None else error

@@ -33,7 +33,9 @@ def test_an_app_is_found_by_its_name(module: Callable[[str], None], reference: s
     assert loader.load(reference) is sys.modules["release"].app
 
 
-@pytest.mark.parametrize("reference", ["release", "release:", ":app", ":", ""])
+@pytest.mark.parametrize(
+    "reference", ["release", "release:", ":app", ":", "", ".release:app", "release..x:app", "release:.app"]
+)
 def test_a_name_of_another_form_is_a_wrong_usage(reference: str) -> None:
     with pytest.raises(UsageError, match="expected module:attribute, such as app:app"):
         loader.load(reference)
@@ -70,6 +72,35 @@ def test_a_module_that_does_not_give_the_app_is_an_error_of_the_app(
 def test_a_missing_module_is_named_with_the_place_looked_at(reference: str) -> None:
     with pytest.raises(AppError, match=f"no module '{reference[:-4]}' in /.* or on the Python path"):
         loader.load(reference)
+
+
+@pytest.mark.parametrize(
+    ("reference", "factory"),
+    [
+        ("release:gone", False),
+        ("sockact_has_no_such_module:app", False),
+        ("release:app", True),
+    ],
+)
+def test_what_no_code_of_the_app_has_raised_needs_no_traceback(
+    module: Callable[[str], None], reference: str, factory: bool
+) -> None:
+    """A cause is logged with its traceback: here it would show nothing but our own code."""
+    module("def app(scope): ...")
+
+    with pytest.raises(AppError) as raised:
+        loader.load(reference, factory=factory)
+    assert raised.value.__cause__ is None
+
+
+def test_a_lazy_attribute_that_is_missing_inside_of_the_app_keeps_its_traceback(
+    module: Callable[[str], None],
+) -> None:
+    module("def __getattr__(name): raise AttributeError(name)")
+
+    with pytest.raises(AppError) as raised:
+        loader.load("release:app")
+    assert isinstance(raised.value.__cause__, AttributeError)
 
 
 def test_a_factory_gives_the_app() -> None:
