@@ -10,6 +10,7 @@ import faulthandler
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +18,7 @@ from typing import Any, NoReturn
 
 from sockact import fds, listen, logs, origin, project, settings, signals
 from sockact.control import Caller, ControlServer
-from sockact.errors import ReloadRefused, SockactError
+from sockact.errors import AppError, ReloadRefused, SockactError, UnavailableError, UsageError
 from sockact.fds import Listener
 from sockact.lifecycle import IMPATIENCE, Conductor, Ending, Service
 from sockact.pidfile import PidFile
@@ -48,6 +49,7 @@ def live(run: Callable[[Process, Settings], None], given: Mapping[str, Any]) -> 
     process = Process()
     origin.pin()
     try:
+        logs.configure("info", os.environ)  # for what is wrong with the settings
         chosen = project.resolve(given, os.environ)
         logs.configure(chosen.log_level, os.environ)
         for name in settings.misspelt(os.environ):
@@ -93,11 +95,14 @@ class Process:
 
         Args:
             sock: a socket, a list of sockets, or a function that opens them, as `sockact.serve` has it.
+
+        Raises:
+            UsageError: it is none of these.
+            UnavailableError, AppError: the function has failed.
         """
         if self.trial or self.supervised or self.sockets.listeners:
             return
-        opened = sock() if callable(sock) else sock
-        for each in opened if isinstance(opened, Sequence) else [opened]:
+        for each in _opened(sock):
             self.sockets.listeners.append(Listener.of(each, listen.NAME))
         if not callable(sock):
             obstacle = "the program has opened its socket itself, and would do so again"
@@ -172,6 +177,20 @@ class Process:
     def _remove_pid_file(self) -> None:
         if self._pid_file is not None:
             self._pid_file.remove()
+
+
+def _opened(sock: Any) -> Sequence[socket.socket]:
+    """Return the sockets that the program has opened, or opens now."""
+    try:
+        found = sock() if callable(sock) else sock
+    except OSError as error:
+        raise UnavailableError(f"sock={sock!r}: {error}") from error
+    except Exception as error:
+        raise AppError(f"sock={sock!r} failed: {type(error).__name__}: {error}") from error
+    opened = list(found) if isinstance(found, list | tuple) else [found]
+    if not opened or not all(isinstance(each, socket.socket) and each.fileno() >= 0 for each in opened):
+        raise UsageError(f"sock={found!r}: expected an open socket, several in a list, or what opens them")
+    return opened
 
 
 def flush() -> None:

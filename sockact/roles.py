@@ -38,6 +38,8 @@ def serve(app: object, given: Mapping[str, Any], sock: Any) -> None:
     """Be a process whose program has called `sockact.serve`."""
     if threading.current_thread() is not threading.main_thread():
         raise UsageError("serve was called in another thread: signals arrive in the main thread only")
+    if _in_async_code():
+        raise UsageError("serve was called in async code: it runs an event loop of its own, and blocks")
 
     def take_role(process: Process, chosen: Settings) -> None:
         if sock is not None:
@@ -49,6 +51,17 @@ def serve(app: object, given: Mapping[str, Any], sock: Any) -> None:
         _serve(process, chosen, app, import_here=False)
 
     live(take_role, given)
+
+
+def _in_async_code() -> bool:
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return False  # whoever runs a loop has imported it, and what becomes a supervisor need not
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _serve(process: Process, chosen: Settings, app: object, *, import_here: bool) -> None:

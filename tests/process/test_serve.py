@@ -111,6 +111,31 @@ def test_serve_in_another_thread_is_an_error(manager: Manager, listener: Listene
     assert "serve was called in another thread: signals arrive in the main thread only" in manager.stderr()
 
 
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_serve_in_async_code_is_an_error(manager: Manager, listener: Listener, workers: str) -> None:
+    Path("main.py").write_text(
+        f"import asyncio, sockact, sys\n{ASGI}\n"
+        "async def run():\n"
+        "    try:\n"
+        f"        sockact.serve(app, workers={workers})\n"
+        "    except sockact.SockactError as error:\n"
+        "        print(type(error).__name__, error, file=sys.stderr)\n"
+        "asyncio.run(run())\n"
+    )
+    manager.start([sys.executable, "main.py"], [listener])
+
+    assert manager.wait_exit() == 0
+    assert "UsageError serve was called in async code: it runs an event loop of its own" in manager.stderr()
+
+
+def test_a_wrong_setting_is_an_error_in_the_log(manager: Manager, listener: Listener) -> None:
+    """With its time, its source and its level, as the log is set up without the settings."""
+    manager.sockact("app:app", "--workers=x", listeners=[listener])
+
+    assert manager.wait_exit() == 78
+    assert "sockact.process ERROR: workers='x': expected a whole number\n" in manager.stderr()
+
+
 def test_an_unknown_keyword_is_an_error_of_the_settings(manager: Manager, listener: Listener) -> None:
     Path("main.py").write_text("import sockact\nsockact.serve('app:app', drain_timout=3)")
     manager.start([sys.executable, "main.py"], [listener])
@@ -174,6 +199,7 @@ def test_chdir_is_where_the_app_is_imported_from(manager: Manager, listener: Lis
 
 def test_a_missing_chdir_is_an_error_of_the_app(manager: Manager, listener: Listener) -> None:
     assert failed(manager, listener, ASGI, "--chdir=gone") == "chdir='gone': No such file or directory"
+    assert "Traceback" not in manager.stderr()
 
 
 def test_a_factory_makes_the_app(manager: Manager, listener: Listener) -> None:

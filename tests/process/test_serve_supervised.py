@@ -23,6 +23,17 @@ BY_DEFAULT = ("env", "-u", "SOCKACT_WORKERS")
 PATH = {"PYTHONPATH": str(CHECKOUT)}
 
 
+NO_SOCKET = """
+import socket, sockact, app
+closed = socket.socket()
+closed.close()
+first = socket.create_server(("127.0.0.1", 0))
+def taken():
+    return socket.create_server(first.getsockname())
+sockact.serve(app.app, sock={sock})
+"""
+
+
 @pytest.fixture
 def program(manager: Manager, tmp_path: Path) -> list[str]:
     """Give the command of a program that serves."""
@@ -187,3 +198,30 @@ def test_a_socket_that_was_passed_comes_first(manager: Manager, listener: Listen
 
     assert get(listener).status == 200
     assert not Path("opened").exists()
+
+
+@pytest.mark.F15
+@pytest.mark.F29
+@pytest.mark.parametrize(
+    ("sock", "status", "message"),
+    [
+        ("5", 64, "sock=5: expected an open socket"),
+        ("'127.0.0.1:80'", 64, "sock='127.0.0.1:80': expected an open socket"),
+        ("[]", 64, "sock=[]: expected an open socket"),
+        ("lambda: None", 64, "sock=None: expected an open socket"),
+        ("closed", 64, "expected an open socket"),
+        ("taken", 69, "Address already in use"),
+        ("lambda: {}['port']", 1, "failed: KeyError: 'port'"),
+    ],
+)
+def test_what_is_no_socket_of_the_program_is_said(
+    manager: Manager, sock: str, status: int, message: str
+) -> None:
+    install(Path())
+    Path("main.py").write_text(NO_SOCKET.format(sock=sock))
+    manager.start([*BY_DEFAULT, sys.executable, "main.py"], **PATH)
+
+    assert manager.wait_exit() == status, manager.stderr()
+    assert message in manager.stderr()
+    assert message in manager.said("STATUS")[-1]
+    assert ("Traceback" in manager.stderr()) == (status == 1)
