@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -265,13 +266,8 @@ def resolve(
     Raises:
         SettingsError: a setting is unknown, or its value cannot be used; says where it came from.
     """
-    for name in (*given, *project):
-        if name not in FIELDS:
-            import difflib  # a supervisor has no other use for it
-
-            close = difflib.get_close_matches(name, FIELDS, 1)
-            hint = f": did you mean {close[0]!r}?" if close else ""
-            raise SettingsError(f"unknown setting {name!r}{hint}")
+    _require_known(given, "")
+    _require_known(project, "pyproject.toml: ")
     values: dict[str, Any] = {}
     for name, field in FIELDS.items():
         if name in given:
@@ -280,6 +276,10 @@ def resolve(
             values[name] = _parsed(variable(name), environ[variable(name)], field)
         elif name in project:
             values[name] = _value(f"pyproject.toml: {name}", project[name], field)
+    hammer = values.get("drain_timeout")
+    if "linger" not in values and hammer is not None:
+        # Nobody who wants a short drain has to know what it consists of.
+        values["linger"] = min(FIELDS["linger"].default, hammer)
     return Settings(**values)
 
 
@@ -307,6 +307,17 @@ def misspelt(environ: Mapping[str, str]) -> list[str]:
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
 
 
+def _require_known(names: Iterable[str], where: str) -> None:
+    """Raise SettingsError if one of `names` is no setting."""
+    for name in names:
+        if name not in FIELDS:
+            import difflib  # a supervisor has no other use for it
+
+            close = difflib.get_close_matches(name, FIELDS, 1)
+            hint = f": did you mean {close[0]!r}?" if close else ""
+            raise SettingsError(f"{where}unknown setting {name!r}{hint}")
+
+
 def _written(value: object) -> str:
     """Write a value as `_parsed` reads it."""
     if value is None:
@@ -315,6 +326,7 @@ def _written(value: object) -> str:
 
 
 def _value(name: str, value: Any, field: dataclasses.Field[Any]) -> Any:
+    value = _as_text(value, field)
     if isinstance(value, str):
         return _parsed(name, value, field)
     if isinstance(field.default, tuple) and isinstance(value, list | tuple):
@@ -322,9 +334,20 @@ def _value(name: str, value: Any, field: dataclasses.Field[Any]) -> Any:
             raise SettingsError(f"{name}={value!r}: expected something like {list(field.default)!r}")
         return tuple(value)
     if not _fits(value, field):
-        raise SettingsError(f"{name}={value!r}: expected something like {field.default!r}")
+        raise SettingsError(f"{name}={value!r}: expected {_expected(field)}")
     spans = isinstance(field.default, float) or field.metadata["parse"] is seconds_or_none
     return float(value) if spans and value is not None else value
+
+
+def _as_text(value: Any, field: dataclasses.Field[Any]) -> Any:
+    """Return the text of a path, as `pathlib` writes it, where the setting is one."""
+    if field.metadata["metavar"] not in ("PATH", "FILE"):
+        return value
+    if isinstance(field.default, tuple):
+        several = [value] if isinstance(value, os.PathLike) else value
+        if isinstance(several, list | tuple):
+            return [os.fspath(each) if isinstance(each, os.PathLike) else each for each in several]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _fits(value: Any, field: dataclasses.Field[Any]) -> bool:
@@ -338,6 +361,16 @@ def _fits(value: Any, field: dataclasses.Field[Any]) -> bool:
     if isinstance(field.default, float) or field.metadata["parse"] is seconds_or_none:
         return isinstance(value, int | float) and math.isfinite(value) and value >= 0
     return False
+
+
+def _expected(field: dataclasses.Field[Any]) -> str:
+    """Say what a keyword's value has to be."""
+    if field.metadata["parse"] is seconds_or_none:
+        return "seconds, not negative, or None"
+    if isinstance(field.default, tuple):
+        return "a text, or several in a list"
+    words = {bool: "True or False", int: "a whole number, not negative", float: "seconds, not negative"}
+    return words.get(type(field.default), "a text")
 
 
 def _parsed(source: str, text: str, field: dataclasses.Field[Any]) -> Any:

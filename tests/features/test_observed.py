@@ -186,7 +186,10 @@ def test_options_beat_variables_which_beat_pyproject_toml(
     ("text", "message"),
     [
         ("[tool.sockact]\nwrokers = 2", "unknown setting 'wrokers': did you mean 'workers'?"),
-        ("[tool.sockact]\nthreads = 2.5", "pyproject.toml: threads=2.5: expected something like 10"),
+        (
+            "[tool.sockact]\nthreads = 2.5",
+            "pyproject.toml: threads=2.5: expected a whole number, not negative",
+        ),
         ("[tool.sockact]\ndrain_timeout = 'x'", "pyproject.toml: drain_timeout='x': expected a time span"),
         ("[tool]\nsockact = 3\n[tool.sockactor]", "pyproject.toml: expected a table [tool.sockact]"),
         ("[tool.sockact", "pyproject.toml: Expected ']'"),

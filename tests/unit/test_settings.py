@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -244,6 +245,11 @@ def test_an_unknown_setting_brings_a_hint() -> None:
     assert error_of({"drain_timout": 3}) == "unknown setting 'drain_timout': did you mean 'drain_timeout'?"
 
 
+def test_an_unknown_setting_of_the_project_is_named_with_its_file() -> None:
+    with pytest.raises(SettingsError, match=r"^pyproject\.toml: unknown setting 'wrkers': did you mean"):
+        resolve({}, {}, {"wrkers": 2})
+
+
 def test_an_unknown_setting_like_no_other_brings_no_hint() -> None:
     assert error_of({"xyzzy": 3}) == "unknown setting 'xyzzy'"
 
@@ -278,6 +284,29 @@ def test_a_wrong_value_is_named_with_its_setting_and_what_was_expected(name: str
     text = error_of({name: value})
 
     assert text.startswith(f"{name}={value!r}: expected ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("factory", 1, "True or False"),
+        ("workers", -1, "a whole number, not negative"),
+        ("linger", None, "seconds, not negative"),
+        ("drain_timeout", -1, "seconds, not negative, or None"),
+        ("listen", 8000, "a text, or several in a list"),
+        ("chdir", None, "a text"),
+        ("chdir", b"/srv", "a text"),
+    ],
+)
+def test_what_was_expected_is_a_kind_of_value(name: str, value: object, expected: str) -> None:
+    assert error_of({name: value}) == f"{name}={value!r}: expected {expected}"
+
+
+def test_a_path_may_be_one_of_pathlib() -> None:
+    chosen = resolve({"chdir": Path("/srv/the app"), "env_file": Path("/etc/the env")}, {})
+
+    assert (chosen.chdir, chosen.env_file) == ("/srv/the app", ("/etc/the env",))
+    assert resolve({"env_file": [Path("/a"), "/b"]}, {}).env_file == ("/a", "/b")
 
 
 @pytest.mark.parametrize(
@@ -319,6 +348,15 @@ def test_a_wrong_text_is_named_with_its_source_and_what_was_expected(
 )
 def test_values_that_do_not_go_together_are_refused(given: dict[str, Any], message: str) -> None:
     assert error_of(given).startswith(message)
+
+
+@pytest.mark.F64
+@pytest.mark.parametrize("hammer", [0, 0.5, "500ms"])
+def test_a_hammer_before_the_default_linger_shortens_it(hammer: object) -> None:
+    chosen = resolve({"drain_timeout": hammer}, {})
+
+    assert chosen.linger == chosen.drain_timeout
+    assert error_of({"drain_timeout": hammer, "linger": 1}).startswith("linger=1: expected at most")
 
 
 def test_any_linger_goes_with_a_drain_without_limit() -> None:
