@@ -162,10 +162,14 @@ def background(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     In a process that sockact does not serve it is a task like any other.
 
     Raises:
-        UsageError: this is not the event loop that serves.
+        UsageError: this is not the event loop that serves, or `work` is no coroutine.
     """
     import asyncio
 
+    if not asyncio.iscoroutine(work):
+        raise UsageError(
+            f"background({work!r}): expected a coroutine, as a call of an async function gives"
+        )
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:

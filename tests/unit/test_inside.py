@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -111,3 +112,15 @@ def test_work_is_refused_outside_of_the_loop_that_serves(here: Here) -> None:
     for scene in (lambda: sockact.background(asyncio.sleep(0)), lambda: asyncio.run(elsewhere())):
         with pytest.raises(UsageError, match="outside of the event loop that serves"):
             scene()
+
+
+@pytest.mark.F90
+@pytest.mark.parametrize("work", [5, asyncio.sleep])
+def test_work_that_is_no_coroutine_is_refused(work: Any) -> None:
+    async def scene() -> None:
+        sockact.background(work)
+
+    with pytest.raises(UsageError, match=r"^background\(.*\): expected a coroutine"):
+        asyncio.run(scene())
+    with pytest.raises(UsageError, match=r"^background\(.*\): expected a coroutine"):
+        sockact.background(work)
