@@ -141,7 +141,8 @@ def _environment(unit: str) -> dict[str, str]:
     try:
         shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
-        raise UnavailableError(f"systemctl does not tell where {unit} is: {error}") from error
+        reason = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else error
+        raise UnavailableError(f"systemctl does not tell where {unit} is: {reason}") from error
     found = dict(line.split("=", 1) for line in shown.splitlines())
     if found["LoadState"] != "loaded":
         raise UsageError(f"unit {unit} is {found['LoadState']}")

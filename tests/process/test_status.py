@@ -151,6 +151,20 @@ def test_a_unit_that_does_not_run_is_named(service: Service, shown: str, code: i
     assert text in done.stderr
 
 
+def test_what_systemctl_complains_of_is_passed_on(service: Service) -> None:
+    systemctl = service.directory / "systemctl"
+    systemctl.write_text("#!/bin/sh\necho 'System has not been booted with systemd.' >&2\nexit 1\n")
+    systemctl.chmod(0o755)
+
+    done = ask(service, "app.service", PATH=f"{service.directory}:{os.environ['PATH']}")
+
+    assert done.returncode == 69
+    text = (
+        "sockact: systemctl does not tell where app.service is: System has not been booted with systemd.\n"
+    )
+    assert done.stderr == text
+
+
 def test_a_reload_does_not_stumble_over_a_main_pid_that_is_none(service: Service) -> None:
     service.start()
 
