@@ -68,7 +68,8 @@ class _Canary:
         if self.ready.is_set():
             return
         if self.ended.is_set():
-            raise ReloadRefused(self.child.reason or f"the new code {self._how} before it was ready")
+            text = self.child.reason or f"the new code {self._how} before it was ready"
+            raise ReloadRefused(text, self.child.exit_status)
         raise ReloadRefused(f"the new code was not ready within {timeout:g} s")
 
     async def wait_ended(self, timeout: float) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sockact import canary, envfile, loader, logs, project, settings
-from sockact.errors import AppError, ReloadRefused
+from sockact.errors import AppError, ReloadRefused, of_status
 from sockact.program import Program, working_directory
 from sockact.settings import Settings
 
@@ -28,7 +28,7 @@ def check(apps: Sequence[str], references: Sequence[str], given: Mapping[str, An
 
     Raises:
         UsageError: a reference is not of that form.
-        SettingsError: a setting or an environment file makes no sense.
+        SettingsError: a setting, or a file that it names, makes no sense.
         AppError: an app cannot be imported, is none, or does not start.
     """
     for reference in references:
@@ -43,7 +43,7 @@ def check(apps: Sequence[str], references: Sequence[str], given: Mapping[str, An
     try:
         return f"{' '.join(apps)}: {asyncio.run(_rehearse(program, chosen))}"
     except ReloadRefused as error:
-        raise AppError(f"{' '.join(apps)}: {error}") from error
+        raise of_status(error.found)(f"{' '.join(apps)}: {error}") from error
 
 
 async def _rehearse(program: Program, chosen: Settings) -> str:

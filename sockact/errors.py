@@ -21,9 +21,17 @@ class AppError(SockactError):
 
 
 class ReloadRefused(SockactError):  # noqa: N818 - a verdict on the new code, no fault
-    """The new code did not start; the old code is untouched and goes on serving."""
+    """The new code did not start; the old code is untouched and goes on serving.
+
+    Attributes:
+        found: the exit status with which the new code has ended; 0 if it has not.
+    """
 
     exit_status = 1
+
+    def __init__(self, text: str, found: int = 0) -> None:
+        super().__init__(text)
+        self.found = found
 
 
 class HookTimeout(SockactError):  # noqa: N818 - the word that other programs have for it

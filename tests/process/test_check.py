@@ -77,11 +77,19 @@ def test_an_app_that_would_not_serve_fails_the_check(service: Service, line: str
         (("app",), 64, "'app': expected module:attribute, such as app:app"),
         (("app:app", "--linger=soon"), 78, "linger='soon': expected a time span"),
         (("app:app", "--env-file=missing"), 78, "env_file='missing': No such file or directory"),
+        (
+            ("app:app", "--tls-certificate=missing"),
+            78,
+            "sockact: app:app: tls_certificate=missing: No such",
+        ),
+        (("app:app", "--trusted-proxies=somebody"), 78, "sockact: app:app: trusted_proxies=somebody: "),
     ],
 )
 def test_a_check_that_makes_no_sense_says_so(
     service: Service, words: tuple[str, ...], status: int, reason: str
 ) -> None:
+    install(service.directory)
+
     found, _, err = check(service, *words)
 
     assert (found, reason in err) == (status, True), err

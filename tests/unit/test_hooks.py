@@ -163,6 +163,7 @@ class CalledAsync:
         self._world.done.append(threading.current_thread().name)
 
 
+@pytest.mark.F79
 @pytest.mark.F82
 def test_hooks_run_in_the_order_of_their_registration_async_ones_in_the_loop(world: World) -> None:
     def sync() -> None:
