@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
 
-from a2wsgi import WSGIMiddleware
 from uvicorn.config import Config
 from uvicorn.middleware.asgi2 import ASGI2Middleware
 
@@ -27,6 +26,7 @@ from sockact.engines.state import Graces, State
 from sockact.engines.warmup import warm_up
 from sockact.engines.watcher import Unwatched, Watcher
 from sockact.engines.websocket import WebSocket
+from sockact.engines.wsgi import wsgi_as_asgi
 from sockact.envelope import Luggage
 from sockact.fds import Listener
 from sockact.handover import Giver
@@ -221,7 +221,7 @@ def _graces(settings: Settings) -> Graces:
 def as_asgi(app: Callable[..., Any], kind: str, threads: int) -> App:
     """Wrap `app` so that it speaks ASGI 3."""
     if kind == "wsgi":
-        return cast("App", WSGIMiddleware(app, workers=threads))
+        return wsgi_as_asgi(app, threads)
     if kind == "asgi2":
         return cast("App", ASGI2Middleware(cast("Any", app)))
     return app

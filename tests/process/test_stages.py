@@ -13,6 +13,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from sockact.fds import Listener
 from tests.gate import Client
+from tests.http_client import get
 from tests.manager import LIMIT, Manager, wait_until
 
 APP = """
@@ -150,3 +151,54 @@ def test_a_stream_that_listens_to_the_event_ends_by_itself(
         assert client.read_chunk() == b""
     assert manager.wait_exit() == 0
     assert not Path("disconnected").exists()
+
+
+ENDLESS = """
+import time
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return endless() if environ["PATH_INFO"] == "/endless" else [b"hello"]
+
+def endless():
+    try:
+        while True:
+            yield b"more"
+            time.sleep(0.01)
+    finally:
+        open("closed", "a").write("x")
+"""
+
+
+@pytest.mark.F62
+@pytest.mark.R24
+def test_a_stream_of_a_wsgi_app_ends_when_its_client_has_gone(
+    manager: Manager, listener: Listener, where: tuple[str, int]
+) -> None:
+    """Else it would keep its thread, here the only one, for ever."""
+    Path("app.py").write_text(ENDLESS)
+    manager.sockact("app:app", "--threads=1", listeners=[listener])
+    manager.wait_ready()
+    with Client(where) as client:
+        client.ask("/endless")
+        client.read_head()
+        assert client.read_chunk() == b"more"
+
+    assert get(listener).text == "hello"
+    assert Path("closed").read_text() == "x"
+
+
+@pytest.mark.F62
+def test_a_stream_of_a_wsgi_app_ends_after_its_grace(
+    manager: Manager, listener: Listener, where: tuple[str, int]
+) -> None:
+    Path("app.py").write_text(ENDLESS)
+    manager.sockact("app:app", "--stream-grace=0.2s", "--drain-timeout=none", listeners=[listener])
+    manager.wait_ready()
+    with Client(where) as client:
+        client.ask("/endless")
+        client.read_head()
+        stop(manager)
+
+        assert manager.wait_exit() == 0
+    assert Path("closed").read_text() == "x"
