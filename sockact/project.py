@@ -4,8 +4,8 @@
     drain_timeout = "1min"
     workers = 4
 
-The file is that of the directory from which the app is imported. What it says is read by each process
-that starts, so that a reload's new workers have the settings of the new code.
+The file is that of `chdir`, or else of the working directory. What it says is read by each process that
+starts, so that a reload's new workers have the settings of the new code.
 """
 
 from __future__ import annotations

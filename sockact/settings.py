@@ -220,8 +220,9 @@ class Settings:
                 raise SettingsError(f"{name}=0: expected more, or none for no limit")
         if not self.threads:
             raise SettingsError("threads=0: expected at least 1")
-        if not self.tls_handshake_timeout:
-            raise SettingsError("tls_handshake_timeout=0: expected more than 0")
+        for name in ("start_timeout", "tls_handshake_timeout"):
+            if not getattr(self, name):
+                raise SettingsError(f"{name}=0: expected more than 0")
         if self.redirect_http > 65535:
             raise SettingsError(f"redirect_http={self.redirect_http}: expected a port, at most 65535")
 

@@ -539,6 +539,24 @@ def before(): note("draining" if sockact.draining else "not yet")
     assert notes(service)[-3:-1] == ["not yet", "draining"]
 
 
+@pytest.mark.F51
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_workers_of_a_supervisor_get_its_own_signals_and_not_those_that_it_got(
+    service: Service, number: signal.Signals
+) -> None:
+    main = start(service, AROUND, "--workers=1", "--probation=0.1s")
+    pid = serving(main)
+    service.manager.signal(signal.SIGUSR2)
+    service.manager.wait_for("RELOADING", "1")
+    service.manager.wait_ready()
+
+    service.manager.signal(number)
+
+    assert service.manager.wait_exit() == 0
+    around = [f"{when} {name}" for name in ("SIGHUP", "SIGTERM") for when in ("before", "after")]
+    assert [text for text in notes(service, pid) if " SIG" in text] == around
+
+
 @pytest.mark.F43
 @pytest.mark.F49
 @MODES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +28,9 @@ async def app(scope, receive, send):
             await send({"type": "websocket.send", "text": message["text"]})
     elif scope["type"] == "http":
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+        await send({"type": "http.response.body", "body": b"begun", "more_body": scope["path"] != "/now"})
+        if scope["path"] == "/now":
+            return
         if scope["path"] == "/told":
             await sockact.draining.wait()
             await send({"type": "http.response.body", "body": b"drained"})
@@ -98,7 +101,8 @@ def test_without_a_grace_it_is_closed_as_the_drain_begins(
     assert manager.wait_exit() == 0
 
 
-def test_their_ends_can_be_spread(
+@pytest.mark.F62
+def test_the_ends_of_websockets_can_be_spread(
     manager: Manager, listener: Listener, open_socket: Callable[[], ClientConnection]
 ) -> None:
     start(manager, listener, "--drain-jitter=2s", "--drain-timeout=none")
@@ -109,6 +113,31 @@ def test_their_ends_can_be_spread(
     wait_until(lambda: not all(answers(each) for each in sockets))
     assert any(answers(each) for each in sockets)
     assert manager.wait_exit() == 0
+
+
+@pytest.mark.F62
+def test_the_ends_of_streams_can_be_spread(
+    manager: Manager, listener: Listener, where: tuple[str, int]
+) -> None:
+    start(
+        manager, listener, "--stream-grace=0s", "--drain-jitter=2s", "--linger=20s", "--drain-timeout=none"
+    )
+    with contextlib.ExitStack() as opened:
+        other, *clients = [opened.enter_context(Client(where)) for _ in range(21)]
+        assert other.get("/now").status == 200
+        for client in clients:
+            client.ask("/")
+            client.read_head()
+            assert client.read_chunk() == b"begun"
+        streams = [client.sock for client in clients]
+        stop(manager)
+
+        select.select(streams, [], [], LIMIT)
+        assert other.get("/now").closes  # whatever ends with the first has ended before this
+
+        assert 0 < len(select.select(streams, [], [], 0)[0]) < 20
+        assert manager.wait_exit() == 0
+        assert all(client.at_eof() for client in clients)
 
 
 def answers(socket: ClientConnection) -> bool:

@@ -341,6 +341,7 @@ def test_a_wrong_text_is_named_with_its_source_and_what_was_expected(
         ({"header_timeout": 0}, "header_timeout=0: expected more, or none for no limit"),
         ({"body_timeout": "0s"}, "body_timeout=0: expected more, or none for no limit"),
         ({"write_timeout": 0}, "write_timeout=0: expected more, or none for no limit"),
+        ({"start_timeout": 0}, "start_timeout=0: expected more than 0"),
         ({"tls_handshake_timeout": 0}, "tls_handshake_timeout=0: expected more than 0"),
         ({"redirect_http": 70000}, "redirect_http=70000: expected a port, at most 65535"),
         ({"linger": 31}, "linger=31: expected at most drain_timeout=30"),
