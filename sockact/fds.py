@@ -98,6 +98,11 @@ class Listener:
         """Where it is bound, as `ListenStream=` writes it: `127.0.0.1:80`, `[::1]:80`, `/run/x`, `@x`."""
         return "" if self.sock is None else _address(self.sock)
 
+    @property
+    def is_internet(self) -> bool:
+        """Whether its address has a port."""
+        return self.sock is not None and self.sock.family in (socket.AF_INET, socket.AF_INET6)
+
     def close(self) -> None:
         """Give the descriptor up. The manager's copy, and what is queued in it, are not affected."""
         if self.sock is None:

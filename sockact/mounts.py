@@ -1,8 +1,9 @@
 """Which app is served on which listeners.
 
 `serve(app)` serves one app on all of them; `serve({"web": app, "admin": other})` each on those whose
-`FileDescriptorName=` is its key. A name without a socket, or a socket without an app, is an error that
-says what there is on both sides; `unused` decides about the latter.
+`FileDescriptorName=` is its key. All sockets of one unit share that name: a key may also be the address of
+one of them, and takes it from those of its name. A name without a socket, or a socket without an app, is an
+error that says what there is on both sides; `unused` decides about the latter.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def assign(
     """Return each app, not yet loaded, with its listeners; an app with two names is one app.
 
     Args:
-        target: an app, or a mapping from names to apps.
+        target: an app, or a mapping from names and addresses to apps.
         listeners: what was passed or bound.
         unused: what to do about those without an app, as the setting; `error` is done here.
 
@@ -55,16 +56,24 @@ def assign(
         return [(target, list(listeners))]
     if not target or not all(isinstance(name, str) and name for name in target):
         raise UsageError(f"serve({target!r}): expected apps by the names of their sockets")
-    names = {listener.name for listener in listeners}
-    missing = [name for name in target if name not in names]
-    left = [listener for listener in listeners if listener.name not in target]
+    keys = [_key_of(listener, target) for listener in listeners]
+    missing = [name for name in target if name not in keys]
+    left = [listener for listener, key in zip(listeners, keys, strict=True) if not key]
     if missing or (left and unused == "error"):
         raise ActivationError(_mismatch(target, listeners, missing, left))
     assigned: list[tuple[object, list[Listener]]] = []
     for app in distinct(target):
         names = {name for name, other in target.items() if _same(app, other)}
-        assigned.append((app, [listener for listener in listeners if listener.name in names]))
+        own = [listener for listener, key in zip(listeners, keys, strict=True) if key in names]
+        assigned.append((app, own))
     return assigned
+
+
+def _key_of(listener: Listener, target: Mapping[str, object]) -> str:
+    """Return the key of the app for a listener: its address, or else its name; empty for no app."""
+    address = listener.address
+    port = address[address.rfind(":") :] if listener.is_internet else ""  # `:8000`, as `listen` has it
+    return next((key for key in (address, port, listener.name) if key and key in target), "")
 
 
 def distinct(target: object) -> list[object]:

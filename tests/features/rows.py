@@ -44,7 +44,8 @@ FEATURES: dict[int, Row] = {
     ),
     4: Row(
         "an inherited socket for an address",
-        "`FileDescriptorName=` and `web=app:app`; a name too many or too few shows both sides",
+        "`FileDescriptorName=` and `web=app:app`, or `127.0.0.1:8001=app:app` where two sockets of a unit "
+        "share a name; one too many or too few shows both sides",
     ),
     5: Row("an order of sockets in the environment", "names instead; one that is unknown is an error"),
     6: Row(

@@ -80,6 +80,40 @@ def test_each_app_is_served_on_the_sockets_of_its_name(
     assert [get(listener).text for listener in (web, other, admin)] == ["web", "web", "admin"]
 
 
+@pytest.mark.F4
+@pytest.mark.parametrize("count", [0, 1])
+def test_sockets_that_share_a_name_are_told_apart_by_their_address(
+    manager: Manager, named: Callable[[str], Listener], count: int
+) -> None:
+    first, second, third, other = named("web"), named("web"), named("web"), named("other")
+    port = second.address.rpartition(":")[2]
+    words = (f"{first.address}=app:admin", f":{port}=app:echo", "web=app:web", "other=app:admin")
+    run(manager, f"--workers={count}", *words, listeners=[first, second, third, other])
+    manager.wait_ready()
+    assert second.sock
+
+    assert [get(listener).text for listener in (first, third, other)] == ["admin", "web", "admin"]
+    client = LineClient(second.sock.getsockname())
+    assert client.ask("hello") == "hello"
+    client.close()
+
+
+@pytest.mark.F4
+def test_a_unix_socket_has_an_address_too(manager: Manager, tmp_path: Path) -> None:
+    path = tmp_path / "app.sock"
+    run(
+        manager,
+        f"--listen=unix:{path}",
+        "--listen=unix:other.sock",
+        f"{path}=app:admin",
+        "listen=app:web",
+        listeners=[],
+    )
+    manager.wait_ready()
+
+    assert (get(str(path)).text, get("other.sock").text) == ("admin", "web")
+
+
 def test_a_program_can_name_them_too(manager: Manager, named: Callable[[str], Listener]) -> None:
     Path("app.py").write_text(APPS)
     Path("main.py").write_text(
@@ -110,6 +144,10 @@ def test_a_program_can_name_them_too(manager: Manager, named: Callable[[str], Li
         (
             ("web=app:web",),
             "no app is for admin={admin}: sockets are web={web}, admin={admin}, apps are for web",
+        ),
+        (
+            ("web=app:web", "admin=app:admin", "127.0.0.1:1=app:web"),
+            "no socket is called 127.0.0.1:1: sockets are web={web}, admin={admin}, apps are for web",
         ),
         (
             ("web=app:web", "adnim=app:admin"),
