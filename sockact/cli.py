@@ -10,7 +10,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from sockact import settings, signals, slim
@@ -73,13 +73,14 @@ def _target(apps: Sequence[str]) -> object:
     return target
 
 
-def reload(environ: Mapping[str, str] = os.environ) -> int:
-    """Reload the service to which this process belongs, and wait for the result; for `ExecReload=`."""
-    # `systemctl stop` terminates a reload under way: dying of it would make the stop a failure. The unit
-    # has SIGTERM blocked until here.
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-    answer = _ask("reload", environ)
+def reload(unit: str | None, control: str | None) -> int:
+    """Reload a service, and wait for the result: a unit's, or for `ExecReload=` that of this process."""
+    if unit is None:
+        # `systemctl stop` terminates a reload under way: dying of it would make the stop a failure. The
+        # unit has SIGTERM blocked until here.
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    answer = _ask("reload", unit, control)
     print(answer["text"], file=sys.stdout if answer["ok"] else sys.stderr)
     return 0 if answer["ok"] else 1
 
@@ -100,10 +101,7 @@ def status(unit: str | None, control: str | None, *, form: str) -> int:
 
     from sockact import held, metrics, overview
 
-    environ = dict(os.environ if unit is None else _environment(unit))
-    if control is not None:
-        environ["SOCKACT_CONTROL"] = control
-    answer = _ask("status", environ)
+    answer = _ask("status", unit, control)
     if not answer["ok"]:
         raise UnavailableError(answer["text"])
     service = answer["service"]
@@ -117,11 +115,12 @@ def status(unit: str | None, control: str | None, *, form: str) -> int:
     return 0
 
 
-def _ask(verb: str, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Ask the service to which a process with this environment belongs."""
+def _ask(verb: str, unit: str | None, path: str | None) -> dict[str, Any]:
+    """Ask a unit's service, or else the one to which this process belongs; at `path`, if that is named."""
     from sockact import control
 
-    choice = environ.get("SOCKACT_CONTROL", "auto")
+    environ = os.environ if unit is None else _environment(unit)
+    choice = environ.get("SOCKACT_CONTROL", "auto") if path is None else path
     main_pid = int(text) if (text := environ.get("MAINPID", "")).isdecimal() else 0
     if choice == "auto" and not main_pid and not environ.get("RUNTIME_DIRECTORY"):
         raise UsageError(f"RUNTIME_DIRECTORY and MAINPID are unset: no service to {verb} is named by them")
@@ -168,17 +167,16 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     _add_run(commands.add_parser("run", help="serve an app", description=run.__doc__))
     _add_check(commands.add_parser("check-app", help="try an app", description=check_app.__doc__))
-    command = commands.add_parser("reload", help="reload this service", description=reload.__doc__)
+    command = commands.add_parser("reload", help="reload a service", description=reload.__doc__)
     command.set_defaults(command=reload)
+    _add_service(command)
     _add_status(commands.add_parser("status", help="show a service", description=status.__doc__))
     return parser
 
 
 def _add_status(command: argparse.ArgumentParser) -> None:
-    command.set_defaults(command=status)
-    command.add_argument("unit", metavar="UNIT", nargs="?", help="a service of systemd: app.service")
-    command.add_argument("--control", metavar="PATH", help="where its control socket is")
-    command.set_defaults(form="text")
+    command.set_defaults(command=status, form="text")
+    _add_service(command)
     form = command.add_mutually_exclusive_group()
     programs = "for programs; see `sockact.overview`"
     form.add_argument("--json", action="store_const", dest="form", const="json", help=programs)
@@ -186,6 +184,11 @@ def _add_status(command: argparse.ArgumentParser) -> None:
     form.add_argument(
         "--prometheus", action="store_const", dest="form", const="prometheus", help=prometheus
     )
+
+
+def _add_service(command: argparse.ArgumentParser) -> None:
+    command.add_argument("unit", metavar="UNIT", nargs="?", help="a service of systemd: app.service")
+    command.add_argument("--control", metavar="PATH", help="where its control socket is")
 
 
 def _add_check(command: argparse.ArgumentParser) -> None:

@@ -241,12 +241,17 @@ def test_systemd_takes_a_reload_during_a_start_for_a_part_of_it(deployed: Machin
     assert reloads(deployed, before) == 0
 
 
-def test_a_reload_after_a_start_that_is_waited_for_serves_the_newest_release(deployed: Machine) -> None:
+@pytest.mark.parametrize(
+    "command", ["systemctl start app && systemctl reload app", "/opt/app/venv/bin/sockact reload app"]
+)
+def test_a_reload_after_a_start_that_is_waited_for_serves_the_newest_release(
+    deployed: Machine, command: str
+) -> None:
     deployed.run("systemctl", "stop", PATH)
     begin_start(deployed, 2)
     release(deployed, 3)
     switch(deployed, 3)
-    deploying = deployed.popen("sh", "-c", "systemctl start app && systemctl reload app")
+    deploying = deployed.popen("sh", "-c", command)
 
     deployed.write("/opt/app/releases/gate", "")
 

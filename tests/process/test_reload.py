@@ -432,6 +432,23 @@ def test_reload_says_what_is_missing(service: Service) -> None:
         assert early.returncode == 69
 
 
+@pytest.mark.parametrize("word", ["app.service", "--control=sockact.sock"])
+def test_a_service_can_be_reloaded_from_a_shell(service: Service, word: str) -> None:
+    pid = service.start(RUNTIME_DIRECTORY="" if word == "app.service" else str(service.directory))
+    install(service.directory, "2")
+    systemctl = service.directory / "systemctl"
+    systemctl.write_text(f"#!/bin/sh\nprintf 'LoadState=loaded\nMainPID={pid}\nRuntimeDirectory=\n'\n")
+    systemctl.chmod(0o755)
+    environ = {"PATH": f"{service.directory}:{os.environ['PATH']}", "PYTHONPATH": str(CHECKOUT)}
+
+    done = subprocess.run(
+        [*SOCKACT, "reload", word], env=environ, capture_output=True, text=True, timeout=LIMIT, check=False
+    )
+
+    assert (done.returncode, done.stdout) == (0, "gen 2 is ready\n"), done.stderr
+    assert service.client().get().json["version"] == "2"
+
+
 def test_descriptors_do_not_pile_up_over_reloads(service: Service) -> None:
     pid = service.start()
     reload(service)
