@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 from collections.abc import Callable, Mapping, Sequence
 
@@ -78,6 +79,12 @@ class Child:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._manager.fileno(), self._listen)
         self._loop.add_reader(self._pidfd, self._reap)
+
+    def has_ended(self) -> bool:
+        """Tell whether the process has ended; it is not reaped before `ended` is about to be called."""
+        poller = select.poll()
+        poller.register(self._pidfd, select.POLLIN)
+        return bool(poller.poll(0))
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the process, which cannot be mistaken for another: it is not reaped yet."""

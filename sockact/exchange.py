@@ -133,8 +133,13 @@ class Exchange:
         supply = self._supplies[worker] = Supply(self._arrived, self._lost)
         return supply
 
-    def take(self, descriptors: Sequence[int], giver: int) -> None:
+    def take(self, descriptors: Sequence[int], giver: int, *, orphaned: bool = False) -> None:
         """Take the connections that a worker has given, and pass them on.
+
+        Args:
+            descriptors: copies of the connections, of which the worker reads nothing until it is answered.
+            giver: the worker.
+            orphaned: whether it has ended, so that nobody else has them and nobody waits for the answer.
 
         There are none if they could not be received: this process has run out of descriptors. None are
         taken while the workers that serve have run out of them: the giver serves its own better.
@@ -142,7 +147,7 @@ class Exchange:
         room = 0 if self._crowded else self.room - len(self.homeless)
         taken = int(max(min(len(descriptors), room), 0))
         supply = self._supplies.get(giver)
-        if supply is None or not supply.answer(taken):
+        if not (supply is not None and supply.answer(taken)) and not orphaned:
             taken = 0
         self.homeless += descriptors[:taken]
         close_all(descriptors[taken:])  # copies: the worker keeps them

@@ -299,7 +299,8 @@ class Supervisor:
         if self._reports.hear(number, said):
             self._watcher.busy()
         if said.get("FDNAME") == CONNECTION:
-            self._exchange.take(notification.stored, number)
+            orphaned = self._children[number].has_ended()
+            self._exchange.take(notification.stored, number, orphaned=orphaned)
         else:
             notification.close()  # this is no store for what is not ours
         if said.get("ERRNO", "0") != "0":

@@ -12,7 +12,7 @@ import pytest
 from sockact.fds import Listener
 from sockact.probe.background import BackgroundProbe
 from tests.gate import Client, install
-from tests.manager import CHECKOUT, Manager, open_descriptors
+from tests.manager import CHECKOUT, Manager, open_descriptors, wait_until
 from tests.process.conftest import Service
 from tests.process.test_reload import reload
 from tests.process.test_supervisor import wait_gone, workers
@@ -149,6 +149,36 @@ def test_the_clients_of_the_test_above_see_it_when_connections_do_not_move(servi
         report = clients.report()
 
     assert report["total"]["connections"] > 8
+
+
+DIES_WHEN_IT_HAS_GIVEN = """
+import asyncio, os, signal
+from sockact import hooks
+
+@hooks.on_drain
+async def die():
+    for _ in range(100):  # turns of the loop, far more than it takes to give all connections away
+        await asyncio.sleep(0)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_worker_has_given_before_it_is_killed_is_served(service: Service) -> None:
+    install(service.directory)
+    with (service.directory / "app.py").open("a") as app:
+        app.write(DIES_WHEN_IT_HAS_GIVEN)
+    pid = service.start("--workers=1", "--probation=0.1s")
+    clients = [service.client() for _ in range(3)]
+    (worker,) = {client.get().json["pid"] for client in clients}
+
+    service.manager.signal(signal.SIGSTOP)  # the supervisor is late
+    os.kill(worker, signal.SIGTERM)
+    wait_until(lambda: " Z " in Path(f"/proc/{worker}/stat").read_text())
+    for client in clients:
+        client.ask()
+    service.manager.signal(signal.SIGCONT)
+
+    assert {client.read().json["pid"] for client in clients}.isdisjoint({worker, pid})
 
 
 def test_a_worker_that_somebody_stops_gives_its_connections_to_its_successor(service: Service) -> None:
