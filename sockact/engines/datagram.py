@@ -62,7 +62,11 @@ class Port:
 
     def reply(self, address: Any, data: bytes) -> None:
         """Send a datagram, or let it wait until the socket has room."""
-        self._waiting.append((data, address))
+        if address is None:
+            logger.debug("a reply is lost: a Unix socket without a name has sent, where none arrives")
+            return
+        # What is no data fails here, in the handler: at the head of the queue it would be in the way.
+        self._waiting.append((bytes(memoryview(data)), address))
         self._write()
 
     def give_up(self) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sockact.fds import Listener
-from tests.manager import LIMIT, PAUSE, Manager
+from tests.manager import LIMIT, PAUSE, Manager, wait_until
 from tests.process.test_adopt import bound
 from tests.process.test_streams import reload, start
 
@@ -35,6 +35,11 @@ async def stuck(data, address, reply):
 class Handler(socketserver.DatagramRequestHandler):
     def handle(self):
         self.wfile.write(b"%d %s" % (os.getpid(), self.rfile.read()))
+"""
+
+WRONG = """
+async def app(data, address, reply):
+    reply("text" if data == b"wrong" else data)
 """
 
 # As short as a resolver may be: it knows one address, whatever it is asked for.
@@ -71,6 +76,35 @@ def test_every_kind_of_handler_replies(manager: Manager, port: Listener, app: st
 
     manager.signal(signal.SIGTERM)
     assert manager.wait_exit() == 0
+
+
+@pytest.mark.F8
+def test_a_reply_that_is_no_data_is_in_nobodys_way(manager: Manager, port: Listener) -> None:
+    start(manager, port, WRONG, "app")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        assert port.sock
+        client.sendto(b"wrong", port.sock.getsockname())
+        wait_until(lambda: "a handler failed: TypeError" in manager.stderr())
+
+    assert ask(port, "right") == "right"
+
+
+@pytest.mark.F8
+def test_a_sender_without_a_name_is_in_nobodys_way(manager: Manager) -> None:
+    port = bound(socket.AF_UNIX, socket.SOCK_DGRAM, "app.sock")
+    pid = start(manager, port, ECHO, "echo")
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as nameless,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client,
+    ):
+        nameless.sendto(b"nobody hears the reply", "app.sock")
+        client.bind("client.sock")
+        client.settimeout(LIMIT)
+        client.sendto(b"hello", "app.sock")
+
+        assert client.recv(1000) == b"%d hello" % pid
+    assert "a handler failed" not in manager.stderr()
+    port.close()
 
 
 @pytest.mark.F8
