@@ -132,6 +132,8 @@ class Connection(Guarded):
         if self._max_body_bytes:
             self._check_content_length()
         super().on_headers_complete()
+        # What follows a chunked body is no header: a client could write there what proxies are believed.
+        self.headers = self.headers.copy()
         self._reading = BODY
         state = self.server_state
         state.requests += 1

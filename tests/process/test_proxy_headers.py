@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sockact.fds import Listener
-from tests.http_client import get
+from tests.http_client import exchange, get
 from tests.manager import Manager, listening
 from tests.process.test_adopt import bound
 
@@ -57,6 +57,22 @@ def test_a_proxy_before_a_proxy_is_passed_over(manager: Manager, listener: Liste
     headers = {"X-Forwarded-For": "6.6.6.6, 192.0.2.7, 10.1.1.1"}
 
     assert ask(manager, listener, "127.0.0.1", "10.0.0.0/8", headers=headers) == ["192.0.2.7", "http", None]
+
+
+def test_what_follows_a_body_is_not_believed(manager: Manager, listener: Listener) -> None:
+    """A proxy may pass the trailer section on, which it has not looked into."""
+    Path("app.py").write_text(APP)
+    manager.sockact("app:app", "--trusted-proxies=127.0.0.1", listeners=[listener])
+    manager.wait_ready()
+    head, _, body = exchange(
+        listener,
+        b"POST / HTTP/1.1\r\nHost: test\r\nX-Forwarded-For: 192.0.2.7\r\nConnection: close\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
+        b"X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\n\r\n",
+    ).partition(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert json.loads(body) == [["192.0.2.7", 0], "http", None]
 
 
 def test_an_address_is_known_on_a_socket_of_both_protocols(manager: Manager) -> None:
