@@ -6,11 +6,16 @@ import socket
 import struct
 from typing import NamedTuple
 
-_UCRED = struct.Struct("3i")
+_UCRED = struct.Struct("iII")
+
+_NO_USER = 0xFFFFFFFF
 
 
 class Peer(NamedTuple):
-    """The process that has opened the connection, and whose it was then. Source: SO_PEERCRED in unix(7)."""
+    """The process that has opened the connection, and whose it was then. Source: SO_PEERCRED in unix(7).
+
+    `pid` is 0 of a process that this one's PID namespace does not know: a proxy outside our container.
+    """
 
     pid: int
     uid: int
@@ -22,4 +27,4 @@ def peer_of(connection: socket.socket) -> Peer | None:
     if connection.family != socket.AF_UNIX:
         return None
     peer = Peer(*_UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)))
-    return peer if peer.pid else None
+    return None if peer.uid == _NO_USER else peer

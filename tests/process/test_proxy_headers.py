@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import socket
+import struct
 from pathlib import Path
 
 import pytest
 
 from sockact.fds import Listener
+from sockact.peer import Peer, peer_of
 from tests.http_client import exchange, get
 from tests.manager import Manager, listening
 from tests.process.test_adopt import bound
@@ -73,6 +75,19 @@ def test_what_follows_a_body_is_not_believed(manager: Manager, listener: Listene
 
     assert head.startswith(b"HTTP/1.1 200 ")
     assert json.loads(body) == [["192.0.2.7", 0], "http", None]
+
+
+class Outside(socket.socket):
+    """A connection of a process that our PID namespace does not know, as the kernel shows it."""
+
+    def getsockopt(self, *_: int) -> bytes:  # type: ignore[override]  # only one of its shapes
+        return struct.pack("iII", 0, 3_000_000_000, 100)
+
+
+def test_a_user_is_known_whose_process_is_not() -> None:
+    with Outside(socket.AF_UNIX) as connection, socket.socket(socket.AF_UNIX) as nobodys:
+        assert peer_of(connection) == Peer(0, 3_000_000_000, 100)
+        assert peer_of(nobodys) is None
 
 
 def test_an_address_is_known_on_a_socket_of_both_protocols(manager: Manager) -> None:
