@@ -109,10 +109,12 @@ class Connection(Guarded):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            if self._should_upgrade():
-                self.handle_websocket_upgrade()
-            else:
+            if not self._should_upgrade():
                 self._unsupported_upgrade_warning()
+            elif self.in_flight:  # its 101 would come before the response, and that between its frames
+                self._refuse(400)
+            else:
+                self.handle_websocket_upgrade()
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._refuse(cause.status if isinstance(cause, Refused) else 400)

@@ -206,3 +206,27 @@ async def crowded() -> tuple[bool, list[int]]:
 def test_what_moves_here_is_counted_and_never_refused() -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(crowded()) == (False, [2, 1, 1])
+
+
+async def exchanged(data: bytes) -> bytes:
+    """Return what an engine sends for `data`, up to the end."""
+    engine = HttpEngine(app, "asgi3", [], Settings(lifespan="off"))
+    await engine.start()
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    engine.receive(theirs)
+    reader, writer = await asyncio.open_connection(sock=ours)
+    writer.write(data)
+    try:
+        async with asyncio.timeout(LIMIT):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+def test_a_websocket_does_not_overtake_the_response_before_it() -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        first, _, second = runner.run(exchanged(REQUEST + UPGRADE)).partition(b"\r\n\r\n")
+
+    assert first.startswith(b"HTTP/1.1 204 ")
+    assert second.startswith(b"HTTP/1.1 400 ")
