@@ -144,4 +144,12 @@ def _reaped(pid: int) -> int | None:
 def _in_words(code: int | None) -> str:
     if code is None:
         return "ended"
-    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
+    return f"was killed by {_name(-code)}" if code < 0 else f"exited with status {code}"
+
+
+def _name(number: int) -> str:
+    """Return what a signal is called; the real-time ones have no names but the first and the last."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -408,3 +408,15 @@ def test_nobody_but_the_worker_is_believed(service: Service) -> None:
 
     assert "a lie" not in service.manager.stderr()
     assert service.client().get().status == 200
+
+
+def test_a_worker_that_a_signal_without_a_name_has_killed_is_replaced(service: Service) -> None:
+    pid = service.start(*QUICK)
+    killed, other = workers(pid)
+
+    os.kill(killed, signal.SIGRTMIN + 1)
+
+    wait_until(lambda: killed not in workers(pid) and len(workers(pid)) == 2)
+    assert f"was killed by signal {signal.SIGRTMIN + 1}" in service.manager.stderr()
+    assert other in workers(pid)
+    stop(service)
