@@ -104,6 +104,9 @@ class Announcer:
             self.show_while_busy()
 
     async def _answer_after_barrier(self, callers: Sequence[Caller], ok: bool, text: str) -> None:
-        await asyncio.to_thread(self._notifier.barrier, BARRIER_TIMEOUT)
+        with contextlib.suppress(
+            RuntimeError
+        ):  # no thread can be started; an early answer is better than none
+            await asyncio.to_thread(self._notifier.barrier, BARRIER_TIMEOUT)
         for caller in callers:
             caller.answer(ok, text)

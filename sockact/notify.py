@@ -143,7 +143,11 @@ class Notifier:
         channel = self._channel
         if channel is None:
             return True
-        ours, theirs = os.pipe()
+        try:
+            ours, theirs = os.pipe()
+        except OSError as error:  # no descriptor is left
+            self._complain(error)
+            return False
         try:
             # Not systemd.daemon.notify: it holds the GIL while it waits for room in the queue, so
             # that a manager which does not read for a while would stop every thread of the service.

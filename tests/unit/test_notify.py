@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -259,3 +260,14 @@ def test_descriptors_that_come_with_a_notification_are_closed(
     heard(manager)
 
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_barrier_for_which_there_is_no_descriptor_is_not_passed(
+    notifier: Notifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left() -> tuple[int, int]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "pipe", none_left)
+
+    assert notifier.barrier(0) is False
