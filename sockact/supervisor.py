@@ -93,6 +93,7 @@ class Supervisor:
         self._exchange = Exchange(self._serving, homeless)
         self._consent = Consent(lambda worker: self._send(worker, signal.SIGHUP))
         self._hook_failed = ""
+        self._hook_failed_in = 0
         self._exit_status = 0
         self._outcome: asyncio.Future[Action] | None = None
         self._stopped = asyncio.Event()
@@ -132,7 +133,9 @@ class Supervisor:
         outcome = await self._wait_for(self._fleet.reload(self._loop.time()))
         if isinstance(outcome, Failed):
             raise ReloadRefused(outcome.reason)
-        self._hook_failed = ""
+        failed_in = self._fleet.workers.get(self._hook_failed_in)
+        if failed_in is None or failed_in.generation != self._fleet.current:
+            self._hook_failed = ""
         return False
 
     async def stop(self, *, by_force: bool = False) -> None:
@@ -314,7 +317,7 @@ class Supervisor:
     def _heard_of_hooks(self, number: int, said: Mapping[str, str]) -> None:
         self._consent.heard(number, said)
         if HOOK in said:
-            self._hook_failed = f"; worker={number}: {said[HOOK]}"
+            self._hook_failed, self._hook_failed_in = f"; worker={number}: {said[HOOK]}", number
             self._watcher.show()  # now: it may be the last that happens here
         if REQUEST in said:
             self._watcher.request_reload()

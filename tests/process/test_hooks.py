@@ -693,3 +693,16 @@ def test_a_hook_in_a_module_that_django_imports_for_the_first_request_counts_fro
 
     assert outcome == 1
     assert "on_reload hook views.reloads failed: RuntimeError: not now" in text
+
+
+def test_what_fails_in_the_new_workers_of_a_reload_stays_in_the_status(service: Service) -> None:
+    start(service, "", "--workers=2", "--probation=0.1s")
+    extend(service, "\n@hooks.on_ready\ndef fills(): raise ValueError('no cache')\n")
+
+    assert reload(service)[0] == 0
+
+    assert "on_ready hook app.fills failed: ValueError: no cache" in status(service)["status"]
+    extend(service, "")
+    assert reload(service)[0] == 0
+    assert "no cache" not in status(service)["status"]
+    stop(service)
