@@ -158,12 +158,14 @@ class Supervisor:
         self._do(self._fleet.hammer())
 
     def signalled(self, number: signal.Signals) -> None:
-        """Take one worker more or less; pass everything else on to the workers."""
+        """Take one worker more or less; pass everything else on to the workers that can handle it."""
         if change := RESIZING.get(number):
             self._do(self._fleet.resize(change, self._loop.time()))
             return
-        for worker in self._children:
-            self._send(worker, number)
+        for worker in self._fleet.workers.values():
+            # Others may have no handler yet, and the defaults end or halt them (R16).
+            if self._recipe.ours or worker.stage is not Stage.STARTING:
+                self._send(worker.number, number)
 
     def kill(self) -> None:
         """End all workers without a further word."""

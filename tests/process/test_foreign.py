@@ -226,3 +226,31 @@ def test_a_shell_script_takes_datagrams_and_its_successor_those_after_a_reload(
 
 def written(log: Path) -> list[str]:
     return log.read_text().split() if log.exists() else []
+
+
+SLOW = """
+import os, signal, time, sdnotify
+open("begun", "w").close()
+while not os.path.exists("go"):
+    time.sleep(0.01)
+signal.signal(signal.SIGUSR1, lambda *_: None)
+sdnotify.SystemdNotifier().notify("READY=1")
+while True:
+    signal.pause()
+"""
+
+
+@pytest.mark.R16
+def test_a_program_that_is_not_ready_gets_no_signal_that_would_end_it(foreign: Foreign) -> None:
+    program = foreign.directory / "slow.py"
+    program.write_text(SLOW)
+    foreign.launch(sys.executable, program, options=("--workers=1",))
+    wait_until((foreign.directory / "begun").exists)
+
+    foreign.manager.signal(signal.SIGUSR1)
+    foreign.manager.signal(signal.SIGTTIN)  # is handled after it, and leaves a trace
+    wait_until(lambda: "worker=2" in foreign.manager.stderr())
+    (foreign.directory / "go").touch()
+
+    assert foreign.manager.wait_ready().assignments["STATUS"].startswith("gen 1: 2 workers ready")
+    foreign.stop()
