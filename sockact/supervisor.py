@@ -98,6 +98,7 @@ class Supervisor:
         self._outcome: asyncio.Future[Action] | None = None
         self._stopped = asyncio.Event()
         self._ending = False
+        self._forced = False
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -140,8 +141,9 @@ class Supervisor:
 
     async def stop(self, *, by_force: bool = False) -> None:
         """Let all workers drain, and wait until the last one has ended."""
+        self._forced = by_force
         self._exchange.room = await self._store.room() if self._recipe.handover else 0
-        await self._end(by_force=by_force)
+        await self._end(by_force=self._forced)
         self._store.put(self._exchange.homeless)
 
     async def _end(self, *, by_force: bool = False) -> None:
@@ -155,6 +157,7 @@ class Supervisor:
 
     def hammer(self) -> None:
         """End every drain under way by force."""
+        self._forced = True  # for a stop that still asks for room
         self._do(self._fleet.hammer())
 
     def signalled(self, number: signal.Signals) -> None:

@@ -236,7 +236,9 @@ class Worker:
         if self._receiver is None or not self._receiver.retired:
             await self._delay(by_force=by_force)
         if self._receiver is None:
+            self._hurried.clear()  # what that meant before has come to pass
             self._giver.limit(await self._manager.room())
+            by_force = by_force or self._hurried.is_set()
             if self._drain.under_way:  # that of a reload: the code that was to have these does not come
                 self._receive_kept()
         await self._end(by_force=by_force)

@@ -13,7 +13,7 @@ import pytest
 from sockact.fds import Kind
 from sockact.handover import CONNECTION
 from sockact.probe.background import BackgroundProbe
-from tests.gate import Client
+from tests.gate import Client, install
 from tests.manager import open_descriptors, wait_until
 from tests.process.conftest import Service
 from tests.process.test_drain import stop as begin_stop
@@ -368,3 +368,43 @@ def allow(pid: int, number: int) -> None:
     """Let a process have so many descriptors open."""
     _, most = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (number, most))
+
+
+SLOWLY_ASKED = """
+import os, sys, time
+from sockact import cli, store
+
+def is_followed():
+    open("asked", "w").close()
+    while not os.path.exists("told"):
+        time.sleep(0.01)
+    return False
+
+store.is_followed = is_followed
+cli.main()
+"""
+
+
+@BOTH
+def test_a_hammer_that_falls_while_the_manager_is_asked_is_no_less_one(
+    service: Service, role: tuple[str, ...]
+) -> None:
+    install(service.directory)
+    program = service.directory / "slowly.py"
+    program.write_text(SLOWLY_ASKED)
+    environ = {"RUNTIME_DIRECTORY": str(service.directory), "GATE": service.gate.path, "FDSTORE": "100"}
+    command = [sys.executable, str(program), "run", *role, "--drain-timeout=none", "app:app"]
+    service.manager.start(command, [service.listener], **environ)
+    service.manager.wait_ready()
+    client = service.client()
+    client.ask("/hold")
+    service.gate.wait()
+    service.manager.signal(signal.SIGTERM)
+    wait_until((service.directory / "asked").exists)
+
+    service.manager.signal(signal.SIGQUIT)
+    service.manager.signal(signal.SIGUSR1)  # is handled after it, and leaves a trace
+    wait_until(lambda: "SIGUSR1 has no meaning" in service.manager.stderr())
+    (service.directory / "told").touch()
+
+    assert service.manager.wait_exit() == 0
