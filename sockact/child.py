@@ -61,7 +61,8 @@ class Child:
         self._whole_group = whole_group
         self._heard = heard
         self._ended = ended
-        with contextlib.ExitStack() as opened:
+        with contextlib.ExitStack() as undone:
+            opened = undone.enter_context(contextlib.ExitStack())
             self._manager = opened.enter_context(NotifySocket(stores=stores))
             lifeline = opened.enter_context(Lifeline())
             self.pid = fds.spawn(
@@ -73,9 +74,11 @@ class Child:
                 most=most,
                 blocked=blocked,
             )
+            undone.callback(_reaped, self.pid)  # nobody else would know of it
             lifeline.tie(self.pid)
-            self._opened = opened.pop_all()
-        self._pidfd = os.pidfd_open(self.pid)
+            self._pidfd = os.pidfd_open(self.pid)
+            undone.pop_all()
+            self._opened = opened
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._manager.fileno(), self._listen)
         self._loop.add_reader(self._pidfd, self._reap)

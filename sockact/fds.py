@@ -226,12 +226,14 @@ def spawn(
         Its PID, which is also its process group. The caller reaps it.
     """
     passed = [*(listener.fd for listener in listeners), *inherited]
-    copies = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST + len(passed)) for fd in passed]
-    # Copies above the target range, so that no dup2 overwrites a descriptor still to be copied.
-    actions = [(os.POSIX_SPAWN_DUP2, copy, FIRST + index) for index, copy in enumerate(copies)]
     limit = "" if most is None else f"ulimit -S -n {most} || exit; "
     script = limit + 'cd -- "$1" || exit; shift; export LISTEN_PID=$$; exec "$@"'
+    copies: list[int] = []
     try:
+        # Copies above the target range, so that no dup2 overwrites a descriptor still to be copied.
+        for fd in passed:
+            copies.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST + len(passed)))  # noqa: PERF401
+        actions = [(os.POSIX_SPAWN_DUP2, copy, FIRST + index) for index, copy in enumerate(copies)]
         return os.posix_spawn(
             "/bin/sh",
             ["sh", "-c", script, "sh", directory, *argv],
@@ -253,13 +255,25 @@ def replace(argv: Sequence[str], listeners: Sequence[Listener], environ: Mapping
     Descriptors below `FIRST + len(listeners)` are overwritten: call it when nothing else is in use.
 
     Raises:
-        OSError: the program cannot be executed; the process is then fit for nothing but to exit.
+        OSError: the program cannot be executed; all descriptors lead to where they did before.
     """
     high = FIRST + len(listeners)
     copies = [fcntl.fcntl(listener.fd, fcntl.F_DUPFD_CLOEXEC, high) for listener in listeners]
-    for index, copy in enumerate(copies):
-        os.dup2(copy, FIRST + index, inheritable=True)
-    os.execvpe(argv[0], list(argv), {**announcement(listeners, environ), "LISTEN_PID": str(os.getpid())})
+    targets = range(FIRST, high)
+    # What says that this has failed must not write to a descriptor that leads to a client by then.
+    before = {fd: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, high) for fd in targets if _is_open(fd)}
+    try:
+        for target, copy in zip(targets, copies, strict=True):
+            os.dup2(copy, target, inheritable=True)
+        environ = {**announcement(listeners, environ), "LISTEN_PID": str(os.getpid())}
+        os.execvpe(argv[0], list(argv), environ)
+    except OSError:
+        for target in targets:
+            if target in before:
+                os.dup2(before[target], target, inheritable=False)
+            else:
+                os.close(target)
+        raise
 
 
 def announcement(listeners: Sequence[Listener], environ: Mapping[str, str]) -> dict[str, str]:
