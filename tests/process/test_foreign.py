@@ -240,7 +240,6 @@ while True:
 """
 
 
-@pytest.mark.R16
 def test_a_program_that_is_not_ready_gets_no_signal_that_would_end_it(foreign: Foreign) -> None:
     program = foreign.directory / "slow.py"
     program.write_text(SLOW)
