@@ -104,9 +104,8 @@ class Announcer:
             self.show_while_busy()
 
     async def _answer_after_barrier(self, callers: Sequence[Caller], ok: bool, text: str) -> None:
-        with contextlib.suppress(
-            RuntimeError
-        ):  # no thread can be started; an early answer is better than none
+        # No thread may be had: an early answer is better than none.
+        with contextlib.suppress(RuntimeError):
             await asyncio.to_thread(self._notifier.barrier, BARRIER_TIMEOUT)
         for caller in callers:
             caller.answer(ok, text)

@@ -108,7 +108,7 @@ class ControlServer:
         try:
             async with asyncio.timeout(PATIENCE):
                 verb = await self._read_verb(sock)
-        except (OSError, ValueError, TimeoutError):
+        except (OSError, ValueError, RecursionError, TimeoutError):
             caller.answer(False, 'expected one line: {"verb": "reload"} or {"verb": "status"}')
             return
         # Not before the line is read: closing a Unix socket with unread bytes resets the peer.

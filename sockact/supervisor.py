@@ -22,6 +22,7 @@ from sockact.errors import ReloadRefused, SettingsError, of_status
 from sockact.exchange import Exchange
 from sockact.fds import Listener
 from sockact.fleet import Fleet, Rules, Stage
+from sockact.fleet.backoff import YOUNG
 from sockact.fleet.orders import Action, Failed, Note, Reloaded, Spawn, Started, Stopped, Tell
 from sockact.handover import CONNECTION, SUPPLY
 from sockact.notify import Notification
@@ -93,7 +94,6 @@ class Supervisor:
         self._exchange = Exchange(self._serving, homeless)
         self._consent = Consent(lambda worker: self._send(worker, signal.SIGHUP))
         self._hook_failed = ""
-        self._hook_failed_in = 0
         self._exit_status = 0
         self._outcome: asyncio.Future[Action] | None = None
         self._stopped = asyncio.Event()
@@ -131,12 +131,11 @@ class Supervisor:
 
     async def replace(self) -> bool:
         """Let a new generation take over; raises ReloadRefused when it fails."""
+        before, self._hook_failed = self._hook_failed, ""
         outcome = await self._wait_for(self._fleet.reload(self._loop.time()))
         if isinstance(outcome, Failed):
+            self._hook_failed = self._hook_failed or before
             raise ReloadRefused(outcome.reason)
-        failed_in = self._fleet.workers.get(self._hook_failed_in)
-        if failed_in is None or failed_in.generation != self._fleet.current:
-            self._hook_failed = ""
         return False
 
     async def stop(self, *, by_force: bool = False) -> None:
@@ -322,15 +321,20 @@ class Supervisor:
     def _heard_of_hooks(self, number: int, said: Mapping[str, str]) -> None:
         self._consent.heard(number, said)
         if HOOK in said:
-            self._hook_failed, self._hook_failed_in = f"; worker={number}: {said[HOOK]}", number
+            self._hook_failed = f"; worker={number}: {said[HOOK]}"
             self._watcher.show()  # now: it may be the last that happens here
         if REQUEST in said:
             self._watcher.request_reload()
 
     def _overweight(self, number: int) -> str:
-        """Say how much memory a worker has, if that is too much; asked whenever it speaks."""
+        """Say how much memory a worker has, if that is too much; asked whenever it speaks.
+
+        Not of a young one: where a new one has too much already, its replacement would have so, too.
+        """
         limit = self._recipe.max_memory
-        if not limit or (resident := overview.resident(self._children[number].pid) or 0) <= limit:
+        if not limit or self._loop.time() < self._fleet.workers[number].born + YOUNG:
+            return ""
+        if (resident := overview.resident(self._children[number].pid) or 0) <= limit:
             return ""
         return f"{resident / 1024**2:.0f} MiB in memory"
 

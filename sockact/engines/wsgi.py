@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -29,6 +30,7 @@ def wsgi_as_asgi(app: Callable[..., Any], threads: int) -> App:
     def called(environ: dict[str, Any], start_response: Any) -> _Response:
         exchange = environ["asgi.scope"][_EXCHANGE]
         environ["wsgi.input"] = io.BufferedReader(_Input(exchange))
+        environ["wsgi.errors"] = sys.stderr  # not its standard output
         environ["wsgi.input_terminated"] = True  # what Werkzeug asks for before it reads a chunked body
         start = _Start(start_response, exchange)
         return _Response(app(environ, start), start, exchange)

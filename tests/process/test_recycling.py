@@ -18,6 +18,7 @@ from tests.gate import install
 from tests.http_client import connect, get
 from tests.manager import CHECKOUT, Manager, wait_until
 from tests.process.conftest import Service
+from tests.process.test_status import status
 from tests.process.test_supervisor import stop, workers
 
 QUICK = ("--workers=1", "--probation=0.1s")
@@ -62,6 +63,17 @@ def test_a_worker_that_has_grown_is_replaced(service: Service) -> None:
     wait_until(lambda: not set(before) & set(workers(pid)))
 
     assert "MiB in memory" in service.manager.stderr()
+
+
+def test_a_worker_that_is_too_large_from_the_start_is_not_replaced_without_end(service: Service) -> None:
+    pid = service.start(*QUICK, "--max-worker-memory=1M")
+    before = workers(pid)
+    get(service.listener)
+
+    wait_until(lambda: status(service)["requests"] == 1)  # the worker has spoken, and is too large
+
+    assert workers(pid) == before
+    assert "MiB in memory" not in service.manager.stderr()
 
 
 GREEDY = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -121,6 +122,21 @@ def test_a_control_socket_can_be_named(service: Service) -> None:
     named = ask(service, f"--control={service.directory}/sockact.sock", RUNTIME_DIRECTORY="", MAINPID="")
 
     assert named.stdout.startswith("active: gen 1")
+
+
+@pytest.mark.parametrize("line", [b"status\n", b"[" * 4095 + b"\n", b"\xff\n", b"[]\n"])
+def test_who_speaks_otherwise_is_told_what_is_expected(service: Service, line: bytes) -> None:
+    service.start()
+    with socket.socket(socket.AF_UNIX) as control:
+        control.settimeout(LIMIT)
+        control.connect(f"{service.directory}/sockact.sock")
+        control.sendall(line)
+        answer = json.loads(control.makefile("rb").readline())
+
+    assert answer["ok"] is False
+    assert "expected" in answer["text"]
+    assert status(service)["phase"] == "active"
+    assert "Traceback" not in service.manager.stderr()
 
 
 def test_without_a_service_it_says_so(service: Service) -> None:
