@@ -377,7 +377,7 @@ def test_a_client_that_leaves_ends_the_conversation(
 def test_without_a_successor_a_conversation_goes_on_until_nothing_comes(
     manager: Manager, listener: Listener, connect: Callable[..., Client]
 ) -> None:
-    start(manager, listener, COUNT, "each", "--linger=1s")
+    start(manager, listener, COUNT, "each", "--linger=3s")
     client, idle, fresh = connect(), connect(), connect()
     assert [each.ask("a").split()[0] for each in (idle, client)] == ["1", "1"]
     manager.signal(signal.SIGTERM)
