@@ -30,8 +30,9 @@ from sockact.engines import encrypted
 from sockact.engines.guarded import BODY, HEADERS, NOTHING, PIECE, Guarded
 from sockact.engines.kernel import unread
 from sockact.engines.proxies import PEER
-from sockact.engines.refusal import Refused
+from sockact.engines.refusal import DEAF, Refused
 from sockact.engines.state import State, client_name
+from sockact.engines.upgrades import framing_of, parser_of_body
 from sockact.peer import peer_of
 
 SOON = 0.5
@@ -67,6 +68,7 @@ class Connection(Guarded):
         self._stays = stays
         self._ending: asyncio.TimerHandle | None = None
         self._extensions: dict[str, Any] = {}
+        self._framing = b""
 
     def describe(self) -> str:
         """Say for a log line what the connection is doing."""
@@ -106,11 +108,12 @@ class Connection(Guarded):
             return
         self.last_activity = self.loop.time()
         self._header_bytes += size
+        rest: bytes | None = None
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
+        except httptools.HttpParserUpgrade as upgrade:
             if not self._should_upgrade():
-                self._unsupported_upgrade_warning()
+                rest = data[upgrade.args[0] :]
             elif self.in_flight:  # its 101 would come before the response, and that between its frames
                 self._refuse(400)
             else:
@@ -120,6 +123,16 @@ class Connection(Guarded):
             self._refuse(cause.status if isinstance(cause, Refused) else 400)
         if self._header_bytes > self._max_header_bytes:
             self._refuse(431)
+        if rest is not None:
+            self._read_on(rest)
+
+    def _read_on(self, rest: bytes) -> None:
+        """Go on as if the request had not asked for an upgrade."""
+        if self._framing and self.parser is not DEAF:
+            self.parser = parser_of_body(self, self.parser.get_method(), self._framing)
+            self._framing = b""
+        if rest:
+            self.data_received(rest)
 
     def on_message_begin(self) -> None:
         self._reading = HEADERS
@@ -136,6 +149,8 @@ class Connection(Guarded):
         super().on_headers_complete()
         # What follows a chunked body is no header: a client could write there what proxies are believed.
         self.headers = self.headers.copy()
+        if self.parser.should_upgrade() and not self._should_upgrade():
+            self._framing = framing_of(self.headers)
         self._reading = BODY
         state = self.server_state
         state.requests += 1
@@ -154,8 +169,10 @@ class Connection(Guarded):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._reading = NOTHING
         self._header_bytes = 0
+        if self._framing:
+            return  # only for the parser, which does not know that the upgrade is not made
+        self._reading = NOTHING
         super().on_message_complete()
         if self.server_state.draining_since is not None and not self.in_flight:
             # Its response was complete before the request was. Not at once: the parser goes on, and may

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from sockact.fds import Listener
 from tests.gate import Client
 from tests.http_client import connect, exchange, get
-from tests.manager import Manager, wait_until
+from tests.manager import LIMIT, Manager, wait_until
 
 APP = """
 import sys
@@ -124,6 +125,15 @@ def test_a_header_cannot_pass_for_another(wsgi: Listener) -> None:
     assert get(wsgi, "/header", headers={"X_User": "anybody", "X-User": "told-by-the-proxy"}).text == (
         "told-by-the-proxy"
     )
+
+
+def test_curl_that_would_rather_speak_http_2_is_served(wsgi: Listener) -> None:
+    url = f"http://{wsgi.address}/upload"
+    command = ["curl", "--silent", "--show-error", "--http2", "--data-binary", "hello", url, url]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=True)
+
+    assert done.stdout == "hellohello"
 
 
 CHUNKED = "POST /upload HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"

@@ -208,15 +208,18 @@ def test_what_moves_here_is_counted_and_never_refused() -> None:
         assert runner.run(crowded()) == (False, [2, 1, 1])
 
 
-async def exchanged(data: bytes) -> bytes:
-    """Return what an engine sends for `data`, up to the end."""
-    engine = HttpEngine(app, "asgi3", [], Settings(lifespan="off"))
+async def exchanged(*pieces: bytes, served: Any = app, **settings: Any) -> bytes:
+    """Return what an engine sends for what comes in `pieces`, up to the end."""
+    engine = HttpEngine(served, "asgi3", [], Settings(lifespan="off", **settings))
     await engine.start()
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     engine.receive(theirs)
     reader, writer = await asyncio.open_connection(sock=ours)
-    writer.write(data)
+    for data in pieces:
+        writer.write(data)
+        for _ in range(3 * (len(pieces) > 1)):  # turns of the loop, in which it is read
+            await asyncio.sleep(0)
     try:
         async with asyncio.timeout(LIMIT):
             return await reader.read()
@@ -230,3 +233,53 @@ def test_a_websocket_does_not_overtake_the_response_before_it() -> None:
 
     assert first.startswith(b"HTTP/1.1 204 ")
     assert second.startswith(b"HTTP/1.1 400 ")
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    body = b""
+    while (message := await receive())["type"] == "http.request":
+        body += message["body"]
+        if not message["more_body"]:
+            break
+    body = b"%s %s %s" % (scope["method"].encode(), scope["raw_path"], body)
+    length = (b"content-length", b"%d" % len(body))
+    await send({"type": "http.response.start", "status": 200, "headers": [length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+H2C = b"Host: test\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+NEXT = b"GET /next HTTP/1.1\r\nHost: test\r\n\r\n"
+LAST = b"POST /last HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: 3\r\n\r\nend"
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 10_000])
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [
+        (b"GET /1 HTTP/1.1\r\n" + H2C + b"\r\n", b"GET /1 "),
+        (b"POST /1 HTTP/1.1\r\n" + H2C + b"Content-Length: 0\r\n\r\n", b"POST /1 "),
+        (b"POST /1 HTTP/1.1\r\n" + H2C + b"Content-Length: 4\r\n\r\nbody", b"POST /1 body"),
+        (
+            b"PUT /1 HTTP/1.1\r\n" + H2C + b"Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+            b"PUT /1 body",
+        ),
+    ],
+)
+def test_a_request_for_http_2_is_answered_as_any_other(request_: bytes, answer: bytes, size: int) -> None:
+    data = request_ + NEXT + request_ + LAST
+    pieces = [data[start : start + size] for start in range(0, len(data), size)]
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        received = runner.run(exchanged(*pieces, served=echo))
+
+    bodies = [part.partition(b"\r\n\r\n")[2] for part in received.split(b"HTTP/1.1 200 OK")[1:]]
+    assert bodies == [answer, b"GET /next ", answer, b"POST /last end"]
+
+
+def test_a_body_that_is_too_long_is_refused_with_a_request_for_http_2_too() -> None:
+    head = b"POST / HTTP/1.1\r\n" + H2C
+    chunked = head + b"Transfer-Encoding: chunked\r\n\r\n9\r\nlong body\r\n0\r\n\r\n"
+    for data in (head + b"Content-Length: 9\r\n\r\nlong body", chunked):
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            received = runner.run(exchanged(data, served=echo, max_body_bytes=8))
+        assert received.startswith(b"HTTP/1.1 413 ")
