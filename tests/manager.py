@@ -54,13 +54,13 @@ def wait_ended(pid: int) -> None:
         os.close(pidfd)
 
 
-def wait_until(true: Callable[[], T | None]) -> T:
+def wait_until(true: Callable[[], T | None], limit: float = LIMIT) -> T:
     """Ask again and again until it is so; with a pause, for the one that is waited for needs a CPU too.
 
     Returns:
         The first answer that is true.
     """
-    deadline = time.monotonic() + LIMIT
+    deadline = time.monotonic() + limit
     while not (answer := true()):
         assert time.monotonic() < deadline
         time.sleep(PAUSE)

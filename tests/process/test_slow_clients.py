@@ -81,8 +81,12 @@ class Crowd:
             with contextlib.suppress(OSError):
                 sock.send(b"x")
 
-    def all_stalled(self) -> bool:
-        """Ask the app, on a connection as others have it, whether all endless responses are stalled."""
+    def wait_stalled(self) -> None:
+        """Wait until all endless responses are stalled, which takes a busy machine a while."""
+        wait_until(self._all_stalled, limit=5 * LIMIT)
+
+    def _all_stalled(self) -> bool:
+        """Ask the app, on a connection as others have it."""
         with self._service.client() as client:
             response = client.get("/stalled")
             assert response.status == 200
@@ -116,7 +120,7 @@ def test_others_are_served_and_the_memory_stays_flat(bounded: Service) -> None:
     assert bounded.client().get().status == 200
     before = resident(pid)
     with crowd(bounded) as clients:
-        wait_until(clients.all_stalled)
+        clients.wait_stalled()
         serves(bounded, clients)
         first = resident(pid)
         for _ in range(3):
@@ -198,7 +202,7 @@ def test_all_of_them_are_cut(bounded: Service) -> None:
 def test_a_stop_ends_by_the_hammer_at_the_latest(bounded: Service) -> None:
     bounded.start(*PATIENT, "--drain-timeout=3s")
     with crowd(bounded) as clients:
-        wait_until(clients.all_stalled)
+        clients.wait_stalled()
 
         bounded.manager.signal(signal.SIGTERM)
         bounded.manager.wait_for("STOPPING", "1")
