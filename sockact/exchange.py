@@ -147,7 +147,8 @@ class Exchange:
         room = 0 if self._crowded else self.room - len(self.homeless)
         taken = int(max(min(len(descriptors), room), 0))
         supply = self._supplies.get(giver)
-        if not (supply is not None and supply.answer(taken)) and not orphaned:
+        answered = supply is not None and supply.answer(taken)
+        if not (answered or orphaned):
             taken = 0
         self.homeless += descriptors[:taken]
         close_all(descriptors[taken:])  # copies: the worker keeps them

@@ -230,7 +230,8 @@ def spawn(
     script = limit + 'cd -- "$1" || exit; shift; export LISTEN_PID=$$; exec "$@"'
     copies: list[int] = []
     try:
-        # Copies above the target range, so that no dup2 overwrites a descriptor still to be copied.
+        # Copies above the target range, so that no dup2 overwrites a descriptor still to be copied. One by
+        # one: where a copy fails, those before it are closed.
         for fd in passed:
             copies.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST + len(passed)))  # noqa: PERF401
         actions = [(os.POSIX_SPAWN_DUP2, copy, FIRST + index) for index, copy in enumerate(copies)]

@@ -330,12 +330,10 @@ def _value(name: str, value: Any, field: dataclasses.Field[Any]) -> Any:
     value = _as_text(value, field)
     if isinstance(value, str):
         return _parsed(name, value, field)
-    if isinstance(field.default, tuple) and isinstance(value, list | tuple):
-        if (field.default and not value) or not all(isinstance(item, str) for item in value):
-            raise SettingsError(f"{name}={value!r}: expected something like {list(field.default)!r}")
-        return tuple(value)
     if not _fits(value, field):
         raise SettingsError(f"{name}={value!r}: expected {_expected(field)}")
+    if isinstance(field.default, tuple):
+        return tuple(value)
     spans = isinstance(field.default, float) or field.metadata["parse"] is seconds_or_none
     return float(value) if spans and value is not None else value
 
@@ -352,7 +350,10 @@ def _as_text(value: Any, field: dataclasses.Field[Any]) -> Any:
 
 
 def _fits(value: Any, field: dataclasses.Field[Any]) -> bool:
-    """Tell whether a keyword's value, neither text nor list, is one that the setting can have."""
+    """Tell whether a keyword's value, which is no text, is one that the setting can have."""
+    if isinstance(field.default, tuple):
+        texts = isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+        return texts and (bool(value) or not field.default)
     if value is None:
         return field.metadata["parse"] is seconds_or_none
     if isinstance(field.default, bool) or isinstance(value, bool):

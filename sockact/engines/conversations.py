@@ -126,17 +126,18 @@ class Asynchronous(Held):
         """Whether the handler has read nothing since it was called: the connection is between messages."""
         return self._reader.consumed == self._consumed
 
-    def _may_move(self) -> bool:
+    def _taker(self) -> Giver | None:
+        """Return whom to give the connection to, if it may move."""
         transport = self._transport
         # What both ends of TLS have agreed upon cannot move.
-        plain = transport is None or transport.get_extra_info("sslcontext") is None
-        return plain and not self._stays and self._giver() is not None
+        encrypted = transport is not None and transport.get_extra_info("sslcontext") is not None
+        return None if encrypted or self._stays else self._giver()
 
     async def _give(self, writer: asyncio.StreamWriter) -> bool:
         """Give the connection away, if it may move; return whether another process has it."""
-        giver = self._giver()
+        giver = self._taker()
         assert self._transport is not None
-        if giver is None or not self._may_move() or self._transport.is_closing():
+        if giver is None or self._transport.is_closing():
             return False
         self._transport.pause_reading()
         self._transport.set_write_buffer_limits(0)
@@ -175,7 +176,7 @@ class Asynchronous(Held):
         if self._parting_since is None:
             self._parting_since = self._loop.time()
         self._drain_no_more()
-        if self._takes_state and self._untouched and self._may_move():
+        if self._takes_state and self._untouched and self._taker() is not None:
             self._reader.end(Moving())
         elif (left := self._linger_left()) > 0:
             self._timer = self._loop.call_later(left, self.drain)

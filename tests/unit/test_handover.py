@@ -94,6 +94,14 @@ class World:
         self.exchange.take(notification.stored, WORKER)
         return len(notification.stored)
 
+    async def move(self, *connections: Movable) -> None:
+        """Let the worker that gives give these, as one batch, and the supervisor take it."""
+        for connection in connections:
+            self.giver.offer(connection)
+        await settle()
+        self.take()
+        await settle()
+
     def serve(self, *workers: int) -> None:
         """Let these workers be the ones that serve from now on."""
         self.serving = list(workers)
@@ -176,10 +184,7 @@ def test_a_connection_stays_open_until_it_was_taken(run, movable) -> None:
 
 def test_what_was_taken_waits_for_somebody_who_serves(run, movable) -> None:
     async def scene(world: World) -> None:
-        world.giver.offer(movable())
-        await settle()
-        world.take()
-        await settle()
+        await world.move(movable())
         assert world.arrived == []
 
         world.serve(OTHER)
@@ -286,10 +291,7 @@ def test_what_comes_one_by_one_is_spread(run, movable) -> None:
     async def scene(world: World) -> None:
         world.serve(WORKER, OTHER)
         for connection in connections:
-            world.giver.offer(connection)
-            await settle()
-            world.take()
-            await settle()
+            await world.move(connection)
         assert world.shares == {WORKER: 3, OTHER: 3}
 
     run(scene)
@@ -301,11 +303,7 @@ def test_who_serves_later_gets_as_many_as_who_served_before(run, movable) -> Non
     async def scene(world: World) -> None:
         for serving, connections in (((OTHER,), before), ((OTHER, WORKER), after)):
             world.serving = [*serving]
-            for connection in connections:
-                world.giver.offer(connection)
-            await settle()
-            world.take()
-            await settle()
+            await world.move(*connections)
         assert world.shares == {WORKER: 5, OTHER: 5}
 
     run(scene)
