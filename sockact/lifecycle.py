@@ -26,7 +26,7 @@ from sockact.phases import TABLE, Act, Event, Phase
 from sockact.reloads import Reloads
 from sockact.reporter import Reporter
 from sockact.settings import Settings
-from sockact.signals import FREE, EarlySignals
+from sockact.signals import FOLLOWED, FREE, EarlySignals
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +58,13 @@ class Service(Protocol):
             Whether this process itself has to become the new code (see `Ending.replaced`).
         """
 
-    async def stop(self, *, by_force: bool = False) -> None:
-        """Drain and end; also called when `start` or `replace` was cancelled half-way."""
+    async def stop(self, *, by_force: bool = False, followed: bool = False) -> None:
+        """Drain and end; also called when `start` or `replace` was cancelled half-way.
+
+        Args:
+            by_force: without waiting for what is under way.
+            followed: whether the manager has said that it starts the service again.
+        """
 
     def hammer(self) -> None:
         """End the drain under way by force."""
@@ -131,6 +136,7 @@ class Conductor:
         self._asked: dict[signal.Signals, float] = {}
         self._killed_by = signal.SIGINT
         self._by_force = False
+        self._followed = False
         self._failure: SockactError | None = None
         self._replaced = False
 
@@ -184,11 +190,17 @@ class Conductor:
             signal.SIGQUIT: lambda: self._events.put_nowait(Event.QUIT),
             signal.SIGHUP: self.request_reload,
             signal.SIGUSR2: lambda: self._events.put_nowait(Event.USR2),
+            FOLLOWED: self._note_followed,
             **{number: functools.partial(self._service.signalled, number) for number in FREE},
         }
         return {
             number: functools.partial(self.deliver, number, effect) for number, effect in effects.items()
         }
+
+    def _note_followed(self) -> None:
+        # Before the SIGTERM or in the same turn of the loop: of signals that wait, the kernel delivers the
+        # one with the lowest number first. The stop looks at it in a later turn.
+        self._followed = True
 
     def _asked_to_end(self, number: signal.Signals) -> None:
         now = asyncio.get_running_loop().time()
@@ -276,7 +288,7 @@ class Conductor:
 
     async def _stop(self) -> Event:
         async with self._announcer.extending(self._settings.stop_timeout):
-            await self._service.stop(by_force=self._by_force)
+            await self._service.stop(by_force=self._by_force, followed=self._followed)
         return Event.STOPPED
 
     # What is said.

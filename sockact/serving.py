@@ -73,7 +73,7 @@ class _Supervisor:
     def kept(self) -> Sequence[socket.socket]:
         return ()  # they come over the supply
 
-    async def room(self) -> int:
+    async def room(self, *, followed: bool) -> int:  # noqa: ARG002
         return 0  # it has said itself whether it takes them
 
     def hooked(self, point: str) -> None:
@@ -118,8 +118,8 @@ class _Alone:
             self._store.clear()
         return self._process.sockets.taken()
 
-    async def room(self) -> int:
-        return 0 if self._process.trial else await self._store.room()
+    async def room(self, *, followed: bool) -> int:
+        return 0 if self._process.trial else await self._store.room(followed=followed)
 
     def stopped(self) -> None:
         self._store.put(self._process.sockets.kept())

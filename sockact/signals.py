@@ -21,7 +21,14 @@ if TYPE_CHECKING:  # This module is the first to be imported, and has to be fast
 FREE = (signal.SIGUSR1, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 """Mean nothing to a service as such; a supervisor passes them on, or resizes itself."""
 
-REMEMBERED = (signal.SIGHUP, signal.SIGUSR2, *FREE)
+FOLLOWED = signal.SIGURG
+"""Says before a SIGTERM that the service starts again after it; `ExecStop=` in units/app.service sends it.
+
+A signal whose default does nothing, so that it cannot harm a process that does not know it, and that no
+terminal sends (the Go runtime has chosen it for the same reasons).
+"""
+
+REMEMBERED = (signal.SIGHUP, signal.SIGUSR2, FOLLOWED, *FREE)
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 HANDLED = (*REMEMBERED, *ENDING)
 

@@ -1,8 +1,14 @@
 """The manager's descriptor store, in which connections wait for the process that comes after this one.
 
 systemd passes what it stores to the next process of the unit, beside the sockets; how much it stores is
-`FileDescriptorStoreMax=`, systemd.service(5). Where the unit stops for good it closes all of it instead, so
-that clients are better served by this process's drain: systemd is asked which of both it is.
+`FileDescriptorStoreMax=`, systemd.service(5). Where the unit stops for good it closes all of it instead,
+with requests in it that nobody has read: only this process's drain loses none of them. So a process that is
+to stop has to know which of both it is:
+
+    told by a signal                 started again (`signals.FOLLOWED`, which `ExecStop=` sends)
+    a job of systemd's for the unit  as it says, where this process may ask: as root, for a service of a
+                                     user's manager, or where the system bus runs and knows this user
+    nothing                          taken for a stop: to lose no request comes before keeping connections
 """
 
 from __future__ import annotations
@@ -33,10 +39,14 @@ class Store:
         self._notifier = notifier
         self._most = keepable()
 
-    async def room(self) -> int:
-        """Return how many connections a successor would get, now that this process is to stop."""
+    async def room(self, *, followed: bool) -> int:
+        """Return how many connections a successor would get, now that this process is to stop.
+
+        Args:
+            followed: whether this process was told that it has one; else systemd is asked.
+        """
         room = min(self._notifier.storage, self._most)
-        return room if room and await asyncio.to_thread(is_followed) else 0
+        return room if room and (followed or await asyncio.to_thread(is_followed)) else 0
 
     def put(self, descriptors: Sequence[int]) -> None:
         """Store copies of connections; they stay open here."""
@@ -52,25 +62,31 @@ class Store:
 
 
 def is_followed() -> bool:
-    """Tell whether systemd will start this unit again once this process has ended; True if it won't say.
-
-    It blocks. An unprivileged process can ask only where the system bus runs.
-    """
+    """Tell whether systemd says that it starts this unit again once this process has ended; it blocks."""
     with open(CGROUP) as file:  # not pathlib, which takes memory that a supervisor need not have
         scope, unit = unit_in(file.read())
     if not unit:
-        return True
+        return False
     command = ["systemctl", scope, "list-jobs", "--no-legend", "--plain", unit]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        logger.debug("systemd is not asked whether %s restarts: %s", unit, error)
-        return True
+        return _unknown(unit, str(error))
     if done.returncode:
-        logger.debug("systemd does not say whether %s restarts: %s", unit, done.stderr.strip())
-        return True
+        return _unknown(unit, done.stderr.strip())
     jobs = [line.split() for line in done.stdout.splitlines()]
     return any(job[1] == unit and "start" in job[2] for job in jobs if len(job) > 2)
+
+
+def _unknown(unit: str, reason: str) -> bool:
+    """Say that a stop is assumed, and what a unit has to say to keep connections over a restart."""
+    logger.info(
+        "systemd does not tell whether %s starts again (%s): connections are closed in order, as for a "
+        "stop; ExecStop= in units/app.service would tell",
+        unit,
+        reason,
+    )
+    return False
 
 
 def unit_in(cgroups: str) -> tuple[str, str]:

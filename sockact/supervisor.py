@@ -138,10 +138,11 @@ class Supervisor:
             raise ReloadRefused(outcome.reason)
         return False
 
-    async def stop(self, *, by_force: bool = False) -> None:
+    async def stop(self, *, by_force: bool = False, followed: bool = False) -> None:
         """Let all workers drain, and wait until the last one has ended."""
         self._forced = by_force
-        self._exchange.room = await self._store.room() if self._recipe.handover else 0
+        handover = self._recipe.handover
+        self._exchange.room = await self._store.room(followed=followed) if handover else 0
         await self._end(by_force=self._forced)
         self._store.put(self._exchange.homeless)
 

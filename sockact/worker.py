@@ -65,8 +65,12 @@ class Manager(Protocol):
     def kept(self) -> Sequence[socket.socket]:
         """Return the connections that were kept for this worker, and belong to it from now on."""
 
-    async def room(self) -> int:
-        """Return how many connections are to be kept for the next process, now that this one stops."""
+    async def room(self, *, followed: bool) -> int:
+        """Return how many connections are to be kept for the next process, now that this one stops.
+
+        Args:
+            followed: whether the service manager has said that there will be one.
+        """
 
     def stopped(self) -> None:
         """Take notice that a worker has drained, and is not replaced."""
@@ -229,7 +233,7 @@ class Worker:
         await self._end()
         return True
 
-    async def stop(self, *, by_force: bool = False) -> None:
+    async def stop(self, *, by_force: bool = False, followed: bool = False) -> None:
         """Drain, then let the app shut down."""
         if self._receiver is not None:
             self._receiver.receive()  # the last that came, and whether anybody takes what we have
@@ -237,7 +241,7 @@ class Worker:
             await self._delay(by_force=by_force)
         if self._receiver is None:
             self._hurried.clear()  # what that meant before has come to pass
-            self._giver.limit(await self._manager.room())
+            self._giver.limit(await self._manager.room(followed=followed))
             by_force = by_force or self._hurried.is_set()
             if self._drain.under_way:  # that of a reload: the code that was to have these does not come
                 self._receive_kept()

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sockact.signals import FOLLOWED
 from tests.bench.service import Service, compile_sockact, service
 from tests.bench.stall import LOAD_APP
 from tests.gate import Client
@@ -103,6 +104,7 @@ def _measured() -> Record:
 
 def _restart(supervised: Service) -> None:
     """Do what systemd does: end it, and start it with its socket and what it has stored."""
+    supervised.manager.signal(FOLLOWED)
     supervised.manager.signal(signal.SIGTERM)
     assert supervised.manager.wait_exit() == 0
     supervised.supervise(*OPTIONS, FDSTORE="10")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import select
 import signal
@@ -13,6 +14,7 @@ import pytest
 from sockact.fds import Kind
 from sockact.handover import CONNECTION
 from sockact.probe.background import BackgroundProbe
+from sockact.signals import FOLLOWED
 from tests.gate import Client, install
 from tests.manager import open_descriptors, wait_until
 from tests.process.conftest import Service
@@ -28,13 +30,21 @@ STORE = {"FDSTORE": "100", "PATH": ""}
 """Without PATH there is no systemctl to ask: a systemd that runs here knows nothing of these services."""
 
 
-def stop(service: Service) -> None:
+def begin_restart(service: Service) -> None:
+    """Do what systemd and the unit's `ExecStop=` do at the beginning of a restart."""
+    service.manager.signal(FOLLOWED)
+    begin_stop(service)
+
+
+def end(service: Service) -> None:
+    """End it as the first half of a restart."""
+    service.manager.signal(FOLLOWED)
     service.manager.signal(signal.SIGTERM)
     assert service.manager.wait_exit() == 0
 
 
 def restart(service: Service, *options: str) -> int:
-    stop(service)
+    end(service)
     return service.start(*options, **STORE)
 
 
@@ -85,6 +95,7 @@ def test_a_stop_in_the_drain_of_a_reload_serves_what_the_new_code_was_to_have(
     service.manager.wait_for("STATUS", "gen 1: reloading, draining, 1 request in flight, 1 connection")
     client.ask()
 
+    service.manager.signal(FOLLOWED)
     service.manager.signal(signal.SIGTERM)
     service.manager.wait_for("STOPPING", "1")
     assert client.read().status == 200
@@ -135,7 +146,7 @@ def test_what_is_sent_while_no_process_lives_is_answered_by_the_next(
     service.start(*role, **STORE)
     client = service.client()
     client.get()
-    stop(service)
+    end(service)
 
     client.ask()
 
@@ -151,7 +162,7 @@ def test_the_last_response_before_a_restart_does_not_end_its_connection(
     client = service.client()
     client.ask("/hold")
     held = service.gate.wait()
-    begin_stop(service)
+    begin_restart(service)
     held.release()
 
     assert not client.read().closes
@@ -181,7 +192,7 @@ def test_a_client_that_has_gone_meanwhile_harms_nobody(service: Service, role: t
     gone, here = service.client(), service.client()
     gone.get()
     here.get()
-    stop(service)
+    end(service)
     gone.close()
 
     service.start(*role, **STORE)
@@ -196,7 +207,7 @@ def test_what_the_store_has_no_room_for_stays_for_a_while(service: Service, role
     for client in clients:
         client.get()
 
-    stop(service)
+    end(service)
 
     assert len(service.manager.stored) == 2
     closed, _, _ = select.select([client.sock for client in clients], [], [], 0)
@@ -208,10 +219,48 @@ def test_without_a_store_connections_are_closed_as_ever(service: Service, role: 
     service.start(*role, "--linger=0.2s")
     client = service.client()
     client.get()
-    stop(service)
+    end(service)
 
     assert client.at_eof()
     assert service.manager.stored == []
+
+
+@BOTH
+def test_a_stop_of_which_nobody_says_that_a_start_follows_stores_nothing(
+    service: Service, role: tuple[str, ...]
+) -> None:
+    """Systemd closes what it has stored when a unit stops for good, with requests in it."""
+    service.start(*role, "--linger=0.2s", **STORE)
+    client, busy = service.client(), service.client()
+    client.get()
+    busy.ask("/hold")
+    held = service.gate.wait()
+    begin_stop(service)
+    assert client.at_eof()  # so the drain is under way
+    held.release()
+
+    assert busy.read().closes
+    assert service.manager.wait_exit() == 0
+    assert service.manager.stored == []
+
+
+@BOTH
+@pytest.mark.parametrize("first", [FOLLOWED, signal.SIGTERM])
+def test_a_word_that_waits_with_the_signal_to_end_is_heard(
+    service: Service, role: tuple[str, ...], first: signal.Signals
+) -> None:
+    """A process that is busy, or halted, finds both at once; the kernel delivers SIGTERM first."""
+    pid = service.start(*role, **STORE)
+    client = service.client()
+    client.get()
+    service.manager.signal(signal.SIGSTOP)
+    for number in (first, *{FOLLOWED, signal.SIGTERM} - {first}):
+        os.kill(pid, number)
+
+    service.manager.signal(signal.SIGCONT)
+
+    assert service.manager.wait_exit() == 0
+    assert len(service.manager.stored) == 1
 
 
 @BOTH
@@ -220,7 +269,7 @@ def test_it_can_be_switched_off(service: Service, role: tuple[str, ...]) -> None
     client = service.client()
     client.get()
 
-    stop(service)
+    end(service)
 
     assert client.at_eof()
 
@@ -230,7 +279,7 @@ def test_code_that_does_not_start_leaves_them_to_the_next(service: Service, role
     service.start(*role, **STORE)
     client = service.client()
     client.get()
-    stop(service)
+    end(service)
     client.ask()
     app = service.directory / "app.py"
     good = app.read_text()
@@ -260,7 +309,7 @@ def test_only_connections_are_stored(service: Service) -> None:
     service.start(**STORE)
     service.client().get()
 
-    stop(service)
+    end(service)
 
     assert [(each.name, each.kind) for each in service.manager.stored] == [(CONNECTION, Kind.STREAM)]
 
@@ -288,7 +337,7 @@ def test_a_program_that_does_not_know_the_name_is_not_harmed(service: Service) -
     service.start(**STORE)
     client = service.client()
     client.get()
-    stop(service)
+    end(service)
 
     environ = {"RUNTIME_DIRECTORY": str(service.directory), "GATE": service.gate.path}
     uvicorn = [sys.executable, "-m", "uvicorn", "--fd=3", "--log-level=warning", "app:app"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sockact.fds import Listener
+from sockact.signals import FOLLOWED
 from tests.manager import LIMIT, Manager
 from tests.process.test_adopt import bound
 from tests.process.test_supervisor import wait_gone
@@ -326,6 +327,7 @@ def test_a_connection_with_its_state_survives_a_restart(
         manager.sockact("app:count", "--linger=0.1s", listeners=[listener], FDSTORE="100")
         manager.wait_ready()
         assert client.ask("a").split()[0] == str(number)
+        manager.signal(FOLLOWED)
         manager.signal(signal.SIGTERM)
         assert manager.wait_exit() == 0
         assert len(manager.stored) == 1

@@ -16,7 +16,7 @@ from sockact.lifecycle import Conductor, Ending
 from sockact.phases import Event
 from sockact.reporter import Reporter
 from sockact.settings import Settings
-from sockact.signals import EarlySignals
+from sockact.signals import FOLLOWED, EarlySignals
 
 
 class Scripted:
@@ -30,6 +30,7 @@ class Scripted:
         self.called: list[str] = []
         self.events: dict[str, list[Event]] = {"start": [Event.RELOAD]}
         self.error: dict[str, Exception] = {}
+        self.followed = False
 
     async def _verb(self, name: str) -> None:
         self.called.append(name)
@@ -48,7 +49,8 @@ class Scripted:
         await self._verb("replace")
         return True
 
-    async def stop(self, *, by_force: bool = False) -> None:
+    async def stop(self, *, by_force: bool = False, followed: bool = False) -> None:
+        self.followed = followed
         await self._verb("stop by force" if by_force else "stop")
 
     def hammer(self) -> None:
@@ -167,3 +169,23 @@ def test_a_hammer_that_comes_before_the_stop_has_begun_is_not_lost(
 
     assert service.run(early) == Ending()
     assert service.called[-1] == "stop by force"
+
+
+def test_a_stop_knows_that_a_start_follows_also_when_that_is_said_after_it(
+    service: Scripted, early: EarlySignals
+) -> None:
+    async def start() -> None:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(FOLLOWED)
+
+    service.start = start  # type: ignore[method-assign]
+
+    assert service.run(early) == Ending()
+    assert service.followed
+
+
+def test_nothing_follows_of_which_nobody_says_so(service: Scripted, early: EarlySignals) -> None:
+    service.events["start"] = [Event.STOP]
+
+    assert service.run(early) == Ending()
+    assert not service.followed

@@ -33,7 +33,7 @@ def test_the_unit_is_found_in_the_cgroup(cgroups: str, unit: tuple[str, str]) ->
         ("echo 7 app.service stop running", False),
         ("echo 7 app.service stop running; echo 8 other.service restart running", False),
         ("echo No jobs running.", False),
-        ("echo Failed to connect to bus >&2; exit 1", True),
+        ("echo Failed to connect to bus >&2; exit 1", False),
     ],
 )
 def test_its_job_tells_whether_it_comes_again(
@@ -51,12 +51,13 @@ def test_its_job_tells_whether_it_comes_again(
     assert (tmp_path / "asked").read_text() == "--system list-jobs --no-legend --plain app.service\n"
 
 
-def test_without_systemctl_it_is_thought_to_come_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("cgroups", ["0::/system.slice/app.service\n", "0::/\n"])
+def test_where_nobody_can_be_asked_a_stop_is_assumed(
+    cgroups: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cgroup = tmp_path / "cgroup"
-    cgroup.write_text("0::/system.slice/app.service\n")
+    cgroup.write_text(cgroups)
     monkeypatch.setattr(store, "CGROUP", cgroup)
     monkeypatch.setenv("PATH", "")
 
-    assert store.is_followed()
+    assert not store.is_followed()
