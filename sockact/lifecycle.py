@@ -173,6 +173,12 @@ class Conductor:
         """Take notice that the service has had nothing to do for so long that it may end."""
         self._events.put_nowait(Event.IDLE)
 
+    def replacement(self) -> Ending | None:
+        """Return how this process ends if it is to become the new code, though the app does not end."""
+        if self._replaced or self.phase is Phase.RELOADING:
+            return Ending(replaced=True, callers=self._reloads.waiting)
+        return None
+
     def overview(self) -> dict[str, Any]:
         """Return what `sockact status` shows."""
         return {

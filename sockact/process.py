@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from sockact import fds, listen, logs, origin, project, settings, signals
 from sockact.control import Caller, ControlServer
 from sockact.errors import AppError, ReloadRefused, SockactError, UnavailableError, UsageError
+from sockact.exits import Exit, flush
 from sockact.fds import Listener
 from sockact.lifecycle import IMPATIENCE, Conductor, Ending, Service
 from sockact.pidfile import PidFile
@@ -52,6 +53,7 @@ def live(run: Callable[[Process, Settings], None], given: Mapping[str, Any]) -> 
         logs.configure("info", os.environ)  # for what is wrong with the settings
         chosen = project.resolve(given, os.environ)
         logs.configure(chosen.log_level, os.environ)
+        process.end_timeout = chosen.shutdown_timeout
         for name in settings.misspelt(os.environ):
             logger.warning("%s is no setting: ignored", name)
         run(process, chosen)
@@ -67,9 +69,14 @@ class Process:
         supervised: whether it is a worker of a supervisor.
         own: whether the program that it supervises has called `sockact.serve`.
         activated: whether sockets were passed to the service.
+        exit: its end, once that has begun.
+        end_timeout: how long that may take.
     """
 
     def __init__(self) -> None:
+        self.exit = Exit()
+        self.end_timeout = Settings().shutdown_timeout
+        self._reported = False
         self.early = EarlySignals()
         self.sockets = Sockets.adopted()
         if sys.stderr is not None:
@@ -152,29 +159,54 @@ class Process:
             self.sockets.callers = list(callers)
             self.fail(ReloadRefused(f"{argv[0]} cannot be executed: {error}"))
 
-    def fail(self, error: SockactError) -> NoReturn:
-        """Say why, everywhere where somebody may look, and end."""
+    def begin_end(self) -> None:
+        """Bound the rest of this process's life, as it serves no more: the loop's end, and Python's."""
+        self.exit.begin(self.end_timeout)
+        if self.supervised:
+            self.notifier.ending()
+        else:
+            self.notifier.extend(self.end_timeout + MARGIN)
+
+    def report(self, error: SockactError) -> None:
+        """Say why this process ends, everywhere where somebody may look; once."""
+        if self._reported:
+            return
+        self._reported = True
+        self.exit.status = error.exit_status
         logger.error("%s", error, exc_info=error.__cause__ if error.exit_status == 1 else None)
         self.notifier.failing(str(error))
         Store(self.notifier).put(self.sockets.kept())  # systemd tries again, soon
         for caller in self.sockets.callers:
             caller.answer(False, f"the new code failed to start: {error}")
-        self._remove_pid_file()
+        self.forget()
+
+    def fail(self, error: SockactError) -> NoReturn:
+        """Say why, and end."""
+        self.report(error)
+        self.begin_end()
+        self._go_on()
         raise SystemExit(error.exit_status)
 
     def close(self) -> None:
         """Give everything up, for a program that goes on."""
-        self._remove_pid_file()
+        self.forget()
         self.sockets.close()
         self.early.restore()
+        self._go_on()
 
     def leave(self, status: int) -> NoReturn:
         """End at once, without waiting for threads or tasks."""
-        self._remove_pid_file()
+        self.forget()
         flush()
         os._exit(status)
 
-    def _remove_pid_file(self) -> None:
+    def _go_on(self) -> None:
+        """Let a program go on for as long as it likes, unless another process waits for its end."""
+        if not (self.supervised or self.trial):
+            self.exit.pause()
+
+    def forget(self) -> None:
+        """Remove the PID file."""
         if self._pid_file is not None:
             self._pid_file.remove()
 
@@ -191,11 +223,3 @@ def _opened(sock: Any) -> Sequence[socket.socket]:
     if not opened or not all(isinstance(each, socket.socket) and each.fileno() >= 0 for each in opened):
         raise UsageError(f"sock={found!r}: expected an open socket, several in a list, or what opens them")
     return opened
-
-
-def flush() -> None:
-    """Write out what is still in a buffer, before the process ends without Python's help."""
-    logging.shutdown()
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()

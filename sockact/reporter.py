@@ -16,6 +16,7 @@ REQUEST = "X_SOCKACT_REQUEST"
 ASK = "X_SOCKACT_ASK"
 CONSENT = "X_SOCKACT_CONSENT"
 VERSION = "X_SOCKACT_VERSION"
+ENDING = "X_SOCKACT_ENDING"
 
 
 class Reporter(Notifier):
@@ -57,6 +58,10 @@ class Reporter(Notifier):
     def version(self, text: str) -> None:
         """Tell what the code calls itself."""
         self._tell(VERSION, text)
+
+    def ending(self) -> None:
+        """Tell that this process has drained, or failed to start, and is about to end."""
+        self._tell(ENDING, "1")
 
     def _tell(self, name: str, text: str) -> None:
         self._send(f"{name}={one_line(text)}", must=True)

@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import socket
-import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -18,7 +17,8 @@ from sockact.engines.datagram import DatagramEngine
 from sockact.engines.http import CancelledQuietly, HttpEngine
 from sockact.engines.several import Engines, Served
 from sockact.engines.stream import StreamEngine
-from sockact.errors import SettingsError
+from sockact.errors import SettingsError, SockactError
+from sockact.exits import holders, threads_that_hold
 from sockact.fds import Kind
 from sockact.handover import CONNECTION
 from sockact.health import HealthServer
@@ -170,6 +170,8 @@ class _Serving:
     async def _live(self, mounted: Sequence[Mount]) -> Ending:
         process = self._process
         conductor = process.conductor(self._settings)
+        process.exit.loop = asyncio.get_running_loop()
+        process.exit.last = lambda: self._leave_by_force(conductor)
         inside = self._inside(conductor)
         readiness = Readiness()
         engines = Engines([_served(mount, self._settings, readiness, self._tls) for mount in mounted])
@@ -186,15 +188,23 @@ class _Serving:
             inside,
             supply,
             passing=process.sockets.connected,
+            within=process.exit.within,
         )
         HERE.reload = manager.request_reload
         hooks.REGISTRY.watch(manager.hooked)
         try:
             ending = await self._lead(conductor, worker, readiness, mounted)
+        except SockactError as error:
+            process.report(error)  # while there is time
+            raise
         finally:
             HERE.reload = None
             _report(process.generation, inside.hooks.failures)
-        if ending.at_once or inside.hooks.stuck or (worker.hammered and _threads_left()):
+            process.begin_end()
+        left = worker.hammered and threads_that_hold()
+        if left:
+            logger.warning("pid=%d leaves behind %s", os.getpid(), "; ".join(holders()))
+        if ending.at_once or inside.hooks.stuck or left:
             # Threads cannot be cancelled, nor tasks against their will: the loop's end, and Python's,
             # would wait for them.
             self._leave(ending)
@@ -234,6 +244,12 @@ class _Serving:
             self._replace(ending)
         self._process.leave(ending.status)
 
+    def _leave_by_force(self, conductor: Conductor) -> None:
+        """Do what is left to do where the app does not end: a reload in place has new code to start."""
+        if (ending := conductor.replacement()) is not None:
+            self._replace(ending)
+        self._process.forget()
+
     def _replace(self, ending: Ending) -> NoReturn:
         """Become the new code."""
         process = self._process
@@ -266,8 +282,3 @@ def _refuse_recycling(chosen: Settings) -> None:
     for name in ("max_requests", "max_worker_age", "max_worker_memory"):
         if value := getattr(chosen, name):
             raise SettingsError(f"{name}={value}: expected workers of at least 1, which can be replaced")
-
-
-def _threads_left() -> bool:
-    others = set(threading.enumerate()) - {threading.main_thread()}
-    return any(not thread.daemon for thread in others)

@@ -24,6 +24,9 @@ from sockact.supervisor import Recipe, Supervisor
 ASSUME_READY = 1.0
 """Seconds of life after which a program that does not notify counts as ready."""
 
+LEEWAY = 1.5
+"""Seconds beyond the time that the end of a worker may take until it is killed: it has its own means before."""
+
 WORDS = {
     Phase.ACTIVATING: "starting",
     Phase.ACTIVE: "ready",
@@ -132,6 +135,7 @@ def rules_of(chosen: Settings, *, ours: bool) -> Rules:
         start_timeout=chosen.start_timeout,
         probation=chosen.probation,
         stop_timeout=_stop_timeout(chosen),
+        end_timeout=chosen.shutdown_timeout + LEEWAY,
         max_draining=chosen.max_draining,
         surge=chosen.surge or None,
         watchdog=chosen.worker_watchdog,

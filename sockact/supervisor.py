@@ -28,7 +28,7 @@ from sockact.handover import CONNECTION, SUPPLY
 from sockact.notify import Notification
 from sockact.process import MARGIN
 from sockact.program import GENERATION, SUPERVISED, Program
-from sockact.reporter import HOOK, IDLE, RECYCLE, REQUEST
+from sockact.reporter import ENDING, HOOK, IDLE, RECYCLE, REQUEST
 from sockact.reports import Reports
 from sockact.signals import HANDLED
 from sockact.store import Store
@@ -313,6 +313,8 @@ class Supervisor:
             notification.close()  # this is no store for what is not ours
         if said.get("ERRNO", "0") != "0":
             self._do(self._fleet.failing(number, said.get("STATUS") or f"ERRNO={said['ERRNO']}", now))
+        if ENDING in said:
+            self._do(self._fleet.ending(number, now))
         if IDLE in said and all(self._reports.of(worker).idle for worker in self._children):
             self._watcher.idle()
         if reason := said.get(RECYCLE) or self._overweight(number):

@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,6 +31,12 @@ from sockact.readiness import Readiness
 from sockact.recycling import Recycling
 from sockact.settings import Settings
 from sockact.tasks import Background
+
+LEEWAY = 5.0
+"""Seconds beyond the hammer, which also takes a moment, until an event loop that hangs ends the process."""
+
+CLEANUP = 2.0
+"""Seconds beyond the limit of the app's shutdown until one that hangs in the event loop does so."""
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +110,8 @@ class Worker:
         inside: the part of the app's code in it.
         supply: from where connections come that other workers give away.
         passing: whether it serves only connections that were passed, and ends with them.
+        within: called with the seconds within which the next step of the end has to be done, even if the
+            event loop hangs, and what that is; None for no limit.
     """
 
     def __init__(
@@ -118,6 +126,7 @@ class Worker:
         supply: socket.socket | None = None,
         *,
         passing: bool = False,
+        within: Callable[[float | None, str], None] = lambda *_: None,
     ) -> None:
         self.name = overview.generation(generation, settings.version)
         self._generation = generation
@@ -133,6 +142,7 @@ class Worker:
         self._drain = Drain(engine, inside.background, settings.drain_timeout)
         self._supply = supply
         self._passing = passing
+        self._within = within
         self._readiness = readiness
         self._hurried = asyncio.Event()
         self._giver = Giver(manager.give, confirms=supply is not None)
@@ -230,7 +240,8 @@ class Worker:
         if self._manager.replaces:
             return False
         self._giver.limit(keepable())
-        await self._end()
+        await self._wait_drained()
+        await self._release()
         return True
 
     async def stop(self, *, by_force: bool = False, followed: bool = False) -> None:
@@ -245,8 +256,9 @@ class Worker:
             by_force = by_force or self._hurried.is_set()
             if self._drain.under_way:  # that of a reload: the code that was to have these does not come
                 self._receive_kept()
-        await self._end(by_force=by_force)
-        self._manager.stopped()
+        await self._wait_drained(by_force=by_force)
+        self._manager.stopped()  # before the app's own end, which may not come
+        await self._release()
 
     async def _delay(self, *, by_force: bool) -> None:
         """Say that the service stops, and go on as before for a while: load balancers need it to notice."""
@@ -258,22 +270,26 @@ class Worker:
                     await self._hurried.wait()
         self._readiness.refusing = True
 
-    async def _end(self, *, by_force: bool = False) -> None:
+    async def _wait_drained(self, *, by_force: bool = False) -> None:
         if self._idle is not None:
             self._idle.close()
         if not self._drain.begun:
             self._inside.draining.begin()
             self._run_beside(hooks.DRAIN, self._settings.drain_timeout)
+        limit = self._settings.drain_timeout
+        self._within(None if limit is None else limit + LEEWAY, "its drain")
         await self._drain.wait(by_force=by_force)
         if self._receiver is not None:
             self._receiver.close()
-        await self._release()
 
     async def _release(self) -> None:
         """Let the app end."""
         limit = self._settings.shutdown_timeout
+        self._within(limit + CLEANUP, "its on_stop hooks")
         await self._inside.hooks.run_once(hooks.STOP, limit)
+        self._within(limit + CLEANUP, "the app's shutdown")
         await self._engine.close()
+        self._within(limit + CLEANUP, "its on_exit hooks")
         await self._inside.hooks.run_once(hooks.EXIT, limit)
 
     def hammer(self) -> None:

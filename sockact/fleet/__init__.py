@@ -1,7 +1,7 @@
 """The fleet: what a supervisor decides about its workers, without a process, a socket or a clock.
 
 What happens goes in, with the time it happened: `start`, `reload`, `resize`, `recycle`, `stop`,
-`hammer`, and `ready`, `extended`, `pinged`, `failing`, `exited` of a worker, and `tick` when the
+`hammer`, and `ready`, `extended`, `pinged`, `failing`, `ending`, `exited` of a worker, and `tick` when the
 `deadline` has come. What to do comes out, as a list of actions.
 
     worker       starting -> ready -> draining -> (gone)
@@ -139,6 +139,16 @@ class Fleet:
             return []
         return [*self._give_up(reason, now), *self._settle(now)]
 
+    def ending(self, number: int, now: float) -> list[Action]:
+        """Note that a worker has said that it ends: it has drained, or failed to start. It says so once."""
+        worker = self.workers.get(number)
+        if worker is None or worker.doomed:
+            return []
+        worker.end(now + self.rules.end_timeout)
+        if self._trial.has(worker):
+            self._trial.watch(now)
+        return self._settle(now)
+
     def exited(self, number: int, reason: str, now: float) -> list[Action]:
         """Note that a worker has ended and was reaped; `reason` is why, should it not have ended."""
         worker = self.workers.pop(number, None)
@@ -198,9 +208,12 @@ class Fleet:
         return [*actions, *(self._give_up(missed, now) if self._trial.has(worker) else [])]
 
     def _expired(self, worker: Worker, now: float) -> list[Action]:
-        actions = worker.kill()
+        late = f"does not end, {self.rules.end_timeout:g} s after it has said that it does"
+        actions: list[Action] = [Note(f"worker={worker.number} {late}: killed")] if worker.ends else []
+        actions += worker.kill()
         if self._trial.has(worker):
-            actions += self._give_up(f"not ready within {self.rules.start_timeout:g} s", now)
+            missed = late if worker.ends else f"not ready within {self.rules.start_timeout:g} s"
+            actions += self._give_up(missed, now)
         return actions
 
     # Generations.

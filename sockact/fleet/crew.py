@@ -3,7 +3,8 @@
     starting -> ready -> draining -> (gone)
 
 Each worker has one deadline, that of its stage: until it must be ready, until it must have drained,
-and until an aborted one has had the time to write its stacks. The end of each is SIGKILL.
+until an aborted one has had the time to write its stacks, and until one must have ended that has said that
+it does. The end of each is SIGKILL.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class Worker:
         pings: whether it must ping when it is ready.
         watchdog: until when it must ping again.
         assumed: when it counts as ready, though it has not said so.
-        doomed: it was told to abort, or killed, and is about to end.
+        doomed: it was told to abort, or killed, or has said that it ends; and is about to.
+        ends: it has said so, before it was told any of that.
         leaving: it serves until another is ready in its stead, and is not replaced when it ends.
     """
 
@@ -50,6 +52,7 @@ class Worker:
     assumed: float | None = None
     leaving: bool = False
     doomed: bool = False
+    ends: bool = False
     hammered: bool = False
 
     @property
@@ -95,6 +98,12 @@ class Worker:
         self.doomed = True
         self.deadline = now + KILL_AFTER_ABORT
         return [Tell(self.number, Order.ABORT)]
+
+    def end(self, by: float) -> None:
+        """Wait for its end, of which it has told."""
+        self.watchdog = self.assumed = None
+        self.doomed = self.ends = True
+        self.deadline = by
 
     def kill(self) -> list[Action]:
         """End it."""

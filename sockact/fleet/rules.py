@@ -15,6 +15,7 @@ class Rules:
         start_timeout: until a worker must be ready.
         probation: how long a generation must live before the one before may go.
         stop_timeout: until a draining worker is killed; None for never.
+        end_timeout: until one that has said that it ends is killed.
         max_draining: old generations that may drain at a time; the oldest of more is hammered.
         surge: how many workers above the size a reload may start, where memory is short: so many are
             on trial, and then the generation is rolled out step by step. None for all at once.
@@ -28,6 +29,7 @@ class Rules:
     start_timeout: float
     probation: float
     stop_timeout: float | None
+    end_timeout: float = 7.0
     max_draining: int = 4
     surge: int | None = None
     watchdog: float | None = None

@@ -30,6 +30,7 @@ RULES = st.builds(
     start_timeout=st.sampled_from([5.0, 60.0]),
     probation=st.sampled_from([0.0, 1.0, 8.0]),
     stop_timeout=st.sampled_from([None, 2.0, 35.0]),
+    end_timeout=st.sampled_from([1.5, 7.0]),
     max_draining=st.integers(0, 2),
     surge=st.sampled_from([None, 1, 1, 2]),
     watchdog=st.sampled_from([None, 3.0]),
@@ -53,6 +54,7 @@ class Process:
     assumed: float | None
     said_ready: float | None = None
     pinged: float = 0.0
+    said_ending: float | None = None
     told: dict[Order, float] = field(default_factory=dict)
 
     def ready_since(self, now: float) -> float | None:
@@ -61,7 +63,7 @@ class Process:
         return min(times, default=None)
 
     def healthy(self, now: float) -> bool:
-        return not self.told and self.ready_since(now) is not None
+        return not self.told and self.said_ending is None and self.ready_since(now) is not None
 
 
 @dataclass
@@ -242,6 +244,17 @@ class World(RuleBasedStateMachine):
 
     @precondition(lambda self: self.processes)
     @rule(pick=PICK)
+    def say_that_it_ends(self, pick: int) -> None:
+        self._say_ending(self._pick(pick))
+
+    @precondition(lambda self: any(Order.DRAIN in process.told for process in self.processes.values()))
+    @rule()
+    def drained_ones_say_that_they_end(self) -> None:
+        for process in [process for process in self.processes.values() if Order.DRAIN in process.told]:
+            self._say_ending(process)
+
+    @precondition(lambda self: self.processes)
+    @rule(pick=PICK)
     def end(self, pick: int) -> None:
         self._end(self._pick(pick))
 
@@ -265,9 +278,10 @@ class World(RuleBasedStateMachine):
         self.fleet.extended(number, 1.0, self.now)
         self.fleet.pinged(number, self.now)
         said = [self.fleet.ready(number, self.now), self.fleet.failing(number, "error", self.now)]
+        said.append(self.fleet.ending(number, self.now))
         said.append(self.fleet.exited(number, "ended twice", self.now))
 
-        assert said == [[], [], []]
+        assert said == [[], [], [], []]
 
     # Time.
 
@@ -472,6 +486,14 @@ class World(RuleBasedStateMachine):
             process.said_ready = self.now
         self._do(self.fleet.ready(process.number, self.now))
 
+    def _say_ending(self, process: Process) -> None:
+        self._touch(process)
+        if process.said_ending is None and not process.told.keys() & {Order.ABORT, Order.KILL}:
+            process.said_ending = self.now
+        self.crew.discard(process.number)
+        self.leavers.discard(process.number)
+        self._do(self.fleet.ending(process.number, self.now))
+
     def _ping(self, process: Process) -> None:
         self._touch(process).pinged = self.now
         self.fleet.pinged(process.number, self.now)
@@ -612,6 +634,7 @@ class World(RuleBasedStateMachine):
             case Order.ABORT:
                 ready = process.ready_since(self.now)
                 assert not told
+                assert process.said_ending is None
                 assert ready is not None
                 assert self.rules_.watchdog is not None
                 assert self.now >= max(ready, process.pinged) + self.rules_.watchdog
@@ -652,6 +675,8 @@ class World(RuleBasedStateMachine):
         told, limit = process.told, self.rules_.stop_timeout
         if Order.ABORT in told and self.now >= told[Order.ABORT] + KILL_AFTER_ABORT:
             return
+        if process.said_ending is not None and self.now >= process.said_ending + self.rules_.end_timeout:
+            return
         if Order.DRAIN in told:
             assert limit is not None
             assert self.now >= told[Order.DRAIN] + limit
@@ -678,5 +703,5 @@ class World(RuleBasedStateMachine):
         assert self.stop_at is not None
         assert not self.processes
         limit = self.rules_.stop_timeout
-        assert limit is None or self.now <= self.stop_at + limit
+        assert limit is None or self.now <= self.stop_at + limit + self.rules_.end_timeout
         self.stopped = True

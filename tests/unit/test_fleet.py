@@ -888,3 +888,67 @@ def test_a_tick_at_the_deadline_always_leaves_a_later_one_or_none() -> None:
                 fleet.exited(action.worker, "SIGKILL", due)
         before, due = due, fleet.deadline()
         assert due is None or due > before
+
+
+# Who says that it ends.
+
+
+def test_a_worker_that_has_drained_is_killed_if_it_does_not_end_soon() -> None:
+    fleet = serving(end_timeout=7.0)
+    fleet.stop(100.0)
+    assert fleet.ending(1, 110.0) == []
+    fleet.exited(2, "ended", 110.0)
+
+    assert fleet.deadline() == 117.0
+    note, kill = fleet.tick(117.0)
+    assert kill == Tell(1, Order.KILL)
+    assert isinstance(note, Note)
+    assert "does not end" in note.text
+
+
+def test_an_end_that_begins_at_the_last_moment_of_the_drain_has_its_whole_time() -> None:
+    fleet = serving(stop_timeout=35.0, end_timeout=7.0)
+    fleet.stop(100.0)
+    fleet.exited(2, "ended", 100.0)
+    fleet.ending(1, 134.0)
+
+    assert fleet.tick(135.0) == []
+    assert fleet.deadline() == 141.0
+
+
+def test_an_end_is_told_once() -> None:
+    fleet = serving(end_timeout=7.0)
+    fleet.stop(100.0)
+    fleet.exited(2, "ended", 100.0)
+    fleet.ending(1, 110.0)
+
+    assert fleet.ending(1, 116.0) == []
+    assert fleet.deadline() == 117.0
+
+
+def test_an_aborted_worker_gets_no_more_time_by_saying_that_it_ends() -> None:
+    fleet = serving(watchdog=10.0)
+    fleet.tick(10.0)
+    assert fleet.deadline() == 10.0 + KILL_AFTER_ABORT
+
+    assert fleet.ending(1, 11.0) == []
+    assert fleet.deadline() == 10.0 + KILL_AFTER_ABORT
+
+
+def test_a_new_worker_that_says_that_it_ends_does_not_take_over() -> None:
+    fleet = reloading()
+    all_ready(fleet, 100.0)
+    fleet.ending(3, 100.5)
+
+    assert fleet.tick(101.0) == []
+    assert fleet.exited(3, "ended", 101.5) == [*drain(4), Failed("ended")]
+
+
+def test_an_end_that_is_waited_for_needs_no_ping() -> None:
+    fleet = serving(watchdog=10.0, end_timeout=60.0)
+    fleet.ending(1, 5.0)
+    fleet.pinged(1, 5.5)
+    fleet.pinged(2, 5.5)
+
+    assert fleet.deadline() == 15.5
+    assert fleet.tick(15.0) == []

@@ -97,6 +97,26 @@ class TrustsTheKilled(Fleet):
         return super().ready(number, now)
 
 
+class WaitsForTheEndForEver(Fleet):
+    """Who has said that it ends may take as long as it likes."""
+
+    def ending(self, number: int, now: float) -> list[Action]:
+        actions = super().ending(number, now)
+        if number in self.workers and self.workers[number].ends:
+            self.workers[number].deadline = None
+        return actions
+
+
+class TrustsTheEnding(Fleet):
+    """Who has said that it ends still counts as one that serves."""
+
+    def ending(self, number: int, now: float) -> list[Action]:
+        actions = super().ending(number, now)
+        if number in self.workers and self.workers[number].ends:
+            self.workers[number].doomed = False
+        return actions
+
+
 class LosesThePauses(Fleet):
     """A failed reload lets the dead be replaced too soon."""
 
@@ -261,6 +281,7 @@ class ReplacesTwice(Fleet):
 
 FAULTS = [
     *(DrainsEarly, Forgets, SpawnsAfterStop, StopsTwice, TrustsTheHanging, TrustsTheKilled),
+    *(WaitsForTheEndForEver, TrustsTheEnding),
     *(LosesThePauses, NeverKills, LetsAllGenerationsDrain, TakesOverUnproved),
     *(ForgetsTheSize, LeavesTheTrialAsItIs, ShrinksToNothing, DrainsWhoServes),
     *(
