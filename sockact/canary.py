@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 
 from sockact.child import Child
 from sockact.errors import ReloadRefused
@@ -42,11 +43,16 @@ async def rehearse(program: Program, chosen: Settings) -> str:
         raise ReloadRefused(f"no process can be started: {error.strerror}") from error
     logger.info("pid=%d tries the new code", canary.child.pid)
     try:
-        await canary.wait_ready(chosen.start_timeout + MARGIN)
-        await canary.wait_ended(chosen.end_timeout + MARGIN)
+        try:
+            await canary.wait_ready(chosen.start_timeout + MARGIN)
+            await canary.wait_ended(chosen.end_timeout + MARGIN)
+        finally:
+            if not canary.ended.is_set():
+                with contextlib.suppress(ProcessLookupError):
+                    canary.child.send(signal.SIGKILL)
+            await canary.child.gone.wait()  # nobody would see to what it leaves, once the new code is here
     finally:
-        if not canary.ended.is_set():
-            canary.child.kill()
+        canary.child.kill()
     return canary.verdict
 
 

@@ -11,14 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sockact import fds
 from sockact.fds import Listener
+from sockact.leftovers import PATIENCE, Leftovers, kill_group
 from sockact.lifeline import Lifeline
 from sockact.notify import Notification, NotifySocket
 from sockact.program import Program
-from sockact.reporter import REASON
+from sockact.reporter import ENDING, REASON
 
 
 class Child:
-    """A child that was started with a notify socket of its own; reaped here, and closed with that.
+    """A child that was started with a notify socket of its own; it is reaped here, with its process group.
 
     Should this process be killed, it gets SIGTERM.
 
@@ -28,7 +29,7 @@ class Child:
         most: its soft limit of open descriptors; None for that of this process.
         environ: what it gets beside the program's environment.
         heard: called with each of its notifications.
-        ended: called once, when it has ended and was reaped; with how it ended, in words.
+        ended: called once, when it has ended, with how, in words; what is left of its group may live on.
         blocked: signals that it starts with blocked.
         whole_group: whether the other processes of its process group may speak for it, as with systemd's
             `NotifyAccess=all`.
@@ -37,6 +38,7 @@ class Child:
     Attributes:
         reason: why it gives up, if it has said so.
         exit_status: its exit status, once it has ended; 0 after a signal.
+        gone: set when nothing is left of its process group either, and it was reaped.
 
     Raises:
         OSError: no process can be started.
@@ -58,6 +60,9 @@ class Child:
     ) -> None:
         self.reason = ""
         self.exit_status = 0
+        self.gone = asyncio.Event()
+        self._leftovers: Leftovers | None = None
+        self._ends_since: float | None = None
         self._whole_group = whole_group
         self._heard = heard
         self._ended = ended
@@ -74,7 +79,7 @@ class Child:
                 most=most,
                 blocked=blocked,
             )
-            undone.callback(_reaped, self.pid)  # nobody else would know of it
+            undone.callback(_killed, self.pid)  # nobody else would know of it
             lifeline.tie(self.pid)
             self._pidfd = os.pidfd_open(self.pid)
             undone.pop_all()
@@ -94,9 +99,13 @@ class Child:
         signal.pidfd_send_signal(self._pidfd, number)
 
     def kill(self) -> None:
-        """End it and the children in its process group, and wait for that; `ended` is not called."""
-        _reaped(self.pid)
-        self._close()
+        """End it and its process group at once, and wait for that; `ended` is not called any more."""
+        if self._leftovers is not None:
+            self._leftovers.kill()
+        elif not self.gone.is_set():
+            _killed(self.pid)
+            self._close()
+            self.gone.set()
 
     def _listen(self) -> None:
         while notification := self._manager.receive():
@@ -104,6 +113,8 @@ class Child:
                 notification.close()
                 continue  # anyone may write to the socket
             self.reason = notification.assignments.get(REASON, self.reason)
+            if ENDING in notification.assignments and self._ends_since is None:
+                self._ends_since = self._loop.time()
             self._heard(notification)
 
     def _may_speak(self, pid: int) -> bool:
@@ -116,10 +127,23 @@ class Child:
 
     def _reap(self) -> None:
         self._listen()  # what it said last may still be unread
-        code = _reaped(self.pid)
+        code = _exit_code(self.pid)
         self.exit_status = max(code or 0, 0)
         self._close()
+        self._leftovers = Leftovers(self.pid, self._patience(), self._reaped)
+        self._leftovers.end()
         self._ended(_in_words(code))
+
+    def _patience(self) -> float:
+        """Return how long what it leaves may take: a stop must be over soon after an end that took long."""
+        took = 0.0 if self._ends_since is None else self._loop.time() - self._ends_since
+        return max(PATIENCE - took, PATIENCE / 2)
+
+    def _reaped(self) -> None:
+        with contextlib.suppress(ChildProcessError):  # see `_exit_code`
+            os.waitpid(self.pid, 0)
+        self._leftovers = None
+        self.gone.set()
 
     def _close(self) -> None:
         self._loop.remove_reader(self._manager.fileno())
@@ -128,20 +152,25 @@ class Child:
         self._opened.close()
 
 
-def _reaped(pid: int) -> int | None:
-    """Kill what is left of a child's process group, reap the child, and return its exit code.
+def _killed(pid: int) -> None:
+    """Kill a child's process group, and reap the child. It leads a group of its own, see `fds.spawn`."""
+    kill_group(pid)
+    with contextlib.suppress(ChildProcessError):  # see `_exit_code`
+        os.waitpid(pid, 0)
 
-    Below 0 for a signal, and None if an app that waits for any child, or ignores SIGCHLD, was faster.
 
-    It leads a group of its own, see `fds.spawn`. An app's own child processes would otherwise stay
-    until the service ends, and pile up over reloads; `KillMode=mixed` does the same to a service.
+def _exit_code(pid: int) -> int | None:
+    """Return the exit code of a child that has ended, and do not reap it; below 0 for a signal.
+
+    None if an app that waits for any child, or ignores SIGCHLD, was faster.
     """
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)  # not reaped yet, so that the number is still its own
     try:
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     except ChildProcessError:
         return None
+    if ended is None:
+        return None
+    return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
 
 def _in_words(code: int | None) -> str:

@@ -44,7 +44,7 @@ class Exit:
     Attributes:
         status: the exit status, if the end has to be forced.
         last: called then, after the report; it does not wait for long, and may become another program.
-        loop: the event loop that runs, of whose tasks the report tells.
+        loop: the event loop that runs; the report tells which tasks are left at its end.
     """
 
     def __init__(self) -> None:
@@ -123,7 +123,7 @@ class Exit:
 
     def _report(self) -> None:
         self._expired.wait()
-        held = "; ".join(holders(self.loop)) or "nothing that can be named"
+        held = "; ".join(holders(None if self._end is None else self.loop)) or "nothing that can be named"
         text = "pid=%d leaves: %s took longer than %.3g s, held by %s"
         logger.warning(text, self._pid, self._step, self._limit, one_line(held))
         _flush()
@@ -199,7 +199,7 @@ def _work_of(main: list[FrameType]) -> str:
     outermost = main[-1].f_code
     if outermost.co_name == "_shutdown" and PurePath(outermost.co_filename).name == "threading.py":
         return ""
-    if outermost.co_name == "<module>":
+    if outermost.co_name in ("<module>", "_run_module_as_main"):
         return f"the main thread{_place(main)}"
     return f"exit handler {outermost.co_qualname}{_place(main)}"
 

@@ -25,7 +25,7 @@ ASSUME_READY = 1.0
 """Seconds of life after which a program that does not notify counts as ready."""
 
 LEEWAY = 1.5
-"""Seconds beyond the time that the end of a worker may take until it is killed: it has its own means before."""
+"""Seconds beyond the time for the end of a worker until it is killed; before, it ends by its own means."""
 
 WORDS = {
     Phase.ACTIVATING: "starting",

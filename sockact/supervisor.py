@@ -89,6 +89,7 @@ class Supervisor:
         self._watcher = watcher
         self._fleet = Fleet(rules)
         self._children: dict[int, Child] = {}
+        self._leaving: list[Child] = []  # ended, but not all of its process group
         self._reports = Reports()
         self._store = store
         self._exchange = Exchange(self._serving, homeless)
@@ -154,6 +155,8 @@ class Supervisor:
         if by_force:
             self.hammer()
         await self._stopped.wait()
+        for child in self._leaving:
+            await child.gone.wait()  # systemd kills what is left when this process has ended
 
     def hammer(self) -> None:
         """End every drain under way by force."""
@@ -172,7 +175,7 @@ class Supervisor:
 
     def kill(self) -> None:
         """End all workers without a further word."""
-        for child in self._children.values():
+        for child in (*self._children.values(), *self._leaving):
             child.kill()
         self._children.clear()
 
@@ -343,6 +346,7 @@ class Supervisor:
 
     def _ended(self, number: int, how: str) -> None:
         child = self._children.pop(number)
+        self._leaving = [each for each in (*self._leaving, child) if not each.gone.is_set()]
         self._exit_status = self._exit_status or child.exit_status
         self._consent.forget(number)
         self._exchange.forget(number)

@@ -32,7 +32,7 @@ from sockact.recycling import Recycling
 from sockact.settings import Settings
 from sockact.tasks import Background
 
-LEEWAY = 5.0
+LEEWAY = 3.0
 """Seconds beyond the hammer, which also takes a moment, until an event loop that hangs ends the process."""
 
 CLEANUP = 2.0

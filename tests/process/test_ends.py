@@ -65,7 +65,7 @@ HOLDERS = {
     ),
     "the loop's executor": (
         "at_start(lambda: asyncio.sleep(0, asyncio.get_running_loop().run_in_executor(None, doze)))",
-        r"thread 'asyncio_0' in doze \(.*app.py:",
+        r"thread '\w+_0' in doze \(.*app.py:",
     ),
     "task": (
         """
