@@ -87,7 +87,8 @@ class Exit:
 
     def pause(self) -> None:
         """Let the program go on for as long as it likes; what is left of the time is for Python's end."""
-        left = 0.0 if self._end is None else max(self._end - time.monotonic(), 0.0)
+        assert self._end is not None
+        left = max(self._end - time.monotonic(), 0.0)
         self.within(None, "")
 
         def begin() -> None:

@@ -203,6 +203,7 @@ class Process:
     def _go_on(self) -> None:
         """Let a program go on for as long as it likes, unless another process waits for its end."""
         if not (self.supervised or self.trial):
+            self.exit.begin(self.end_timeout)
             self.exit.pause()
 
     def forget(self) -> None:

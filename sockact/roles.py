@@ -6,12 +6,13 @@ Only what the role needs is imported: a supervisor loads no HTTP engine.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sockact import settings, slim
+from sockact import init, settings, slim
 from sockact.errors import UsageError
 from sockact.process import Process, live
 from sockact.program import OWN
@@ -65,6 +66,10 @@ def _in_async_code() -> bool:
 
 
 def _serve(process: Process, chosen: Settings, app: object, *, import_here: bool) -> None:
+    if os.getpid() == init.PID and process.program.argv:
+        process.sockets.check()
+        command = init.command(process.program.argv, ours=import_here)
+        process.become(command, process.program.environ, process.sockets.callers)
     slim.undo()
     from sockact.serving import serve_in
 

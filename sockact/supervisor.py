@@ -26,6 +26,7 @@ from sockact.fleet.backoff import YOUNG
 from sockact.fleet.orders import Action, Failed, Note, Reloaded, Spawn, Started, Stopped, Tell
 from sockact.handover import CONNECTION, SUPPLY
 from sockact.notify import Notification
+from sockact.orphans import Orphans
 from sockact.process import MARGIN
 from sockact.program import GENERATION, SUPERVISED, Program
 from sockact.reporter import ENDING, HOOK, IDLE, RECYCLE, REQUEST
@@ -101,6 +102,7 @@ class Supervisor:
         self._ending = False
         self._forced = False
         self._loop = asyncio.get_running_loop()
+        self._orphans = Orphans(self._pids)
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -142,8 +144,11 @@ class Supervisor:
     async def stop(self, *, by_force: bool = False, followed: bool = False) -> None:
         """Let all workers drain, and wait until the last one has ended."""
         self._forced = by_force
-        handover = self._recipe.handover
-        self._exchange.room = await self._store.room(followed=followed) if handover else 0
+        if self._recipe.handover:
+            with self._orphans.paused():  # systemd is asked by a child
+                self._exchange.room = await self._store.room(followed=followed)
+        else:
+            self._exchange.room = 0
         await self._end(by_force=self._forced)
         self._store.put(self._exchange.homeless)
 
@@ -210,6 +215,10 @@ class Supervisor:
             if worker.number in self._children
         ]
         return {"generation": self._fleet.current, "requests": self._reports.requests, "workers": rows}
+
+    def _pids(self) -> set[int]:
+        """Return the children that are reaped where they are known."""
+        return {child.pid for child in (*self._children.values(), *self._leaving)}
 
     async def _wait_for(self, actions: list[Action]) -> Action:
         self._outcome = self._loop.create_future()

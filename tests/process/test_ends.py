@@ -128,7 +128,7 @@ async def app(scope, receive, send):
 
 SILENT = {
     "exit handler with the GIL": "atexit.register(ctypes.PyDLL(None).sleep, 900)",
-    "destructor": "class Slow:\n    def __del__(self): time.sleep(900)\nslow = Slow()",
+    "destructor": "class Slow:\n    def __del__(self, sleep=time.sleep): sleep(900)\nsys.slow = Slow()",
 }
 """What lets no thread of Python's run any more."""
 
@@ -173,6 +173,7 @@ def test_a_stop_is_over_though_no_thread_of_python_can_run(
     service.manager.signal(signal.SIGTERM)
 
     assert service.manager.wait_exit() == (0 if mode else 1)
+    assert "most recent call first" in service.manager.stderr()
 
 
 @pytest.mark.parametrize("holder", HOLDERS)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -189,3 +192,188 @@ def test_nothing_of_the_code_that_was_tried_is_a_zombie_after_a_reload_in_place(
     assert reload(service)[0] == 0
 
     assert [state(child) for child in workers(pid)].count("Z") == 0
+
+
+ORPHANS = """
+import subprocess
+inner = app
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        subprocess.run(["sh", "-c", "sleep 0.1 & echo $! >>orphans"])
+    await inner(scope, receive, send)
+"""
+
+AS_INIT = (
+    *("unshare", "--pid", "--fork", "--kill-child", "--mount-proc"),
+    *("sh", "-c", 'export LISTEN_PID=$$; exec "$@"', "sh"),
+)
+"""Makes a program PID 1 of a PID namespace of its own, with what was passed."""
+
+
+class Init:
+    """A service whose main process is PID 1."""
+
+    def __init__(self, service: Service, code: str) -> None:
+        self.service = service
+        install(service.directory)
+        app = service.directory / "app.py"
+        app.write_text(app.read_text() + code)
+
+    def start(self, *command: str) -> None:
+        environ = {"RUNTIME_DIRECTORY": str(self.service.directory), "GATE": self.service.gate.path}
+        argv = [*AS_INIT, sys.executable, *command]
+        outside = self.service.manager.start(argv, [self.service.listener], **environ)
+        self.service.manager.wait_ready()
+        (self.pid,) = workers(outside)
+
+    def zombies(self) -> list[int]:
+        return [pid for pid in descendants(self.pid) if state(pid) == "Z"]
+
+    def stop(self) -> None:
+        os.kill(self.pid, signal.SIGTERM)
+        assert self.service.manager.wait_exit() == 0
+
+
+def descendants(pid: int) -> list[int]:
+    children = workers(pid)
+    return [each for child in children for each in (child, *descendants(child))]
+
+
+@pytest.fixture
+def unshared(lacking: Callable[[str], NoReturn]) -> None:
+    if subprocess.run(["unshare", "--pid", "--fork", "true"], check=False).returncode:
+        lacking("no PID namespace can be made here")
+
+
+@pytest.mark.usefixtures("unshared")
+def test_orphans_are_reaped_where_the_supervisor_is_pid_1(service: Service) -> None:
+    init = Init(service, ORPHANS)
+    init.start("-m", "sockact", "run", *QUICK, "app:app")
+    for _ in range(3):
+        assert get(service.listener).status == 200
+    wait_until(lambda: len((service.directory / "orphans").read_text().split()) == 3)
+
+    wait_until(lambda: len(descendants(init.pid)) == 1)  # the worker
+
+    init.stop()
+
+
+@pytest.mark.usefixtures("unshared")
+def test_workers_end_as_elsewhere_where_the_supervisor_is_pid_1(service: Service) -> None:
+    init = Init(service, "")
+    init.start("-m", "sockact", "run", *QUICK, "app:app")
+    (worker,) = workers(init.pid)
+
+    os.kill(worker, signal.SIGKILL)
+
+    wait_until(lambda: set(workers(init.pid)) - {worker})
+    assert "was killed by SIGKILL" in service.manager.stderr()
+    assert get(service.listener).status == 200
+    init.stop()
+
+
+CHILDREN = """
+import subprocess
+inner = app
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        done = subprocess.run(["sh", "-c", "sleep 0.1 & echo $! >>orphans; exit 7"])
+        late = subprocess.Popen(["sh", "-c", "exit 8"])
+        subprocess.run(["sleep", "0.3"])
+        assert (done.returncode, late.wait()) == (7, 8)
+    await inner(scope, receive, send)
+"""
+
+PROGRAM = (
+    "import sockact\nfrom app import app\nsockact.serve(app, workers=0, shutdown_timeout=1, linger=0)\n"
+)
+
+ALONE = pytest.mark.parametrize(
+    "command",
+    [
+        ("-m", "sockact", "run", "--workers=0", "--shutdown-timeout=1s", "--linger=0s", "app:app"),
+        ("program.py",),
+    ],
+    ids=["command", "program"],
+)
+
+
+def start_alone(service: Service, code: str, command: tuple[str, ...]) -> Init:
+    (service.directory / "program.py").write_text(PROGRAM)
+    init = Init(service, code)
+    init.start(*command)
+    return init
+
+
+@ALONE
+@pytest.mark.usefixtures("unshared")
+def test_orphans_are_reaped_and_the_apps_own_children_are_not_where_one_process_is_pid_1(
+    service: Service, command: tuple[str, ...]
+) -> None:
+    init = start_alone(service, CHILDREN, command)
+    for _ in range(2):
+        assert get(service.listener).status == 200
+
+    wait_until(lambda: len(descendants(init.pid)) == 1)  # the one that serves
+
+    init.stop()
+
+
+@ALONE
+@pytest.mark.usefixtures("unshared")
+def test_a_reload_in_place_goes_on_where_one_process_is_pid_1(
+    service: Service, command: tuple[str, ...]
+) -> None:
+    init = start_alone(service, "", command)
+    (serves,) = workers(init.pid)
+    client = service.client()
+    client.get()
+    install(service.directory, "2")
+
+    assert reload(service) == (0, "gen 2 is ready\n")
+
+    assert client.get().json["version"] == "2"
+    assert workers(init.pid) == [serves]
+    init.stop()
+
+
+@ALONE
+@pytest.mark.usefixtures("unshared")
+def test_the_manager_hears_a_service_that_is_pid_1_from_its_main_process(
+    service: Service, command: tuple[str, ...]
+) -> None:
+    init = start_alone(service, "", command)
+
+    heard = next(each for each in service.manager.heard if "READY" in each.assignments)
+    assert heard.pid == init.pid
+    init.stop()
+    assert service.manager.said("STOPPING") == ["1"]
+
+
+@pytest.mark.usefixtures("unshared")
+def test_the_exit_status_is_that_of_the_service_where_it_is_pid_1(service: Service) -> None:
+    install(service.directory)
+    (service.directory / "app.py").write_text("raise RuntimeError('broken')")
+    argv = [*AS_INIT, sys.executable, "-m", "sockact", "run", "--workers=0", "app:app"]
+
+    service.manager.start(argv, [service.listener])
+
+    assert service.manager.wait_exit() == 1
+    assert "broken" in service.manager.said("STATUS")[-1]
+
+
+@pytest.mark.usefixtures("unshared")
+def test_all_signals_reach_a_service_that_is_pid_1(service: Service) -> None:
+    code = "import sockact, signal\n" + "".join(
+        f"@sockact.hooks.after_signal(signal.{name})\ndef _(): open('{name}', 'w').close()\n"
+        for name in ("SIGUSR1", "SIGTSTP", "SIGHUP")
+    )
+    init = start_alone(service, code, ("-m", "sockact", "run", "--workers=0", "app:app"))
+
+    for name in ("SIGUSR1", "SIGTSTP", "SIGHUP"):
+        os.kill(init.pid, signal.Signals[name])
+        wait_until((service.directory / name).exists)
+
+    wait_until(lambda: "gen 2 is ready" in service.manager.stderr())
+    os.kill(init.pid, signal.SIGQUIT)
+    assert service.manager.wait_exit() == 0
