@@ -34,6 +34,9 @@ IMPATIENCE = 1.0
 """Seconds after a SIGTERM until another one means more than the first: who sends it, a container's
 manager or a whole process group's, may send it twice in a moment."""
 
+LEFT = 5.0
+"""Seconds beyond the end of workers, for what they leave behind."""
+
 KILLED = 128
 """Exit status after a second SIGINT or SIGTERM, plus its number: as shells write a death by a signal."""
 
@@ -293,7 +296,10 @@ class Conductor:
             await self._service.check()
 
     async def _stop(self) -> Event:
-        async with self._announcer.extending(self._settings.stop_timeout):
+        limit = self._settings.stop_timeout
+        if limit is not None:
+            limit += self._settings.shutdown_timeout + LEFT  # the end of workers
+        async with self._announcer.extending(limit):
             await self._service.stop(by_force=self._by_force, followed=self._followed)
         return Event.STOPPED
 

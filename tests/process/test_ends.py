@@ -93,7 +93,7 @@ async def begin():
     await anext(generator)
 at_start(begin)
 """,
-        "took longer than 1 s",
+        "took longer than 1.0 s",
     ),
     "log handler": (
         """

@@ -284,14 +284,12 @@ async def app(scope, receive, send):
     await inner(scope, receive, send)
 """
 
-PROGRAM = (
-    "import sockact\nfrom app import app\nsockact.serve(app, workers=0, shutdown_timeout=1, linger=0)\n"
-)
+PROGRAM = "import sockact\nfrom app import app\nsockact.serve(app, workers=0, linger=0)\n"
 
 ALONE = pytest.mark.parametrize(
     "command",
     [
-        ("-m", "sockact", "run", "--workers=0", "--shutdown-timeout=1s", "--linger=0s", "app:app"),
+        ("-m", "sockact", "run", "--workers=0", "--linger=0s", "app:app"),
         ("program.py",),
     ],
     ids=["command", "program"],
