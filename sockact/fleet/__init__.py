@@ -1,8 +1,8 @@
 """The fleet: what a supervisor decides about its workers, without a process, a socket or a clock.
 
 What happens goes in, with the time it happened: `start`, `reload`, `resize`, `recycle`, `stop`,
-`hammer`, and `ready`, `extended`, `pinged`, `failing`, `ending`, `exited` of a worker, and `tick` when the
-`deadline` has come. What to do comes out, as a list of actions.
+`hammer`, and `ready`, `extended`, `pinged`, `failing`, `stopping`, `ending`, `exited` of a worker, and
+`tick` when the `deadline` has come. What to do comes out, as a list of actions.
 
     worker       starting -> ready -> draining -> (gone)
     generation   next (on trial) -> current (it serves) -> old (it leaves, or drains)
@@ -17,7 +17,8 @@ is as it was. Else it becomes the current one, and who drains and who starts fol
   the code has proved itself, so this is a crash like any other, and the roll-out goes on by itself.
 
 A worker of the current generation that dies is replaced: at once, or, if it died young, after a pause
-that doubles (`backoff`). One that is recycled serves until another is ready in its stead: one at a time,
+that doubles (`backoff`). So is one that begins to stop without having been told; it drains then like any
+other. One that is recycled serves until another is ready in its stead: one at a time,
 and only when no place is free, no reload is under way and no generation is rolled out.
 """
 
@@ -149,6 +150,15 @@ class Fleet:
             self._trial.watch(now)
         return self._settle(now)
 
+    def stopping(self, number: int, now: float) -> list[Action]:
+        """Note that a worker stops: STOPPING=1. If it was not told to, it is lost from now on."""
+        worker = self.workers.get(number)
+        if worker is None or worker.drains:
+            return []
+        on_trial = self._trial.has(worker)
+        self._crew.drain([worker], now)  # it does so already, and is not told
+        return self._lost(worker, "stopped by itself", now, on_trial=on_trial)
+
     def exited(self, number: int, reason: str, now: float) -> list[Action]:
         """Note that a worker has ended and was reaped; `reason` is why, should it not have ended."""
         worker = self.workers.pop(number, None)
@@ -156,11 +166,15 @@ class Fleet:
             return []
         if worker.drains:
             return self._end_if_empty()
-        if self._trial.has(worker):
+        return self._lost(worker, reason, now, on_trial=self._trial.has(worker))
+
+    def _lost(self, worker: Worker, reason: str, now: float, *, on_trial: bool) -> list[Action]:
+        """Go on without a worker that was not told to go."""
+        if on_trial:
             return [*self._give_up(reason, now), *self._settle(now)]
-        actions: list[Action] = [Note(f"worker={number} gen={worker.generation} {reason}")]
+        actions: list[Action] = [Note(f"worker={worker.number} gen={worker.generation} {reason}")]
         if not worker.leaving:
-            self._places.backoff.died(number, now - worker.born, now)
+            self._places.backoff.died(worker.number, now - worker.born, now)
             actions += self._answer_early()
         return [*actions, *self._settle(now)]
 

@@ -238,9 +238,25 @@ class World(RuleBasedStateMachine):
             self._say_ready(process)
 
     @precondition(lambda self: self.recycling)
+    @rule(stops=st.booleans())
+    def end_while_it_is_recycled(self, stops: bool) -> None:
+        (self._stop_by_itself if stops else self._end)(self.processes[self.recycling])
+
+    @precondition(lambda self: self.processes)
+    @rule(pick=PICK)
+    def stop_by_itself(self, pick: int) -> None:
+        self._stop_by_itself(self._pick(pick))
+
+    @precondition(lambda self: self.trying)
     @rule()
-    def end_while_it_is_recycled(self) -> None:
-        self._end(self.processes[self.recycling])
+    def stop_by_itself_on_trial(self) -> None:
+        self._stop_by_itself(self._of(self.trying)[0])
+
+    @precondition(lambda self: self.current and self._staff())
+    @rule(pick=PICK)
+    def stop_by_itself_while_it_serves(self, pick: int) -> None:
+        staff = self._staff()
+        self._stop_by_itself(staff[pick % len(staff)])
 
     @precondition(lambda self: self.processes)
     @rule(pick=PICK)
@@ -279,9 +295,10 @@ class World(RuleBasedStateMachine):
         self.fleet.pinged(number, self.now)
         said = [self.fleet.ready(number, self.now), self.fleet.failing(number, "error", self.now)]
         said.append(self.fleet.ending(number, self.now))
+        said.append(self.fleet.stopping(number, self.now))
         said.append(self.fleet.exited(number, "ended twice", self.now))
 
-        assert said == [[], [], [], []]
+        assert said == [[], [], [], [], []]
 
     # Time.
 
@@ -498,8 +515,27 @@ class World(RuleBasedStateMachine):
         self._touch(process).pinged = self.now
         self.fleet.pinged(process.number, self.now)
 
+    def _stop_by_itself(self, process: Process) -> None:
+        """Let a process drain; who was not told to is lost, as if it had ended, and counts as told."""
+        if Order.DRAIN in process.told:
+            assert self.fleet.stopping(process.number, self.now) == []
+            return
+        cause = self._lose(process)
+        process.told[Order.DRAIN] = self.now
+        self._do(self.fleet.stopping(process.number, self.now), cause)
+
+        assert cause != "death" or not self.rolling  # the reload is answered by then
+
     def _end(self, process: Process) -> None:
-        del self.processes[self._touch(process).number]
+        del self.processes[process.number]
+        cause = self._lose(process)
+        self._do(self.fleet.exited(process.number, "ended", self.now), cause)
+
+        assert cause != "death" or not self.rolling  # the reload is answered by then
+
+    def _lose(self, process: Process) -> str:
+        """Go on without a process; return `death` if that leaves a place of the current generation empty."""
+        self._touch(process)
         active = Order.DRAIN not in process.told
         cause = "death" if active and process.generation == self.current else ""
         self.crew.discard(process.number)
@@ -508,9 +544,7 @@ class World(RuleBasedStateMachine):
             self.recycling, cause = 0, ""
         if self.before is not None:
             self.before.exited.add(process.number)
-        self._do(self.fleet.exited(process.number, "ended", self.now), cause)
-
-        assert cause != "death" or not self.rolling  # the reload is answered by then
+        return cause
 
     def _let_killed_end(self) -> None:
         for process in list(self.processes.values()):

@@ -302,6 +302,48 @@ def test_a_worker_that_dies_is_replaced_at_once() -> None:
     assert fleet.exited(1, "SIGSEGV", 50.0) == [Note("worker=1 gen=1 SIGSEGV"), Spawn(3, 1)]
 
 
+def test_a_worker_that_stops_by_itself_is_replaced_at_once_and_not_told() -> None:
+    fleet = serving()
+
+    assert fleet.stopping(1, 100.0) == [Note("worker=1 gen=1 stopped by itself"), Spawn(3, 1)]
+    assert stages(fleet)[1] is Stage.DRAINING
+    assert fleet.stopping(1, 101.0) == []
+    assert fleet.exited(1, "exited with status 0", 102.0) == []
+
+
+def test_the_drain_of_a_worker_that_stops_by_itself_has_the_usual_deadline() -> None:
+    fleet = serving()
+    fleet.stopping(1, 100.0)
+    fleet.ready(3, 101.0)
+
+    assert fleet.deadline() == 135.0
+    assert fleet.tick(135.0) == [Tell(1, Order.KILL)]
+
+
+def test_workers_that_stop_young_again_and_again_are_replaced_after_a_pause() -> None:
+    fleet = serving()
+    assert fleet.stopping(1, 1.0)[1:] == [Spawn(3, 1)]
+    fleet.ready(3, 2.0)
+
+    assert fleet.stopping(3, 3.0)[1:] == []
+    assert fleet.tick(3.1) == [Spawn(4, 1)]
+
+
+def test_a_new_worker_that_stops_by_itself_ends_the_reload() -> None:
+    fleet = reloading()
+    fleet.ready(3, 101.0)
+
+    assert fleet.stopping(3, 101.5) == [*drain(4), Failed("stopped by itself")]
+    assert fleet.current == 1
+
+
+def test_a_worker_that_was_told_to_drain_is_not_replaced_when_it_says_so() -> None:
+    fleet = serving()
+    reload(fleet, 100.0)
+
+    assert fleet.stopping(1, 101.1) == []
+
+
 @pytest.mark.F72
 def test_workers_that_die_young_are_replaced_after_a_pause_that_doubles() -> None:
     fleet = serving(size=1)

@@ -13,7 +13,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from sockact.fleet import Fleet
 from sockact.fleet.crew import Crew, Worker
-from sockact.fleet.orders import Action
+from sockact.fleet.orders import Action, Order, Tell
 from sockact.fleet.places import Places
 from sockact.fleet.rules import Rules
 from sockact.fleet.trial import Trial
@@ -279,6 +279,50 @@ class ReplacesTwice(Fleet):
         return [*actions, *self._crew.spawn(self.current, int(again), now)]
 
 
+class WaitsForTheEndOfWhoStops(Fleet):
+    """A worker that stops by itself is replaced when it has ended."""
+
+    def stopping(self, *_: object) -> list[Action]:
+        return []
+
+
+class ReplacesWhoStopsTwice(Fleet):
+    """A worker that stops by itself is replaced once more when it has ended."""
+
+    def exited(self, number: int, reason: str, now: float) -> list[Action]:
+        worker = self.workers.get(number)
+        again = worker is not None and worker.drains and worker.generation == self.current
+        actions = super().exited(number, reason, now)
+        return [*actions, *self._crew.spawn(self.current, int(again and not self._stopping), now)]
+
+
+class TellsWhoStops(Fleet):
+    """A worker that stops by itself is told to, too, which may mean more the second time."""
+
+    def stopping(self, number: int, now: float) -> list[Action]:
+        told = [Tell(number, Order.DRAIN)] if number in self.workers else []
+        return [*told, *super().stopping(number, now)]
+
+
+class TrustsWhoStops(Fleet):
+    """A worker that stops by itself fails no reload."""
+
+    def stopping(self, number: int, now: float) -> list[Action]:
+        worker = self.workers.get(number)
+        on_trial = worker is not None and self._trial.has(worker)
+        return [] if on_trial else super().stopping(number, now)
+
+
+class LetsWhoStopsTakeItsTime(Fleet):
+    """The drain of a worker that stops by itself has no deadline."""
+
+    def stopping(self, number: int, now: float) -> list[Action]:
+        actions = super().stopping(number, now)
+        if number in self.workers:
+            self.workers[number].deadline = None
+        return actions
+
+
 FAULTS = [
     *(DrainsEarly, Forgets, SpawnsAfterStop, StopsTwice, TrustsTheHanging, TrustsTheKilled),
     *(WaitsForTheEndForEver, TrustsTheEnding),
@@ -293,6 +337,8 @@ FAULTS = [
     ),
     *(WaitsForTheDead, AnswersAtTheTakeover),
     *(RecyclesAllAtOnce, RecyclesWithoutReplacement, RecyclesDuringAReload, ForgetsTheTired, ReplacesTwice),
+    *(WaitsForTheEndOfWhoStops, ReplacesWhoStopsTwice, TellsWhoStops, TrustsWhoStops),
+    LetsWhoStopsTakeItsTime,
 ]
 ROLLING = {"size": 3, "surge": 1, "watchdog": None, "probation": 0.0}
 WHOLE = {"size": 3, "surge": None, "watchdog": None}
