@@ -28,11 +28,15 @@ class Announcer:
         notifier: the voice to the manager.
         text: returns the status as it is now.
         counters: returns what goes with it.
+
+    Attributes:
+        beside: called each time that it speaks by itself.
     """
 
     def __init__(
         self, notifier: Reporter, text: Callable[[], str], counters: Callable[[], Counters | None]
     ) -> None:
+        self.beside: Callable[[], None] = lambda: None
         self._notifier = notifier
         self._text = text
         self._counters = counters
@@ -77,6 +81,7 @@ class Announcer:
         interval = self._notifier.watchdog_interval
         while interval:
             self._notifier.ping()
+            self.beside()
             await asyncio.sleep(interval)
 
     def answer(self, callers: Sequence[Caller], ok: bool, text: str) -> None:
@@ -99,6 +104,7 @@ class Announcer:
     def _show_again(self) -> None:
         self._due = None
         self.show()
+        self.beside()
         counters = self._counters()
         if counters is not None and counters.in_flight:
             self.show_while_busy()

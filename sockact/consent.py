@@ -2,7 +2,7 @@
 
     worker        supervisor
     ASK=1                         at its start, or when it first has a hook for that
-                  SIGHUP          before a reload
+                  SIGHUP          before a reload; the signal, or the order
     CONSENT=                      it may begin; or why not
 
 Who has said nothing is not asked: a worker that hangs shall not hold up the reload that may cure it.

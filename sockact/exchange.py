@@ -16,7 +16,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from sockact.handover import AGAIN, ARRIVING, BATCH, RETIRE
+from sockact.handover import AGAIN, ARRIVING, BATCH, KEEP, LISTENING, RETIRE
 
 RECOVERY = 1.0
 """Seconds until workers that have run out of descriptors are offered connections again."""
@@ -39,6 +39,8 @@ class Supply:
         self._arrived = arrived
         self._lost = lost
         self.passed = 0
+        self._takes_orders = False
+        self._kept = False
         self._sent: deque[list[int]] = deque()
         self._ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours.setblocking(False)
@@ -47,6 +49,8 @@ class Supply:
 
     def pass_on(self, descriptors: Sequence[int]) -> bool:
         """Return whether these are on their way; they belong to this supply until the worker has them."""
+        if self._kept:
+            return False
         try:
             socket.send_fds(self._ours, [bytes([ARRIVING])], list(descriptors))
         except OSError:
@@ -60,8 +64,25 @@ class Supply:
         with contextlib.suppress(OSError):
             self._ours.send(bytes([RETIRE]))
 
+    def take_orders(self) -> bool:
+        """Note that the worker takes orders, and tell it that there are some; return whether that is new."""
+        new, self._takes_orders = not self._takes_orders, True
+        return new and self.order(LISTENING)
+
+    def order(self, text: str) -> bool:
+        """Return whether an order is on its way: an older worker takes none, nor does one at its end."""
+        if not self._takes_orders:
+            return False
+        try:
+            self._ours.send(bytes([RETIRE]) + text.encode())
+        except OSError:
+            return False
+        return True
+
     def answer(self, taken: int) -> bool:
         """Return whether the worker learns how many of its connections were taken; if not, it keeps all."""
+        if self._kept:
+            return False
         try:
             self._ours.send(bytes([taken]))
         except OSError:
@@ -71,6 +92,9 @@ class Supply:
 
     def end(self) -> None:
         """Tell the worker that nobody takes what it would give away."""
+        self._kept = True
+        if self.order(KEEP):
+            return  # there may be more orders
         with contextlib.suppress(OSError):
             self._ours.shutdown(socket.SHUT_WR)
 
@@ -187,6 +211,16 @@ class Exchange:
         """Tell a worker that is about to be stopped that it is replaced."""
         if supply := self._supplies.get(worker):
             supply.retire()
+
+    def take_orders(self, worker: int) -> bool:
+        """Note that a worker takes orders; return whether that is new."""
+        supply = self._supplies.get(worker)
+        return supply is not None and supply.take_orders()
+
+    def order(self, worker: int, text: str) -> bool:
+        """Return whether an order to a worker is on its way; if not, there are signals."""
+        supply = self._supplies.get(worker)
+        return supply is not None and supply.order(text)
 
     def end(self) -> None:
         """Take none any more: nobody will be there to receive them."""

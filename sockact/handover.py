@@ -11,6 +11,15 @@ the oldest batch that it has given were taken. From a worker: how many of the ol
 the kernel cuts off what a process that has run out of descriptors cannot take. A supply that ends says
 that nobody takes anything any more: the supervisor stops, or was killed.
 
+To a worker that has asked for them (`Reporter.take_orders`) go orders, too: `RETIRE`, followed by a text.
+Nothing that an app does to the signals of its process keeps an order away, and orders arrive one after the
+other. An older worker does not ask for them, and reads the first byte alone; it gets signals instead.
+
+    SIGTERM, SIGQUIT, SIGHUP    do what the signal does
+    LISTENING                   the first: there will be more
+    KEEP                        nobody takes connections any more
+    EXITED pid                  another worker has ended
+
 A process without a supervisor, or a supervisor itself, keeps connections for its successor: it passes them
 on among its sockets where it becomes that itself, and gives them to the manager's store (`store`) when it
 ends.
@@ -41,7 +50,17 @@ ARRIVING = 255
 """What comes with connections, and is no number of them."""
 
 RETIRE = 254
-"""Tells a worker that it is replaced: the service goes on."""
+"""Tells a worker that it is replaced: the service goes on. With a text after it, it is an order."""
+
+LISTENING = "LISTENING"
+KEEP = "KEEP"
+EXITED = "EXITED"
+
+ENDING = ("SIGTERM", "SIGQUIT")
+"""Orders that end a worker."""
+
+ORDER_LIMIT = 64
+"""Bytes of an order, at most."""
 
 WINDOW = 4
 """Batches on their way at a time: the queue of a manager holds 10, net.unix.max_dgram_qlen."""
@@ -155,24 +174,39 @@ class Giver:
 
 
 class Receiver:
-    """Receives connections from a supervisor, and hears which it has taken.
+    """Receives connections and orders from a supervisor, and hears which connections it has taken.
 
     Args:
         sock: the worker's end of the supply.
         arrived: called with each connection, non-blocking; takes it over.
         giver: what gives connections to this supervisor.
+        ordered: called with each order that is not for this receiver.
+        orphaned: called when the supply has ended.
 
     Attributes:
         retired: whether the supervisor has said that this worker is replaced.
+        listened_to: whether it sends orders.
+        told: set when it has said what is to become of this worker.
     """
 
-    def __init__(self, sock: socket.socket, arrived: Callable[[socket.socket], None], giver: Giver) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        arrived: Callable[[socket.socket], None],
+        giver: Giver,
+        ordered: Callable[[str], None] = lambda _: None,
+        orphaned: Callable[[], None] = lambda: None,
+    ) -> None:
         self._sock = sock
         self._arrived = arrived
         self._giver = giver
+        self._ordered = ordered
+        self._orphaned = orphaned
         self._loop = asyncio.get_running_loop()
         self._open = True
         self.retired = False
+        self.listened_to = False
+        self.told = asyncio.Event()
         sock.setblocking(False)
         # A batch in each turn of the loop: thousands of connections at once would keep it from all others.
         self._loop.add_reader(sock.fileno(), self._receive_batch)
@@ -185,13 +219,15 @@ class Receiver:
     def _receive_batch(self) -> bool:
         """Take what has come together; return whether there was anything."""
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._sock, 1, BATCH, socket.MSG_CMSG_CLOEXEC)
+            data, descriptors, _, _ = socket.recv_fds(self._sock, ORDER_LIMIT, BATCH, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return False
         except OSError:
             data, descriptors = b"", []
         if not data:
             self.close()
+            self.told.set()
+            self._orphaned()
         elif data[0] == ARRIVING:
             self._confirm(len(descriptors))
             for fd in descriptors:
@@ -199,10 +235,23 @@ class Receiver:
                 connection.setblocking(False)
                 self._arrived(connection)
         elif data[0] == RETIRE:
-            self.retired = True
+            self._obey(data[1:].decode("ascii", "replace"))
         else:
             self._giver.taken(data[0])
         return True
+
+    def _obey(self, order: str) -> None:
+        if order == LISTENING:
+            self.listened_to = True
+        elif order == KEEP:
+            self._giver.end()
+        elif order:
+            self._ordered(order)
+            if order in ENDING:
+                self.told.set()
+        else:
+            self.retired = True
+            self.told.set()
 
     def _confirm(self, count: int) -> None:
         """Say how many have arrived, before anything is read from them: until then they are not ours."""

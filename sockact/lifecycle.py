@@ -8,6 +8,7 @@ control socket, and says how the process ends. To the manager, whatever is insid
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import math
@@ -116,6 +117,8 @@ class Conductor:
 
     Attributes:
         deliver: called with each signal that comes, and with its effect, which it is to call.
+        keeping: returns a context in which the signals are kept as they were set up here.
+        look_after: called now and then, to see whether they still are.
     """
 
     def __init__(
@@ -129,14 +132,19 @@ class Conductor:
     ) -> None:
         self.phase = Phase.ACTIVATING
         self.deliver: Callable[[signal.Signals, Callable[[], None]], None] = lambda _, effect: effect()
+        self.keeping: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
+        self.look_after: Callable[[], None] = lambda: None
         self._notifier = notifier
         self._announcer = Announcer(notifier, self._text, lambda: self._service.counters)
+        self._announcer.beside = lambda: self.look_after()
         self._settings = settings
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._verb: asyncio.Task[None] | None = None
         self._reloads = Reloads(callers, successor=successor)
         self._twice = twice
         self._asked: dict[signal.Signals, float] = {}
+        self._handlers: Mapping[signal.Signals, Callable[[], None]] = {}
+        self._heard: set[signal.Signals] = set()
         self._killed_by = signal.SIGINT
         self._by_force = False
         self._followed = False
@@ -147,7 +155,8 @@ class Conductor:
         """Start the service, and stay until it has ended."""
         loop = asyncio.get_running_loop()
         self._service = service
-        with early.handed_over(loop, self._handlers()):
+        self._handlers = self._make_handlers()
+        with early.handed_over(loop, self._handlers), self.keeping():
             self._begin(self._start)
             pinging = loop.create_task(self._announcer.ping())
             try:
@@ -163,6 +172,11 @@ class Conductor:
         if caller:
             self._reloads.join(caller)
         self._events.put_nowait(Event.RELOAD)
+
+    def obey(self, number: signal.Signals, *, unless_heard: bool = False) -> None:
+        """Do what a signal does, with its hooks; or only if none has come, or was obeyed, before."""
+        if not (unless_heard and number in self._heard):
+            self._handlers[number]()
 
     def busy(self) -> None:
         """Show the status to the manager once a second, until no request is in flight."""
@@ -192,7 +206,7 @@ class Conductor:
             **self._service.overview(),
         }
 
-    def _handlers(self) -> dict[signal.Signals, Callable[[], None]]:
+    def _make_handlers(self) -> dict[signal.Signals, Callable[[], None]]:
         effects: dict[signal.Signals, Callable[[], None]] = {
             signal.SIGTERM: lambda: self._asked_to_end(signal.SIGTERM),
             signal.SIGINT: lambda: self._asked_to_end(signal.SIGINT),
@@ -203,13 +217,17 @@ class Conductor:
             **{number: functools.partial(self._service.signalled, number) for number in FREE},
         }
         return {
-            number: functools.partial(self.deliver, number, effect) for number, effect in effects.items()
+            number: functools.partial(self._arrived, number, effect) for number, effect in effects.items()
         }
 
     def _note_followed(self) -> None:
         # Before the SIGTERM or in the same turn of the loop: of signals that wait, the kernel delivers the
         # one with the lowest number first. The stop looks at it in a later turn.
         self._followed = True
+
+    def _arrived(self, number: signal.Signals, effect: Callable[[], None]) -> None:
+        self._heard.add(number)
+        self.deliver(number, effect)
 
     def _asked_to_end(self, number: signal.Signals) -> None:
         now = asyncio.get_running_loop().time()
@@ -275,6 +293,7 @@ class Conductor:
     async def _start(self) -> Event:
         async with self._announcer.extending(self._settings.start_timeout):
             await self._service.start()
+        self.look_after()
         return Event.STARTED
 
     async def _reload(self) -> Event:

@@ -17,6 +17,7 @@ ASK = "X_SOCKACT_ASK"
 CONSENT = "X_SOCKACT_CONSENT"
 VERSION = "X_SOCKACT_VERSION"
 ENDING = "X_SOCKACT_ENDING"
+ORDERS = "X_SOCKACT_ORDERS"
 
 
 class Reporter(Notifier):
@@ -48,12 +49,16 @@ class Reporter(Notifier):
         self._tell(REQUEST, "1")
 
     def ask_before_reload(self) -> None:
-        """Want to be asked before each reload, by SIGHUP; see `consent`."""
+        """Want to be asked before each reload, as SIGHUP asks; see `consent`."""
         self._tell(ASK, "1")
 
     def consent(self, refusal: str) -> None:
         """Answer that; empty if a reload may begin, else why not."""
         self._tell(CONSENT, refusal)
+
+    def take_orders(self) -> None:
+        """Want to be told by orders over the supply what signals would tell; see `handover`."""
+        self._tell(ORDERS, "1")
 
     def version(self, text: str) -> None:
         """Tell what the code calls itself."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import signal
@@ -37,6 +38,12 @@ from sockact.tasks import Background
 from sockact.tls import Tls, configured
 from sockact.worker import Inside, Worker
 
+ORDERS = ("SIGTERM", "SIGQUIT", "SIGHUP")
+"""What a supervisor may order a worker to do, in place of these signals."""
+
+ORPHANED = 0.5
+"""Seconds after the end of its supervisor until a worker drains that has got no SIGTERM by `lifeline`."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -65,6 +72,8 @@ class _Supervisor:
         self.recycle = notifier.recycle
         self.idle = notifier.idle
         self.stopped = conductor.show  # connections were taken as they came; these are the last numbers
+        self.take_orders = notifier.take_orders
+        self._conductor = conductor
         self._notifier = notifier
 
     def give(self, connections: Sequence[int]) -> bool:
@@ -79,6 +88,17 @@ class _Supervisor:
     def hooked(self, point: str) -> None:
         if point in hooks.ON_RELOAD:
             self._notifier.ask_before_reload()
+
+    def ordered(self, order: str) -> None:
+        if order in ORDERS:
+            self._conductor.obey(signal.Signals[order])
+        else:
+            logger.debug("an order of a later version is ignored: %s", order)
+
+    def orphaned(self) -> None:
+        """Drain; a moment later, for the lifeline's SIGTERM, a second one of which would hurry its hooks."""
+        drain = functools.partial(self._conductor.obey, signal.SIGTERM, unless_heard=True)
+        asyncio.get_running_loop().call_later(ORPHANED, drain)
 
 
 class _Alone:
@@ -104,6 +124,15 @@ class _Alone:
 
     def hooked(self, point: str) -> None:
         """It asks in any case."""
+
+    def take_orders(self) -> None:
+        """Nobody gives any."""
+
+    def ordered(self, order: str) -> None:
+        """Nobody orders anything."""
+
+    def orphaned(self) -> None:
+        """It goes with this process."""
 
     def request_reload(self) -> None:
         # On trial nobody listens to it.

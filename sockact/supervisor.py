@@ -29,7 +29,7 @@ from sockact.notify import Notification
 from sockact.orphans import Orphans
 from sockact.process import MARGIN
 from sockact.program import GENERATION, SUPERVISED, Program
-from sockact.reporter import ENDING, HOOK, IDLE, RECYCLE, REQUEST
+from sockact.reporter import ENDING, HOOK, IDLE, ORDERS, RECYCLE, REQUEST
 from sockact.reports import Reports
 from sockact.signals import HANDLED
 from sockact.store import Store
@@ -94,7 +94,7 @@ class Supervisor:
         self._reports = Reports()
         self._store = store
         self._exchange = Exchange(self._serving, homeless)
-        self._consent = Consent(lambda worker: self._send(worker, signal.SIGHUP))
+        self._consent = Consent(lambda worker: self._tell(worker, signal.SIGHUP))
         self._hook_failed = ""
         self._exit_status = 0
         self._outcome: asyncio.Future[Action] | None = None
@@ -118,6 +118,7 @@ class Supervisor:
         outcome = await self._wait_for(self._fleet.start(self._loop.time()))
         if isinstance(outcome, Failed):
             self._exchange.room = 0
+            self._ending = True
             await self._end()
             raise of_status(self._exit_status)(outcome.reason)
         if not self._recipe.handover:
@@ -144,6 +145,7 @@ class Supervisor:
     async def stop(self, *, by_force: bool = False, followed: bool = False) -> None:
         """Let all workers drain, and wait until the last one has ended."""
         self._forced = by_force
+        self._ending = True  # now: who stops while systemd is asked has been told so by others
         if self._recipe.handover:
             with self._orphans.paused():  # systemd is asked by a child
                 self._exchange.room = await self._store.room(followed=followed)
@@ -153,7 +155,6 @@ class Supervisor:
         self._store.put(self._exchange.homeless)
 
     async def _end(self, *, by_force: bool = False) -> None:
-        self._ending = True
         if not self._exchange.room:
             self._exchange.end()
         self._do(self._fleet.stop(self._loop.time()))
@@ -234,7 +235,7 @@ class Supervisor:
                 case Tell(worker, order):
                     if not self._ending:
                         self._exchange.retire(worker)
-                    self._send(worker, signal.Signals[order.value])
+                    self._tell(worker, signal.Signals[order.value])
                 case Started() | Reloaded() | Failed():
                     if self._outcome is not None and not self._outcome.done():
                         self._outcome.set_result(action)
@@ -246,6 +247,11 @@ class Supervisor:
             self._timer.cancel()
         deadline = self._fleet.deadline()
         self._timer = None if deadline is None else self._loop.call_at(deadline, self._tick)
+
+    def _tell(self, worker: int, number: signal.Signals) -> None:
+        """Let a worker do what a signal means: by an order, which reaches it whatever its app has done."""
+        if number in (signal.SIGABRT, signal.SIGKILL) or not self._exchange.order(worker, number.name):
+            self._send(worker, number)
 
     def _send(self, worker: int, number: signal.Signals) -> None:
         child = self._children.get(worker)
@@ -313,6 +319,10 @@ class Supervisor:
             self._fleet.extended(number, int(said["EXTEND_TIMEOUT_USEC"]) / 1_000_000, now)
         if said.get("WATCHDOG") == "1":
             self._fleet.pinged(number, now)
+        if ORDERS in said:
+            self._take_orders(number)
+        if said.get("STOPPING") == "1":
+            self._stops(number, now)
         if said.get("READY") == "1":
             self._do(self._fleet.ready(number, now))
             self._exchange.pass_on()
@@ -332,6 +342,22 @@ class Supervisor:
         if reason := said.get(RECYCLE) or self._overweight(number):
             self._do(self._fleet.recycle(number, reason, now))
         self._heard_of_hooks(number, said)
+
+    def _take_orders(self, number: int) -> None:
+        """Give a worker orders from now on; an app at its import may have kept a signal from it before."""
+        worker = self._fleet.workers[number]
+        if not self._exchange.take_orders(number):
+            return  # it takes them already
+        if worker.drains:
+            self._tell(number, signal.SIGTERM)
+        if worker.hammered:
+            self._tell(number, signal.SIGQUIT)
+
+    def _stops(self, number: int, now: float) -> None:
+        """Replace a worker that stops by itself; in a stop of the service others may have told it."""
+        if not (self._ending or self._fleet.workers[number].drains):
+            self._exchange.retire(number)
+            self._do(self._fleet.stopping(number, now))
 
     def _heard_of_hooks(self, number: int, said: Mapping[str, str]) -> None:
         self._consent.heard(number, said)

@@ -38,6 +38,9 @@ LEEWAY = 3.0
 CLEANUP = 2.0
 """Seconds beyond the limit of the app's shutdown until one that hangs in the event loop does so."""
 
+TELLING = 1.0
+"""Seconds that a supervisor may take to say why a worker stops that has not heard it from it."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -80,6 +83,15 @@ class Manager(Protocol):
 
     def stopped(self) -> None:
         """Take notice that a worker has drained, and is not replaced."""
+
+    def take_orders(self) -> None:
+        """Give orders from now on, over the supply."""
+
+    def ordered(self, order: str) -> None:
+        """Let this process do what it was ordered."""
+
+    def orphaned(self) -> None:
+        """Take notice that the manager has gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +187,10 @@ class Worker:
 
     async def start(self) -> None:
         """Start the app and accept."""
-        await self._start_app()
         if self._supply is not None:
-            self._receiver = Receiver(self._supply, self._engine.receive, self._giver)
+            # Before the app starts: who gives it up must be heard whatever it has done by then.
+            self._receiver = self._receive_from(self._supply)
+        await self._start_app()
         if self._settings.handover:
             self._engine.give_to(self._giver)
         self._receive_kept()
@@ -187,6 +200,12 @@ class Worker:
         if self._settings.idle_exit:
             self._idle = Idle(self._settings.idle_exit, self._has_work, self._manager.idle)
         self._run_beside(hooks.READY, self._settings.start_timeout)
+
+    def _receive_from(self, supply: socket.socket) -> Receiver:
+        manager = self._manager
+        receiver = Receiver(supply, self._engine.receive, self._giver, manager.ordered, manager.orphaned)
+        manager.take_orders()
+        return receiver
 
     def _receive_kept(self) -> None:
         for connection in self._manager.kept():
@@ -247,10 +266,15 @@ class Worker:
     async def stop(self, *, by_force: bool = False, followed: bool = False) -> None:
         """Drain, then let the app shut down."""
         if self._receiver is not None:
+            self._hurried.clear()  # from now on it means this stop
             self._receiver.receive()  # the last that came, and whether anybody takes what we have
+            if not by_force:
+                await self._ask_why(self._receiver)
         if self._receiver is None or not self._receiver.retired:
             await self._delay(by_force=by_force)
-        if self._receiver is None:
+        if self._receiver is not None:
+            by_force = by_force or self._hurried.is_set()  # a supervisor says so once
+        else:
             self._hurried.clear()  # what that meant before has come to pass
             self._giver.limit(await self._manager.room(followed=followed))
             by_force = by_force or self._hurried.is_set()
@@ -259,6 +283,19 @@ class Worker:
         await self._wait_drained(by_force=by_force)
         self._manager.stopped()  # before the app's own end, which may not come
         await self._release()
+
+    async def _ask_why(self, receiver: Receiver) -> None:
+        """Wait until a supervisor says whether this worker alone stops, or the service, if it says so.
+
+        It has heard STOPPING=1 by now. Until it answers, all goes on as before.
+        """
+        if receiver.listened_to:
+            told = [asyncio.ensure_future(event.wait()) for event in (receiver.told, self._hurried)]
+            try:
+                await asyncio.wait(told, timeout=TELLING, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for each in told:
+                    each.cancel()
 
     async def _delay(self, *, by_force: bool) -> None:
         """Say that the service stops, and go on as before for a while: load balancers need it to notice."""
