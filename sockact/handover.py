@@ -219,7 +219,9 @@ class Receiver:
     def _receive_batch(self) -> bool:
         """Take what has come together; return whether there was anything."""
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._sock, ORDER_LIMIT, BATCH, socket.MSG_CMSG_CLOEXEC)
+            data, descriptors, _, _ = socket.recv_fds(
+                self._sock, ORDER_LIMIT, BATCH, socket.MSG_CMSG_CLOEXEC
+            )
         except BlockingIOError:
             return False
         except OSError:

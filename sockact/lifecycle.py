@@ -136,7 +136,6 @@ class Conductor:
         self.look_after: Callable[[], None] = lambda: None
         self._notifier = notifier
         self._announcer = Announcer(notifier, self._text, lambda: self._service.counters)
-        self._announcer.beside = lambda: self.look_after()
         self._settings = settings
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._verb: asyncio.Task[None] | None = None
@@ -155,6 +154,7 @@ class Conductor:
         """Start the service, and stay until it has ended."""
         loop = asyncio.get_running_loop()
         self._service = service
+        self._announcer.beside = self.look_after
         self._handlers = self._make_handlers()
         with early.handed_over(loop, self._handlers), self.keeping():
             self._begin(self._start)

@@ -27,6 +27,7 @@ from sockact.hookrunner import HookRunner
 from sockact.inside import HERE
 from sockact.lifecycle import Conductor, Ending
 from sockact.mounts import Mount
+from sockact.ownsignals import OwnSignals, guarded, say_overridden
 from sockact.process import MARGIN, Process
 from sockact.program import GENERATION
 from sockact.readiness import Readiness
@@ -96,7 +97,7 @@ class _Supervisor:
             logger.debug("an order of a later version is ignored: %s", order)
 
     def orphaned(self) -> None:
-        """Drain; a moment later, for the lifeline's SIGTERM, a second one of which would hurry its hooks."""
+        """Drain; in a moment, for `lifeline` sends SIGTERM too, and the second one would hurry its hooks."""
         drain = functools.partial(self._conductor.obey, signal.SIGTERM, unless_heard=True)
         asyncio.get_running_loop().call_later(ORPHANED, drain)
 
@@ -187,8 +188,9 @@ class _Serving:
             HERE.addresses = process.sockets.addresses()
             places = process.sockets.describe()
             logger.info("gen=%d pid=%d serves %s", process.generation, os.getpid(), places)
+            say_overridden(process.early.others())
         logging.getLogger("uvicorn.error").addFilter(CancelledQuietly())
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=guarded(uvloop.Loop)) as runner:
             ending = runner.run(self._live(mounted))
         if process.trial:
             raise SystemExit(0)
@@ -246,7 +248,9 @@ class _Serving:
         background = HERE.background = Background()
         HERE.loop = asyncio.get_running_loop()
         stops = dict.fromkeys((signal.SIGTERM, signal.SIGINT), chosen.shutdown_timeout)
-        conductor.deliver = SignalHooks(runner, background, stops, chosen.start_timeout).deliver
+        hooked = SignalHooks(runner, background, stops, chosen.start_timeout)
+        own = OwnSignals(hooked.deliver, lambda: conductor.obey(signal.SIGTERM))
+        conductor.deliver, conductor.keeping, conductor.look_after = own.deliver, own.kept, own.look
         return Inside(runner, background, HERE.draining)
 
     async def _lead(

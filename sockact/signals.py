@@ -43,6 +43,17 @@ class EarlySignals:
             signal.signal(number, self._remember)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 
+    def others(self) -> dict[signal.Signals, object]:
+        """Return the handlers of others: what the program had installed before, or an app at its import."""
+        found: dict[signal.Signals, object] = {}
+        for number, before in self._before.items():
+            now = signal.getsignal(number)
+            if now != (self._remember if number in REMEMBERED else before):
+                found[number] = now
+            elif callable(before) and before is not signal.default_int_handler:
+                found[number] = before
+        return found
+
     def restore(self) -> None:
         """Bring back the handlers that were there before."""
         for number, handler in self._before.items():

@@ -321,11 +321,7 @@ class Supervisor:
             self._fleet.pinged(number, now)
         if ORDERS in said:
             self._take_orders(number)
-        if said.get("STOPPING") == "1":
-            self._stops(number, now)
-        if said.get("READY") == "1":
-            self._do(self._fleet.ready(number, now))
-            self._exchange.pass_on()
+        self._heard_of_phase(number, said, now)
         if self._reports.hear(number, said):
             self._watcher.busy()
         if said.get("FDNAME") == CONNECTION:
@@ -342,6 +338,13 @@ class Supervisor:
         if reason := said.get(RECYCLE) or self._overweight(number):
             self._do(self._fleet.recycle(number, reason, now))
         self._heard_of_hooks(number, said)
+
+    def _heard_of_phase(self, number: int, said: Mapping[str, str], now: float) -> None:
+        if said.get("READY") == "1":
+            self._do(self._fleet.ready(number, now))
+            self._exchange.pass_on()
+        if said.get("STOPPING") == "1":
+            self._stops(number, now)
 
     def _take_orders(self, number: int) -> None:
         """Give a worker orders from now on; an app at its import may have kept a signal from it before."""

@@ -223,7 +223,8 @@ class Worker:
 
     def _run_beside(self, point: str, limit: float | None) -> None:
         if self._inside.hooks.hooks(point):
-            self._inside.background.start(self._inside.hooks.run(point, limit))
+            task = self._inside.background.start(self._inside.hooks.run(point, limit))
+            task.add_done_callback(lambda _: self._manager.busy())  # a hook may touch signals
 
     def _is_busy(self) -> bool:
         return bool(self._engine.connections or self._engine.in_flight)

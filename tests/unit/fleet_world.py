@@ -534,7 +534,7 @@ class World(RuleBasedStateMachine):
         assert cause != "death" or not self.rolling  # the reload is answered by then
 
     def _lose(self, process: Process) -> str:
-        """Go on without a process; return `death` if that leaves a place of the current generation empty."""
+        """Go on without a process; return `death` if a place of the current generation is empty by that."""
         self._touch(process)
         active = Order.DRAIN not in process.told
         cause = "death" if active and process.generation == self.current else ""
