@@ -65,7 +65,7 @@ class Supply:
             self._ours.send(bytes([RETIRE]))
 
     def take_orders(self) -> bool:
-        """Note that the worker takes orders, and tell it that there are some; return whether that is new."""
+        """Note that the worker takes orders, and tell it that it gets some; return whether that is new."""
         new, self._takes_orders = not self._takes_orders, True
         return new and self.order(LISTENING)
 

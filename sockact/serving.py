@@ -97,7 +97,7 @@ class _Supervisor:
             logger.debug("an order of a later version is ignored: %s", order)
 
     def orphaned(self) -> None:
-        """Drain; in a moment, for `lifeline` sends SIGTERM too, and the second one would hurry its hooks."""
+        """Drain; in a moment, for `lifeline` sends SIGTERM too, and a second one would hurry its hooks."""
         drain = functools.partial(self._conductor.obey, signal.SIGTERM, unless_heard=True)
         asyncio.get_running_loop().call_later(ORPHANED, drain)
 
