@@ -9,8 +9,8 @@ r"""Environment files, in the syntax of systemd's `EnvironmentFile=`, but read a
 
 Nothing is expanded. What systemd ignores with a warning, a line that is no assignment or a quote that is
 never closed, is an error here: a file that somebody still writes must not pass for a whole one. The
-encoding is UTF-8. Rule of this file: a setting is never read from here, for only half of sockact would
-obey it: the workers, and not their supervisor.
+encoding is UTF-8, and what execve(2) would not pass on is an error, too. Rule of this file: a setting is
+never read from here, for only half of sockact would obey it: the workers, and not their supervisor.
 
 Source: systemd.exec(5), EnvironmentFile=; src/basic/env-file.c for what that leaves open.
 """
@@ -20,7 +20,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from sockact import files
 from sockact.errors import SettingsError
+
+MOST = 128 * 1024 - 1
+"""Bytes of `NAME=value` that execve(2) passes on: MAX_ARG_STRLEN."""
 
 RESERVED = re.compile(r"SOCKACT_|LISTEN_(PID|FDS|FDNAMES|PIDFDID)$|NOTIFY_SOCKET$|WATCHDOG_(PID|USEC)$")
 """Names of what systemd or sockact tells a process about itself."""
@@ -46,8 +50,7 @@ def read(paths: Sequence[str]) -> dict[str, str]:
     for path in paths:
         name = path.removeprefix("-")
         try:
-            with open(name, "rb") as file:
-                text = file.read().decode()
+            text = files.read(name).decode()
         except FileNotFoundError as error:
             if name == path:
                 raise SettingsError(f"env_file={path!r}: {error.strerror}") from error
@@ -68,30 +71,37 @@ def parse(text: str, where: str) -> dict[str, str]:
         if blank := _BLANK.match(text, at):
             at = blank.end()
             continue
-        line = f"{where}, line {text.count(chr(10), 0, at) + 1}"
+        begun = at
         name = _NAME.match(text, at)
         if name is None:
-            raise SettingsError(f"{line}: expected NAME=value or a comment")
+            raise _fault(where, text, begun, "expected NAME=value or a comment")
         if RESERVED.match(name[1]):
-            raise SettingsError(f"{line}: {name[1]} is no variable of the app's: expected it in the unit")
+            fault = f"{name[1]} is no variable of the app's: expected it in the unit"
+            raise _fault(where, text, begun, fault)
         value, at = _value(text, name.end())
         if value is None or "\0" in value:
-            raise SettingsError(f"{line}: the value of {name[1]} has no end, or a NUL in it")
+            raise _fault(where, text, begun, f"the value of {name[1]} has no end, or a NUL in it")
+        if len(f"{name[1]}={value}".encode()) > MOST:
+            raise _fault(where, text, begun, f"{name[1]} has more than {MOST:,} bytes")
         found[name[1]] = value
     return found
 
 
+def _fault(where: str, text: str, at: int, what: str) -> SettingsError:
+    return SettingsError(f"{where}, line {text.count(chr(10), 0, at) + 1}: {what}")
+
+
 def _value(text: str, at: int) -> tuple[str | None, int]:
     """Return the value that begins at `at` and where the next line begins; None if it has no end."""
-    value = ""
+    parts: list[str] = []
     while quoted := _QUOTED.match(text, at):
-        value += quoted[1] if quoted[1] is not None else _unescaped(quoted[2], '\\\\([\\\\"`$])')
+        parts.append(quoted[1] if quoted[1] is not None else _unescaped(quoted[2], '\\\\([\\\\"`$])'))
         at = quoted.end()
     if plain := _PLAIN.match(text, at):
-        value += _unescaped(plain[1], r"\\(.)")
+        parts.append(_unescaped(plain[1], r"\\(.)"))
         at = plain.end()
     end = _END.match(text, at)
-    return (None, at) if end is None else (value, end.end())
+    return (None, at) if end is None else ("".join(parts), end.end())
 
 
 def _unescaped(text: str, escape: str) -> str:

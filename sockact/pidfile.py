@@ -2,12 +2,16 @@
 
 It is there whole or not at all, and stays through every reload. systemd needs none, as it has started the
 main process itself.
+
+Others may write to the folder, as to /tmp. So the file is made under a name that nobody can have taken, and
+takes the place only of a file of our own; what is found there later is neither followed nor waited for.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import stat
 
 from sockact.errors import SettingsError
 
@@ -17,22 +21,43 @@ class PidFile:
 
     def __init__(self, path: str) -> None:
         self._path = os.path.abspath(path)
-        new = f"{self._path}.{os.getpid()}"
+        new = f"{self._path}.{os.urandom(8).hex()}"
         try:
-            # Whoever may write to the folder must not be able to lead us to another file by a link.
-            fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-            with open(fd, "w") as file:
-                file.write(f"{os.getpid()}\n")
-            os.rename(new, self._path)
+            _require_ours(self._path)
+            fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+            try:
+                with open(fd, "wb", buffering=0) as file:
+                    file.write(b"%d\n" % os.getpid())
+                    self._ours = _identity(os.fstat(fd))
+                os.rename(new, self._path)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.unlink(new)
+                raise
         except OSError as error:
-            with contextlib.suppress(OSError):
-                os.unlink(new)
             raise SettingsError(f"pid_file={path!r} cannot be written: {error.strerror}") from error
 
     def remove(self) -> None:
-        """Remove it, unless it is another process's by now."""
-        with contextlib.suppress(OSError, ValueError):
-            with open(self._path) as file:
-                owner = int(file.read())
-            if owner == os.getpid():
+        """Remove it, unless something else is there by now: another process's, perhaps."""
+        with contextlib.suppress(OSError):
+            if _identity(os.lstat(self._path)) == self._ours:
                 os.unlink(self._path)
+
+
+def _require_ours(path: str) -> None:
+    """Raise OSError if there is something that no process of this user has left there as its PID file."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(0, "something is there that is no regular file")
+    if found.st_uid != os.geteuid():
+        raise OSError(
+            0, f"a file of uid {found.st_uid} is there: expected none, or one of uid {os.geteuid()}"
+        )
+
+
+def _identity(found: os.stat_result) -> tuple[int, int, int]:
+    # The time, too: the number of a file that has gone may be that of the next one.
+    return found.st_dev, found.st_ino, found.st_mtime_ns

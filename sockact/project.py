@@ -14,7 +14,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from sockact import settings
+from sockact import files, settings
 from sockact.errors import SettingsError
 from sockact.settings import Settings
 
@@ -31,21 +31,25 @@ def table(path: str) -> Mapping[str, Any]:
     """Return the settings in a pyproject.toml; none where there is no such file, or no such table.
 
     Raises:
-        SettingsError: the file has the table, and cannot be understood.
+        SettingsError: there is one, and it cannot be read or understood.
     """
     try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError:
-        return {}
+        data = files.read(path)
+    except OSError as error:
+        if not os.path.lexists(path):
+            return {}
+        raise SettingsError(f"{path}: {error.strerror}") from None
     if b"tool.sockact" not in data:
         return {}  # most have no such table, and a supervisor can do without a parser
     import tomllib
 
     try:
-        found = tomllib.loads(data.decode()).get("tool", {}).get("sockact", {})
+        tool = tomllib.loads(data.decode()).get("tool", {})
+    except RecursionError:
+        raise SettingsError(f"{path}: nested too deeply") from None
     except ValueError as error:
         raise SettingsError(f"{path}: {error}") from None
+    found = tool.get("sockact", {}) if isinstance(tool, dict) else None
     if not isinstance(found, dict):
         raise SettingsError(f"{path}: expected a table [tool.sockact]")
     return found

@@ -8,8 +8,8 @@ may be a value or the text of one.
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -36,8 +36,19 @@ KINDS = ("asgi", "asgi2", "wsgi", "stream", "datagram", "requests", "socket")
 """What can be served; see `sockact.kinds`."""
 
 
-def _setting(default: Any, parse: Callable[[str], Any], meaning: str, metavar: str = "") -> Any:
-    metadata = {"parse": parse, "help": meaning, "metavar": metavar}
+MANY = 1024
+"""Most processes, threads or generations of them: one digit too many would cost the whole machine."""
+
+_LONGEST = 100 * 365.25 * 86400
+"""Most seconds that a setting may mean; waits of Python end after 292 years (`threading.TIMEOUT_MAX`)."""
+
+_LARGEST = 2**63 - 1
+
+
+def _setting(
+    default: Any, parse: Callable[[str], Any], meaning: str, metavar: str = "", most: int = _LARGEST
+) -> Any:
+    metadata = {"parse": parse, "help": meaning, "metavar": metavar, "most": most}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -79,7 +90,7 @@ class Settings:
     require_activation: bool = _setting(
         False, flag, "whether it is an error that no socket was passed; else `listen` is bound"
     )
-    workers: int = _setting(1, number, "processes that serve; 0: the main process itself", "N")
+    workers: int = _setting(1, number, "processes that serve; 0: the main process itself", "N", MANY)
     chdir: str = _setting("", str, _CHDIR, "PATH")
     env_file: tuple[str, ...] = _setting((), paths, _ENV_FILE, "PATH")
     kind: str = _setting("auto", one_of("auto", *KINDS), _KIND, "KIND")
@@ -100,7 +111,7 @@ class Settings:
     )
     plain_listeners: tuple[str, ...] = _setting(("http",), words, _PLAIN, "NAME")
     redirect_http: int = _setting(0, number, _REDIRECT, "PORT")
-    threads: int = _setting(10, number, "threads that run a WSGI app", "N")
+    threads: int = _setting(10, number, "threads that run a WSGI app", "N", MANY)
     start_timeout: float = _setting(
         60.0, seconds, "limit of the app's startup, also of the one that a reload tries", "TIME"
     )
@@ -108,9 +119,13 @@ class Settings:
     probation: float = _setting(
         1.0, seconds, "how long new workers must live before the old ones may go", "TIME"
     )
-    max_draining: int = _setting(4, number, "generations of workers that may drain at a time", "N")
+    max_draining: int = _setting(4, number, "generations of workers that may drain at a time", "N", MANY)
     surge: int = _setting(
-        0, number, "how many workers a reload starts at a time, for want of memory; 0: all together", "N"
+        0,
+        number,
+        "how many workers a reload starts at a time, for want of memory; 0: all together",
+        "N",
+        MANY,
     )
     max_requests: int = _setting(
         0, number, "after how many requests, and up to a tenth more, a worker is replaced; 0: never", "N"
@@ -211,6 +226,7 @@ class Settings:
     log_level: str = _setting("info", one_of(*_LEVELS), "the least level that is logged", "LEVEL")
 
     def __post_init__(self) -> None:
+        self._check_sizes()
         if self.drain_timeout is not None and self.linger > self.drain_timeout:
             raise SettingsError(
                 f"linger={self.linger:g}: expected at most drain_timeout={self.drain_timeout:g}"
@@ -225,6 +241,15 @@ class Settings:
                 raise SettingsError(f"{name}=0: expected more than 0")
         if self.redirect_http > 65535:
             raise SettingsError(f"redirect_http={self.redirect_http}: expected a port, at most 65535")
+
+    def _check_sizes(self) -> None:
+        for field in dataclasses.fields(self):
+            value, most = getattr(self, field.name), field.metadata["most"]
+            if isinstance(value, float) and value > _LONGEST:
+                endless = ", or none" if field.metadata["parse"] is seconds_or_none else ""
+                raise SettingsError(f"{field.name}={value:g}: expected at most 100 years{endless}")
+            if isinstance(value, int) and value > most:
+                raise SettingsError(f"{field.name}={_short(value)}: expected at most {most}")
 
     @property
     def stop_timeout(self) -> float | None:
@@ -316,7 +341,16 @@ def _require_known(names: Iterable[str], where: str) -> None:
 
             close = difflib.get_close_matches(name, FIELDS, 1)
             hint = f": did you mean {close[0]!r}?" if close else ""
-            raise SettingsError(f"{where}unknown setting {name!r}{hint}")
+            raise SettingsError(f"{where}unknown setting {_short(name)}{hint}")
+
+
+def _short(value: object) -> str:
+    """Write a value in an error: a file may have long ones, or some that are nested too deeply for that."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - whatever a program has given
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _written(value: object) -> str:
@@ -331,7 +365,7 @@ def _value(name: str, value: Any, field: dataclasses.Field[Any]) -> Any:
     if isinstance(value, str):
         return _parsed(name, value, field)
     if not _fits(value, field):
-        raise SettingsError(f"{name}={value!r}: expected {_expected(field)}")
+        raise SettingsError(f"{name}={_short(value)}: expected {_expected(field)}")
     if isinstance(field.default, tuple):
         return tuple(value)
     spans = isinstance(field.default, float) or field.metadata["parse"] is seconds_or_none
@@ -352,7 +386,9 @@ def _as_text(value: Any, field: dataclasses.Field[Any]) -> Any:
 def _fits(value: Any, field: dataclasses.Field[Any]) -> bool:
     """Tell whether a keyword's value, which is no text, is one that the setting can have."""
     if isinstance(field.default, tuple):
-        texts = isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+        texts = isinstance(value, list | tuple) and all(
+            isinstance(each, str) and "\0" not in each for each in value
+        )
         return texts and (bool(value) or not field.default)
     if value is None:
         return field.metadata["parse"] is seconds_or_none
@@ -361,7 +397,7 @@ def _fits(value: Any, field: dataclasses.Field[Any]) -> bool:
     if isinstance(field.default, int):
         return isinstance(value, int) and value >= 0
     if isinstance(field.default, float) or field.metadata["parse"] is seconds_or_none:
-        return isinstance(value, int | float) and math.isfinite(value) and value >= 0
+        return isinstance(value, int | float) and 0 <= value <= sys.float_info.max
     return False
 
 
@@ -376,7 +412,9 @@ def _expected(field: dataclasses.Field[Any]) -> str:
 
 
 def _parsed(source: str, text: str, field: dataclasses.Field[Any]) -> Any:
+    if "\0" in text:
+        raise SettingsError(f"{source}={_short(text)}: expected no NUL")  # no path has one, nor a variable
     try:
         return field.metadata["parse"](text)
     except ValueError as error:
-        raise SettingsError(f"{source}={text!r}: {error}") from None
+        raise SettingsError(f"{source}={_short(text)}: {error}") from None

@@ -13,6 +13,24 @@ _UNITS = {"us": 1e-6, "ms": 1e-3, "": 1.0, "s": 1.0, "sec": 1.0, "m": 60.0, "min
 _TRUE = ("1", "yes", "true", "on")
 _FALSE = ("0", "no", "false", "off")
 
+MEANT_FOR_CLIENTS = frozenset(
+    [
+        # What frames a message, or is about its connection: RFC 9112, and RFC 9110, sections 7 to 10.
+        *("connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer"),
+        *("transfer-encoding", "upgrade", "via", "host", "expect", "max-forwards", "date"),
+        # What the answer is, and what becomes of it: RFC 9110, sections 8 to 15, RFC 9111, RFC 6266.
+        *("accept-ranges", "age", "allow", "cache-control", "content-disposition", "content-encoding"),
+        *("content-language", "content-location", "content-range", "content-type", "etag", "expires"),
+        *("last-modified", "link", "location", "pragma", "retry-after", "vary", "warning"),
+        # What a client is to do afterwards.
+        *("alt-svc", "authentication-info", "clear-site-data", "refresh", "set-cookie", "set-cookie2"),
+        *("strict-transport-security", "www-authenticate", "x-content-type-options", "x-frame-options"),
+    ]
+)
+"""Fields of a response, in lower case, that a client acts on: a text of ours in them would break it."""
+
+FAMILIES = ("access-control-", "proxy-", "sec-", "content-security-", "cross-origin-")
+
 
 def seconds(text: str) -> float:
     """Read a time span as systemd.time(7) writes it: `30`, `1.5s`, `250ms`, `1min 30s`."""
@@ -67,15 +85,17 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 def plain(text: str) -> str:
     """Read what is shown in a status and sent in a header: printable ASCII."""
-    if not (text.isascii() and text.isprintable()):
-        raise ValueError("expected printable ASCII characters")
+    if not (text.isascii() and text.isprintable()) or len(text) > 256:
+        raise ValueError("expected printable ASCII characters, at most 256")
     return text
 
 
 def header(text: str) -> str:
     """Read the name of a header field, or nothing. Source: RFC 9110, section 5.6.2."""
-    if not re.fullmatch(r"[\w!#$%&'*+.^`|~-]*", text, re.ASCII):
+    if not re.fullmatch(r"[\w!#$%&'*+.^`|~-]*", text, re.ASCII) or len(text) > 256:
         raise ValueError("expected the name of a header field like X-Version")
+    if text.lower() in MEANT_FOR_CLIENTS or text.lower().startswith(FAMILIES):
+        raise ValueError("clients take this field for something else: expected one like X-Version")
     return text
 
 
