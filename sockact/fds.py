@@ -95,7 +95,7 @@ class Listener:
 
     @property
     def address(self) -> str:
-        """Where it is bound, as `ListenStream=` writes it: `127.0.0.1:80`, `[::1]:80`, `/run/x`, `@x`."""
+        """Where it is bound, as `ListenStream=` has it: `127.0.0.1:80`, `[::1]:80`, `/run/x`, `@x`."""
         return "" if self.sock is None else _address(self.sock)
 
     @property
@@ -336,4 +336,7 @@ def _address(sock: socket.socket) -> str:
         return f"[{name[0]}]:{name[1]}"
     if isinstance(name, bytes):
         return "@" + name[1:].decode(errors="backslashreplace")
+    if sock.family == socket.AF_VSOCK:
+        host = "" if name[0] == socket.VMADDR_CID_ANY else name[0]
+        return f"vsock:{host}:{name[1]}"
     return str(name)

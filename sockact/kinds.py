@@ -17,6 +17,7 @@ What tells is the shape of the call, not the framework:
 from __future__ import annotations
 
 import inspect
+import socket
 import socketserver
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -39,6 +40,9 @@ SERVED_ON: dict[str, tuple[Kind, ...]] = {
     "socket": (Kind.STREAM, Kind.SEQPACKET),
 }
 """On what each kind of app can be served."""
+
+_FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+"""Whose connections uvloop takes, and the kernel lets move between processes."""
 
 _SYNC = {2: "wsgi", 3: "asgi"}
 _ASYNC = {1: "socket", 2: "stream"}
@@ -81,6 +85,12 @@ def require_served_on(kind: str, listeners: Sequence[Listener]) -> None:
             raise ActivationError(
                 f"descriptor {listener.fd} ({listener.name}) is a {_found(listener)}: "
                 f"expected {_expected(kind)}"
+            )
+        if listener.sock is not None and listener.sock.family not in _FAMILIES:
+            family = getattr(listener.sock.family, "name", f"address family {listener.sock.family}")
+            raise ActivationError(
+                f"descriptor {listener.fd} ({listener.name}={listener.address}) is a socket of {family}: "
+                "expected one of IPv4, IPv6 or Unix; a program takes others by sockact.adopt()"
             )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from sockact import control, fds, health, listen
@@ -61,10 +61,14 @@ class Sockets:
         """
         sockets = cls(meant_for=fds.meant_for_another(os.environ, os.getpid()))
         try:
-            for listener in fds.adopt(standard_input=True):
-                sockets._sort(listener)
+            passed = fds.adopt(standard_input=True)
         except ActivationError as error:
-            sockets.fault = error
+            passed, sockets.fault = [], error
+        for listener in passed:
+            try:
+                sockets._sort(listener)
+            except ActivationError as error:
+                sockets.fault = sockets.fault or error  # and go on: stored clients are not lost by it
         return sockets
 
     def check(self) -> None:
@@ -168,21 +172,54 @@ class Sockets:
         logger.info("no socket was passed: listens on %s", self.describe())
 
     def _sort(self, listener: Listener) -> None:
-        if listener.name == health.NAME and listener.listening and listener.kind is Kind.STREAM:
+        """Put a descriptor where it belongs; raises ActivationError if it is not what its name says."""
+        name = listener.name
+        if name == health.NAME and listener.listening and listener.kind is Kind.STREAM:
             self.health.append(listener)
-        elif not listener.name.startswith(RESERVED):
+        elif not name.startswith(RESERVED):
             self.listeners.append(listener)
-        elif listener.name == CONTROL:
-            self.control = listener
-        elif listener.name == SUPPLY:
-            self.supply = listener
-        elif listener.name == CONNECTION and listener.kind in (Kind.STREAM, Kind.SEQPACKET):
-            self.connections.append(listener)
-        elif listener.name == CALLER and listener.sock is not None:
-            self.callers.append(Caller(listener.sock))
-        else:
-            logger.info("descriptor %d (%s) is of a later version: closed", listener.fd, listener.name)
+        elif name not in _OURS and not listener.listening:
+            logger.info("descriptor %d (%s) is of a later version: closed", listener.fd, name)
             listener.close()
+        elif name not in _OURS or not _OURS[name](listener) or self._has(name):
+            raise _misnamed(listener)
+        elif name == CONTROL:
+            self.control = listener
+        elif name == SUPPLY:
+            self.supply = listener
+        elif name == CONNECTION:
+            self.connections.append(listener)
+        elif listener.sock is not None:
+            self.callers.append(Caller(listener.sock))
+
+    def _has(self, name: str) -> bool:
+        """Tell whether a descriptor is there already of which there is only one."""
+        return (name == CONTROL and self.control is not None) or (
+            name == SUPPLY and self.supply is not None
+        )
+
+
+def _is_unix(listener: Listener, kind: Kind) -> bool:
+    return listener.sock is not None and listener.sock.family == socket.AF_UNIX and listener.kind is kind
+
+
+_OURS: dict[str, Callable[[Listener], bool]] = {
+    CONTROL: lambda listener: _is_unix(listener, Kind.STREAM) and listener.listening,
+    CALLER: lambda listener: _is_unix(listener, Kind.STREAM) and not listener.listening,
+    SUPPLY: lambda listener: _is_unix(listener, Kind.SEQPACKET) and not listener.listening,
+    # Its client may have gone, so that it need not be connected any more.
+    CONNECTION: lambda listener: listener.kind in (Kind.STREAM, Kind.SEQPACKET) and not listener.listening,
+}
+"""What a descriptor is that sockact passes to itself, by its name."""
+
+
+def _misnamed(listener: Listener) -> ActivationError:
+    what = f"{listener.kind.value}{' that listens' if listener.listening else ''}"
+    where = f" on {listener.address}" if listener.address else ""
+    return ActivationError(
+        f"descriptor {listener.fd} ({listener.name}) is a {what}{where}: names that begin with "
+        f"{RESERVED!r} are for what sockact passes to itself: expected another FileDescriptorName="
+    )
 
 
 def _open_control(settings: Settings) -> Listener | None:
