@@ -1,7 +1,9 @@
 """Believes X-Forwarded-For and X-Forwarded-Proto of the proxies that the settings name.
 
-A proxy is known by its address, or on a Unix socket by its user, whom the kernel tells. What is believed is
-the rightmost address that is no proxy's own: everything left of it may be a client's invention.
+A proxy is known by its address, or on a Unix socket by its user, whom the kernel tells. Several lines of
+a field are one list, the later ones to the right (RFC 9110, section 5.3), and each proxy appends to it. So
+it is read from the right: what is believed is the first address that is no proxy's own, and the last
+scheme, which the nearest proxy has written. Everything left of that may be a client's invention.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ PEER = "sockact.peer"
 NOBODY = 65534
 """Whom a process in a user namespace sees in place of all users that its namespace does not know, with
 `PrivateUsers=yes` all but root and its own: user_namespaces(7), "Unmapped user and group IDs"."""
+
+SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
+"""What X-Forwarded-Proto may say, and what that is for a WebSocket."""
 
 _UNIX = "unix"
 _MAPPED = "::ffff:"
@@ -50,6 +55,8 @@ def believing(app: App, proxies: Sequence[str]) -> App:
             scope["client"] = (client[0].removeprefix(_MAPPED), client[1])
         elif client is None and _is_trusted(scope):
             scope["client"] = (_UNIX, 0)
+        if (client := scope.get("client")) is not None and client[0] in believing.trusted_hosts:
+            _believe_scheme(scope)
         await believing(scope, receive, send)
 
     def _is_trusted(scope: Any) -> bool:
@@ -57,6 +64,14 @@ def believing(app: App, proxies: Sequence[str]) -> App:
         return peer is not None and (_UNIX in proxies or peer.uid in users)
 
     return believed
+
+
+def _believe_scheme(scope: Any) -> None:
+    """Take the last scheme of a list, which uvicorn would pass over; a single one it takes itself."""
+    lines = [value for name, value in scope["headers"] if name == b"x-forwarded-proto"]
+    said = b",".join(lines).rpartition(b",")[2].decode("latin-1").strip()
+    if said in SCHEMES:
+        scope["scheme"] = SCHEMES[said] if scope["type"] == "websocket" else said
 
 
 def _address(proxy: str) -> str:
