@@ -7,14 +7,22 @@ Only the command that was asked for imports what it needs: `reload` is run by sy
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from sockact import settings, signals, slim
+from sockact import settings, signals, slim, values
 from sockact.errors import SockactError, UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from sockact.locate import Located
+
+STATUS_TIMEOUT = "30s"
+RELOAD_TIMEOUT = "1h"
+"""No service says how long its reload may take, which has to drain, perhaps; systemd has its own limit."""
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
@@ -37,9 +45,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command; ends in SystemExit with one of the exit statuses in `sockact.errors`."""
     words, program = _cut(sys.argv[1:] if argv is None else argv)
     arguments = vars(_parser().parse_args(words))
-    if arguments["command"] is run:
-        arguments["program"] = program
     try:
+        if arguments["command"] is run:
+            arguments["program"] = program
+        elif program:
+            raise UsageError(f"-- {' '.join(program)}: only `sockact run` takes a program")
         sys.exit(arguments.pop("command")(**arguments))
     except SockactError as error:
         print(f"sockact: {error}", file=sys.stderr)
@@ -73,14 +83,15 @@ def _target(apps: Sequence[str]) -> object:
     return target
 
 
-def reload(unit: str | None, control: str | None) -> int:
+def reload(unit: str | None, control: str | None, timeout: str | None, *, user: bool) -> int:
     """Reload a service, and wait for the result: a unit's, or for `ExecReload=` that of this process."""
     if unit is None:
         # `systemctl stop` terminates a reload under way: dying of it would make the stop a failure. The
         # unit has SIGTERM blocked until here.
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-    answer = _ask("reload", unit, control)
+    environ = os.environ if unit is None else _located(unit, user=user).environ
+    answer = _ask("reload", environ, control, timeout or RELOAD_TIMEOUT)
     print(answer["text"], file=sys.stdout if answer["ok"] else sys.stderr)
     return 0 if answer["ok"] else 1
 
@@ -95,13 +106,15 @@ def check_app(app: Sequence[str], **given: Any) -> int:
     return 0
 
 
-def status(unit: str | None, control: str | None, *, form: str) -> int:
+def status(unit: str | None, control: str | None, timeout: str | None, *, user: bool, form: str) -> int:
     """Show a service and its workers: a unit's, or the one to which this process belongs."""
     import json
 
     from sockact import held, metrics, overview
 
-    answer = _ask("status", unit, control)
+    located = None if unit is None else _located(unit, user=user)
+    environ = os.environ if located is None else located.environ
+    answer = _ask("status", environ, control, timeout or STATUS_TIMEOUT)
     if not answer["ok"]:
         raise UnavailableError(answer["text"])
     service = answer["service"]
@@ -110,16 +123,22 @@ def status(unit: str | None, control: str | None, *, form: str) -> int:
     elif form == "prometheus":
         print(metrics.render(service))
     else:
-        differences = () if unit is None else held.differences(unit, service["sockets"])
+        known = located and held.differences(located.unit, service["sockets"], located.scope)
+        differences = known or ()
         print(overview.render(service), *differences, sep="\n")
     return 0
 
 
-def _ask(verb: str, unit: str | None, path: str | None) -> dict[str, Any]:
+def _ask(verb: str, environ: Mapping[str, str], path: str | None, timeout: str) -> dict[str, Any]:
     """Ask a unit's service, or else the one to which this process belongs; at `path`, if that is named."""
     from sockact import control
 
-    environ = os.environ if unit is None else _environment(unit)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack what a service says
+    try:
+        patience = values.seconds_or_none(timeout)
+    except ValueError as error:
+        raise UsageError(f"--timeout={timeout}: {error}, or none") from None
     choice = environ.get("SOCKACT_CONTROL", "auto") if path is None else path
     main_pid = int(text) if (text := environ.get("MAINPID", "")).isdecimal() else 0
     if choice == "auto" and not main_pid and not environ.get("RUNTIME_DIRECTORY"):
@@ -129,26 +148,13 @@ def _ask(verb: str, unit: str | None, path: str | None) -> dict[str, Any]:
         raise UsageError(f"SOCKACT_CONTROL={choice}: this service has no control socket")
     # A path belongs to the service; an abstract address can be taken by anyone who is faster.
     owner = main_pid if choice == "auto" and where.startswith("@") else None
-    return control.request(verb, where, owner=owner)
+    return control.request(verb, where, owner=owner, patience=patience)
 
 
-def _environment(unit: str) -> dict[str, str]:
-    """Return what tells the processes of a unit where its control socket is."""
-    import subprocess
+def _located(unit: str, *, user: bool) -> Located:
+    from sockact import locate
 
-    command = ["systemctl", "show", "--property=LoadState,MainPID,RuntimeDirectory", "--", unit]
-    try:
-        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        reason = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else error
-        raise UnavailableError(f"systemctl does not tell where {unit} is: {reason}") from error
-    found = dict(line.split("=", 1) for line in shown.splitlines())
-    if found["LoadState"] != "loaded":
-        raise UsageError(f"unit {unit} is {found['LoadState']}")
-    if found["MainPID"] == "0":
-        raise UnavailableError(f"unit {unit} has no main process: it is not running")
-    directories = [f"/run/{name}" for name in found["RuntimeDirectory"].split()]
-    return {"MAINPID": found["MainPID"], "RUNTIME_DIRECTORY": ":".join(directories)}
+    return locate.locate(unit, os.environ, user=user)
 
 
 def _cut(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
@@ -188,7 +194,10 @@ def _add_status(command: argparse.ArgumentParser) -> None:
 
 def _add_service(command: argparse.ArgumentParser) -> None:
     command.add_argument("unit", metavar="UNIT", nargs="?", help="a service of systemd: app.service")
+    command.add_argument("--user", action="store_true", help="ask the user's manager, not the system's")
     command.add_argument("--control", metavar="PATH", help="where its control socket is")
+    limit = f"how long to wait for the answer, or none [{STATUS_TIMEOUT}; a reload {RELOAD_TIMEOUT}]"
+    command.add_argument("--timeout", metavar="TIME", help=limit)
 
 
 def _add_check(command: argparse.ArgumentParser) -> None:

@@ -22,17 +22,27 @@ import logging
 import os
 import socket
 import struct
+import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
+from sockact import overview
 from sockact.errors import UnavailableError
 from sockact.listen import listen_unix
+from sockact.shape import deviation
 
 FILE_NAME = "sockact.sock"
 
 LINE_LIMIT = 4096
 PATIENCE = 5.0
 """Seconds a caller may take to say what it wants."""
+
+MOST = 4 << 20
+"""Bytes of an answer; the status of a thousand workers has a third of a MiB."""
+
+CONTACT = 30.0
+"""Seconds until a service must have taken a call. A worker's event loop may hang for as long, see
+`worker_watchdog`, and it is that loop which answers where the main process itself serves."""
 
 logger = logging.getLogger(__name__)
 
@@ -143,38 +153,93 @@ def open_server(where: str) -> socket.socket | None:
         return None
 
 
-def request(verb: str, where: str, *, owner: int | None = None) -> dict[str, Any]:
+def request(
+    verb: str, where: str, *, owner: int | None = None, patience: float | None = CONTACT
+) -> dict[str, Any]:
     """Ask the service behind the control socket at `where`, and wait for its answer.
+
+    It may be anybody: root asks in a folder where the service's user may put what it likes.
 
     Args:
         verb: `reload` or `status`.
         where: as `address` returns it.
         owner: the PID that must be at the other end; an abstract address can be taken by anyone.
+        patience: how many seconds the answer may take; None for no limit.
 
     Returns:
         `ok`, whether it was done; `text`, what the service says about it; and `service` for a status.
 
     Raises:
-        UnavailableError: nobody is there, it is somebody else, or it ended before it answered.
+        UnavailableError: nobody is there, it is somebody else, it ended before it answered, or its answer
+            is none.
     """
+    deadline = None if patience is None else time.monotonic() + patience
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        try:
-            sock.connect(where.replace("@", "\0", 1) if where.startswith("@") else where)
-        except OSError as error:
-            raise UnavailableError(f"no service at the control socket {where}: {error.strerror}") from error
+        _connect(sock, where, patience)
         found = peer(sock)[0]
         if owner is not None and found != owner:
             raise UnavailableError(f"the control socket {where} belongs to pid {found}, expected {owner}")
-        with contextlib.suppress(BrokenPipeError):  # a refusal may be on its way
-            sock.sendall(_line({"verb": verb}))
         try:
-            line = sock.makefile("rb").readline()
+            with contextlib.suppress(BrokenPipeError):  # a refusal may be on its way
+                sock.sendall(_line({"verb": verb}))
+            line = _read_line(sock, deadline)
+        except TimeoutError:
+            more = "; the reload may still be under way" if verb == "reload" else ""
+            raise UnavailableError(f"no answer from {where} within {patience:g} s{more}") from None
         except OSError as error:
             raise UnavailableError(f"the service hung up before it answered: {error.strerror}") from error
     if not line:
         raise UnavailableError("the service ended before it answered")
-    answer: dict[str, Any] = json.loads(line)
-    return answer
+    return _understood(verb, line, where)
+
+
+def _connect(sock: socket.socket, where: str, patience: float | None) -> None:
+    # A time limit of Python's would not wait at all where the queue is full: connect(2), EAGAIN.
+    limit = CONTACT if patience is None else min(patience, CONTACT)
+    microseconds = divmod(round(limit * 1_000_000), 1_000_000)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", *microseconds))
+    try:
+        sock.connect(where.replace("@", "\0", 1) if where.startswith("@") else where)
+    except BlockingIOError:
+        raise UnavailableError(f"the control socket {where} takes no calls within {limit:g} s") from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise UnavailableError(f"no service at the control socket {where}: {reason}") from error
+
+
+def _read_line(sock: socket.socket, deadline: float | None) -> bytes:
+    """Return what comes up to the end of a line, or of the stream; raises TimeoutError after `deadline`."""
+    line = bytearray()
+    while not line.endswith(b"\n") and len(line) <= MOST:
+        if deadline is not None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            sock.settimeout(left)
+        data = sock.recv(65536)
+        if not data:
+            break
+        line += data
+    return bytes(line)
+
+
+def _understood(verb: str, line: bytes, where: str) -> dict[str, Any]:
+    """Return the answer in a line; raises UnavailableError if it is not one that the verb can have."""
+    expected: dict[str, Any] = {"ok": bool, "text": str}
+    try:
+        if len(line) > MOST:
+            raise ValueError(f"more than {MOST:,} bytes")
+        answer = json.loads(line)
+        if isinstance(answer, dict) and answer.get("ok") is True and verb == "status":
+            expected["service"] = overview.SHAPE
+        if wrong := deviation(answer, expected):
+            raise ValueError(wrong)
+        # What could not be shown: half a surrogate pair, and numbers that JSON has not.
+        json.dumps(answer, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError) as error:
+        reason = str(error)[:200] if isinstance(error, ValueError) else "nested too deeply"
+        raise UnavailableError(f"{where} answers, but not as sockact does: {reason}") from None
+    return cast("dict[str, Any]", answer)
 
 
 def peer(sock: socket.socket) -> tuple[int, int]:

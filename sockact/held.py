@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 
-def differences(unit: str, sockets: Iterable[Mapping[str, str]]) -> list[str]:
+def differences(unit: str, sockets: Iterable[Mapping[str, str]], scope: str = "--system") -> list[str]:
     """Say in a line for each socket what is held and not listed any more, or listed and not held.
 
     Args:
         unit: the service.
         sockets: what it holds; see `sockact.overview`.
+        scope: whose manager is asked, as systemctl's option.
 
     Returns:
         Nothing also where systemd does not say which socket units the service has.
     """
-    units = _show("TriggeredBy", [unit])
+    units = _show("TriggeredBy", unit, scope)
     triggers = [name for line in units for name in line.split() if name.endswith(".socket")]
-    listed = {name: _addresses(_show("Listen", [name])) for name in triggers}
+    listed = {name: _addresses(_show("Listen", name, scope)) for name in triggers}
     if not any(listed.values()):
         return []
     held = {socket["address"] for socket in sockets if socket["address"]}
@@ -40,8 +41,8 @@ def _addresses(lines: Iterable[str]) -> set[str]:
     return {match[1] for match in found if match}
 
 
-def _show(name: str, units: Sequence[str]) -> list[str]:
-    command = ["systemctl", "show", f"--property={name}", "--", *units]
+def _show(name: str, unit: str, scope: str) -> list[str]:
+    command = ["systemctl", scope, "show", f"--property={name}", "--", unit]
     try:
         shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):

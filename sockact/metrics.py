@@ -37,7 +37,7 @@ def render(service: Mapping[str, Any]) -> str:
             "sockact_reloads_total",
             "counter",
             "Reloads since the main process has started.",
-            [({"result": result}, count) for result, count in service["reloads"].items()],
+            [({"result": result}, service["reloads"][result]) for result in ("ok", "failed")],
         ),
         _family("sockact_requests_total", "counter", "Requests begun.", [({}, service["requests"])]),
         _family(

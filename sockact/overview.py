@@ -23,6 +23,23 @@ from sockact.counters import Counters
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
+SHAPE = {
+    **dict.fromkeys(("phase", "status"), str),
+    **dict.fromkeys(("pid", "generation", "requests"), int),
+    "sockets": [dict.fromkeys(("name", "kind", "address"), str)],
+    "reload": ({"at": float, "ok": bool, "text": str},),
+    "reloads": {"ok": int, "failed": int},
+    "workers": [
+        {
+            **dict.fromkeys(("phase", "version"), str),
+            **dict.fromkeys(("worker", "generation", "pid"), int),
+            **dict.fromkeys(("requests", "in_flight", "connections", "rss"), (int,)),
+            "uptime": float,
+        }
+    ],
+}
+"""The same for who is asked and who asks; see `shape`."""
+
 COUNTS = ("requests", "in_flight", "connections")
 COLUMNS = ("worker", "gen", "pid", "phase", "uptime", "requests", "in flight", "conns", "rss", "version")
 
