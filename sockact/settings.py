@@ -26,6 +26,7 @@ from sockact.values import (
     seconds,
     seconds_or_none,
     size,
+    url,
     url_path,
     words,
 )
@@ -60,7 +61,8 @@ _VERSION = """what the code calls itself, in the status and in `version_header`;
 set by the code, or by a file that each release brings along"""
 _CONTROL = """path of the control socket;
 auto: in $RUNTIME_DIRECTORY, else by PID; none: no such socket"""
-_WARMUP = """path that each HTTP app is asked for before it is ready;
+_WARMUP = """path that each HTTP app is asked for before it is ready,
+or a URL like https://example.org/health, for one that serves that host only;
 an answer other than 2xx or 3xx is a start that has failed, and refuses a reload"""
 _KIND = """what the app is, where its signature does not tell:
 asgi, asgi2, wsgi, stream, datagram, requests, socket"""
@@ -115,7 +117,7 @@ class Settings:
     start_timeout: float = _setting(
         60.0, seconds, "limit of the app's startup, also of the one that a reload tries", "TIME"
     )
-    warmup_path: str = _setting("", url_path, _WARMUP, "PATH")
+    warmup_path: str = _setting("", url, _WARMUP, "PATH")
     probation: float = _setting(
         1.0, seconds, "how long new workers must live before the old ones may go", "TIME"
     )

@@ -106,6 +106,15 @@ def url_path(text: str) -> str:
     return text
 
 
+def url(text: str) -> str:
+    """Read the path of a URL, or a whole one of http or https, or nothing."""
+    if text.startswith("/") or not text:
+        return url_path(text)
+    if not re.fullmatch(r"https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/[!-~]*)?", text, re.ASCII):
+        raise ValueError("expected a path like /-/ready, or a URL like https://example.org/-/ready")
+    return text
+
+
 def words(text: str) -> tuple[str, ...]:
     """Read a list separated by blanks or commas; an empty one would serve nobody, for ever."""
     found = tuple(word for word in re.split(r"[\s,]+", text) if word)

@@ -160,6 +160,7 @@ class Worker:
         self._giver = Giver(manager.give, confirms=supply is not None)
         self._receiver: Receiver | None = None
         self._state = "starting the app"
+        self._started = False
         engine.watch(self)
 
     @property
@@ -195,6 +196,7 @@ class Worker:
             self._engine.give_to(self._giver)
         self._receive_kept()
         self._state = ""
+        self._started = True
         self._readiness.word = "ready"
         self._recycling.begin()
         if self._settings.idle_exit:
@@ -350,7 +352,7 @@ class Worker:
 
     def overview(self) -> dict[str, Any]:
         """Return this process as the only worker of its service."""
-        phase = "draining" if self._drain.begun else "starting" if self._state else "ready"
+        phase = "draining" if self._drain.begun else "ready" if self._started else "starting"
         age = time.monotonic() - self._born
         version = self._settings.version
         row = overview.worker(1, self._generation, os.getpid(), phase, age, self.counters, version)

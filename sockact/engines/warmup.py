@@ -2,6 +2,9 @@
 
 It comes over a pair of sockets, from this process itself, and is none of the requests that are counted,
 that drain, or after which a worker is replaced.
+
+An app may serve only some hosts, or only https (Django's ALLOWED_HOSTS and SECURE_SSL_REDIRECT): a URL says
+with which it is asked. Nothing is looked up, and nothing leaves the process.
 """
 
 from __future__ import annotations
@@ -21,7 +24,19 @@ from sockact.errors import AppError
 from sockact.settings import Settings
 from sockact.tasks import cancel
 
-REQUEST = "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+REQUEST = "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+
+
+class _Asking(Connection):
+    """A connection that the app takes for one of this scheme."""
+
+    def __init__(self, *args: Any, as_scheme: str) -> None:
+        super().__init__(*args)
+        self._as_scheme = as_scheme
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        super().connection_made(transport)
+        self.scheme = self._as_scheme  # type: ignore[assignment]  # http or https
 
 
 async def warm_up(config: Config, settings: Settings, app_state: dict[str, Any], limit: float) -> None:
@@ -36,30 +51,41 @@ async def warm_up(config: Config, settings: Settings, app_state: dict[str, Any],
     Raises:
         AppError: there was none in time, or one that says neither success nor where else to go.
     """
-    path = settings.warmup_path
+    wanted = settings.warmup_path
+    scheme, host, path = _parts(wanted)
     apart = State(settings.linger, Graces(), Bounds.of(settings), lambda: None)
     try:
         async with asyncio.timeout(limit):
-            status = await _ask(partial(Connection, config, apart, app_state), path)
+            protocol = partial(_Asking, config, apart, app_state, as_scheme=scheme)
+            status = await _ask(protocol, REQUEST.format(host=host, path=path))
             while apart.tasks:  # what the app does when it has answered
                 await asyncio.wait(apart.tasks)
     except TimeoutError:
         within = f"within the {settings.start_timeout:g} s of start_timeout"
-        raise AppError(f"warmup_path={path}: the app was not done with it {within}") from None
+        raise AppError(f"warmup_path={wanted}: the app was not done with it {within}") from None
     finally:
         await cancel(apart.tasks)
     if not 200 <= status < 400:
-        raise AppError(f"warmup_path={path}: the app answered {status}: expected 2xx or 3xx")
+        raise AppError(f"warmup_path={wanted}: the app answered {status}: expected 2xx or 3xx")
 
 
-async def _ask(protocol: Callable[[], Connection], path: str) -> int:
+def _parts(wanted: str) -> tuple[str, str, str]:
+    """Return scheme, host and path of a URL, or of a path alone."""
+    scheme, separator, rest = wanted.partition("://")
+    if not separator or wanted.startswith("/"):
+        return "http", "localhost", wanted
+    host, _, path = rest.partition("/")
+    return scheme, host, f"/{path}"
+
+
+async def _ask(protocol: Callable[[], Connection], request: str) -> int:
     """Return the status of the app's answer, when that has ended."""
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     await asyncio.get_running_loop().connect_accepted_socket(protocol, theirs)
     reader, writer = await asyncio.open_connection(sock=ours)
     try:
-        writer.write(REQUEST.format(path=path).encode())
+        writer.write(request.encode())
         answer = await reader.read()
     finally:
         writer.close()

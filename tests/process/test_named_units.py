@@ -255,6 +255,8 @@ def test_all_that_systemctl_complains_of_is_one_line(
     assert run(capsys, "status", "app") == (
         69,
         "",
-        "sockact: systemctl does not tell where app is: System has not been booted with systemd as init "
-        "system (PID 1). Can't operate.; Failed to connect to bus: Host is down\n",
+        (
+            "sockact: systemctl does not tell where app is: System has not been booted with systemd "
+            "as init system (PID 1). Can't operate.; Failed to connect to bus: Host is down\n"
+        ),
     )
