@@ -17,7 +17,7 @@ from sockact.inside import HERE
 from sockact.phases import Phase
 from sockact.process import MARGIN, Process
 from sockact.program import Program
-from sockact.settings import Settings
+from sockact.settings import MANY, Settings
 from sockact.store import Store
 from sockact.supervisor import Recipe, Supervisor
 
@@ -132,6 +132,7 @@ def rules_of(chosen: Settings, *, ours: bool) -> Rules:
     """Return the fleet's rules for these settings."""
     return Rules(
         size=max(chosen.workers, 1),
+        most=MANY,
         start_timeout=chosen.start_timeout,
         probation=chosen.probation,
         stop_timeout=_stop_timeout(chosen),

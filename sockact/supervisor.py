@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -91,6 +92,7 @@ class Supervisor:
         self._fleet = Fleet(rules)
         self._children: dict[int, Child] = {}
         self._leaving: list[Child] = []  # ended, but not all of its process group
+        self._unborn: deque[Spawn] = deque()
         self._reports = Reports()
         self._store = store
         self._exchange = Exchange(self._serving, homeless)
@@ -184,6 +186,7 @@ class Supervisor:
         for child in (*self._children.values(), *self._leaving):
             child.kill()
         self._children.clear()
+        self._unborn.clear()
 
     def status(self) -> str:
         """Say how many workers are ready, and how many drain."""
@@ -231,10 +234,11 @@ class Supervisor:
         for action in actions:
             match action:
                 case Spawn():
-                    self._spawn(action)
+                    self._spawn_soon(action)
                 case Tell(worker, order):
                     if not self._ending:
                         self._exchange.retire(worker)
+                    self._forget_unborn(worker)
                     self._tell(worker, signal.Signals[order.value])
                 case Started() | Reloaded() | Failed():
                     if self._outcome is not None and not self._outcome.done():
@@ -262,6 +266,28 @@ class Supervisor:
 
     def _tick(self) -> None:
         self._do(self._fleet.tick(self._loop.time()))
+
+    def _spawn_soon(self, spawn: Spawn) -> None:
+        self._unborn.append(spawn)
+        if len(self._unborn) == 1:
+            self._loop.call_soon(self._spawn_next)
+
+    def _spawn_next(self) -> None:
+        """Start one worker, and the next one when what happened meanwhile is heard; SIGTERM, perhaps."""
+        if self._ending or not self._unborn:
+            return
+        self._spawn(self._unborn.popleft())
+        if self._unborn:
+            self._loop.call_soon(self._spawn_next)
+
+    def _forget_unborn(self, worker: int) -> None:
+        """Do not start a worker that is to go already; it ends like one that was started."""
+        if any(spawn.worker == worker for spawn in self._unborn):
+            self._unborn = deque(spawn for spawn in self._unborn if spawn.worker != worker)
+            self._loop.call_soon(self._never_born, worker)
+
+    def _never_born(self, number: int) -> None:
+        self._do(self._fleet.exited(number, "was not started", self._loop.time()))
 
     def _spawn(self, spawn: Spawn) -> None:
         number = spawn.worker
@@ -333,7 +359,7 @@ class Supervisor:
             self._do(self._fleet.failing(number, said.get("STATUS") or f"ERRNO={said['ERRNO']}", now))
         if ENDING in said:
             self._do(self._fleet.ending(number, now))
-        if IDLE in said and all(self._reports.of(worker).idle for worker in self._children):
+        if IDLE in said and not self._unborn and all(map(self._is_idle, self._children)):
             self._watcher.idle()
         if reason := said.get(RECYCLE) or self._overweight(number):
             self._do(self._fleet.recycle(number, reason, now))
@@ -361,6 +387,9 @@ class Supervisor:
         if not (self._ending or self._fleet.workers[number].drains):
             self._exchange.retire(number)
             self._do(self._fleet.stopping(number, now))
+
+    def _is_idle(self, worker: int) -> bool:
+        return self._reports.of(worker).idle
 
     def _heard_of_hooks(self, number: int, said: Mapping[str, str]) -> None:
         self._consent.heard(number, said)

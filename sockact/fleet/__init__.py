@@ -85,6 +85,8 @@ class Fleet:
         """Keep so many workers more or less from now on, at least one; ignored while stopping."""
         if self._stopping:
             return []
+        if self.rules.most is not None and self.size + change > self.rules.most:
+            return [Note(f"no worker more: there are {self.size}, expected at most {self.rules.most}")]
         self._places.size = max(self.size + change, 1)
         return [*self._trial.fit(self.size, now), *self.tick(now)]
 

@@ -12,6 +12,7 @@ class Rules:
 
     Attributes:
         size: workers of a generation, until the fleet is resized.
+        most: how many it may be resized to; None for no limit.
         start_timeout: until a worker must be ready.
         probation: how long a generation must live before the one before may go.
         stop_timeout: until a draining worker is killed; None for never.
@@ -30,6 +31,7 @@ class Rules:
     probation: float
     stop_timeout: float | None
     end_timeout: float = 7.0
+    most: int | None = None
     max_draining: int = 4
     surge: int | None = None
     watchdog: float | None = None
