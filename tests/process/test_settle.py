@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import socket
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.gate import Gate
-from tests.manager import CHECKOUT, LIMIT
+from tests.manager import CHECKOUT, LIMIT, wait_until
 
 SETTLE = str(CHECKOUT / "units" / "settle")
 AT_GATE = """#!/usr/bin/python3
@@ -196,3 +198,138 @@ def test_a_command_line_that_makes_no_sense_is_refused(words: Sequence[str]) -> 
         64,
         "usage: settle SECONDS RECORD PATH... -- COMMAND [ARGUMENT...]\n",
     )
+
+
+def lead_to(target: str) -> Callable[[Path], None]:
+    """Return what lets the link lead there."""
+
+    def change(srv: Path) -> None:
+        (srv / "new").symlink_to(target)
+        (srv / "new").rename(srv / "current")
+
+    return change
+
+
+def fifo(srv: Path) -> None:
+    os.mkfifo(srv / "fifo")
+    lead_to("fifo")(srv)
+
+
+def unix_socket(srv: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(srv / "socket"))
+    lead_to("socket")(srv)
+
+
+def circle(srv: Path) -> None:
+    (srv / "other").symlink_to("current")
+    lead_to("other")(srv)
+
+
+def many_files(srv: Path) -> None:
+    for number in range(ENTRIES + 1):
+        (srv / "1" / f"{number}").touch()
+
+
+def many_folders(srv: Path) -> None:
+    for number in range(ENTRIES + 1):
+        (srv / "1" / f"{number}").mkdir()
+
+
+def deep_folders(srv: Path) -> None:
+    folder = srv / "1"
+    for _ in range(ENTRIES + 1):
+        folder /= "a"
+        folder.mkdir()
+
+
+def long_names(srv: Path) -> None:
+    folder = srv / "1"
+    for _ in range(10):
+        folder /= "a" * 250
+    folder.mkdir(parents=True)
+    for number in range(ENTRIES - 20):
+        (folder / f"{number}").touch()
+
+
+def escapes(srv: Path) -> None:
+    os.mkfifo(srv / "\x1b[31m")
+    lead_to("\x1b[31m")(srv)
+
+
+ENTRIES = 40
+NO_RELEASE = [
+    (lead_to("/"), "leads to /, in which it is itself"),
+    (lead_to("."), "in which it is itself"),
+    (lead_to("../.."), "in which it is itself"),
+    (lead_to("/proc"), "leads to /proc, on another filesystem"),
+    (lead_to("/proc/self/stat"), "on another filesystem"),
+    (lead_to("/dev/null"), "found a character special file at /dev/null, expected a folder or a file"),
+    (lead_to("current"), "a circle of symbolic links"),
+    (circle, "a circle of symbolic links"),
+    (fifo, "found a fifo at"),
+    (escapes, r"found a fifo at \$'.*\\E\[31m'"),
+    (unix_socket, "found a socket at"),
+    (many_files, "more than 40 files and folders"),
+    (many_folders, "more than 40 files and folders"),
+    (deep_folders, "more than 40 files and folders"),
+    (long_names, "names of more than 512 bytes each"),
+]
+
+
+def settle_once(srv: Path, tmp_path: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Let it settle for a moment; the command leaves a file `reloaded`."""
+    command = [SETTLE, "0.05", f"{tmp_path}/seen", f"{srv}/current", "--", "touch", f"{tmp_path}/reloaded"]
+    return subprocess.run(
+        command, env={**os.environ, **environ}, capture_output=True, text=True, timeout=LIMIT, check=False
+    )
+
+
+@pytest.mark.parametrize(("change", "reason"), NO_RELEASE)
+def test_what_cannot_be_a_release_is_refused_and_nothing_is_run(
+    deployed: Path, tmp_path: Path, change: Callable[[Path], None], reason: str
+) -> None:
+    change(deployed)
+    refused = settle_once(deployed, tmp_path, SETTLE_ENTRIES=str(ENTRIES))
+
+    assert refused.returncode == 65
+    assert re.search(f"^settle: refused: .*{reason}", refused.stderr), refused.stderr
+    assert refused.stderr.rstrip("\n").isprintable()
+    assert not (tmp_path / "reloaded").exists()
+    assert not (tmp_path / "seen").exists()
+
+    lead_to("2")(deployed)
+    good = settle_once(deployed, tmp_path, SETTLE_ENTRIES=str(ENTRIES))
+
+    assert (good.returncode, good.stderr) == (0, "")
+    assert (tmp_path / "reloaded").exists()
+
+
+def test_a_look_that_takes_too_long_is_ended_and_refused(deployed: Path, tmp_path: Path) -> None:
+    slow = tmp_path / "bin" / "find"
+    slow.parent.mkdir()
+    slow.write_text(f"#!/bin/sh\necho $$ >>{tmp_path}/started\nexec sleep 600\n")
+    slow.chmod(0o755)
+
+    refused = settle_once(
+        deployed, tmp_path, SETTLE_SECONDS="1", PATH=f"{slow.parent}:{os.environ['PATH']}"
+    )
+
+    assert refused.returncode == 65
+    assert "cannot be looked at within 1 s" in refused.stderr
+    assert not (tmp_path / "reloaded").exists()
+    for pid in (tmp_path / "started").read_text().split():
+        wait_until(lambda pid=pid: not Path("/proc", pid).exists())  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("variable", ["SETTLE_ENTRIES", "SETTLE_SECONDS"])
+def test_a_limit_that_is_no_number_is_refused(deployed: Path, tmp_path: Path, variable: str) -> None:
+    assert settle_once(deployed, tmp_path, **{variable: "x[$(touch reloaded)]"}).returncode == 64
+    assert not (tmp_path / "reloaded").exists()
+
+
+def test_it_leaves_no_file_behind(deployed: Path, tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    settle_once(deployed, tmp_path, TMPDIR=str(tmp_path / "tmp"))
+
+    assert list((tmp_path / "tmp").iterdir()) == []
