@@ -51,9 +51,12 @@ class Notifier:
         variables: what it took, for a program that takes this one's place.
         watchdog_interval: seconds between two calls of `ping`; None when none are wanted.
         storage: how many descriptors the manager says that it stores; 0 when it says nothing.
+        manager_is_systemd: whether the manager's socket is where systemd has its own.
     """
 
     def __init__(self) -> None:
+        # /run/systemd/notify, or of a user's manager /run/user/1000/systemd/notify.
+        self.manager_is_systemd = os.environ.get("NOTIFY_SOCKET", "").endswith("/systemd/notify")
         self.watchdog_interval = watchdog_interval(os.environ, os.getpid())
         self.storage = storage(os.environ)
         self._channel = _connect()

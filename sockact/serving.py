@@ -107,7 +107,7 @@ class _Alone:
 
     replaces = False
 
-    def __init__(self, conductor: Conductor, process: Process) -> None:
+    def __init__(self, conductor: Conductor, process: Process, *, storing: bool) -> None:
         self.busy = conductor.busy
         self.recycle = process.notifier.recycle
         self.give = process.sockets.keep
@@ -115,6 +115,8 @@ class _Alone:
         self._process = process
         self._loop = asyncio.get_running_loop()
         self._store = Store(process.notifier)
+        if storing and process.generation == 1 and not process.trial:
+            self._store.explain()
 
     def consent(self, refusal: str) -> None:
         """Who has asked has heard it."""
@@ -208,7 +210,8 @@ class _Serving:
         engines = Engines([_served(mount, self._settings, readiness, self._tls) for mount in mounted])
         supervisor = _Supervisor(conductor, process.notifier) if process.supervised else None
         supply = None if process.sockets.supply is None else process.sockets.supply.sock
-        manager = supervisor or _Alone(conductor, process)
+        storing = self._settings.handover and not process.sockets.connected
+        manager = supervisor or _Alone(conductor, process, storing=storing)
         worker = Worker(
             engines,
             self._settings,

@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import subprocess
 from collections.abc import Sequence
 
+from sockact import unitfiles
 from sockact.handover import BATCH, CONNECTION, keepable
 from sockact.notify import Notifier
 
@@ -55,6 +57,20 @@ class Store:
         for start in range(0, len(descriptors), BATCH):
             self._notifier.store(descriptors[start : start + BATCH], CONNECTION, must=True)
 
+    def explain(self) -> None:
+        """Say so, if this process and systemd do not know the same of the store."""
+        told = self._notifier.storage
+        most = allowed() if self._notifier.manager_is_systemd else None
+        if most is None or most == told:
+            return
+        found = f"FDSTORE={told}" if told else "no FDSTORE"
+        text = (
+            f"found {found} in the environment, but FileDescriptorStoreMax={most} in the unit: "
+            f"connections above {min(most, told)} end with this process; "
+            f"expected Environment=FDSTORE={most}"
+        )
+        logger.warning("%s%s", text, "" if told else " (systemd before 254 does not set it by itself)")
+
     def clear(self) -> None:
         """Let the manager forget all connections: its copies would keep open what the app has closed."""
         if self._notifier.storage:
@@ -89,6 +105,21 @@ def _unknown(unit: str, reason: str) -> bool:
     return False
 
 
+def allowed() -> int | None:
+    """Return how many descriptors systemd stores for this unit, by its files; None if none is found."""
+    try:
+        with open(CGROUP) as file:
+            scope, unit = unit_in(file.read())
+    except OSError:
+        return None
+    where = unitfiles.folders(scope == "--user", os.environ)
+    found = list(unitfiles.files(unit, where)) if unit else []
+    if not found:
+        return None
+    most = unitfiles.option(found, "FileDescriptorStoreMax")
+    return int(most) if most.isascii() and most.isdecimal() and len(most) < 10 else 0
+
+
 def unit_in(cgroups: str) -> tuple[str, str]:
     """Return which manager is to be asked, as systemctl's option, and for which unit; that may be ''.
 
@@ -97,7 +128,7 @@ def unit_in(cgroups: str) -> tuple[str, str]:
 
     Source: cgroups(7), systemd.resource-control(5): a unit's processes are in or below its own cgroup.
     """
-    parts = cgroups.strip().splitlines()[-1].partition("::")[2].split("/")
+    parts = cgroups.strip().rpartition("\n")[2].partition("::")[2].split("/")
     services = [index for index, part in enumerate(parts) if part.endswith(".service")]
     if not services:
         return "--system", ""

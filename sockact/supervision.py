@@ -73,6 +73,8 @@ async def _live(
         whole_group=chosen.notify_access == "all",
         max_memory=chosen.max_worker_memory,
     )
+    if recipe.handover:
+        store.explain()
     rules = rules_of(chosen, ours=not program)
     homeless = [connection.detach() for connection in process.sockets.taken()]
     supervisor = Supervisor(recipe, rules, conductor, store, homeless)

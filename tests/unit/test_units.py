@@ -1,6 +1,9 @@
-"""The units of several instances are those of one, but for the instance's name."""
+"""What the units that are shipped have in common, and what none of them does."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Sequence
 
 import pytest
 
@@ -27,3 +30,54 @@ def test_an_instance_is_like_the_only_one(suffix: str) -> None:
         expected = expected.replace(one, instance)
 
     assert options(f"app@.{suffix}") == expected.splitlines()
+
+
+def values(name: str, option: str) -> Sequence[str]:
+    return [line.partition("=")[2] for line in options(name) if line.startswith(f"{option}=")]
+
+
+def test_a_certificate_is_passed_on_before_the_reload_that_the_service_has_without_tls() -> None:
+    _, first, last = values("app-tls.conf", "ExecReload")
+
+    assert first.startswith("+/bin/sh ")
+    assert [last] == values("app.service", "ExecReload")
+
+
+NOT_IN_DEPLOY = {
+    "DynamicUser=yes",  # root, whom systemd obeys
+    "PrivateUsers=yes",  # in which root may not read what is another's
+    "CapabilityBoundingSet=",  # CAP_DAC_READ_SEARCH
+    "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",  # AF_UNIX
+    "RemoveIPC=yes",  # for users that come and go
+}
+
+
+def test_what_reloads_the_service_has_its_sandbox_but_for_what_root_needs() -> None:
+    lines = options("app.service")
+    sandbox = set(lines[lines.index("DynamicUser=yes") :])
+
+    assert sandbox - set(options("app-deploy.service")) == NOT_IN_DEPLOY
+
+
+SHIPPED = sorted(
+    file.name
+    for file in (CHECKOUT / "units").iterdir()
+    if file.suffix in (".service", ".socket", ".path", ".conf")
+)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_root_runs_and_writes_nothing_in_the_folders_of_others(name: str) -> None:
+    """What runs as root, by a + or ! or for want of a user, is the system's."""
+    text = (CHECKOUT / "units" / name).read_text().replace("\\\n", " ")
+    as_root = re.findall(r"^#?(Exec\w+=[-@:]*[+!].*)$", text, re.MULTILINE)
+    if name.endswith(".service") and "\nDynamicUser=yes\n" not in text:
+        as_root += re.findall(r"^#?(Exec\w+=.*)$", text, re.MULTILINE)
+
+    for command in as_root:
+        assert re.match(r"\w+=[-@:+!]*/(usr/)?(local/)?s?bin/", command), command
+        assert "/opt/app/venv" not in command
+        assert "/run/app/" not in command
+        written = command.replace('--reference="$$RUNTIME_DIRECTORY"', "")
+        if "DynamicUser" in text or name.endswith(".conf"):
+            assert "RUNTIME_DIRECTORY" not in written
