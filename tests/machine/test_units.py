@@ -212,6 +212,27 @@ def test_an_instance_has_a_certificate_of_its_own_for_its_reloads(encrypted: Mac
     assert encrypted.read("/run/app@8001.tls/tls.pem") != before
 
 
+PROGRAMS = ("cat", "chgrp", "env", "mkdir", "mv", "openssl", "rm", "sh")
+
+
+def test_the_apps_environment_names_no_program_that_root_runs(encrypted: Machine) -> None:
+    for name in PROGRAMS:
+        encrypted.write(f"/opt/app/venv/bin/{name}", "#!/bin/bash\necho $EUID $0 >>/tmp/ran\n", 0o755)
+    variables = "PATH=/opt/app/venv/bin:/usr/bin:/bin OPENSSL_CONF=/opt/app/none BASH_ENV=/opt/app/env"
+    encrypted.write(f"{FOLDER}/app.service.d/path.conf", f"[Service]\nEnvironment={variables}\n")
+    encrypted.write("/opt/app/env", "echo $EUID $0 >>/tmp/ran\n")
+    encrypted.run("systemctl", "daemon-reload")
+    assert presented(encrypted) == "first"
+    write_pair(encrypted, "second")
+
+    reload(encrypted)
+
+    assert presented(encrypted) == "second"
+    encrypted.run("systemctl", "stop", "app.service")
+    assert encrypted.run("cat", "/tmp/ran", check=False).stdout == ""
+    encrypted.run("rm", *(f"/opt/app/venv/bin/{name}" for name in PROGRAMS))
+
+
 # --- /opt/app of somebody else
 
 PIP = "/opt/app/venv/bin/pip"
@@ -309,7 +330,7 @@ def test_the_commands_in_the_documentation_run_as_whom_they_name(deploys: Machin
     deploys.run("systemctl", "start", "app.socket", "app.service")
     answered = deploys.run("/usr/local/bin/sockact", "status", "app")
 
-    assert "app" in answered.stdout
+    assert "main pid" in answered.stdout
     assert deploys.read("/tmp/ran").split() == [deploy]
     deploys.run("rm", "-rf", "/usr/local/lib/sockact", "/usr/local/bin/sockact")
 

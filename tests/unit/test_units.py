@@ -39,7 +39,7 @@ def values(name: str, option: str) -> Sequence[str]:
 def test_a_certificate_is_passed_on_before_the_reload_that_the_service_has_without_tls() -> None:
     _, first, last = values("app-tls.conf", "ExecReload")
 
-    assert first.startswith("+/bin/sh ")
+    assert first.startswith("+/usr/bin/env -i ")
     assert [last] == values("app.service", "ExecReload")
 
 
@@ -76,8 +76,12 @@ def test_root_runs_and_writes_nothing_in_the_folders_of_others(name: str) -> Non
 
     for command in as_root:
         assert re.match(r"\w+=[-@:+!]*/(usr/)?(local/)?s?bin/", command), command
+        # A shell looks for programs in the PATH that the unit gives the app.
+        assert (
+            command.startswith("ExecStart=/usr/local/sbin/") or "sh -" not in command or " -i " in command
+        )
         assert "/opt/app/venv" not in command
         assert "/run/app/" not in command
-        written = command.replace('--reference="$$RUNTIME_DIRECTORY"', "")
-        if "DynamicUser" in text or name.endswith(".conf"):
-            assert "RUNTIME_DIRECTORY" not in written
+        if "DynamicUser" in text or name.endswith(".conf"):  # else it is root's
+            known = "-i RUNTIME_DIRECTORY=${RUNTIME_DIRECTORY} ", '--reference="$$RUNTIME_DIRECTORY"'
+            assert "RUNTIME_DIRECTORY" not in command.replace(known[0], "").replace(known[1], "")
