@@ -212,6 +212,16 @@ def test_an_instance_has_a_certificate_of_its_own_for_its_reloads(encrypted: Mac
     assert encrypted.read("/run/app@8001.tls/tls.pem") != before
 
 
+def test_a_service_may_have_several_runtime_directories(encrypted: Machine) -> None:
+    drop_in = "[Service]\nRuntimeDirectory=app app-other\n"
+    encrypted.write(f"{FOLDER}/app.service.d/more.conf", drop_in)
+    encrypted.run("systemctl", "daemon-reload")
+
+    assert presented(encrypted) == "first"
+    group, own = stat(encrypted, "%g", "/run/app.tls/tls.pem", "/run/app")
+    assert group == own != "0"
+
+
 PROGRAMS = ("cat", "chgrp", "env", "mkdir", "mv", "openssl", "rm", "sh")
 
 

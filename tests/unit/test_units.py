@@ -83,5 +83,8 @@ def test_root_runs_and_writes_nothing_in_the_folders_of_others(name: str) -> Non
         assert "/opt/app/venv" not in command
         assert "/run/app/" not in command
         if "DynamicUser" in text or name.endswith(".conf"):  # else it is root's
-            known = "-i RUNTIME_DIRECTORY=${RUNTIME_DIRECTORY} ", '--reference="$$RUNTIME_DIRECTORY"'
+            known = (
+                " RUNTIME_DIRECTORY=${RUNTIME_DIRECTORY} ",
+                '--reference="$${RUNTIME_DIRECTORY%%%%:*}"',
+            )
             assert "RUNTIME_DIRECTORY" not in command.replace(known[0], "").replace(known[1], "")
