@@ -90,8 +90,18 @@ def reload(unit: str | None, control: str | None, timeout: str | None, *, user: 
         # unit has SIGTERM blocked until here.
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-    environ = os.environ if unit is None else _located(unit, user=user).environ
-    answer = _ask("reload", environ, control, timeout or RELOAD_TIMEOUT)
+        from sockact.survivors import MainProcess
+
+        main_process = MainProcess(_main_pid(os.environ))
+        try:
+            answer = _ask("reload", os.environ, control, timeout or RELOAD_TIMEOUT, manager=True)
+        except UnavailableError:
+            if main_process.has_ended():
+                main_process.wait_for_the_others()
+            raise
+    else:
+        environ = _located(unit, user=user).environ
+        answer = _ask("reload", environ, control, timeout or RELOAD_TIMEOUT)
     print(answer["text"], file=sys.stdout if answer["ok"] else sys.stderr)
     return 0 if answer["ok"] else 1
 
@@ -129,7 +139,9 @@ def status(unit: str | None, control: str | None, timeout: str | None, *, user: 
     return 0
 
 
-def _ask(verb: str, environ: Mapping[str, str], path: str | None, timeout: str) -> dict[str, Any]:
+def _ask(
+    verb: str, environ: Mapping[str, str], path: str | None, timeout: str, **more: Any
+) -> dict[str, Any]:
     """Ask a unit's service, or else the one to which this process belongs; at `path`, if that is named."""
     from sockact import control
 
@@ -140,7 +152,7 @@ def _ask(verb: str, environ: Mapping[str, str], path: str | None, timeout: str) 
     except ValueError as error:
         raise UsageError(f"--timeout={timeout}: {error}, or none") from None
     choice = environ.get("SOCKACT_CONTROL", "auto") if path is None else path
-    main_pid = int(text) if (text := environ.get("MAINPID", "")).isdecimal() else 0
+    main_pid = _main_pid(environ)
     if choice == "auto" and not main_pid and not environ.get("RUNTIME_DIRECTORY"):
         raise UsageError(f"RUNTIME_DIRECTORY and MAINPID are unset: no service to {verb} is named by them")
     where = control.address(choice, environ, main_pid)
@@ -148,7 +160,11 @@ def _ask(verb: str, environ: Mapping[str, str], path: str | None, timeout: str) 
         raise UsageError(f"SOCKACT_CONTROL={choice}: this service has no control socket")
     # A path belongs to the service; an abstract address can be taken by anyone who is faster.
     owner = main_pid if choice == "auto" and where.startswith("@") else None
-    return control.request(verb, where, owner=owner, patience=patience)
+    return control.request(verb, where, owner=owner, patience=patience, **more)
+
+
+def _main_pid(environ: Mapping[str, str]) -> int:
+    return int(text) if (text := environ.get("MAINPID", "")).isdecimal() else 0
 
 
 def _located(unit: str, *, user: bool) -> Located:

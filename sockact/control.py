@@ -2,12 +2,14 @@
 
 One line of JSON each way over a Unix stream socket:
 
-    {"verb": "reload"}
+    {"verb": "reload", "manager": true, "environ": {"SOCKACT_WORKERS": "4"}}
     {"ok": false, "text": "reload failed: SyntaxError: invalid syntax (app.py, line 3)"}
 
     {"verb": "status"}
     {"ok": true, "text": "", "service": ...}    (see `overview`)
 
+`manager` says that systemd waits for this reload (`ExecReload=`), and `environ` what its settings are in
+the environment of that process, which is the unit's as it is now; both may be absent.
 The answer comes when the verb has been carried out. Between the two, the service may have
 replaced itself: the connection of a waiting caller is passed on, and the new code answers.
 Only root and the service's own user are obeyed, as SO_PEERCRED tells.
@@ -24,6 +26,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, cast
 
 from sockact import overview
@@ -65,10 +68,24 @@ def address(choice: str, environ: Mapping[str, str], pid: int) -> str | None:
 
 
 class Caller:
-    """A connection on which somebody waits for an answer."""
+    """A connection on which somebody waits for an answer.
 
-    def __init__(self, sock: socket.socket) -> None:
+    Args:
+        sock: the connection.
+        message: what was asked there.
+
+    Attributes:
+        manager: whether the service manager waits for the answer, too.
+        environ: settings as the caller's environment has them; None if it is not the unit's.
+    """
+
+    def __init__(self, sock: socket.socket, message: Mapping[str, Any] = MappingProxyType({})) -> None:
         self.sock = sock
+        self.manager = message.get("manager") is True
+        environ = message.get("environ")
+        self.environ: Mapping[str, str] | None = None
+        if isinstance(environ, dict) and all(isinstance(value, str) for value in environ.values()):
+            self.environ = environ
 
     def answer(self, ok: bool, text: str, **more: Any) -> None:
         """Tell the result and hang up. A caller that has gone meanwhile is no error."""
@@ -117,7 +134,7 @@ class ControlServer:
         caller = Caller(sock)
         try:
             async with asyncio.timeout(PATIENCE):
-                verb = await self._read_verb(sock)
+                message = await self._read_message(sock)
         except (OSError, ValueError, RecursionError, TimeoutError):
             caller.answer(False, 'expected one line: {"verb": "reload"} or {"verb": "status"}')
             return
@@ -126,14 +143,14 @@ class ControlServer:
         if user not in (0, os.geteuid()):
             logger.warning("uid=%d was refused on the control socket", user)
             caller.answer(False, f"uid {user} may not do that: only root and uid {os.geteuid()}")
-        elif verb == "reload":
-            self._reload(caller)
+        elif (verb := message.get("verb")) == "reload":
+            self._reload(Caller(sock, message))
         elif verb == "status":
             caller.answer(True, "", service=self._overview())
         else:
             caller.answer(False, f"unknown verb {verb!r}: expected 'reload' or 'status'")
 
-    async def _read_verb(self, sock: socket.socket) -> Any:
+    async def _read_message(self, sock: socket.socket) -> Mapping[str, Any]:
         line = b""
         while not line.endswith(b"\n") and len(line) < LINE_LIMIT:
             data = await self._loop.sock_recv(sock, LINE_LIMIT)
@@ -141,7 +158,7 @@ class ControlServer:
                 break
             line += data
         message = json.loads(line)
-        return message.get("verb") if isinstance(message, dict) else None
+        return message if isinstance(message, dict) else {}
 
 
 def open_server(where: str) -> socket.socket | None:
@@ -154,7 +171,7 @@ def open_server(where: str) -> socket.socket | None:
 
 
 def request(
-    verb: str, where: str, *, owner: int | None = None, patience: float | None = CONTACT
+    verb: str, where: str, *, owner: int | None = None, patience: float | None = CONTACT, **more: Any
 ) -> dict[str, Any]:
     """Ask the service behind the control socket at `where`, and wait for its answer.
 
@@ -165,6 +182,7 @@ def request(
         where: as `address` returns it.
         owner: the PID that must be at the other end; an abstract address can be taken by anyone.
         patience: how many seconds the answer may take; None for no limit.
+        more: what else the service is told.
 
     Returns:
         `ok`, whether it was done; `text`, what the service says about it; and `service` for a status.
@@ -181,11 +199,11 @@ def request(
             raise UnavailableError(f"the control socket {where} belongs to pid {found}, expected {owner}")
         try:
             with contextlib.suppress(BrokenPipeError):  # a refusal may be on its way
-                sock.sendall(_line({"verb": verb}))
+                sock.sendall(_line({"verb": verb, **more}))
             line = _read_line(sock, deadline)
         except TimeoutError:
-            more = "; the reload may still be under way" if verb == "reload" else ""
-            raise UnavailableError(f"no answer from {where} within {patience:g} s{more}") from None
+            hint = "; the reload may still be under way" if verb == "reload" else ""
+            raise UnavailableError(f"no answer from {where} within {patience:g} s{hint}") from None
         except OSError as error:
             raise UnavailableError(f"the service hung up before it answered: {error.strerror}") from error
     if not line:

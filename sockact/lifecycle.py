@@ -249,7 +249,7 @@ class Conductor:
             case Act.GREET:
                 self._greet()
             case Act.RELOAD:
-                self._notifier.reloading(self._text())
+                self._say_reloading()
                 self._begin(self._reload)
             case Act.REMEMBER:
                 self._reloads.request()
@@ -323,6 +323,17 @@ class Conductor:
         return Event.STOPPED
 
     # What is said.
+
+    def _say_reloading(self) -> None:
+        """Say that a reload begins, but not to a manager that has asked for it itself.
+
+        systemd knows it then. And told so, it would go on waiting for our READY=1 if this process were
+        killed, also when its workers have drained long since (257: until the watchdog's time is over).
+        """
+        if self._reloads.managed:
+            self._notifier.status(self._text())
+        else:
+            self._notifier.reloading(self._text())
 
     def _greet(self) -> None:
         self._notifier.ready(self._text())

@@ -56,6 +56,11 @@ class Reloads:
         return callers
 
     @property
+    def managed(self) -> bool:
+        """Whether the service manager waits for the result, as the process that it runs for a reload."""
+        return any(caller.manager for caller in self.waiting)
+
+    @property
     def waiting(self) -> list[Caller]:
         """Who has not been told a result yet."""
         return [*self._callers, *self._next_callers]

@@ -23,8 +23,6 @@ from sockact import unitfiles
 from sockact.handover import BATCH, CONNECTION, keepable
 from sockact.notify import Notifier
 
-CGROUP = "/proc/self/cgroup"
-
 PATIENCE = 2.0
 """Seconds that systemd may take to say which job it is at."""
 
@@ -79,10 +77,11 @@ class Store:
 
 def is_followed() -> bool:
     """Tell whether systemd says that it starts this unit again once this process has ended; it blocks."""
-    with open(CGROUP) as file:  # not pathlib, which takes memory that a supervisor need not have
-        scope, unit = unit_in(file.read())
+    cgroup = unitfiles.cgroup_of()
+    unit = cgroup.rpartition("/")[2]
     if not unit:
         return False
+    scope = "--user" if unitfiles.is_users(cgroup) else "--system"
     command = ["systemctl", scope, "list-jobs", "--no-legend", "--plain", unit]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
@@ -107,30 +106,8 @@ def _unknown(unit: str, reason: str) -> bool:
 
 def allowed() -> int | None:
     """Return how many descriptors systemd stores for this unit, by its files; None if none is found."""
-    try:
-        with open(CGROUP) as file:
-            scope, unit = unit_in(file.read())
-    except OSError:
+    unit = unitfiles.of_this_process(os.environ)
+    if unit is None or unit.fragment is None:
         return None
-    where = unitfiles.folders(scope == "--user", os.environ)
-    found = list(unitfiles.files(unit, where)) if unit else []
-    if not found:
-        return None
-    most = unitfiles.option(found, "FileDescriptorStoreMax")
+    most = ["0", *unit.read().get("Service.FileDescriptorStoreMax", ())][-1]
     return int(most) if most.isascii() and most.isdecimal() and len(most) < 10 else 0
-
-
-def unit_in(cgroups: str) -> tuple[str, str]:
-    """Return which manager is to be asked, as systemctl's option, and for which unit; that may be ''.
-
-    Args:
-        cgroups: what /proc/self/cgroup says.
-
-    Source: cgroups(7), systemd.resource-control(5): a unit's processes are in or below its own cgroup.
-    """
-    parts = cgroups.strip().rpartition("\n")[2].partition("::")[2].split("/")
-    services = [index for index, part in enumerate(parts) if part.endswith(".service")]
-    if not services:
-        return "--system", ""
-    user = any(parts[index].startswith("user@") for index in services[:-1])
-    return "--user" if user else "--system", parts[services[-1]]

@@ -1,101 +1,249 @@
-"""What the files of a unit of systemd say, to a process that can ask nobody.
+"""What the files of this process's unit say, so that nobody has to be asked.
 
-An unprivileged service cannot rely on the bus: it need not run, and hangs up on users that it cannot name,
-which those of `DynamicUser=yes` often are. The files anybody may read. Source: systemd.unit(5), "Unit File
-Load Path".
+A service in a sandbox can seldom ask systemd: its private socket is root's, and the system bus does not
+talk to a user that it cannot name (`DynamicUser=yes`). But units are files that everybody may read, found
+in the folders of systemd.unit(5).
+
+Rule of this file: what cannot be read is not there.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+PROC = "/proc"
 
 SYSTEM = (
-    "/etc/systemd/system",
+    "/etc/systemd/system.control",
+    "/run/systemd/system.control",
     "/run/systemd/transient",
+    "/run/systemd/generator.early",
+    "/etc/systemd/system",
+    "/etc/systemd/system.attached",
     "/run/systemd/system",
+    "/run/systemd/system.attached",
     "/run/systemd/generator",
     "/usr/local/lib/systemd/system",
     "/usr/lib/systemd/system",
     "/lib/systemd/system",
+    "/run/systemd/generator.late",
+)
+USER = (
+    "{config}/systemd/user.control",
+    "{runtime}/systemd/user.control",
+    "{runtime}/systemd/transient",
+    "{runtime}/systemd/generator.early",
+    "{config}/systemd/user",
+    "/etc/systemd/user",
+    "{runtime}/systemd/user",
+    "/run/systemd/user",
+    "{runtime}/systemd/generator",
+    "{data}/systemd/user",
+    "/usr/local/lib/systemd/user",
+    "/usr/lib/systemd/user",
+    "/lib/systemd/user",
+    "{runtime}/systemd/generator.late",
 )
 
-
-def folders(user: bool, environ: Mapping[str, str]) -> Sequence[str]:
-    """Return where a manager finds units, the system's or a user's; what is in the first ones counts."""
-    if not user:
-        return SYSTEM
-    home = environ.get("HOME", "/nonexistent")
-    run = environ.get("XDG_RUNTIME_DIR", "/nonexistent")
-    return (
-        os.path.join(environ.get("XDG_CONFIG_HOME", f"{home}/.config"), "systemd/user"),
-        "/etc/systemd/user",
-        f"{run}/systemd/transient",
-        f"{run}/systemd/user",
-        "/run/systemd/user",
-        os.path.join(environ.get("XDG_DATA_HOME", f"{home}/.local/share"), "systemd/user"),
-        "/usr/local/lib/systemd/user",
-        "/usr/lib/systemd/user",
-        "/lib/systemd/user",
-    )
+Assignments = Mapping[str, Sequence[str]]
+"""The values of each `Section.Option`, in their order; an empty assignment forgets those before it."""
 
 
-def option(paths: Sequence[str], name: str) -> str:
-    """Return the last value that a unit's file and its drop-ins, `paths`, give an option; "" if none does.
+@dataclass(frozen=True, slots=True)
+class UnitFiles:
+    """The files of a unit, and of those beside it.
 
-    It need not be what the manager goes by: it reads the files at a `daemon-reload`.
+    Attributes:
+        name: `app.service`; of an instance `app@1.service`.
+        folders: where unit files are, those that prevail first.
     """
-    value = ""
-    for path in paths:
-        try:
-            with open(path, encoding="utf-8", errors="replace") as file:
-                text = file.read()
-        except OSError:  # another one may have it; who wonders finds out by `systemctl cat`
+
+    name: str
+    folders: Sequence[str]
+
+    def other(self, name: str) -> UnitFiles:
+        """Return the files of another unit of the same manager."""
+        return UnitFiles(name, self.folders)
+
+    @property
+    def fragment(self) -> str | None:
+        """The path of the unit file itself; None if there is none, or the unit is masked."""
+        for name in dict.fromkeys((self.name, template(self.name))):
+            for folder in self.folders:
+                path = f"{folder}/{name}"
+                if os.path.lexists(path):
+                    return None if os.path.realpath(path) == os.devnull else path
+        return None
+
+    @property
+    def enabled(self) -> bool:
+        """Whether another unit pulls it in, by a link in a folder that `systemctl enable` makes."""
+        return any(
+            os.path.lexists(f"{folder}/{each}/{self.name}")
+            for folder in self.folders
+            for each in _listed(folder)
+            if each.endswith((".wants", ".requires"))
+        )
+
+    def read(self) -> Assignments:
+        """Return what the unit file and its drop-ins say; nothing if they cannot be read."""
+        found: dict[str, list[str]] = {}
+        fragment = self.fragment
+        for path in () if fragment is None else (fragment, *self._drop_ins()):
+            for option, value in parse(_text(path)):
+                if value:
+                    found.setdefault(option, []).append(value)
+                else:
+                    found[option] = []
+        return found
+
+    def _drop_ins(self) -> list[str]:
+        kind = self.name.rpartition(".")[2]
+        stem = template(self.name).removesuffix(f".{kind}").removesuffix("@")
+        parts = stem.split("-")
+        prefixes = ["-".join(parts[:count]) + f"-.{kind}" for count in range(1, len(parts))]
+        names = dict.fromkeys((f"{kind}", *prefixes, template(self.name), self.name))
+        found: dict[str, str] = {}
+        for name in reversed(names):
+            for folder in self.folders:
+                for each in _listed(f"{folder}/{name}.d"):
+                    if each.endswith(".conf"):
+                        found.setdefault(each, f"{folder}/{name}.d/{each}")
+        return [found[each] for each in sorted(found)]
+
+    def sockets(self) -> list[UnitFiles]:
+        """Return the socket units that pass their sockets to this service, as far as files tell.
+
+        Source: systemd.socket(5), Service=; systemd.service(5), Sockets=.
+        """
+        listed = self._words("Service.Sockets")
+        same = self.name.removesuffix(".service") + ".socket"
+        units = [self.other(name) for name in dict.fromkeys((*listed, same, *self._elsewhere()))]
+        return [
+            unit
+            for unit in units
+            if unit.fragment is not None and (unit.name in listed or _service(unit) == self.name)
+        ]
+
+    def wants(self, unit: UnitFiles) -> bool:
+        """Tell whether another unit is started with this one, or with the machine."""
+        relations = ("Requires", "Wants", "BindsTo", "Requisite", "Upholds")
+        names = self._words("Service.Sockets", *(f"Unit.{each}" for each in relations))
+        return unit.name in names or unit.enabled
+
+    def _words(self, *options: str) -> list[str]:
+        said = self.read()
+        values = " ".join(value for option in options for value in said.get(option, ()))
+        return [_instantiated(word, self.name) for word in values.split()]
+
+    def _elsewhere(self) -> Iterator[str]:
+        """Go through the names of all socket units."""
+        for folder in self.folders:
+            yield from (name for name in _listed(folder) if name.endswith(".socket") and "@." not in name)
+
+
+def of_this_process(environ: Mapping[str, str]) -> UnitFiles | None:
+    """Return the files of the service in whose cgroup this process is; None if it is in none."""
+    cgroup = cgroup_of()
+    name = cgroup.rpartition("/")[2]
+    if not name:
+        return None
+    if not is_users(cgroup):
+        return UnitFiles(name, SYSTEM)
+    home = environ.get("HOME", "/")
+    runtime = environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
+    folders = [
+        folder.format(
+            config=environ.get("XDG_CONFIG_HOME", f"{home}/.config"),
+            data=environ.get("XDG_DATA_HOME", f"{home}/.local/share"),
+            runtime=runtime,
+        )
+        for folder in USER
+    ]
+    return UnitFiles(name, folders)
+
+
+def cgroup_in(cgroups: str) -> str:
+    """Return the cgroup of the service in which a process is, '' if it is in none.
+
+    Args:
+        cgroups: what /proc/self/cgroup says.
+
+    Source: cgroups(7), systemd.resource-control(5): a unit's processes are in or below its own cgroup.
+    """
+    lines = cgroups.strip().splitlines()
+    parts = lines[-1].partition("::")[2].split("/") if lines else []
+    while parts and not parts[-1].endswith(".service"):
+        parts.pop()
+    return "/".join(parts)
+
+
+def cgroup_of(pid: int | str = "self") -> str:
+    """Return the cgroup of the service in which a process is, '' if it is in none, or cannot be seen."""
+    return cgroup_in(_text(f"{PROC}/{pid}/cgroup"))
+
+
+def is_users(cgroup: str) -> bool:
+    """Tell whether a service is one of a user's manager, by its cgroup."""
+    return any(part.startswith("user@") for part in cgroup.split("/")[:-1])
+
+
+def parse(text: str) -> Iterator[tuple[str, str]]:
+    """Go through the assignments of a unit file, as `Section.Option` and value.
+
+    Source: systemd.syntax(7).
+    """
+    section, pending = "", ""
+    for line in text.splitlines():
+        stripped = line.strip()
+        if stripped.startswith(("#", ";")) or not (stripped or pending):
             continue
-        for line in text.splitlines():
-            key, equals, given = line.partition("=")
-            if equals and key.strip() == name:
-                value = given.strip()
-    return value
+        pending += stripped
+        if pending.endswith("\\"):
+            pending = pending[:-1] + " "
+            continue
+        if pending.startswith("[") and pending.endswith("]"):
+            section = pending[1:-1]
+        else:
+            option, equals, value = pending.partition("=")
+            if equals:
+                yield f"{section}.{option.strip()}", value.strip()
+        pending = ""
 
 
-def files(unit: str, where: Sequence[str]) -> Iterator[str]:
-    """Give the paths of a unit's own file and of its drop-ins: the last one counts.
-
-    Nothing without a file of its own: then it is somewhere where we cannot look.
-    """
-    own = [os.path.join(folder, name) for name in _own_names(unit) for folder in where]
-    existing = [path for path in own if os.path.exists(path)]
-    if not existing:
-        return
-    yield existing[0]
-    found: dict[str, str] = {}
-    for name in _names(unit):
-        for folder in where:
-            drop_ins = os.path.join(folder, f"{name}.d")
-            for each in _listed(drop_ins):
-                if each.endswith(".conf"):
-                    found.setdefault(each, os.path.join(drop_ins, each))
-    yield from [found[each] for each in sorted(found)]
+def template(name: str) -> str:
+    """Return the name of the file from which an instance is made; else the name itself."""
+    stem, at, rest = name.partition("@")
+    return f"{stem}@.{rest.rpartition('.')[2]}" if at else name
 
 
-def _listed(folder: str) -> Sequence[str]:
+def _instantiated(word: str, name: str) -> str:
+    """Fill an instance's name into a word of its template."""
+    instance = name.partition("@")[2].rpartition(".")[0]
+    return word.replace("%i", instance).replace("%I", instance) if instance else word
+
+
+def _service(unit: UnitFiles) -> str:
+    """Return the service that a socket unit starts; that of its name, unless it says another."""
+    said = unit.read()
+    if said.get("Socket.Accept", ["no"])[-1:] in (["yes"], ["true"], ["1"], ["on"]):
+        return ""  # each connection has a service of its own
+    named = said.get("Socket.Service", ())
+    return _instantiated(named[-1], unit.name) if named else unit.name.removesuffix(".socket") + ".service"
+
+
+def _listed(folder: str) -> list[str]:
     try:
-        return os.listdir(folder)
+        return sorted(os.listdir(folder))
     except OSError:
-        return ()
+        return []
 
 
-def _own_names(unit: str) -> Sequence[str]:
-    """Return what a unit's own file may be called: app@1.service, app@.service."""
-    stem, _, kind = unit.rpartition(".")
-    template, at, _ = stem.partition("@")
-    return [unit, f"{template}@.{kind}"] if at else [unit]
-
-
-def _names(unit: str) -> Sequence[str]:
-    """Return whose drop-ins are a unit's: its own, and those of app-a@.service, app-.service, service."""
-    stem, _, kind = unit.rpartition(".")
-    parts = stem.partition("@")[0].split("-")
-    prefixes = ["-".join(parts[:count]) for count in range(len(parts) - 1, 0, -1)]
-    return [*_own_names(unit), *(f"{prefix}-.{kind}" for prefix in prefixes), kind]
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sockact import store
+from sockact import store, unitfiles
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,16 @@ from sockact import store
     ],
 )
 def test_the_unit_is_found_in_the_cgroup(cgroups: str, unit: tuple[str, str]) -> None:
-    assert store.unit_in(cgroups) == unit
+    cgroup = unitfiles.cgroup_in(cgroups)
+
+    assert ("--user" if unitfiles.is_users(cgroup) else "--system", cgroup.rpartition("/")[2]) == unit
+
+
+def in_cgroup(cgroups: str, proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let /proc say that this process is in these cgroups."""
+    (proc / "self").mkdir()
+    (proc / "self" / "cgroup").write_text(cgroups)
+    monkeypatch.setattr(unitfiles, "PROC", str(proc))
 
 
 @pytest.mark.parametrize(
@@ -39,12 +48,10 @@ def test_the_unit_is_found_in_the_cgroup(cgroups: str, unit: tuple[str, str]) ->
 def test_its_job_tells_whether_it_comes_again(
     answer: str, followed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cgroup = tmp_path / "cgroup"
-    cgroup.write_text("0::/system.slice/app.service\n")
+    in_cgroup("0::/system.slice/app.service\n", tmp_path, monkeypatch)
     systemctl = tmp_path / "systemctl"
     systemctl.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/asked\n{answer}\n')
     systemctl.chmod(0o755)
-    monkeypatch.setattr(store, "CGROUP", cgroup)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
 
     assert store.is_followed() == followed
@@ -55,9 +62,7 @@ def test_its_job_tells_whether_it_comes_again(
 def test_where_nobody_can_be_asked_a_stop_is_assumed(
     cgroups: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cgroup = tmp_path / "cgroup"
-    cgroup.write_text(cgroups)
-    monkeypatch.setattr(store, "CGROUP", cgroup)
+    in_cgroup(cgroups, tmp_path, monkeypatch)
     monkeypatch.setenv("PATH", "")
 
     assert not store.is_followed()

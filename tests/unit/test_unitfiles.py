@@ -12,7 +12,9 @@ import pytest
 
 from sockact import store, unitfiles
 from sockact.notify import Notifier
+from sockact.unitfiles import UnitFiles
 from tests.unit.test_notify import close
+from tests.unit.test_store import in_cgroup
 
 MAX = "FileDescriptorStoreMax"
 
@@ -21,17 +23,22 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(f"[Service]\n{text}")
+
+
+def most_of(unit: UnitFiles) -> str:
+    """Return the value that counts, '' for none."""
+    return "".join(unit.read().get(f"Service.{MAX}", ())[-1:])
 
 
 @pytest.mark.parametrize(
     ("unit", "files", "value"),
     [
         ("app.service", {}, ""),
-        ("app.service", {"etc/app.service": "[Service]\n"}, ""),
-        ("app.service", {"etc/app.service": f"[Service]\n{MAX}=7\n"}, "7"),
-        ("app.service", {"etc/app.service": f"[Service]\n {MAX} = 7 \n"}, "7"),
-        ("app.service", {"etc/app.service": f"[Service]\n#{MAX}=7\n"}, ""),
+        ("app.service", {"etc/app.service": ""}, ""),
+        ("app.service", {"etc/app.service": f"{MAX}=7\n"}, "7"),
+        ("app.service", {"etc/app.service": f" {MAX} = 7 \n"}, "7"),
+        ("app.service", {"etc/app.service": f"#{MAX}=7\n"}, ""),
         ("app.service", {"etc/app.service": f"{MAX}=7\n", "lib/app.service": f"{MAX}=8\n"}, "7"),
         ("app.service", {"lib/app.service": f"{MAX}=8\n", "etc/app.service.d/a.conf": f"{MAX}=9"}, "9"),
         ("app.service", {"etc/app.service": f"{MAX}=8\n", "lib/app.service.d/a.conf": f"{MAX}=9"}, "9"),
@@ -67,26 +74,23 @@ def test_the_last_assignment_that_systemd_would_read_counts(
     unit: str, files: Mapping[str, str], value: str, tmp_path: Path
 ) -> None:
     write(tmp_path, files)
-    found = list(unitfiles.files(unit, [f"{tmp_path}/etc", f"{tmp_path}/lib"]))
-
-    assert unitfiles.option(found, MAX) == value
+    assert most_of(UnitFiles(unit, [f"{tmp_path}/etc", f"{tmp_path}/lib"])) == value
 
 
 def test_what_is_no_text_or_no_file_says_nothing(tmp_path: Path) -> None:
     (tmp_path / "app.service").write_bytes(b"\xff\n")
     (tmp_path / "app.service.d" / "a.conf").mkdir(parents=True)
-    found = list(unitfiles.files("app.service", [str(tmp_path)]))
-
-    assert len(found) == 2
-    assert unitfiles.option(found, MAX) == ""
+    assert UnitFiles("app.service", [str(tmp_path)]).read() == {}
 
 
-def test_a_users_manager_has_folders_of_its_own() -> None:
-    own = unitfiles.folders(True, {"HOME": "/home/a", "XDG_RUNTIME_DIR": "/run/user/7"})
+def test_a_users_manager_has_folders_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_cgroup("0::/user.slice/user@7.service/app.slice/app.service\n", tmp_path, monkeypatch)
+    unit = unitfiles.of_this_process({"HOME": "/home/a", "XDG_RUNTIME_DIR": "/run/user/7"})
 
-    assert own[0] == "/home/a/.config/systemd/user"
-    assert "/run/user/7/systemd/transient" in own
-    assert not set(own) & set(unitfiles.folders(False, {}))
+    assert unit is not None
+    assert "/home/a/.config/systemd/user" in unit.folders
+    assert "/run/user/7/systemd/transient" in unit.folders
+    assert not set(unit.folders) & set(unitfiles.SYSTEM)
 
 
 @pytest.mark.parametrize(
@@ -146,9 +150,8 @@ def manager_at(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def in_unit(folder: Path, monkeypatch: pytest.MonkeyPatch, most: str) -> None:
     """Let this process be one of a unit with such a file."""
-    (folder / "cgroup").write_text("0::/system.slice/app.service\n")
+    in_cgroup("0::/system.slice/app.service\n", folder, monkeypatch)
     (folder / "app.service").write_text(f"[Service]\n{MAX}={most}\n" if most else "[Service]\n")
-    monkeypatch.setattr(store, "CGROUP", str(folder / "cgroup"))
     monkeypatch.setattr(unitfiles, "SYSTEM", (str(folder),))
 
 
@@ -175,8 +178,8 @@ def test_without_a_unit_of_which_the_files_are_found_nothing_is_said(
 ) -> None:
     in_unit(tmp_path, monkeypatch, "5")
     if cgroups is None:
-        (tmp_path / "cgroup").unlink()
+        (tmp_path / "self" / "cgroup").unlink()
     else:
-        (tmp_path / "cgroup").write_text(cgroups)
+        (tmp_path / "self" / "cgroup").write_text(cgroups)
 
     assert store.allowed() is None
