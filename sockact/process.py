@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from sockact import fds, listen, logs, origin, project, settings, signals
+from sockact import activation, fds, listen, logs, origin, project, settings, signals
 from sockact.control import Caller, ControlServer
 from sockact.errors import AppError, ReloadRefused, SockactError, UnavailableError, UsageError
 from sockact.exits import Exit, flush
@@ -54,6 +54,7 @@ def live(run: Callable[[Process, Settings], None], given: Mapping[str, Any]) -> 
         chosen = project.resolve(given, os.environ)
         logs.configure(chosen.log_level, os.environ)
         process.end_timeout = chosen.shutdown_timeout
+        process.told = project.says("listen", given, os.environ)
         for name in settings.misspelt(os.environ):
             logger.warning("%s is no setting: ignored", name)
         run(process, chosen)
@@ -71,6 +72,7 @@ class Process:
         activated: whether sockets were passed to the service.
         exit: its end, once that has begun.
         end_timeout: how long that may take.
+        told: whether it was said where to listen, if nothing is passed.
     """
 
     def __init__(self) -> None:
@@ -91,6 +93,7 @@ class Process:
         self.activated = told == "1" if told else bool(self.sockets.listeners)
         environ = {**os.environ, ACTIVATED: f"{self.activated:d}"}
         self.program = Program.of_this_process(environ)
+        self.told = False
         self._pid_file: PidFile | None = None
 
     def serves_itself(self, chosen: Settings) -> bool:
@@ -106,9 +109,11 @@ class Process:
         Raises:
             UsageError: it is none of these.
             UnavailableError, AppError: the function has failed.
+            ActivationError, UnavailableError: as `Sockets.check`.
         """
         if self.trial or self.supervised or self.sockets.listeners:
             return
+        self.sockets.check(told=True)
         for each in _opened(sock):
             self.sockets.listeners.append(Listener.of(each, listen.NAME))
         if not callable(sock):
@@ -121,9 +126,15 @@ class Process:
         The control socket and the PID file of workers are their supervisor's. Processes of one connection
         each have no PID file: there are several.
         """
-        self.sockets.complete(chosen, controlled=not self.supervised)
+        self.sockets.complete(chosen, controlled=not self.supervised, told=self.told)
+        if not self.supervised:
+            self._warn_unheard()
         if chosen.pid_file and not (self.supervised or self.sockets.connected):
             self._pid_file = PidFile(chosen.pid_file)
+
+    def _warn_unheard(self) -> None:
+        if reason := activation.unheard(os.environ, self.notifier.variables.get("NOTIFY_SOCKET", "")):
+            logger.warning("%s", reason)
 
     def conductor(self, chosen: Settings) -> Conductor:
         """Return who leads a service here, and tells callers that were passed to it how that went."""

@@ -23,8 +23,18 @@ FILE = "pyproject.toml"
 
 def resolve(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     """Combine keywords or flags with the environment and the project; raises as `settings.resolve`."""
-    directory = given.get("chdir") or environ.get(settings.variable("chdir"), "")
-    return settings.resolve(given, environ, table(os.path.join(directory, FILE)))
+    return settings.resolve(given, environ, table(os.path.join(_directory(given, environ), FILE)))
+
+
+def says(name: str, given: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
+    """Tell whether a setting was said, by keyword, flag, variable or project, and is not the default."""
+    if name in given or settings.variable(name) in environ:
+        return True
+    return name in table(os.path.join(_directory(given, environ), FILE))
+
+
+def _directory(given: Mapping[str, Any], environ: Mapping[str, str]) -> str:
+    return str(given.get("chdir") or environ.get(settings.variable("chdir"), ""))
 
 
 def table(path: str) -> Mapping[str, Any]:

@@ -81,7 +81,9 @@ def _become_supervisor(process: Process, chosen: Settings) -> None:
 
     -P: a module of the program's that is called like one of Python's is not for the supervisor.
     """
-    process.sockets.check()
-    sockact = (sys.executable, "-P", "-m", "sockact", "run", *settings.options(chosen))
+    process.sockets.check(told=process.told)
+    told = settings.option("listen", chosen.listen) if process.told else []  # also if it is the default
+    options = [each for each in settings.options(chosen) if each not in told]
+    sockact = (sys.executable, "-P", "-m", "sockact", "run", *options, *told)
     environ = {**process.program.environ, OWN: "1"}
     process.become((*sockact, "--", *process.program.argv), environ, process.sockets.callers)

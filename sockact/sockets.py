@@ -13,7 +13,8 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from sockact import control, fds, health, listen
+from sockact import activation, control, fds, health, listen
+from sockact.activation import Clue
 from sockact.control import Caller
 from sockact.errors import ActivationError, UnavailableError
 from sockact.fds import Kind, Listener
@@ -40,7 +41,7 @@ class Sockets:
         supply: where a supervisor sends connections that outlive the process which accepted them.
         connections: those of clients, whom nobody has told of any change.
         callers: who waits for the reload of which the start of this process is the second half.
-        meant_for: the process to which something was passed that is not this one.
+        clue: what there was at the start of this process.
         fault: what is wrong with what was passed.
     """
 
@@ -50,7 +51,7 @@ class Sockets:
     supply: Listener | None = None
     connections: list[Listener] = field(default_factory=list)
     callers: list[Caller] = field(default_factory=list)
-    meant_for: str | None = None
+    clue: Clue = field(default_factory=Clue)
     fault: ActivationError | None = None
 
     @classmethod
@@ -59,7 +60,7 @@ class Sockets:
 
         What is wrong with it is kept for `complete`: so early there is no way to report it.
         """
-        sockets = cls(meant_for=fds.meant_for_another(os.environ, os.getpid()))
+        sockets = cls(clue=Clue.here(os.environ))
         try:
             passed = fds.adopt(standard_input=True)
         except ActivationError as error:
@@ -71,31 +72,44 @@ class Sockets:
                 sockets.fault = sockets.fault or error  # and go on: stored clients are not lost by it
         return sockets
 
-    def check(self) -> None:
-        """Raise ActivationError if what was passed is malformed; warn if it was not for this process."""
+    def check(self, *, told: bool) -> None:
+        """Find out whether something is wrong with what was passed, or with that nothing was.
+
+        Args:
+            told: whether this process was told where to listen.
+
+        Raises:
+            ActivationError: what was passed is malformed, or a wrapper has it.
+            UnavailableError: nothing was passed, though there is a socket unit.
+        """
         if self.fault is not None:
             raise self.fault
-        if self.meant_for and not self.listeners:
-            logger.warning("LISTEN_PID=%s is another process; a wrapper must exec", self.meant_for)
+        if self.listeners:
+            return
+        if reason := activation.obstacle(self.clue, os.environ, told=told):
+            raise reason
+        if self.clue.owner:
+            logger.warning("LISTEN_PID=%s has nothing to do with this process: ignored", self.clue.owner)
 
     @property
     def connected(self) -> bool:
         """Whether clients' connections were passed rather than sockets that listen: `Accept=yes`."""
         return bool(self.listeners) and all(listener.connected for listener in self.listeners)
 
-    def complete(self, settings: Settings, *, controlled: bool) -> None:
+    def complete(self, settings: Settings, *, controlled: bool, told: bool = True) -> None:
         """Bind what was not passed.
 
         Args:
             settings: where to.
+            told: whether that was said, and is not the default.
             controlled: whether there shall be a control socket.
 
         Raises:
-            ActivationError: what was passed is malformed.
+            ActivationError, UnavailableError: as `check`.
             SettingsError, UnavailableError: as `listen.bind`; also UnavailableError: nothing was passed
                 where it has to be.
         """
-        self.check()
+        self.check(told=told)
         if not self.listeners:
             self._bind(settings)
         if controlled and self.control is None:
@@ -105,6 +119,15 @@ class Sockets:
         """Give up the listeners that are not `used`; the manager keeps them."""
         for listener in [each for each in self.listeners if each not in used]:
             logger.warning("no app is for %s=%s: closed", listener.name, listener.address)
+            self.listeners.remove(listener)
+            listener.close()
+
+    def leave(self) -> None:
+        """Close the sockets that listen: nobody accepts there any more, and newcomers are refused.
+
+        The others stay: they are still written to.
+        """
+        for listener in [each for each in self.listeners if each.listening]:
             self.listeners.remove(listener)
             listener.close()
 
