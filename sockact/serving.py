@@ -207,7 +207,8 @@ class _Serving:
         process.exit.last = lambda: self._leave_by_force(conductor)
         inside = self._inside(conductor)
         readiness = Readiness()
-        engines = Engines([_served(mount, self._settings, readiness, self._tls) for mount in mounted])
+        served = [_served(mount, self._settings, readiness, self._tls) for mount in mounted]
+        engines = Engines(served, None if process.activated else self._leave_listeners)
         supervisor = _Supervisor(conductor, process.notifier) if process.supervised else None
         supply = None if process.sockets.supply is None else process.sockets.supply.sock
         storing = self._settings.handover and not process.sockets.connected
@@ -255,6 +256,14 @@ class _Serving:
         own = OwnSignals(hooked.deliver, lambda: conductor.obey(signal.SIGTERM))
         conductor.deliver, conductor.keeping, conductor.look_after = own.deliver, own.kept, own.look
         return Inside(runner, background, HERE.draining)
+
+    def _leave_listeners(self, last: bool) -> None:
+        """Close what the service has bound itself: who comes now shall not wait where nobody accepts.
+
+        New code that takes the place of this process still needs it; a worker has copies only.
+        """
+        if last or self._process.supervised:
+            self._process.sockets.leave()
 
     async def _lead(
         self, conductor: Conductor, worker: Worker, readiness: Readiness, mounted: Sequence[Mount]

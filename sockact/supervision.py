@@ -77,7 +77,8 @@ async def _live(
         store.explain()
     rules = rules_of(chosen, ours=not program)
     homeless = [connection.detach() for connection in process.sockets.taken()]
-    supervisor = Supervisor(recipe, rules, conductor, store, homeless)
+    leave = None if process.activated else process.sockets.leave
+    supervisor = Supervisor(recipe, rules, conductor, store, homeless, leave)
     health = HealthServer(process.sockets.health, lambda: WORDS[conductor.phase], chosen)
     health.open()
     ending = await process.conduct(conductor, supervisor)

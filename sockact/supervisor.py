@@ -11,7 +11,7 @@ import contextlib
 import logging
 import signal
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -82,10 +82,26 @@ class Recipe:
 
 
 class Supervisor:
-    """The service made of workers; see `lifecycle.Service`."""
+    """The service made of workers; see `lifecycle.Service`.
+
+    Args:
+        recipe: how they are started.
+        rules: when.
+        watcher: whom to tell what happens.
+        store: where connections are kept for the next process.
+        homeless: connections that wait from the beginning.
+        leave: closes the listeners at a stop, where they are the service's own: workers, which have them
+            too, still accept who waits, and close them.
+    """
 
     def __init__(
-        self, recipe: Recipe, rules: Rules, watcher: Watcher, store: Store, homeless: Sequence[int] = ()
+        self,
+        recipe: Recipe,
+        rules: Rules,
+        watcher: Watcher,
+        store: Store,
+        homeless: Sequence[int] = (),
+        leave: Callable[[], None] | None = None,
     ) -> None:
         self._recipe = recipe
         self._watcher = watcher
@@ -95,6 +111,7 @@ class Supervisor:
         self._unborn: deque[Spawn] = deque()
         self._reports = Reports()
         self._store = store
+        self._leave = leave
         self._exchange = Exchange(self._serving, homeless)
         self._consent = Consent(lambda worker: self._tell(worker, signal.SIGHUP))
         self._hook_failed = ""
@@ -157,6 +174,8 @@ class Supervisor:
         self._store.put(self._exchange.homeless)
 
     async def _end(self, *, by_force: bool = False) -> None:
+        if self._leave is not None:
+            self._leave()
         if not self._exchange.room:
             self._exchange.end()
         self._do(self._fleet.stop(self._loop.time()))

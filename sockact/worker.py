@@ -275,6 +275,7 @@ class Worker:
                 await self._ask_why(self._receiver)
         if self._receiver is None or not self._receiver.retired:
             await self._delay(by_force=by_force)
+            self._engine.last = True
         if self._receiver is not None:
             by_force = by_force or self._hurried.is_set()  # a supervisor says so once
         else:
@@ -283,6 +284,7 @@ class Worker:
             by_force = by_force or self._hurried.is_set()
             if self._drain.under_way:  # that of a reload: the code that was to have these does not come
                 self._receive_kept()
+                self._engine.leave()
         await self._wait_drained(by_force=by_force)
         self._manager.stopped()  # before the app's own end, which may not come
         await self._release()

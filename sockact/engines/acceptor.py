@@ -14,6 +14,7 @@ import socket
 from collections.abc import Callable, Sequence
 
 from sockact.fds import Listener
+from sockact.listen import BACKLOG
 
 BATCH = 16
 """Connections taken at once; those that wait in the kernel's queue are the next process's to serve."""
@@ -65,6 +66,7 @@ class Acceptor:
         self._recovering: asyncio.TimerHandle | None = None
         self._exhausted = False
         self._paused = False
+        self._stopped = False
         sock.setblocking(False)
         self._begin()
 
@@ -82,7 +84,15 @@ class Acceptor:
         """
         if self._recovering is not None:
             self._recovering.cancel()
+        self._stopped = True
+        self._paused = False
         self._loop.remove_reader(self._sock.fileno())
+
+    def accept_waiting(self) -> None:
+        """Take all that wait now, as far as there is room, also after the stop: nobody else will."""
+        for _ in range(BACKLOG):
+            if not self._has_room() or not self._take():
+                return
 
     def _begin(self) -> None:
         self._recovering = None
@@ -94,18 +104,24 @@ class Acceptor:
                 self._paused = True
                 self._loop.remove_reader(self._sock.fileno())
                 return
-            try:
-                connection, _ = self._sock.accept()
-            except (BlockingIOError, InterruptedError):
+            if not self._take():
                 return
-            except ConnectionAbortedError:
-                continue  # the client has gone while it waited
-            except OSError as error:
-                self._recover(error)
-                return
-            self._exhausted = False
-            connection.setblocking(False)
-            self._arrived(connection)
+
+    def _take(self) -> bool:
+        """Take one connection; return whether there may be another one."""
+        try:
+            connection, _ = self._sock.accept()
+        except (BlockingIOError, InterruptedError):
+            return False
+        except ConnectionAbortedError:
+            return True  # the client has gone while it waited
+        except OSError as error:
+            self._recover(error)
+            return False
+        self._exhausted = False
+        connection.setblocking(False)
+        self._arrived(connection)
+        return True
 
     def _recover(self, error: OSError) -> None:
         if error.errno not in _EXHAUSTED:
@@ -113,5 +129,7 @@ class Acceptor:
         if not self._exhausted:
             logger.error("cannot accept: %s; newcomers wait in the queue", error.strerror)
             self._exhausted = True
+        if self._stopped:
+            return
         self._loop.remove_reader(self._sock.fileno())
         self._recovering = self._loop.call_later(RECOVERY, self._begin)

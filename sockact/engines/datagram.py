@@ -60,6 +60,11 @@ class Port:
         self._open = False
         self._loop.remove_reader(self.sock.fileno())
 
+    def read_waiting(self) -> None:
+        """Read all that wait now, unless too many are at work."""
+        while self._open and self._take():
+            pass
+
     def reply(self, address: Any, data: bytes) -> None:
         """Send a datagram, or let it wait until the socket has room."""
         if address is None:
@@ -76,16 +81,20 @@ class Port:
 
     def _read(self) -> None:
         for _ in range(BATCH):
-            if not self._open:
+            if not (self._open and self._take()):
                 return
-            try:
-                data, address = self.sock.recvfrom(SIZE)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:  # what became of an earlier reply: ICMP says that nobody is there
-                logger.debug("%s: %s", self.sock.getsockname(), error)
-                continue
-            self._arrived(self, data, address)
+
+    def _take(self) -> bool:
+        """Read one datagram; return whether there may be another one."""
+        try:
+            data, address = self.sock.recvfrom(SIZE)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:  # what became of an earlier reply: ICMP says that nobody is there
+            logger.debug("%s: %s", self.sock.getsockname(), error)
+            return True
+        self._arrived(self, data, address)
+        return True
 
     def _write(self) -> None:
         while self._waiting:
@@ -138,6 +147,11 @@ class DatagramEngine(HandlerEngine):
         self._ports = [Port(sock, self._arrived) for sock in self._sockets]
         for port in self._ports:
             port.open()
+
+    def accept_waiting(self) -> None:
+        """Read all that wait now, as far as there is room: nobody else will."""
+        for port in self._ports:
+            port.read_waiting()
 
     def stop_accepting(self) -> None:
         """Read no more."""

@@ -156,11 +156,15 @@ class HttpEngine:
         self._arriving.add(task)
         task.add_done_callback(self._arrived)
 
+    def accept_waiting(self) -> None:
+        """Take all that wait now, as far as there is room: nobody else will."""
+        for acceptor in self._acceptors:
+            acceptor.accept_waiting()
+
     def stop_accepting(self) -> None:
         """Take no more connections, and let those that are here drain."""
         for acceptor in self._acceptors:
             acceptor.stop()
-        self._acceptors = []
         self._state.draining_since = asyncio.get_running_loop().time()
         say_farewell(self._config)
         self._drain_connections()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,6 +34,9 @@ class Engine(Drained, Protocol):
     def accept(self) -> None:
         """Take connections from now on."""
 
+    def accept_waiting(self) -> None:
+        """Take all that wait now, as far as there is room: nobody else will."""
+
     async def close(self) -> None:
         """Let the app shut down, after the drain."""
 
@@ -58,9 +61,20 @@ class Served:
 
 
 class Engines:
-    """The engines of a worker."""
+    """The engines of a worker.
 
-    def __init__(self, served: Sequence[Served]) -> None:
+    Args:
+        served: what is served where.
+        leave: gives up the listeners when this worker takes no more connections, where they are the
+            service's own; told whether nobody will accept there any more. None where a manager keeps them.
+
+    Attributes:
+        last: whether the service ends, and does not only replace this worker.
+    """
+
+    def __init__(self, served: Sequence[Served], leave: Callable[[bool], None] | None = None) -> None:
+        self.last = False
+        self._leave = leave
         self._served = served
         self._engines = [each.engine for each in served]
 
@@ -116,8 +130,22 @@ class Engines:
 
     def stop_accepting(self) -> None:
         """Take no more connections, and let those that are here drain."""
+        if self._leave is not None and self.last:
+            self._accept_waiting()
         for engine in self._engines:
             engine.stop_accepting()
+        if self._leave is not None:
+            self._leave(self.last)
+
+    def leave(self) -> None:
+        """Take those who wait for new code, which does not come: a stop has overtaken the reload."""
+        if self._leave is not None:
+            self._accept_waiting()
+            self._leave(True)
+
+    def _accept_waiting(self) -> None:
+        for engine in self._engines:
+            engine.accept_waiting()
 
     async def wait_drained(self) -> None:
         """Wait until nothing is left."""

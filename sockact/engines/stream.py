@@ -111,12 +111,16 @@ class StreamEngine(HandlerEngine):
         """Return whether the handler is one that can go on where another process's has ended."""
         return self._takes_state or (self._kind == "stream" and luggage.state is None)
 
+    def accept_waiting(self) -> None:
+        """Take all that wait now, as far as there is room: nobody else will."""
+        for acceptor in self._acceptors:
+            acceptor.accept_waiting()
+
     def stop_accepting(self) -> None:
         """Take no more connections."""
         self._draining = True
         for acceptor in self._acceptors:
             acceptor.stop()
-        self._acceptors = []
         for conversation in list(self._conversations.values()):
             conversation.drain()
 
