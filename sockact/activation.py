@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sockact import fds, unitfiles
 from sockact.errors import ActivationError, SockactError, UnavailableError
+from sockact.fds import Listener
 from sockact.unitfiles import UnitFiles
 
 STARTED = "SYSTEMD_EXEC_PID"
@@ -96,6 +97,34 @@ def unheard(environ: Mapping[str, str], notify_socket: str) -> str:
         f"systemd has started pid {started} ({found[started]}), and hears nothing from others"
         f" (NotifyAccess=main): not that this one is ready. {EXEC}"
     )
+
+
+def fleeting(listeners: Iterable[Listener], environ: Mapping[str, str]) -> list[str]:
+    """Say in a line for each passed Unix socket that its path does not outlive a restart of the service.
+
+    Source: systemd.exec(5), RuntimeDirectory= and RuntimeDirectoryPreserve=.
+    """
+    folders = [folder for folder in environ.get("RUNTIME_DIRECTORY", "").split(":") if folder]
+    below = [
+        each
+        for each in listeners
+        if each.address.startswith("/")
+        if any(_contains(folder, each.address) for folder in folders)
+    ]
+    service = unitfiles.of_this_process(environ) if below else None
+    kept = () if service is None else service.read().get("Service.RuntimeDirectoryPreserve", ())
+    return [
+        f"{each.name}={each.address} is in RUNTIME_DIRECTORY, which systemd removes when the service stops,"
+        " and the socket's path with it: nobody can connect any more. Expected a path elsewhere, as in /run"
+        + ("" if os.path.exists(each.address) else "; it is gone already: restart the socket unit")
+        for each in below
+        if kept[-1:] not in (["yes"], ["true"], ["1"], ["on"]) or not os.path.exists(each.address)
+    ]
+
+
+def _contains(folder: str, path: str) -> bool:
+    folder, path = os.path.realpath(folder), os.path.realpath(os.path.dirname(path))
+    return f"{path}/".startswith(f"{folder}/")
 
 
 def ancestors(pid: int) -> dict[str, str]:

@@ -90,11 +90,13 @@ def reload(unit: str | None, control: str | None, timeout: str | None, *, user: 
         # unit has SIGTERM blocked until here.
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+        from sockact.changes import settings_in
         from sockact.survivors import MainProcess
 
         main_process = MainProcess(_main_pid(os.environ))
+        known = {"manager": True, "environ": settings_in(os.environ)}
         try:
-            answer = _ask("reload", os.environ, control, timeout or RELOAD_TIMEOUT, manager=True)
+            answer = _ask("reload", os.environ, control, timeout or RELOAD_TIMEOUT, **known)
         except UnavailableError:
             if main_process.has_ended():
                 main_process.wait_for_the_others()
@@ -120,7 +122,7 @@ def status(unit: str | None, control: str | None, timeout: str | None, *, user: 
     """Show a service and its workers: a unit's, or the one to which this process belongs."""
     import json
 
-    from sockact import held, metrics, overview
+    from sockact import bound, held, metrics, overview
 
     located = None if unit is None else _located(unit, user=user)
     environ = os.environ if located is None else located.environ
@@ -134,7 +136,7 @@ def status(unit: str | None, control: str | None, timeout: str | None, *, user: 
         print(metrics.render(service))
     else:
         known = located and held.differences(located.unit, service["sockets"], located.scope)
-        differences = known or ()
+        differences = [*(known or ()), *bound.unreachable(service["sockets"], service["pid"])]
         print(overview.render(service), *differences, sep="\n")
     return 0
 

@@ -96,12 +96,14 @@ class Ending:
         replaced: whether the process shall now become the new code, in place.
         at_once: whether it shall leave without a further word: it was asked to end twice.
         callers: who still waits for the result of the reload.
+        remark: what the reload does not take over.
     """
 
     status: int = 0
     replaced: bool = False
     at_once: bool = False
     callers: Sequence[Caller] = ()
+    remark: str = ""
 
 
 class Conductor:
@@ -119,6 +121,10 @@ class Conductor:
         deliver: called with each signal that comes, and with its effect, which it is to call.
         keeping: returns a context in which the signals are kept as they were set up here.
         look_after: called now and then, to see whether they still are.
+        started: called when the start is done.
+        overlooked: returns what a reload did not take over; called with what its caller knows of the
+            unit's environment.
+        remark: what that was with the last reload.
     """
 
     def __init__(
@@ -134,6 +140,9 @@ class Conductor:
         self.deliver: Callable[[signal.Signals, Callable[[], None]], None] = lambda _, effect: effect()
         self.keeping: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
         self.look_after: Callable[[], None] = lambda: None
+        self.started: Callable[[], None] = lambda: None
+        self.overlooked: Callable[[Mapping[str, str] | None], Sequence[str]] = lambda _: ()
+        self.remark = ""
         self._notifier = notifier
         self._announcer = Announcer(notifier, self._text, lambda: self._service.counters)
         self._settings = settings
@@ -294,6 +303,7 @@ class Conductor:
         async with self._announcer.extending(self._settings.start_timeout):
             await self._service.start()
         self.look_after()
+        self.started()
         return Event.STARTED
 
     async def _reload(self) -> Event:
@@ -306,6 +316,7 @@ class Conductor:
             self._reloads.complaint = str(error)
             return Event.REFUSED
         self._reloads.complaint = ""
+        self.remark = ", ".join(self.overlooked(self._reloads.environ))
         return Event.REPLACED if replaced else Event.RENEWED
 
     async def _check(self) -> None:
@@ -338,7 +349,12 @@ class Conductor:
     def _greet(self) -> None:
         self._notifier.ready(self._text())
         logger.info("%s is ready", self._service.name)
-        self._settle(True, f"{self._service.name} is ready")
+        if self.remark:
+            logger.warning("the reload did not take over, a restart does: %s", self.remark)
+        self._settle(True, f"{self._service.name} is ready{self._restart_for()}")
+
+    def _restart_for(self) -> str:
+        return f"; only a restart takes over: {self.remark}" if self.remark else ""
 
     def _refuse(self) -> None:
         self._notifier.ready(self._text())
@@ -357,12 +373,13 @@ class Conductor:
             going_on = f"{self._service.name} goes on: {self._service.status()}"
             return f"reload failed: {complaint} ({going_on})"
         verb = "" if self.phase is Phase.ACTIVE else f"{self.phase.value}, "
-        return f"{self._service.name}: {verb}{self._service.status()}"
+        restart_for = self._restart_for() if self.phase is Phase.ACTIVE else ""
+        return f"{self._service.name}: {verb}{self._service.status()}{restart_for}"
 
     def _ending(self) -> Ending:
         callers = self._reloads.waiting
         if self._replaced:
-            return Ending(replaced=True, callers=callers)
+            return Ending(replaced=True, callers=callers, remark=self.remark)
         reason = "the service was stopped" if self._failure is None else str(self._failure)
         for caller in callers:
             caller.answer(False, f"reload failed: {reason}")

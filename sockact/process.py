@@ -17,13 +17,14 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 from sockact import activation, fds, listen, logs, origin, project, settings, signals
+from sockact.changes import Beginning
 from sockact.control import Caller, ControlServer
 from sockact.errors import AppError, ReloadRefused, SockactError, UnavailableError, UsageError
 from sockact.exits import Exit, flush
 from sockact.fds import Listener
 from sockact.lifecycle import IMPATIENCE, Conductor, Ending, Service
 from sockact.pidfile import PidFile
-from sockact.program import ACTIVATED, GENERATION, OWN, SUPERVISED, TRIAL, Program
+from sockact.program import ACTIVATED, GENERATION, OWN, REMARK, SUPERVISED, TRIAL, UNIT, Program
 from sockact.reporter import Reporter
 from sockact.settings import Settings
 from sockact.signals import EarlySignals
@@ -54,6 +55,7 @@ def live(run: Callable[[Process, Settings], None], given: Mapping[str, Any]) -> 
         chosen = project.resolve(given, os.environ)
         logs.configure(chosen.log_level, os.environ)
         process.end_timeout = chosen.shutdown_timeout
+        process.resolve = lambda: project.resolve(given, os.environ)
         process.told = project.says("listen", given, os.environ)
         for name in settings.misspelt(os.environ):
             logger.warning("%s is no setting: ignored", name)
@@ -73,6 +75,9 @@ class Process:
         exit: its end, once that has begun.
         end_timeout: how long that may take.
         told: whether it was said where to listen, if nothing is passed.
+        resolve: settles the settings anew, as they are by now.
+        remark: what the reload that has started it did not take over.
+        beginning: what the main process was started with.
     """
 
     def __init__(self) -> None:
@@ -91,9 +96,13 @@ class Process:
         self.notifier = Reporter()
         told = os.environ.pop(ACTIVATED, "")
         self.activated = told == "1" if told else bool(self.sockets.listeners)
-        environ = {**os.environ, ACTIVATED: f"{self.activated:d}"}
+        self.remark = os.environ.pop(REMARK, "")
+        self.beginning = Beginning(os.environ)
+        os.environ.pop(UNIT, None)
+        environ = {**os.environ, ACTIVATED: f"{self.activated:d}", UNIT: self.beginning.note}
         self.program = Program.of_this_process(environ)
         self.told = False
+        self.resolve: Callable[[], Settings] = Settings
         self._pid_file: PidFile | None = None
 
     def serves_itself(self, chosen: Settings) -> bool:
@@ -128,11 +137,14 @@ class Process:
         """
         self.sockets.complete(chosen, controlled=not self.supervised, told=self.told)
         if not self.supervised:
-            self._warn_unheard()
+            self._warn()
         if chosen.pid_file and not (self.supervised or self.sockets.connected):
             self._pid_file = PidFile(chosen.pid_file)
 
-    def _warn_unheard(self) -> None:
+    def _warn(self) -> None:
+        """Say what is wrong with the unit, as far as it can be seen, and serve all the same."""
+        for line in activation.fleeting(self.sockets.listeners if self.activated else (), os.environ):
+            logger.warning("%s", line)
         if reason := activation.unheard(os.environ, self.notifier.variables.get("NOTIFY_SOCKET", "")):
             logger.warning("%s", reason)
 
@@ -141,7 +153,11 @@ class Process:
         callers, self.sockets.callers = self.sockets.callers, []
         successor = self.generation > 1
         twice = {signal.SIGINT: 0.0} | ({} if self.supervised else {signal.SIGTERM: IMPATIENCE})
-        return Conductor(self.notifier, chosen, callers, successor=successor, twice=twice)
+        conductor = Conductor(self.notifier, chosen, callers, successor=successor, twice=twice)
+        if not self.supervised:
+            conductor.remark, self.remark = self.remark, ""
+            conductor.overlooked = self.beginning.changed
+        return conductor
 
     async def conduct(self, conductor: Conductor, service: Service) -> Ending:
         """Let `conductor` lead `service` through its life, and obey the control socket meanwhile."""

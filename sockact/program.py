@@ -22,6 +22,12 @@ OWN = "SOCKACT_OWN"
 SUPERVISED = "SOCKACT_SUPERVISED"
 """Tells a worker that it is one, whatever it was told about workers."""
 
+REMARK = "SOCKACT_REMARK"
+"""Tells the new code what the reload that has started it did not take over."""
+
+UNIT = "SOCKACT_UNIT"
+"""Tells the new code what the unit said when the main process was started; see `sockact.changes`."""
+
 TRIAL = "SOCKACT_CANARY"
 """Tells the new code that it is a canary."""
 

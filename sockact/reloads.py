@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sockact.control import Caller
@@ -54,6 +54,12 @@ class Reloads:
         self._under_way = False
         callers, self._callers = self._callers, []
         return callers
+
+    @property
+    def environ(self) -> Mapping[str, str] | None:
+        """What those who wait for the one under way know of the unit's environment; None for nothing."""
+        known = [caller.environ for caller in self._callers if caller.environ is not None]
+        return known[-1] if known else None
 
     @property
     def managed(self) -> bool:

@@ -5,6 +5,8 @@ These are assignments private to us, as sd_notify(3) allows; systemd ignores the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sockact.counters import Counters
 from sockact.notify import Notifier, one_line
 
@@ -18,6 +20,7 @@ CONSENT = "X_SOCKACT_CONSENT"
 VERSION = "X_SOCKACT_VERSION"
 ENDING = "X_SOCKACT_ENDING"
 ORDERS = "X_SOCKACT_ORDERS"
+OPTIONS = "X_SOCKACT_OPTIONS"
 
 
 class Reporter(Notifier):
@@ -67,6 +70,10 @@ class Reporter(Notifier):
     def ending(self) -> None:
         """Tell that this process has drained, or failed to start, and is about to end."""
         self._tell(ENDING, "1")
+
+    def options(self, words: Sequence[str]) -> None:
+        """Tell what the code says of the settings that its supervisor goes by."""
+        self._tell(OPTIONS, " ".join(words))
 
     def _tell(self, name: str, text: str) -> None:
         self._send(f"{name}={one_line(text)}", must=True)

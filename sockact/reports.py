@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sockact.counters import Counters, read, total
-from sockact.reporter import IDLE, VERSION
+from sockact.reporter import IDLE, OPTIONS, VERSION
 
 
 @dataclass(slots=True)
@@ -18,18 +18,21 @@ class Report:
         version: what its code calls itself.
         idle: whether it has had nothing to do for as long as its `idle_exit`.
         stopping: whether it drains, told by whomever.
+        options: the settings that its code would have a supervisor go by; None before it has said so.
     """
 
     counters: Counters | None = None
     version: str = ""
     idle: bool = False
     stopping: bool = False
+    options: str | None = None
 
     def hear(self, said: Mapping[str, str]) -> None:
         """Take notice of a notification."""
         self.counters = read(said) or self.counters
         self.version = said.get(VERSION, self.version)
         self.idle = said[IDLE] == "1" if IDLE in said else self.idle
+        self.options = said.get(OPTIONS, self.options)
         self.stopping = self.stopping or said.get("STOPPING") == "1"
 
 

@@ -67,7 +67,7 @@ def _in_async_code() -> bool:
 
 def _serve(process: Process, chosen: Settings, app: object, *, import_here: bool) -> None:
     if os.getpid() == init.PID and process.program.argv:
-        process.sockets.check()
+        process.sockets.check(told=process.told)
         command = init.command(process.program.argv, ours=import_here)
         process.become(command, process.program.environ, process.sockets.callers)
     slim.undo()

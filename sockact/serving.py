@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import uvloop
 
-from sockact import envfile, hooks, loader, mounts
+from sockact import changes, envfile, hooks, loader, mounts
 from sockact.engines.datagram import DatagramEngine
 from sockact.engines.http import CancelledQuietly, HttpEngine
 from sockact.engines.several import Engines, Served
@@ -29,7 +29,7 @@ from sockact.lifecycle import Conductor, Ending
 from sockact.mounts import Mount
 from sockact.ownsignals import OwnSignals, guarded, say_overridden
 from sockact.process import MARGIN, Process
-from sockact.program import GENERATION
+from sockact.program import GENERATION, REMARK
 from sockact.readiness import Readiness
 from sockact.reporter import Reporter
 from sockact.settings import Settings
@@ -172,8 +172,8 @@ class _Serving:
         HERE.activated = process.activated
         if not (process.supervised or process.trial):
             _refuse_recycling(chosen)
-        if process.supervised and chosen.version:
-            process.notifier.version(chosen.version)
+        if process.supervised:
+            _introduce(process.notifier, chosen)
         if not process.trial:
             process.complete(chosen)
         # A supervisor of ours has done so too; another one has not.
@@ -301,8 +301,10 @@ class _Serving:
         program = process.program
         process.notifier.extend(self._settings.start_timeout + MARGIN)
         logger.info("gen=%d gives way to %s", process.generation, " ".join(program.argv))
-        generation = {GENERATION: str(process.generation + 1)}
-        process.become(program.argv, program.environment(generation), ending.callers)
+        more = {GENERATION: str(process.generation + 1)}
+        if ending.remark:
+            more[REMARK] = ending.remark
+        process.become(program.argv, program.environment(more), ending.callers)
 
 
 def _served(mount: Mount, settings: Settings, readiness: Readiness, tls: Tls | None) -> Served:
@@ -315,6 +317,13 @@ def _served(mount: Mount, settings: Settings, readiness: Readiness, tls: Tls | N
     else:
         engine = StreamEngine(mount.app, mount.kind, mount.listeners, settings)
     return Served(engine, mount.listeners, engine)
+
+
+def _introduce(notifier: Reporter, chosen: Settings) -> None:
+    """Tell the supervisor what the code says of itself."""
+    notifier.options(changes.options(chosen))
+    if chosen.version:
+        notifier.version(chosen.version)
 
 
 def _report(generation: int, failures: Sequence[str]) -> None:

@@ -6,11 +6,12 @@ import asyncio
 import logging
 import random
 import resource
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sockact import envfile
-from sockact.errors import ReloadRefused, UsageError
+from sockact.changes import differences, options
+from sockact.errors import ReloadRefused, SettingsError, UsageError
 from sockact.fleet import Rules
 from sockact.health import HealthServer
 from sockact.inside import HERE
@@ -79,6 +80,9 @@ async def _live(
     homeless = [connection.detach() for connection in process.sockets.taken()]
     leave = None if process.activated else process.sockets.leave
     supervisor = Supervisor(recipe, rules, conductor, store, homeless, leave)
+    overlooked = Overlooked(process, chosen, supervisor)
+    conductor.overlooked = overlooked.since_start
+    conductor.started = overlooked.begin
     health = HealthServer(process.sockets.health, lambda: WORDS[conductor.phase], chosen)
     health.open()
     ending = await process.conduct(conductor, supervisor)
@@ -86,6 +90,35 @@ async def _live(
     if ending.at_once:
         supervisor.kill()
         process.leave(ending.status)
+
+
+class Overlooked:
+    """What a reload does not take over, as far as that is the supervisor's.
+
+    A program that calls `serve` says its settings there: its workers tell when these change.
+    """
+
+    def __init__(self, process: Process, chosen: Settings, supervisor: Supervisor) -> None:
+        self._process = process
+        self._chosen = chosen
+        self._supervisor = supervisor
+        self._said = ""
+
+    def begin(self) -> None:
+        """Note what the code says with which the service has started."""
+        self._said = self._supervisor.options() or ""
+
+    def since_start(self, environ: Mapping[str, str] | None) -> list[str]:
+        """Return what has changed; `environ` is what is known of the unit's environment."""
+        unit = self._process.beginning.changed(environ)
+        if self._process.own:
+            now = self._supervisor.options()
+            return unit if now is None else unit + differences(self._said.split(), now.split())
+        try:
+            resolved = self._process.resolve()
+        except SettingsError:  # the new workers have said so, or it has come a moment ago
+            return unit
+        return unit + differences(options(self._chosen), options(resolved))
 
 
 def raise_limit() -> int | None:

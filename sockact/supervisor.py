@@ -221,6 +221,12 @@ class Supervisor:
         """What all workers are doing, in numbers."""
         return self._reports.counters
 
+    def options(self) -> str | None:
+        """Return the settings that the newest code would have a supervisor go by; None if that is open."""
+        newest = (each for each in self._fleet.workers.values() if each.generation == self._fleet.current)
+        said = [self._reports.of(worker.number).options for worker in newest]
+        return next((options for options in said if options is not None), None)
+
     def overview(self) -> dict[str, Any]:
         """Return the workers, those that drain included; see `sockact.overview`."""
         now = self._loop.time()

@@ -45,7 +45,15 @@ class MainProcess:
         return bool(self._pid) and (self._poller is None or bool(self._poller.poll(1000 * DEPARTURE)))
 
     def wait_for_the_others(self) -> None:
-        """Wait until the service consists of this process alone; systemd limits how long that may take."""
+        """Wait until the service consists of this process alone; systemd limits how long that may take.
+
+        Not where it is to end with its main process: what is left then is nobody's, and would hold up the
+        restart.
+        """
+        service = unitfiles.of_this_process(os.environ)
+        said = {} if service is None else service.read()
+        if said and said.get("Service.ExitType", ())[-1:] != ["cgroup"]:
+            return
         where = unitfiles.cgroup_of()
         while others := members(where) - {self._pid, os.getpid()}:
             for pid in others:

@@ -1,0 +1,284 @@
+"""Units that are wrong, changed under a running service, or used in a moment that nobody thought of."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from load import assert_nothing_lost, load
+from machine import Machine
+from service import (
+    configure,
+    get,
+    install,
+    main_pid,
+    processes,
+    reload,
+    wait_for,
+    wait_until,
+)
+from test_supervised import QUICK, begin_reload, end, kill, open_gate, start, workers
+
+SOCKACT = "/opt/app/venv/bin/sockact"
+PLAIN = """
+[Unit]
+StartLimitIntervalSec=0
+[Service]
+Type=notify
+WorkingDirectory=/opt/app
+RuntimeDirectory=plain
+ExecStart={command}
+TimeoutStartSec=20s
+{more}
+"""
+
+
+@pytest.fixture
+def plain(app: Machine) -> Iterator[Machine]:
+    """Give a machine for a service called `plain`, with the load app."""
+    install(app, 1)
+    yield app
+    app.run("systemctl", "stop", "plain.socket", "plain.service", check=False)
+    app.run("sh", "-c", "systemctl unmask --runtime plain.socket; rm -rf /run/systemd/system/plain*")
+    app.run("systemctl", "daemon-reload")
+    app.run("systemctl", "reset-failed")
+
+
+def put(machine: Machine, command: str, socket: str = "", more: str = "") -> None:
+    """Write the units of `plain`; without `socket` it has no socket unit."""
+    folder = "/run/systemd/system"
+    machine.write(f"{folder}/plain.service", PLAIN.format(command=command, more=more))
+    if socket:
+        machine.write(f"{folder}/plain.socket", f"[Socket]\nListenStream={socket}\n")
+    machine.run("systemctl", "daemon-reload")
+
+
+def ports(machine: Machine) -> set[int]:
+    """Return the TCP ports on which somebody listens."""
+    lines = machine.run("ss", "-Hltn").stdout.splitlines()
+    return {int(line.split()[3].rpartition(":")[2]) for line in lines}
+
+
+def refused(machine: Machine, unit: str, status: int, *words: str, verb: str = "start") -> str:
+    """Start a unit, which ends with that status and says these words; return what it logged."""
+    since = time.time()
+    assert machine.run("systemctl", verb, unit, check=False).returncode != 0
+    wait_until(lambda: f"status={status}/" in machine.journal(unit, since=since))
+    journal = machine.journal(unit, since=since)
+    assert "is ready" not in journal
+    for word in words:
+        assert word in journal
+    return journal
+
+
+# A socket unit that passes nothing.
+
+
+@pytest.mark.parametrize("options", [(), ("--listen=127.0.0.1:8010",), ("--workers=0",)], ids=str)
+def test_a_changed_socket_unit_is_an_error_that_says_what_to_do_and_no_other_address(
+    app: Machine, options: tuple[str, ...]
+) -> None:
+    install(app, 1)
+    configure(app, *options)
+    app.run("systemctl", "start", "app.socket", "app.service")
+    change = "[Socket]\nListenStream=\nListenStream=127.0.0.1:8009\n"
+    app.write("/etc/systemd/system/app.socket.d/port.conf", change)
+    app.run("systemctl", "daemon-reload")
+
+    refused(app, "app.service", 69, "`systemctl restart app.socket` opens", verb="restart")
+
+    assert not ports(app) & {8000, 8009, 8010}
+    app.run("systemctl", "restart", "app.socket")
+    script = "import urllib.request as u; u.urlopen('http://127.0.0.1:8009/', timeout=30).read()"
+    app.run("python3", "-c", script)
+    assert ports(app) & {8000, 8009, 8010} == {8009}
+
+
+def test_a_socket_unit_that_is_not_active_is_an_error_that_names_it(plain: Machine) -> None:
+    put(plain, f"{SOCKACT} run app:app", "127.0.0.1:8020")
+
+    refused(plain, "plain.service", 69, "systemctl restart plain.socket")
+
+    assert not ports(plain) & {8000, 8020}
+    plain.run("systemctl", "restart", "plain.socket")
+    plain.run("systemctl", "start", "plain.service")
+    assert ports(plain) & {8000, 8020} == {8020}
+
+
+def test_a_socket_unit_of_another_name_is_known_by_what_it_starts(plain: Machine) -> None:
+    other = "[Socket]\nListenStream=127.0.0.1:8021\nService=plain.service\n"
+    plain.write("/run/systemd/system/plain-web.socket", other)
+    put(plain, f"{SOCKACT} run app:app")
+
+    refused(plain, "plain.service", 69, "systemctl restart plain-web.socket")
+
+    assert 8000 not in ports(plain)
+
+
+def test_an_instance_without_its_socket_is_an_error_that_names_it(plain: Machine) -> None:
+    folder = "/run/systemd/system"
+    command = f"{SOCKACT} run app:app"
+    plain.write(f"{folder}/plain@.service", PLAIN.format(command=command, more=""))
+    plain.write(f"{folder}/plain@.socket", "[Socket]\nListenStream=127.0.0.1:%i\n")
+    plain.run("systemctl", "daemon-reload")
+
+    refused(plain, "plain@8022.service", 69, "systemctl restart plain@8022.socket")
+
+    assert not ports(plain) & {8000, 8022}
+
+
+@pytest.mark.parametrize("more", ["Type=simple", "Type=notify"])
+def test_a_service_without_a_socket_unit_listens_where_it_always_did(plain: Machine, more: str) -> None:
+    put(plain, f"{SOCKACT} run app:app", more=more)
+
+    plain.run("systemctl", "start", "plain.service")
+
+    wait_until(lambda: 8000 in ports(plain))
+
+
+def test_a_masked_socket_unit_is_none(plain: Machine) -> None:
+    put(plain, f"{SOCKACT} run app:app")
+    plain.run("systemctl", "mask", "--runtime", "plain.socket")
+
+    plain.run("systemctl", "start", "plain.service")
+
+    assert 8000 in ports(plain)
+
+
+def test_who_was_told_to_listen_need_not_care_for_a_socket_unit_that_nothing_starts(plain: Machine) -> None:
+    put(plain, f"{SOCKACT} run --listen=127.0.0.1:8023 app:app", "127.0.0.1:8020")
+
+    plain.run("systemctl", "start", "plain.service")
+
+    assert ports(plain) & {8020, 8023} == {8023}
+
+
+def test_a_transient_service_listens_where_it_always_did(plain: Machine) -> None:
+    run = ("systemd-run", "--unit=plain", "--working-directory=/opt/app", SOCKACT, "run", "app:app")
+    plain.run(*run)
+
+    wait_until(lambda: 8000 in ports(plain))
+
+
+def test_a_server_started_by_hand_within_a_service_listens_where_it_is_told(plain: Machine) -> None:
+    shell = f"{SOCKACT} run --listen=127.0.0.1:8024 app:app; :"
+    put(plain, f"/bin/sh -c 'sh -c \"{shell}\"'", "127.0.0.1:8020", "Type=simple")
+
+    plain.run("systemctl", "start", "plain.service")  # as its socket is not active, nothing is passed
+
+    wait_until(lambda: 8024 in ports(plain))
+
+
+# A wrapper that keeps the sockets, or loses them.
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "words"),
+    [
+        ("/bin/bash -c '. venv/bin/activate; sockact run app:app; exit $?'", ("(bash)", "exec")),
+        ("/bin/bash -c '{} run --listen=127.0.0.1:8025 app:app; exit $?'", ("bash", "exec")),
+        ("/usr/bin/python3 -c 'import subprocess as s, sys; sys.exit(s.call({}))'", ("python3", "exec")),
+        ("/usr/bin/env -i {} run app:app", ("LISTEN_FDS is unset", "descriptor 3 is a listening socket")),
+        ("/usr/bin/env -u LISTEN_PID {} run app:app", ("LISTEN_FDS=1 without LISTEN_PID",)),
+    ],
+    ids=["activate", "listen", "a program", "env -i", "env -u"],
+)
+def test_a_wrapper_that_keeps_or_loses_the_sockets_is_named_and_nothing_is_bound(
+    plain: Machine, wrapped: str, words: tuple[str, ...]
+) -> None:
+    words = tuple(word.strip("()") for word in words)
+    argv = f'["{SOCKACT}", "run", "app:app"]' if "python3" in wrapped else SOCKACT
+    put(plain, wrapped.replace("{}", argv).replace("$?", "$$?"), "127.0.0.1:8020")
+    plain.run("systemctl", "start", "plain.socket")
+
+    refused(plain, "plain.service", 78, *words)
+
+    assert ports(plain) & {8000, 8020, 8025} == {8020}
+
+
+def test_a_wrapper_whose_socket_unit_passes_nothing_is_no_reason_to_listen_elsewhere(
+    plain: Machine,
+) -> None:
+    put(plain, f"/bin/sh -c '{SOCKACT} run app:app; exit $$?'", "127.0.0.1:8020")
+
+    refused(plain, "plain.service", 69, "systemctl restart plain.socket")
+
+    assert not ports(plain) & {8000, 8020}
+
+
+def test_a_wrapper_that_is_heard_in_the_place_of_its_service_is_named(plain: Machine) -> None:
+    put(plain, f"/bin/sh -c '{SOCKACT} run app:app; exit $$?'", more="TimeoutStartSec=5s")
+    since = time.time()
+
+    assert plain.run("systemctl", "start", "plain.service", check=False).returncode != 0
+
+    assert "hears nothing from others (NotifyAccess=main)" in plain.journal("plain.service", since=since)
+
+
+# The supervisor is killed while systemd reloads the service.
+
+
+def test_what_is_in_flight_survives_the_supervisor_that_is_killed_in_a_reload(app: Machine) -> None:
+    pid = start(app, *QUICK)
+    with load(app) as clients:
+        reloading, _ = begin_reload(app)
+        before = processes(app)
+        killed = time.monotonic()
+
+        kill(app, pid)
+
+        open_gate(app)
+        wait_until(lambda: main_pid(app) not in (0, pid))
+        assert time.monotonic() - killed < 15  # not the watchdog's time, 30 s
+        assert end(reloading) != 0
+        wait_for(app, "SubState=running")
+        assert not processes(app) & before
+        report = clients.report()
+    assert_nothing_lost(report)
+    assert app.show("app.service", "NRestarts") == {"NRestarts": "1"}
+
+
+def test_a_supervisor_that_is_killed_before_its_reload_is_heard_costs_nobody_anything(app: Machine) -> None:
+    pid = start(app, *QUICK)
+    with load(app) as clients:
+        app.run("kill", "-STOP", str(pid))
+        reloading = app.popen("systemctl", "reload", "app.service")
+        wait_until(lambda: "reload" in app.show("app.service", "SubState")["SubState"])
+
+        kill(app, pid)
+
+        wait_until(lambda: main_pid(app) not in (0, pid))
+        assert end(reloading) != 0
+        report = clients.report()
+    assert_nothing_lost(report)
+
+
+def test_a_reload_of_a_service_alone_that_is_killed_does_not_wait_for_what_it_forgot(app: Machine) -> None:
+    install(app, 1, "import subprocess; subprocess.Popen(['sleep', '600'])")
+    configure(app, "--workers=0", service="ExitType=main")
+    app.run("systemctl", "start", "app.socket", "app.service")
+    pid = main_pid(app)
+    install(app, 2, "import time; time.sleep(600)")
+    reloading = app.popen("systemctl", "reload", "app.service")
+    wait_until(lambda: len(processes(app)) > 3)
+    killed = time.monotonic()
+
+    kill(app, pid)
+
+    install(app, 3)
+    assert end(reloading) != 0
+    wait_until(lambda: main_pid(app) not in (0, pid))
+    assert time.monotonic() - killed < 15
+    assert get(app)["version"] == "3"
+
+
+def test_a_stop_of_a_service_that_was_reloaded_is_in_good_order(app: Machine) -> None:
+    start(app, *QUICK)
+    install(app, 2)
+    reload(app)
+    assert len(workers(app)) == 2
+
+    app.run("systemctl", "stop", "app.service")
+
+    assert app.show("app.service", "Result") == {"Result": "success"}
