@@ -18,7 +18,7 @@ from service import (
     wait_for,
     wait_until,
 )
-from test_supervised import QUICK, begin_reload, end, kill, open_gate, start, workers
+from test_supervised import QUICK, begin_reload, end, kill, open_gate, start
 
 SOCKACT = "/opt/app/venv/bin/sockact"
 PLAIN = """
@@ -273,12 +273,111 @@ def test_a_reload_of_a_service_alone_that_is_killed_does_not_wait_for_what_it_fo
     assert get(app)["version"] == "3"
 
 
-def test_a_stop_of_a_service_that_was_reloaded_is_in_good_order(app: Machine) -> None:
-    start(app, *QUICK)
-    install(app, 2)
+# What a reload cannot take over.
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_setting_that_a_drop_in_changes_is_named_by_the_reload(app: Machine, count: int) -> None:
+    install(app, 1)
+    more = "ExitType=main" if not count else ""
+    configure(app, "--probation=0.1s", service=f"Environment=SOCKACT_WORKERS={count}\n{more}")
+    app.run("systemctl", "start", "app.socket", "app.service")
+    change = "[Service]\nEnvironment=SOCKACT_WORKERS=4 COLOUR=red\n"
+    app.write("/etc/systemd/system/app.service.d/zz.conf", change)
+    app.run("systemctl", "daemon-reload")
+    since = time.time()
+
     reload(app)
-    assert len(workers(app)) == 2
 
-    app.run("systemctl", "stop", "app.service")
+    remark = "SOCKACT_WORKERS=4, Environment= in app.service"
+    journal = app.journal("app.service", since=since)
+    assert f"gen 2 is ready; only a restart takes over: {remark}" in journal
+    assert f"the reload did not take over, a restart does: {remark}" in journal
+    assert app.show("app.service", "StatusText")["StatusText"].endswith(f"takes over: {remark}")
+    assert remark in app.run(SOCKACT, "status", "app").stdout
+    reload(app)  # still
+    assert app.show("app.service", "StatusText")["StatusText"].endswith(f"takes over: {remark}")
+    app.run("systemctl", "restart", "app.service")
+    reload(app)
+    assert "restart" not in app.show("app.service", "StatusText")["StatusText"]
 
-    assert app.show("app.service", "Result") == {"Result": "success"}
+
+def test_a_command_line_that_has_changed_is_named_also_where_nobody_tells_the_environment(
+    app: Machine,
+) -> None:
+    start(app, *QUICK)
+    configure(app, *QUICK, "--access-log")
+    install(app, 2)
+
+    said = app.run(SOCKACT, "reload", "app").stdout
+
+    assert said == "gen 2 is ready; only a restart takes over: ExecStart= in app.service\n"
+
+
+def test_an_address_that_has_changed_is_named_by_the_reload(app: Machine) -> None:
+    start(app, *QUICK)
+    app.write("/etc/systemd/system/app.socket.d/port.conf", "[Socket]\nListenStream=127.0.0.1:8009\n")
+    app.run("systemctl", "daemon-reload")
+
+    said = app.run(SOCKACT, "reload", "app").stdout
+
+    assert said == "gen 2 is ready; only a restart takes over: ListenStream= in app.socket\n"
+
+
+def test_what_systemd_itself_goes_by_is_not_named(app: Machine) -> None:
+    start(app, *QUICK)
+    more = "[Unit]\nDescription=x\n[Service]\nTimeoutStopSec=50s\nMemoryMax=1G\nRestartSec=3s\n"
+    app.write("/etc/systemd/system/app.service.d/zz.conf", more)
+    app.run("systemctl", "daemon-reload")
+
+    assert app.run(SOCKACT, "reload", "app").stdout == "gen 2 is ready\n"
+
+
+# A Unix socket whose path goes.
+
+
+def test_a_socket_in_the_runtime_directory_is_told_of_at_the_start_and_when_its_path_is_gone(
+    plain: Machine,
+) -> None:
+    put(plain, f"{SOCKACT} run app:app", "/run/plain/web.sock", "Restart=no")
+    plain.run("systemctl", "start", "plain.socket", "plain.service")
+    journal = plain.journal("plain.service")
+    assert "plain.socket=/run/plain/web.sock is in RUNTIME_DIRECTORY, which systemd removes" in journal
+    assert "nobody gets here" not in plain.run(SOCKACT, "status", "plain").stdout
+    since = time.time()
+
+    plain.run("systemctl", "restart", "plain.service")
+
+    gone = "nobody gets here by /run/plain/web.sock: it is gone; restart its socket unit"
+    assert gone in plain.run(SOCKACT, "status", "plain").stdout
+    assert "it is gone already: restart the socket unit" in plain.journal("plain.service", since=since)
+
+
+def test_a_path_that_another_socket_has_taken_is_told_of_by_the_status(plain: Machine) -> None:
+    put(plain, f"{SOCKACT} run app:app", "/run/plain-web.sock")
+    plain.run("systemctl", "start", "plain.socket", "plain.service")
+    assert "nobody gets here" not in plain.run(SOCKACT, "status", "plain").stdout
+    assert "RUNTIME_DIRECTORY" not in plain.journal("plain.service")
+    script = (
+        "import os, socket, time; os.unlink('/run/plain-web.sock'); s = socket.socket(socket.AF_UNIX)\n"
+        "s.bind('/run/plain-web.sock'); s.listen(); print('bound', flush=True); time.sleep(600)"
+    )
+    with plain.popen("python3", "-c", script) as other:
+        assert other.stdout
+        assert other.stdout.readline() == "bound\n"
+        taken = plain.run(SOCKACT, "status", "plain").stdout
+        other.kill()
+
+    assert "nobody gets here by /run/plain-web.sock: another socket is bound there now" in taken
+    wait_until(lambda: "no socket is bound there any more" in plain.run(SOCKACT, "status", "plain").stdout)
+    plain.run("systemctl", "restart", "plain.socket")
+
+
+def test_a_runtime_directory_that_is_preserved_is_a_place_for_a_socket(plain: Machine) -> None:
+    put(plain, f"{SOCKACT} run app:app", "/run/plain/web.sock", "RuntimeDirectoryPreserve=yes")
+    plain.run("systemctl", "start", "plain.socket", "plain.service")
+
+    plain.run("systemctl", "restart", "plain.service")
+
+    assert "systemd removes" not in plain.journal("plain.service")
+    assert "nobody gets here" not in plain.run(SOCKACT, "status", "plain").stdout

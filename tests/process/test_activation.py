@@ -8,13 +8,16 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from sockact import control
+from sockact.fds import Listener
 from tests.gate import Client, Gate, install
+from tests.http_client import get
 from tests.manager import Manager, wait_until
 
 LONG = ("--linger=60s", "--drain-timeout=60s", "--probation=0.1s")
@@ -223,3 +226,158 @@ def test_handlers_of_streams_refuse_newcomers_in_a_drain_too(manager: Manager) -
 
         wait_until(refused)
     assert manager.wait_exit() == 0
+
+
+# A wrapper that keeps the sockets, or loses them.
+
+APP = """
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"hello"})
+"""
+PROGRAM = APP + "\nimport sockact\nif __name__ == '__main__':\n    sockact.serve(app, **{})\n"
+SOCK = "{'sock': lambda: __import__('socket').create_server(('127.0.0.1', 0))}"
+WITHOUT_EXEC = '"$@"; exit $?'
+
+
+def run_wrapped(
+    manager: Manager, shell: str, listeners: Sequence[Listener], *command: str, **environ: str
+) -> None:
+    """Start sockact under a shell, which does `shell` with the command in `$@`."""
+    Path("app.py").write_text(APP)
+    argv = command or ("-m", "sockact", "run", "app:app")
+    manager.start(["/bin/sh", "-c", shell, "sh", sys.executable, *argv], listeners, **environ)
+
+
+def assert_refused(manager: Manager, *words: str) -> None:
+    """Wait for the end with 78, and for an only line with these words; nothing was listened on."""
+    assert manager.wait_exit() == 78, manager.report()
+    assert manager.stderr().count("\n") == 1, manager.stderr()
+    for word in words:
+        assert word in manager.stderr()
+    assert "listens on" not in manager.stderr()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("command", "program"),
+    [
+        (("-m", "sockact", "run", "app:app"), ""),
+        (("-m", "sockact", "run", "--listen=127.0.0.1:0", "app:app"), ""),
+        (("-m", "sockact", "run", "--", "sleep", "60"), ""),
+        (("program.py",), PROGRAM),
+        (("program.py",), PROGRAM.replace("{}", SOCK)),
+    ],
+    ids=["run", "listen", "a foreign program", "a program", "a program with a socket"],
+)
+def test_a_wrapper_that_does_not_exec_is_named_and_nothing_is_bound(
+    manager: Manager, listener: Listener, command: tuple[str, ...], program: str, workers: int
+) -> None:
+    Path("program.py").write_text(program)
+
+    run_wrapped(manager, WITHOUT_EXEC, [listener], *command, SOCKACT_WORKERS=f"{workers}")
+
+    owner = f"LISTEN_PID={manager.pid} is sh, which has started this process"
+    assert_refused(manager, owner, "Write `exec`")
+
+
+def test_a_wrapper_of_a_wrapper_is_seen_too(manager: Manager, listener: Listener) -> None:
+    run_wrapped(manager, 'sh -c \'"$@"; exit $?\' sh "$@"; exit $?', [listener])
+
+    assert_refused(manager, f"LISTEN_PID={manager.pid} is sh")
+
+
+def test_a_wrapper_that_drops_one_variable_is_told_so(manager: Manager, listener: Listener) -> None:
+    run_wrapped(manager, 'unset LISTEN_PID; exec "$@"', [listener])
+
+    assert_refused(manager, "LISTEN_FDS=1 without LISTEN_PID")
+
+
+@pytest.mark.parametrize(
+    "shell",
+    [
+        'LISTEN_PID=$(sh -c "echo \\$\\$"); export LISTEN_PID; exec 3>&-; exec "$@"',
+        'unset LISTEN_PID; exec 3>&-; exec "$@"',
+        'unset LISTEN_PID LISTEN_FDS; exec "$@"',
+        'export INVOCATION_ID=1 SYSTEMD_EXEC_PID=$PPID; unset LISTEN_PID LISTEN_FDS; exec 3>&-; "$@"; :',
+    ],
+    ids=["a PID of the past", "a count of the past", "a descriptor of somebody", "a shell of a service"],
+)
+def test_what_a_shell_has_left_of_another_service_is_no_reason_not_to_listen(
+    manager: Manager, listener: Listener, shell: str
+) -> None:
+    command = ("-m", "sockact", "run", "--listen=127.0.0.1:0", "app:app")
+    run_wrapped(manager, shell, [listener], *command, SOCKACT_WORKERS="1")
+
+    wait_until(lambda: "gen 1 is ready" in manager.stderr())
+    found = re.search(r"serves listen=127.0.0.1:(\d+)", manager.stderr())
+    assert found
+    assert get(("127.0.0.1", int(found[1]))).text == "hello"
+
+
+# What a reload cannot take over.
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_setting_that_the_unit_has_changed_is_named_by_the_reload(
+    manager: Manager, listener: Listener, workers: str
+) -> None:
+    Path("app.py").write_text(APP)
+    control_path = str(Path("control.sock").absolute())
+    manager.sockact(
+        "app:app",
+        "--probation=0.1s",
+        f"--control={control_path}",
+        listeners=[listener],
+        SOCKACT_WORKERS=workers,
+        SOCKACT_KEEP_ALIVE="5s",
+    )
+    manager.wait_ready()
+    changed = {"SOCKACT_WORKERS": "4", "SOCKACT_KEEP_ALIVE": "5s", "SOCKACT_LINGER": "2s"}
+
+    answer = control.request("reload", control_path, manager=True, environ=changed)
+
+    remark = "SOCKACT_WORKERS=4, SOCKACT_LINGER=2s"
+    assert answer == {"ok": True, "text": f"gen 2 is ready; only a restart takes over: {remark}"}
+    assert f"the reload did not take over, a restart does: {remark}" in manager.stderr()
+    assert manager.said("STATUS")[-1].endswith(f"takes over: {remark}")
+    assert manager.said("RELOADING") == []  # who waits for the answer knows
+    answer = control.request("reload", control_path)
+    assert answer == {"ok": True, "text": "gen 3 is ready"}  # nobody told
+
+
+def test_a_setting_of_the_project_that_only_the_supervisor_reads_is_named(
+    manager: Manager, listener: Listener
+) -> None:
+    Path("app.py").write_text(APP)
+    Path("pyproject.toml").write_text("[tool.sockact]\nworkers = 1\nlinger = 0.1\nprobation = 0.1\n")
+    control_path = str(Path("control.sock").absolute())
+    run = ("-m", "sockact", "run", f"--control={control_path}", "app:app")
+    manager.start(["env", "-u", "SOCKACT_WORKERS", sys.executable, *run], [listener])
+    manager.wait_ready()
+    Path("pyproject.toml").write_text("[tool.sockact]\nworkers = 2\nlinger = 0.2\nprobation = 0.1\n")
+
+    answer = control.request("reload", control_path)
+
+    assert answer["text"] == "gen 2 is ready; only a restart takes over: workers=2"
+
+
+def test_a_setting_of_the_program_that_only_the_supervisor_reads_is_named(
+    manager: Manager, listener: Listener
+) -> None:
+    control_path = str(Path("control.sock").absolute())
+
+    def write(**given: object) -> None:
+        Path("program.py").write_text(PROGRAM.replace("{}", repr({"control": control_path, **given})))
+
+    write(workers=1, probation=0.1, keep_alive=5)
+    program = ["env", "-u", "SOCKACT_WORKERS", sys.executable, "program.py"]
+    manager.start(program, [listener])
+    manager.wait_ready()
+    write(workers=3, keep_alive=6)
+
+    answer = control.request("reload", control_path)
+
+    assert answer["text"] == "gen 2 is ready; only a restart takes over: workers=3, no --probation"
+    write(workers=1, probation=0.1, keep_alive=7)
+    assert control.request("reload", control_path)["text"] == "gen 3 is ready"
