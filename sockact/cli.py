@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from sockact import settings, signals, slim, values
 from sockact.errors import SockactError, UnavailableError, UsageError
+from sockact.visible import visible
 
 if TYPE_CHECKING:
     from sockact.locate import Located
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise UsageError(f"-- {' '.join(program)}: only `sockact run` takes a program")
         sys.exit(arguments.pop("command")(**arguments))
     except SockactError as error:
-        print(f"sockact: {error}", file=sys.stderr)
+        print(visible(f"sockact: {error}"), file=sys.stderr)
         sys.exit(error.exit_status)
 
 
@@ -104,7 +105,7 @@ def reload(unit: str | None, control: str | None, timeout: str | None, *, user: 
     else:
         environ = _located(unit, user=user).environ
         answer = _ask("reload", environ, control, timeout or RELOAD_TIMEOUT)
-    print(answer["text"], file=sys.stdout if answer["ok"] else sys.stderr)
+    print(visible(answer["text"]), file=sys.stdout if answer["ok"] else sys.stderr)
     return 0 if answer["ok"] else 1
 
 
@@ -114,7 +115,8 @@ def check_app(app: Sequence[str], **given: Any) -> int:
     from sockact import check
 
     references = list(target.values()) if isinstance(target, dict) else app
-    print(check.check(app, references, {name: value for name, value in given.items() if value is not None}))
+    given = {name: value for name, value in given.items() if value is not None}
+    print(visible(check.check(app, references, given)))
     return 0
 
 
@@ -137,7 +139,7 @@ def status(unit: str | None, control: str | None, timeout: str | None, *, user: 
     else:
         known = located and held.differences(located.unit, service["sockets"], located.scope)
         differences = [*(known or ()), *bound.unreachable(service["sockets"], service["pid"])]
-        print(overview.render(service), *differences, sep="\n")
+        print(overview.render(service), *map(visible, differences), sep="\n")
     return 0
 
 

@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sockact.visible import visible
+
 WORKER = {
     "uptime": ("sockact_worker_uptime_seconds", "Time since the worker was started."),
     "rss": ("sockact_worker_resident_bytes", "Memory in which the worker resides."),
@@ -74,9 +76,9 @@ def _family(
     lines = [f"# HELP {name} {meaning}", f"# TYPE {name} {kind}"]
     for labels, value in samples:
         inner = ",".join(f'{label}="{_escaped(str(text))}"' for label, text in labels.items())
-        lines.append(f"{name}{{{inner}}} {value}" if inner else f"{name} {value}")
+        lines.append(visible(f"{name}{{{inner}}} {value}" if inner else f"{name} {value}"))
     return "\n".join(lines)
 
 
 def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    return visible(text).replace("\\", r"\\").replace('"', r"\"")

@@ -22,6 +22,8 @@ from typing import Self
 
 import sdnotify
 
+from sockact.visible import visible
+
 LIMIT = 4096
 """NOTIFY_BUFFER_MAX of systemd: a longer datagram is dropped whole, a READY=1 in it as well."""
 
@@ -293,20 +295,20 @@ def storage(environ: Mapping[str, str]) -> int:
 
 
 def parse(data: bytes) -> dict[str, str]:
-    """Read the lines of a notification; what is not `NAME=value` in UTF-8 is left out."""
+    """Read the lines of a notification, made visible; what is not `NAME=value` in UTF-8 is left out."""
     assignments: dict[str, str] = {}
     for line in data.split(b"\n"):
         name, equals, value = line.partition(b"=")
         if name and equals:
             with contextlib.suppress(UnicodeDecodeError):
-                assignments.setdefault(name.decode("ascii"), value.decode("utf-8"))
+                assignments.setdefault(name.decode("ascii"), visible(value.decode("utf-8")))
     return assignments
 
 
 def one_line(text: str) -> str:
     """Return a text as the value of one assignment: printable, in one line, and not too long."""
     # A line feed would begin another assignment: an error text must not be able to say MAINPID=.
-    line = "".join(char if char.isprintable() else " " for char in text)
+    line = visible(text)
     return line if len(line) <= STATUS_LIMIT else line[: STATUS_LIMIT - 1] + "…"
 
 

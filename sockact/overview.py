@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sockact.counters import Counters
+from sockact.visible import visible
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -92,14 +93,14 @@ def render(service: Mapping[str, Any]) -> str:
     rows = [COLUMNS, *(_cells(each) for each in service["workers"])]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     lines += ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))
 
 
 def _cells(each: Mapping[str, Any]) -> tuple[str, ...]:
     rss = "-" if each["rss"] is None else f"{each['rss'] / 1024**2:.0f} MiB"
     counts = ("-" if each[name] is None else str(each[name]) for name in COUNTS)
     uptime = f"{each['uptime']:.0f} s"
-    return (
+    cells = (
         str(each["worker"]),
         str(each["generation"]),
         str(each["pid"]),
@@ -109,3 +110,4 @@ def _cells(each: Mapping[str, Any]) -> tuple[str, ...]:
         rss,
         each["version"] or "-",
     )
+    return tuple(map(visible, cells))  # here already, for the width of their columns

@@ -1,0 +1,22 @@
+"""Text of others as it may be shown: on a terminal, in a log line, in a status.
+
+Whoever names a path, a version or an error could otherwise begin a log line of their own, or tell root's
+terminal what to do: by a line feed, by ESC, or by the marks that turn the direction of writing
+(https://trojansource.codes).
+"""
+
+from __future__ import annotations
+
+
+def visible(text: str) -> str:
+    r"""Return a text in one line, in which what cannot be printed is written as in Python: `\n`, `\x1b`."""
+    return text if text.isprintable() else "".join(map(_char, text))
+
+
+def visible_lines(text: str) -> list[str]:
+    """Return the lines of a text that has several, each visible; tabs stay."""
+    return ["\t".join(map(visible, line.split("\t"))) for line in text.split("\n")]
+
+
+def _char(char: str) -> str:
+    return char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
