@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePath
 from types import FrameType
 
+from sockact import streams
 from sockact.notify import one_line
 
 REPORT = 0.5
@@ -112,7 +113,7 @@ class Exit:
         with self._changed:
             while self._deadline is None or self._deadline > time.monotonic():
                 self._changed.wait(None if self._deadline is None else self._deadline - time.monotonic())
-        faulthandler.dump_traceback_later(2 * LAST_RESORT, exit=True, file=self._stderr or 2)
+        faulthandler.dump_traceback_later(2 * LAST_RESORT, exit=True, file=self._stderr or streams.descriptor())
         self._expired.set()
         self._reported.wait(REPORT)
         try:
@@ -167,12 +168,9 @@ def flush() -> None:
 
 
 def _flush() -> None:
-    streams = (sys.stdout, sys.stderr)
-    for write_out in (logging.shutdown, *(getattr(stream, "flush", None) for stream in streams)):
-        # Handlers and streams are the app's, and nobody is left whom an error could be told.
-        with contextlib.suppress(Exception):
-            if write_out is not None:
-                write_out()
+    with contextlib.suppress(Exception):  # handlers are the app's, and nobody is left who could be told
+        logging.shutdown()
+    streams.flush()
 
 
 def _before_python_ends(begin: Callable[[], None]) -> None:
@@ -247,7 +245,8 @@ def _command(pid: int) -> str:
 
 def _unblocked_stderr() -> int:
     """Return a descriptor of stderr on which a write does not wait, where that is a pipe; else stderr's."""
+    kept = streams.descriptor()
     with contextlib.suppress(OSError):
-        if stat.S_ISFIFO(os.fstat(2).st_mode):
-            return os.open("/proc/self/fd/2", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    return 2
+        if stat.S_ISFIFO(os.fstat(kept).st_mode):
+            return os.open(f"/proc/self/fd/{kept}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    return kept

@@ -11,12 +11,23 @@ import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from sockact import activation, fds, listen, logs, origin, project, settings, signals
+from sockact import (
+    activation,
+    fds,
+    green,
+    listen,
+    logs,
+    loops,
+    origin,
+    project,
+    settings,
+    signals,
+    streams,
+)
 from sockact.changes import Beginning
 from sockact.control import Caller, ControlServer
 from sockact.errors import AppError, ReloadRefused, SockactError, UnavailableError, UsageError
@@ -59,9 +70,14 @@ def live(run: Callable[[Process, Settings], None], given: Mapping[str, Any]) -> 
         process.told = project.says("listen", given, os.environ)
         for name in settings.misspelt(os.environ):
             logger.warning("%s is no setting: ignored", name)
+        green.refuse()
         run(process, chosen)
     except SockactError as error:
         process.fail(error)
+    except Exception as error:
+        # Not left to `sys.excepthook` and `sys.stderr`, which may be the app's.
+        logger.exception("a fault of sockact")
+        process.fail(SockactError(f"{type(error).__name__}: {error}"))
 
 
 class Process:
@@ -86,8 +102,9 @@ class Process:
         self._reported = False
         self.early = EarlySignals()
         self.sockets = Sockets.adopted()
-        if sys.stderr is not None:
-            faulthandler.enable()  # the watchdog's SIGABRT then shows where every thread hangs
+        streams.secure()
+        # The watchdog's SIGABRT then shows where every thread hangs.
+        faulthandler.enable(file=streams.descriptor())
         self.trial = os.environ.pop(TRIAL, None) is not None
         self.supervised = os.environ.pop(SUPERVISED, None) is not None
         self.own = os.environ.pop(OWN, None) is not None
@@ -181,6 +198,7 @@ class Process:
         try:
             os.chdir(self.program.directory)
             environ = {**environ, **self.notifier.variables}
+            streams.restore()
             fds.replace(argv, self.sockets.passed_on(callers), environ)
         except OSError as error:
             self.sockets.callers = list(callers)
@@ -200,11 +218,12 @@ class Process:
             return
         self._reported = True
         self.exit.status = error.exit_status
-        logger.error("%s", error, exc_info=error.__cause__ if error.exit_status == 1 else None)
-        self.notifier.failing(str(error))
+        text = loops.advised(str(error))
+        logger.error("%s", text, exc_info=error.__cause__ if error.exit_status == 1 else None)
+        self.notifier.failing(text)
         Store(self.notifier).put(self.sockets.kept())  # systemd tries again, soon
         for caller in self.sockets.callers:
-            caller.answer(False, f"the new code failed to start: {error}")
+            caller.answer(False, f"the new code failed to start: {text}")
         self.forget()
 
     def fail(self, error: SockactError) -> NoReturn:

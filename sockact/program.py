@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -53,8 +54,8 @@ class Program:
 
     @classmethod
     def of_this_process(cls, environ: Mapping[str, str]) -> Program:
-        """Note how this process was started; before the app is loaded, which may change all of it."""
-        return cls(command(sys.executable, sys.orig_argv), working_directory(environ), dict(environ))
+        """Return how this process was started, with the environment that its program has by now."""
+        return cls(_COMMAND, _DIRECTORY, dict(environ))
 
     def require_command(self) -> None:
         """Raise ReloadRefused if there is no command that could be run again."""
@@ -72,8 +73,10 @@ class Program:
 
 def command(executable: str, orig_argv: Sequence[str]) -> tuple[str, ...]:
     """Return the command that starts this program again; empty for an interactive interpreter."""
-    rest = tuple(orig_argv[1:])
-    if not executable or not rest or rest == ("-",) or sys.flags.interactive:
+    first, *rest = orig_argv or [""]
+    if not isinstance(executable, str) or not os.access(executable, os.X_OK):
+        executable = first  # what a program has made of it is no interpreter
+    if not executable or not rest or rest == ["-"] or sys.flags.interactive:
         return ()
     return (executable, *rest)
 
@@ -81,7 +84,16 @@ def command(executable: str, orig_argv: Sequence[str]) -> tuple[str, ...]:
 def working_directory(environ: Mapping[str, str]) -> str:
     """Return the working directory as $PWD writes it, symbolic links and all, if that is where we are."""
     name = environ.get("PWD", "")
+    if os.path.isabs(name):
+        with contextlib.suppress(OSError):
+            if os.path.samefile(name, "."):
+                return name
     try:
-        return name if os.path.isabs(name) and os.path.samefile(name, ".") else os.getcwd()
-    except OSError:
         return os.getcwd()
+    except OSError:  # it was removed; what is started there then fails, and says so
+        return name or "."
+
+
+# When sockact is imported: what the program does to all of this comes later, as a rule.
+_COMMAND = command(sys.executable, sys.orig_argv)
+_DIRECTORY = working_directory(os.environ)

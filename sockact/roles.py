@@ -84,6 +84,6 @@ def _become_supervisor(process: Process, chosen: Settings) -> None:
     process.sockets.check(told=process.told)
     told = settings.option("listen", chosen.listen) if process.told else []  # also if it is the default
     options = [each for each in settings.options(chosen) if each not in told]
-    sockact = (sys.executable, "-P", "-m", "sockact", "run", *options, *told)
+    sockact = (process.program.argv[0], "-P", "-m", "sockact", "run", *options, *told)
     environ = {**process.program.environ, OWN: "1"}
     process.become((*sockact, "--", *process.program.argv), environ, process.sockets.callers)

@@ -9,7 +9,7 @@ import resource
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from sockact import envfile
+from sockact import envfile, logs
 from sockact.changes import differences, options
 from sockact.errors import ReloadRefused, SettingsError, UsageError
 from sockact.fleet import Rules
@@ -49,6 +49,7 @@ def supervise_in(process: Process, chosen: Settings, program: Sequence[str]) -> 
         chosen: how to keep them, and how they serve.
         program: what a worker runs; empty for this very command, without its workers.
     """
+    logs.hold()
     HERE.role, HERE.activated = "supervisor", process.activated
     envfile.read(chosen.env_file)  # a fault in it is one of the settings, and no worker's
     process.complete(chosen)

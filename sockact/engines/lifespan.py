@@ -20,6 +20,10 @@ App = Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[Non
 logger = logging.getLogger(__name__)
 
 
+class AppSays(Exception):  # noqa: N818 - never raised
+    """What an app says of its failure, several lines as a rule; a log record has them only of an error."""
+
+
 class Lifespan:
     """One run of an app's lifespan.
 
@@ -90,7 +94,7 @@ class Lifespan:
         if self._completed.done():
             message = self._completed.result()
             if message:  # most often a whole traceback
-                logger.error("the app says that its %s failed:\n%s", stage, message)
+                logger.error("the app says that its %s failed", stage, exc_info=AppSays(message))
                 raise AppError(f"the app's {stage} failed: {message.splitlines()[-1].strip()}")
             return
         error = self._task.result()

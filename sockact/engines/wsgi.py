@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import io
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from a2wsgi import WSGIMiddleware
 
 from sockact.engines.lifespan import App
+from sockact.streams import Errors
 
 _EXCHANGE = "sockact.exchange"
 """Where the app's side finds the `_Exchange` in the scope of a request."""
@@ -26,11 +26,12 @@ _EXCHANGE = "sockact.exchange"
 
 def wsgi_as_asgi(app: Callable[..., Any], threads: int) -> App:
     """Wrap a WSGI app so that it speaks ASGI 3; so many `threads` run it."""
+    errors = Errors()
 
     def called(environ: dict[str, Any], start_response: Any) -> _Response:
         exchange = environ["asgi.scope"][_EXCHANGE]
         environ["wsgi.input"] = io.BufferedReader(_Input(exchange))
-        environ["wsgi.errors"] = sys.stderr  # not its standard output
+        environ["wsgi.errors"] = errors  # not its standard output, nor what the app makes of `sys`
         environ["wsgi.input_terminated"] = True  # what Werkzeug asks for before it reads a chunked body
         start = _Start(start_response, exchange)
         return _Response(app(environ, start), start, exchange)
