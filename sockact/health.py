@@ -56,7 +56,7 @@ class HealthServer:
 
     def open_thread(self) -> None:
         """Answer from now on, in a thread that ends with the process."""
-        threading.Thread(target=asyncio.run, args=(self._forever(),), name=NAME, daemon=True).start()
+        threading.Thread(target=self._run, name=NAME, daemon=True).start()
 
     def close(self) -> None:
         """Answer no more."""
@@ -64,6 +64,11 @@ class HealthServer:
             acceptor.stop()
         for task in self._tasks:
             task.cancel()
+
+    def _run(self) -> None:
+        # Not asyncio.run, which an app may have replaced: nest_asyncio's works in the main thread only.
+        with asyncio.Runner() as runner:
+            runner.run(self._forever())
 
     async def _forever(self) -> None:
         self.open()

@@ -21,21 +21,36 @@ def enter(directory: str) -> None:
             os.chdir(os.path.realpath(directory))
         except OSError as error:
             raise AppError(f"chdir={directory!r}: {error.strerror}") from None
-    sys.path.insert(0, os.getcwd())
+    try:
+        sys.path.insert(0, os.getcwd())
+    except OSError as error:
+        raise AppError(f"the working directory, to import from: {error.strerror}") from None
 
 
-def load(app: object, *, factory: bool = False) -> Any:
-    """Return the app itself.
+def find(app: object) -> Any:
+    """Import an app, or its factory; not in the loop, as a module may run one while it is imported.
 
     Args:
         app: a callable, or a string `module:attribute`; the attribute may be dotted.
-        factory: whether it is a callable without arguments that returns the app.
 
     Raises:
         UsageError: a string is not of that form.
         AppError: it cannot be imported; the cause is the exception of the app's code.
     """
-    found: Any = _imported(app) if isinstance(app, str) else app
+    return _imported(app) if isinstance(app, str) else app
+
+
+def make(app: object, found: Any, *, factory: bool = False) -> Any:
+    """Return the app itself; in the loop that serves, where a factory may begin tasks.
+
+    Args:
+        app: what it is called in an error.
+        found: what `find` has returned.
+        factory: whether that is a callable without arguments that returns the app.
+
+    Raises:
+        AppError: the factory has failed, or it is no app; the cause is the exception of the app's code.
+    """
     if factory:
         try:
             found = found()
@@ -67,7 +82,7 @@ def _imported(reference: str) -> Any:
         if isinstance(error, KeyboardInterrupt):
             raise
         if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
-            raise AppError(f"no module {error.name!r} in {os.getcwd()} or on the Python path") from None
+            raise AppError(f"no module {error.name!r} in {_here()} or on the Python path") from None
         raise AppError(f"{module_name} cannot be imported: {type(error).__name__}: {error}") from error
     for part in attribute.split("."):
         try:
@@ -79,6 +94,13 @@ def _imported(reference: str) -> Any:
                 f"{module_name} has no {attribute!r}: {type(error).__name__}: {error}"
             ) from error
     return found
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed
+        return "the working directory"
 
 
 def _apps(error: BaseException) -> BaseException | None:

@@ -23,7 +23,7 @@ class Mount:
     """An app and where it is served.
 
     Attributes:
-        app: what `loader.load` has returned.
+        app: what `loader.make` has returned.
         kind: what it is, as in `kinds`.
         listeners: all of one kind; empty where the app is only tried.
     """
@@ -85,28 +85,57 @@ def distinct(target: object) -> list[object]:
     return apps
 
 
-def mount(target: object, listeners: Sequence[Listener] | None, settings: Settings) -> list[Mount]:
-    """Load the apps of a target, and tell what they are.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An app that was imported, or its factory.
+
+    Attributes:
+        name: what was given in its place.
+        app: what `loader.find` has returned.
+        listeners: where it shall be served; empty where it is only tried.
+    """
+
+    name: object
+    app: Any
+    listeners: Sequence[Listener]
+
+
+def find(target: object, listeners: Sequence[Listener] | None, unused: str) -> list[Found]:
+    """Import the apps of a target, or their factories; not in the loop.
 
     Args:
         target: an app, or a mapping from names to apps.
         listeners: what was passed or bound; None where the apps are only tried.
-        settings: `kind`, `factory` and `unused` of them.
+        unused: what to do about those without an app, as the setting.
 
     Raises:
-        UsageError, ActivationError: as `assign`, or an app cannot be served on its listeners.
-        AppError: an app cannot be loaded, or it cannot be told what it is.
+        UsageError, ActivationError: as `assign`.
+        AppError: an app cannot be imported.
     """
     if listeners is None:
         assigned: list[tuple[object, list[Listener]]] = [(app, []) for app in distinct(target)]
     else:
-        assigned = assign(target, listeners, settings.unused)
+        assigned = assign(target, listeners, unused)
+    return [Found(app, loader.find(app), own) for app, own in assigned]
+
+
+def mount(found: Sequence[Found], settings: Settings) -> list[Mount]:
+    """Make apps of what was found, and tell what they are; in the loop that serves them.
+
+    Args:
+        found: apps or factories.
+        settings: `kind` and `factory` of them.
+
+    Raises:
+        ActivationError: an app cannot be served on its listeners.
+        AppError: a factory fails, or it cannot be told what an app is.
+    """
     mounts: list[Mount] = []
-    for app, own in assigned:
-        loaded = loader.load(app, factory=settings.factory)
-        kind = kinds.kind_of(loaded) if settings.kind == "auto" else settings.kind
-        kinds.require_served_on(kind, own)
-        mounts += [Mount(loaded, kind, each) for each in _by_kind(own)]
+    for each in found:
+        app = loader.make(each.name, each.app, factory=settings.factory)
+        kind = kinds.kind_of(app) if settings.kind == "auto" else settings.kind
+        kinds.require_served_on(kind, each.listeners)
+        mounts += [Mount(app, kind, own) for own in _by_kind(each.listeners)]
     return mounts
 
 

@@ -77,7 +77,7 @@ class GuardedLoop(_Loop):
 
 
 @functools.cache
-def guarded(kind: type[asyncio.AbstractEventLoop]) -> type[asyncio.AbstractEventLoop]:
+def guarded(kind: type[asyncio.AbstractEventLoop]) -> Callable[[], asyncio.AbstractEventLoop]:
     """Return a kind of event loop whose signals an `OwnSignals` can keep."""
     return type(f"Guarded{kind.__name__}", (GuardedLoop, kind), {})
 

@@ -9,11 +9,10 @@ import os
 import signal
 import socket
 from collections.abc import Sequence
+from types import FrameType
 from typing import NoReturn
 
-import uvloop
-
-from sockact import changes, envfile, hooks, loader, mounts
+from sockact import changes, envfile, green, hooks, loader, logs, loops, mounts
 from sockact.engines.datagram import DatagramEngine
 from sockact.engines.http import CancelledQuietly, HttpEngine
 from sockact.engines.several import Engines, Served
@@ -26,7 +25,7 @@ from sockact.health import HealthServer
 from sockact.hookrunner import HookRunner
 from sockact.inside import HERE
 from sockact.lifecycle import Conductor, Ending
-from sockact.mounts import Mount
+from sockact.mounts import Found, Mount
 from sockact.ownsignals import OwnSignals, guarded, say_overridden
 from sockact.process import MARGIN, Process
 from sockact.program import GENERATION, REMARK
@@ -181,7 +180,28 @@ class _Serving:
         if import_here or chosen.chdir:
             loader.enter(chosen.chdir)
         self._tls = configured(chosen, os.environ)
-        mounted = mounts.mount(app, None if process.trial else process.sockets.listeners, chosen)
+        logs.hold(access=chosen.access_log)
+        logging.getLogger("uvicorn.error").addFilter(CancelledQuietly())
+        for name in ("uvicorn.error", "sockact.engines.handlers"):
+            logging.getLogger(name).addFilter(loops.Advised())
+        listeners = None if process.trial else process.sockets.listeners
+        found = mounts.find(app, listeners, chosen.unused)
+        green.refuse()
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            # Else Runner has one of its own, which waits for the end of a factory.
+            signal.signal(signal.SIGINT, _interrupt)
+        with asyncio.Runner(loop_factory=guarded(loops.kind(chosen.loop))) as runner:
+            ending = runner.run(self._live(found))
+        if process.trial:
+            raise SystemExit(0)
+        if ending.replaced:
+            self._replace(ending)
+        process.close()
+
+    def _mount(self, found: Sequence[Found]) -> Sequence[Mount]:
+        """Make the apps, and say where they are served."""
+        process, chosen = self._process, self._settings
+        mounted = mounts.mount(found, chosen)
         if self._tls is not None:
             self._tls.check(mounted)
         if not process.trial:
@@ -190,22 +210,19 @@ class _Serving:
             HERE.addresses = process.sockets.addresses()
             places = process.sockets.describe()
             logger.info("gen=%d pid=%d serves %s", process.generation, os.getpid(), places)
-            say_overridden(process.early.others())
-        logging.getLogger("uvicorn.error").addFilter(CancelledQuietly())
-        with asyncio.Runner(loop_factory=guarded(uvloop.Loop)) as runner:
-            ending = runner.run(self._live(mounted))
-        if process.trial:
-            raise SystemExit(0)
-        if ending.replaced:
-            self._replace(ending)
-        process.close()
+            others = process.early.others()
+            say_overridden({number: other for number, other in others.items() if other is not _interrupt})
+        if loops.is_nested_in_vain(chosen.loop):
+            logger.warning("%s", loops.ADVICE)
+        return mounted
 
-    async def _live(self, mounted: Sequence[Mount]) -> Ending:
+    async def _live(self, found: Sequence[Found]) -> Ending:
         process = self._process
         conductor = process.conductor(self._settings)
         process.exit.loop = asyncio.get_running_loop()
         process.exit.last = lambda: self._leave_by_force(conductor)
         inside = self._inside(conductor)
+        mounted = self._mount(found)
         readiness = Readiness()
         served = [_served(mount, self._settings, readiness, self._tls) for mount in mounted]
         engines = Engines(served, None if process.activated else self._leave_listeners)
@@ -305,6 +322,10 @@ class _Serving:
         if ending.remark:
             more[REMARK] = ending.remark
         process.become(program.argv, program.environment(more), ending.callers)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _served(mount: Mount, settings: Settings, readiness: Readiness, tls: Tls | None) -> Served:

@@ -78,6 +78,8 @@ _ENV_FILE = """file of environment variables as with systemd's EnvironmentFile=,
 read anew for each worker, and at each reload"""
 _PID_FILE = """where the PID of the main process is written while the service lives;
 systemd needs no such file"""
+_LOOP = """the event loop that serves: uvloop, which is faster, or asyncio,
+Python's own, for what needs that one, like nest_asyncio"""
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
@@ -98,6 +100,7 @@ class Settings:
     kind: str = _setting("auto", one_of("auto", *KINDS), _KIND, "KIND")
     unused: str = _setting("error", one_of("error", "close", "keep"), _UNUSED, "WHAT")
     factory: bool = _setting(False, flag, "the app is a callable without arguments that returns the app")
+    loop: str = _setting("uvloop", one_of("uvloop", "asyncio"), _LOOP, "LOOP")
     lifespan: str = _setting(
         "auto", one_of("auto", "on", "off"), "ASGI lifespan events; auto: an app may refuse them", "WHEN"
     )

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sockact import canary, hooks, overview
+from sockact import canary, green, hooks, overview
 from sockact.counters import Counters, count
 from sockact.drain import Drain
 from sockact.engines.several import Engines
@@ -145,6 +145,7 @@ class Worker:
         self._manager = manager
         self._born = time.monotonic()
         self._idle: Idle | None = None
+        self._green = green.Watch()
         self._recycling = Recycling(settings.max_requests, settings.max_worker_age, manager.recycle)
         self._engine = engine
         self._settings = settings
@@ -176,11 +177,13 @@ class Worker:
 
     def requested(self) -> None:
         """Take notice of a request that begins."""
+        self._green.look()
         self._manager.busy()
         self._recycling.requested(self._engine.requests)
 
     def changed(self) -> None:
         """Take notice of a connection that has come or gone."""
+        self._green.look()
         if self._idle is not None:
             self._idle.changed()
         if self._passing and not self._is_busy():
@@ -219,6 +222,7 @@ class Worker:
         try:
             await self._inside.hooks.require(hooks.START, limit, AppError)
             await self._engine.start()
+            green.refuse()
         except SockactError:
             await self._release()  # what was begun
             raise

@@ -26,11 +26,15 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     sys.modules.pop("release", None)
 
 
+def load(app: object, *, factory: bool = False) -> Any:
+    return loader.make(app, loader.find(app), factory=factory)
+
+
 @pytest.mark.parametrize("reference", ["release:app", "release:made.inner.app"])
 def test_an_app_is_found_by_its_name(module: Callable[[str], None], reference: str) -> None:
     module("def app(): ...\nclass made:\n    class inner:\n        app = staticmethod(app)")
 
-    assert loader.load(reference) is sys.modules["release"].app
+    assert load(reference) is sys.modules["release"].app
 
 
 @pytest.mark.parametrize(
@@ -38,7 +42,7 @@ def test_an_app_is_found_by_its_name(module: Callable[[str], None], reference: s
 )
 def test_a_name_of_another_form_is_a_wrong_usage(reference: str) -> None:
     with pytest.raises(UsageError, match="expected module:attribute, such as app:app"):
-        loader.load(reference)
+        load(reference)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +67,7 @@ def test_a_module_that_does_not_give_the_app_is_an_error_of_the_app(
     module(source)
 
     with pytest.raises(AppError) as raised:
-        loader.load("release:app")
+        load("release:app")
     assert str(raised.value).startswith(message)
     assert raised.value.exit_status == 1
 
@@ -71,7 +75,7 @@ def test_a_module_that_does_not_give_the_app_is_an_error_of_the_app(
 @pytest.mark.parametrize("reference", ["sockact_has_no_such_module:app", "email.no_such_part:app"])
 def test_a_missing_module_is_named_with_the_place_looked_at(reference: str) -> None:
     with pytest.raises(AppError, match=f"no module '{reference[:-4]}' in /.* or on the Python path"):
-        loader.load(reference)
+        load(reference)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +93,7 @@ def test_what_no_code_of_the_app_has_raised_needs_no_traceback(
     module("def app(scope): ...")
 
     with pytest.raises(AppError) as raised:
-        loader.load(reference, factory=factory)
+        load(reference, factory=factory)
     assert raised.value.__cause__ is None
 
 
@@ -99,12 +103,12 @@ def test_a_lazy_attribute_that_is_missing_inside_of_the_app_keeps_its_traceback(
     module("def __getattr__(name): raise AttributeError(name)")
 
     with pytest.raises(AppError) as raised:
-        loader.load("release:app")
+        load("release:app")
     assert isinstance(raised.value.__cause__, AttributeError)
 
 
 def test_a_factory_gives_the_app() -> None:
-    assert loader.load(lambda: print, factory=True) is print
+    assert load(lambda: print, factory=True) is print
 
 
 def broken() -> Any:
@@ -120,10 +124,10 @@ def test_a_factory_that_fails_is_an_error_of_the_app(
     factory: Callable[[], Any], cause: type[BaseException]
 ) -> None:
     with pytest.raises(AppError, match=f"the factory .* failed: {cause.__name__}") as raised:
-        loader.load(factory, factory=True)
+        load(factory, factory=True)
     assert isinstance(raised.value.__cause__, cause)
 
 
 def test_a_factory_that_gives_no_app_is_an_error_of_the_app() -> None:
     with pytest.raises(AppError, match="is a NoneType: expected a callable"):
-        loader.load(lambda: None, factory=True)
+        load(lambda: None, factory=True)
