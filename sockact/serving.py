@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
-from sockact import changes, envfile, green, hooks, loader, logs, loops, mounts
+from sockact import changes, envfile, green, hooks, loader, logs, loops, mounts, streams
 from sockact.engines.datagram import DatagramEngine
 from sockact.engines.http import CancelledQuietly, HttpEngine
 from sockact.engines.several import Engines, Served
@@ -187,6 +187,7 @@ class _Serving:
         listeners = None if process.trial else process.sockets.listeners
         found = mounts.find(app, listeners, chosen.unused)
         green.refuse()
+        streams.fill()
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             # Else Runner has one of its own, which waits for the end of a factory.
             signal.signal(signal.SIGINT, _interrupt)

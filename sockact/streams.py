@@ -12,6 +12,7 @@ import fcntl
 import io
 import os
 import select
+import socket
 import sys
 from typing import Any
 
@@ -34,10 +35,7 @@ def secure() -> None:
     if _kept != STDERR:
         return
     kept = _copy()
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    while null < _ABOVE:
-        os.set_inheritable(null, True)
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    null = _fill()
     if kept is None:
         _kept = null
     else:
@@ -50,6 +48,21 @@ def secure() -> None:
 def descriptor() -> int:
     """Return the descriptor that our words go to."""
     return _kept
+
+
+def fill() -> None:
+    """Open on /dev/null what an app has closed of the standard streams; libuv aborts if it gets one."""
+    os.close(_fill())
+
+
+def above(sock: socket.socket) -> socket.socket:
+    """Return a socket by a number that is no standard stream's."""
+    if sock.fileno() >= _ABOVE:
+        return sock
+    moved = socket.socket(fileno=fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, _ABOVE))
+    sock.close()
+    fill()
+    return moved
 
 
 def restore() -> None:
@@ -98,6 +111,15 @@ def _flushed(stream: Any) -> bool:
     except BaseException:  # noqa: BLE001 - whatever an app has put there, the process has to end
         return False
     return True
+
+
+def _fill() -> int:
+    """Open the standard streams that are closed; return a descriptor of /dev/null beyond them."""
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    while null < _ABOVE:
+        os.set_inheritable(null, True)
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    return null
 
 
 def _copy() -> int | None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sockact import canary, green, hooks, overview
+from sockact import canary, green, hooks, overview, streams
 from sockact.counters import Counters, count
 from sockact.drain import Drain
 from sockact.engines.several import Engines
@@ -223,6 +223,7 @@ class Worker:
             await self._inside.hooks.require(hooks.START, limit, AppError)
             await self._engine.start()
             green.refuse()
+            streams.fill()
         except SockactError:
             await self._release()  # what was begun
             raise

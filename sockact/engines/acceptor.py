@@ -13,6 +13,7 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 
+from sockact import streams
 from sockact.fds import Listener
 from sockact.listen import BACKLOG
 
@@ -110,7 +111,7 @@ class Acceptor:
     def _take(self) -> bool:
         """Take one connection; return whether there may be another one."""
         try:
-            connection, _ = self._sock.accept()
+            connection = streams.above(self._sock.accept()[0])
         except (BlockingIOError, InterruptedError):
             return False
         except ConnectionAbortedError:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from sockact import streams
 from sockact.drain import Engine as Drained
 from sockact.engines.watcher import Watcher
 from sockact.envelope import Luggage, is_sealed, unseal
@@ -114,13 +115,14 @@ class Engines:
     def receive(self, arrived: socket.socket) -> None:
         """Go on with a connection that another process has given away, where its listener is served."""
         connection, luggage = arrived, None
-        if is_sealed(arrived):
-            try:
+        try:
+            if is_sealed(arrived):
                 connection, luggage = unseal(arrived)
-            except OSError as error:
-                logger.error("a connection that moved here is lost: %s", error)
-                return
-            connection.setblocking(False)
+            connection = streams.above(connection)
+        except OSError as error:
+            logger.error("a connection that moved here is lost: %s", error)
+            return
+        connection.setblocking(False)
         moves = self._home(connection)
         if moves is None:
             logger.warning("nothing is served any more where %s belongs to: closed", connection)
