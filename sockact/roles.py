@@ -37,7 +37,7 @@ def run(app: object, program: Sequence[str], given: Mapping[str, Any]) -> None:
 
 def serve(app: object, given: Mapping[str, Any], sock: Any) -> None:
     """Be a process whose program has called `sockact.serve`."""
-    if threading.current_thread() is not threading.main_thread():
+    if threading.get_native_id() != os.getpid():  # not asking for objects, which green threads replace
         raise UsageError("serve was called in another thread: signals arrive in the main thread only")
     if _in_async_code():
         raise UsageError("serve was called in async code: it runs an event loop of its own, and blocks")
