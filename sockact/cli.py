@@ -133,7 +133,7 @@ def status(unit: str | None, control: str | None, timeout: str | None, *, user: 
         raise UnavailableError(answer["text"])
     service = answer["service"]
     if form == "json":
-        print(json.dumps(service))
+        print(json.dumps(service).replace("\x7f", r"\u007f"))  # else in ASCII that can be printed
     elif form == "prometheus":
         print(metrics.render(service))
     else:

@@ -52,9 +52,10 @@ class Watch:
 
 
 def _explained(what: str) -> str:
-    maker = what.partition(" ")[0]
+    # gunicorn 26 has dropped its workers for eventlet.
+    server = "gunicorn -k gevent ..." if what.startswith("gevent") else "PROGRAM ARGUMENT..."
     return (
         f"{what} (monkey patching): asyncio's event loop, by which sockact serves, needs Python's own. "
-        f"Leave it out, threads run a WSGI app; or let a server of {maker}'s serve, which sockact "
-        f"supervises: sockact run -- gunicorn -k {maker} ..."
+        "Leave it out, threads run a WSGI app; or let a server of that kind serve, which sockact "
+        f"supervises: sockact run -- {server}"
     )

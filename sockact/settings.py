@@ -99,7 +99,11 @@ class Settings:
     env_file: tuple[str, ...] = _setting((), paths, _ENV_FILE, "PATH")
     kind: str = _setting("auto", one_of("auto", *KINDS), _KIND, "KIND")
     unused: str = _setting("error", one_of("error", "close", "keep"), _UNUSED, "WHAT")
-    factory: bool = _setting(False, flag, "the app is a callable without arguments that returns the app")
+    factory: bool = _setting(
+        False,
+        flag,
+        "the app is a callable without arguments that returns the app; called in the event loop",
+    )
     loop: str = _setting("uvloop", one_of("uvloop", "asyncio"), _LOOP, "LOOP")
     lifespan: str = _setting(
         "auto", one_of("auto", "on", "off"), "ASGI lifespan events; auto: an app may refuse them", "WHEN"

@@ -261,6 +261,10 @@ PATCH = {
     "gevent": "from gevent import monkey; monkey.patch_all()",
     "eventlet": "import eventlet; eventlet.monkey_patch()",
 }
+INSTEAD = {
+    "gevent": "sockact run -- gunicorn -k gevent ...",
+    "eventlet": "sockact run -- PROGRAM ARGUMENT...",
+}
 
 
 @pytest.fixture(params=["gevent", "eventlet"])
@@ -276,7 +280,7 @@ def assert_explained(manager: Manager, green: str, *, begins: str = "") -> None:
     assert said, manager.report()
     for line in said:
         assert "asyncio's event loop, by which sockact serves, needs Python's own" in line
-        assert f"sockact run -- gunicorn -k {green}" in line
+        assert INSTEAD[green] in line
     assert "Traceback" not in manager.stderr()
 
 
@@ -334,7 +338,7 @@ def test_a_reload_into_green_threads_is_refused_with_that_line(
 
     assert done.returncode == 1
     assert f"reload failed: {green} has replaced" in done.stderr
-    assert f"sockact run -- gunicorn -k {green}" in done.stderr
+    assert INSTEAD[green] in done.stderr
     assert_explained(manager, green)
     with client_of(listener) as client:
         assert client.get().status == 200
@@ -372,4 +376,22 @@ def test_parts_of_gevent_that_do_not_matter_are_no_reason_to_refuse(
 
     with client_of(listener) as client:
         assert client.get().status == 200
+    stop(manager)
+
+
+def test_what_is_said_to_do_about_gevent_works(manager: Manager, listener: Listener) -> None:
+    Path("app.py").write_text(
+        "import socket\n"
+        "def app(environ, start_response):\n"
+        "    body = socket.socket.__module__.encode()\n"
+        "    start_response('200 OK', [('Content-Length', str(len(body)))])\n"
+        "    return [body]\n"
+    )
+    gunicorn = [sys.executable, "-m", "gunicorn", "--no-control-socket", "-k", "gevent", "app:app"]
+    command = [sys.executable, "-m", "sockact", "run", "--control=none", "--workers=1", "--", *gunicorn]
+    manager.start(command, [listener], **PATH)
+    manager.wait_ready()
+
+    with client_of(listener) as client:
+        assert client.get().body.startswith(b"gevent.")
     stop(manager)

@@ -441,8 +441,8 @@ def test_what_an_app_prints_appears_at_once_and_outlives_a_kill(
 
 # B5: nothing that others have written does more than to be read.
 
-EVIL = "\x1b[2J\rforged\u202e"
-SHOWN = r"\x1b[2J\rforged\u202e"
+EVIL = "\x1b[2J\rforged\x7f\u202e"
+SHOWN = r"\x1b[2J\rforged\x7f\u202e"
 
 HOSTILE = """
 import os, signal, socket
