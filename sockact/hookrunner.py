@@ -22,6 +22,7 @@ from typing import Any
 
 from sockact.errors import HookTimeout, SockactError
 from sockact.hooks import Hook, Registry
+from sockact.visible import told
 
 CLEANUP = 1.0
 """Seconds that async hooks may take to clean up after those of their point have run."""
@@ -181,5 +182,5 @@ def _in_thread(function: Callable[[], Any]) -> asyncio.Future[Any]:
 
 
 def _failure(point: str, hook: Hook, error: BaseException) -> str:
-    what = str(error) if isinstance(error, HookTimeout) else f"{type(error).__name__}: {error}"
+    what = str(error) if isinstance(error, HookTimeout) else told(error)
     return f"{point} hook {hook.name} failed: {what}"

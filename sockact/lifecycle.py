@@ -28,6 +28,7 @@ from sockact.reloads import Reloads
 from sockact.reporter import Reporter
 from sockact.settings import Settings
 from sockact.signals import FOLLOWED, FREE, EarlySignals
+from sockact.visible import told
 
 logger = logging.getLogger(__name__)
 
@@ -291,7 +292,7 @@ class Conductor:
                 if asyncio.current_task() is not self._verb:
                     raise  # a stop has taken over
                 logger.exception("phase=%s: a fault of sockact", self.phase.value)
-                self._fail(SockactError(f"{type(error).__name__}: {error}"))
+                self._fail(SockactError(told(error)))
 
         self._verb = asyncio.get_running_loop().create_task(perform())
 

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from sockact.errors import AppError, UsageError
+from sockact.visible import told
 
 
 def enter(directory: str) -> None:
@@ -55,7 +56,7 @@ def make(app: object, found: Any, *, factory: bool = False) -> Any:
         try:
             found = found()
         except (Exception, SystemExit) as error:  # noqa: BLE001 - raised anew
-            text = f"the factory {app!r} failed: {type(error).__name__}: {error}"
+            text = f"the factory {app!r} failed: {told(error)}"
             raise AppError(text) from _apps(error)
     if not callable(found):
         raise AppError(
@@ -83,16 +84,14 @@ def _imported(reference: str) -> Any:
             raise
         if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
             raise AppError(f"no module {error.name!r} in {_here()} or on the Python path") from None
-        raise AppError(f"{module_name} cannot be imported: {type(error).__name__}: {error}") from error
+        raise AppError(f"{module_name} cannot be imported: {told(error)}") from error
     for part in attribute.split("."):
         try:
             found = getattr(found, part)
         except AttributeError as error:
             raise AppError(f"{module_name} has no {attribute!r}: {part!r} is missing") from _apps(error)
         except Exception as error:  # a lazy attribute is the app's code too
-            raise AppError(
-                f"{module_name} has no {attribute!r}: {type(error).__name__}: {error}"
-            ) from error
+            raise AppError(f"{module_name} has no {attribute!r}: {told(error)}") from error
     return found
 
 

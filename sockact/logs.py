@@ -20,7 +20,7 @@ from typing import Any
 from systemd import _journal
 
 from sockact import streams
-from sockact.visible import visible, visible_lines
+from sockact.visible import told, visible, visible_lines
 
 LOGGERS = ("sockact", "uvicorn")
 """Whose records we place; the app's own logging stays the app's business."""
@@ -238,7 +238,7 @@ def _shown(argument: object) -> object:
         try:
             return visible(str(argument))
         except Exception:  # noqa: BLE001 - it is the app's
-            return type(argument).__name__
+            return told(argument)
     return visible(argument) if isinstance(argument, str) else argument
 
 

@@ -41,6 +41,7 @@ from sockact.settings import Settings
 from sockact.signals import EarlySignals
 from sockact.sockets import Sockets
 from sockact.store import Store
+from sockact.visible import told
 
 MARGIN = 5.0
 """Seconds beyond a limit of ours until we end what should have ended itself, and have said why."""
@@ -77,7 +78,7 @@ def live(run: Callable[[Process, Settings], None], given: Mapping[str, Any]) -> 
     except Exception as error:
         # Not left to `sys.excepthook` and `sys.stderr`, which may be the app's.
         logger.exception("a fault of sockact")
-        process.fail(SockactError(f"{type(error).__name__}: {error}"))
+        process.fail(SockactError(told(error)))
 
 
 class Process:
@@ -265,7 +266,7 @@ def _opened(sock: Any) -> Sequence[socket.socket]:
     except OSError as error:
         raise UnavailableError(f"sock={sock!r}: {error}") from error
     except Exception as error:
-        raise AppError(f"sock={sock!r} failed: {type(error).__name__}: {error}") from error
+        raise AppError(f"sock={sock!r} failed: {told(error)}") from error
     opened = list(found) if isinstance(found, list | tuple) else [found]
     if not opened or not all(isinstance(each, socket.socket) and each.fileno() >= 0 for each in opened):
         raise UsageError(f"sock={found!r}: expected an open socket, several in a list, or what opens them")

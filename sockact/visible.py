@@ -18,5 +18,14 @@ def visible_lines(text: str) -> list[str]:
     return ["\t".join(map(visible, line.split("\t"))) for line in text.split("\n")]
 
 
+def told(error: BaseException) -> str:
+    """Return an error's kind and what it says; that is code of who has raised it, and may fail as well."""
+    try:
+        text = str(error)
+    except Exception as fault:  # noqa: BLE001 - not ours
+        text = f"it cannot say what, for {type(fault).__name__}"
+    return f"{type(error).__name__}: {text}"
+
+
 def _char(char: str) -> str:
     return char if char.isprintable() else char.encode("unicode_escape").decode("ascii")

@@ -10,6 +10,7 @@ from typing import Any
 
 from sockact.engines.watcher import Unwatched, Watcher
 from sockact.settings import Settings
+from sockact.visible import told
 
 logger = logging.getLogger(__name__)
 
@@ -54,5 +55,5 @@ class HandlerEngine:
     def _returned(self, task: asyncio.Task[None]) -> None:
         """Log what a call has raised."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a handler failed: %s: %s", type(error).__name__, error, exc_info=error)
+            logger.error("a handler failed: %s", told(error), exc_info=error)
         self._watcher.changed()

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from sockact.errors import AppError
+from sockact.visible import told
 
 App = Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
 
@@ -101,9 +102,9 @@ class Lifespan:
         if error is None and (self._mode == "auto" or stage == "shutdown"):
             return
         if error is not None and not self._asked and self._mode == "auto":
-            logger.info("the app does not take part in lifespan: %s: %s", type(error).__name__, error)
+            logger.info("the app does not take part in lifespan: %s", told(error))
             return
-        what = "it ended without a word" if error is None else f"{type(error).__name__}: {error}"
+        what = "it ended without a word" if error is None else told(error)
         raise AppError(f"the app's {stage} failed: {what}") from error
 
     async def _run(self) -> BaseException | None:

@@ -541,3 +541,47 @@ def test_the_name_and_the_error_of_a_hook_are_shown_escaped(manager: Manager, li
     assert r"on_ready hook app.hook\x1b\n<0>forged failed: ValueError: " + SHOWN in log
     assert_visible(log)
     assert all(text.isprintable() for text in manager.said("STATUS"))
+
+
+SPEECHLESS = """
+class Speechless(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("raise Speechless()", "app cannot be imported: Speechless: it cannot say what, for RuntimeError"),
+        (
+            "async def app(s, receive, t): await receive(); raise Speechless()",
+            "the app's startup failed: Speechless: ",
+        ),
+        ("hooks.on_start(lambda: exec('raise Speechless()'))", "failed: Speechless: it cannot say what"),
+    ],
+    ids=["import", "startup", "hook"],
+)
+def test_an_error_that_cannot_say_what_it_is_fails_a_start_by_its_kind(
+    manager: Manager, listener: Listener, line: str, said: str
+) -> None:
+    install("pass")
+    Path("app.py").write_text(f"{Path('app.py').read_text()}\n{SPEECHLESS}\n{line}\n")
+    manager.sockact("app:app", "--control=none", listeners=[listener])
+
+    assert manager.wait_exit() == 1
+    assert said in manager.stderr()
+    assert any(said in text for text in manager.said("STATUS"))
+
+
+def test_an_app_that_fails_without_words_at_its_end_ends_with_0(
+    manager: Manager, listener: Listener
+) -> None:
+    install("pass")
+    app = Path("app.py").read_text().replace("await receive()", "raise Speechless()", 2)
+    app = app.replace("raise Speechless()", "await receive()", 1)  # the second: for its end
+    Path("app.py").write_text(SPEECHLESS + app)
+    manager.sockact("app:app", "--control=none", listeners=[listener])
+    manager.wait_ready()
+
+    assert "the app's shutdown failed: Speechless: " in stop(manager)

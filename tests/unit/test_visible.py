@@ -6,7 +6,7 @@ import pytest
 
 from sockact import metrics, overview
 from sockact.notify import one_line, parse
-from sockact.visible import visible, visible_lines
+from sockact.visible import told, visible, visible_lines
 
 EVIL = "\x1b[2J\r\n\t\x00\x7f\x9b\u2028\u202e\ufeff\udc80"
 SHOWN = r"\x1b[2J\r\n\t\x00\x7f\x9b\u2028\u202e\ufeff\udc80"
@@ -25,6 +25,16 @@ def test_what_cannot_be_printed_is_written_as_in_python() -> None:
 def test_what_is_said_and_what_is_heard_is_in_one_line_and_visible() -> None:
     assert one_line("a\nMAINPID=1\x1b") == r"a\nMAINPID=1\x1b"
     assert parse(b"X_SOCKACT_VERSION=1\x1b[31m\rx") == {"X_SOCKACT_VERSION": r"1\x1b[31m\rx"}
+
+
+class Speechless(Exception):  # noqa: N818
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+def test_an_error_that_cannot_say_what_it_is_has_its_kind() -> None:
+    assert told(ValueError("no")) == "ValueError: no"
+    assert told(Speechless()) == "Speechless: it cannot say what, for RuntimeError"
 
 
 def evil_service() -> dict[str, object]:
