@@ -76,7 +76,6 @@ class GuardedLoop(_Loop):
             super().stop()
 
 
-@functools.cache
 def guarded(kind: type[asyncio.AbstractEventLoop]) -> Callable[[], asyncio.AbstractEventLoop]:
     """Return a kind of event loop whose signals an `OwnSignals` can keep."""
     return type(f"Guarded{kind.__name__}", (GuardedLoop, kind), {})
