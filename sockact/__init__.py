@@ -7,11 +7,12 @@ ask of that process.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
-from sockact import hooks, signals
+from sockact import hooks, place, signals
 from sockact.envelope import Handover, Moving
-from sockact.errors import SockactError
+from sockact.errors import SockactError, UsageError
 from sockact.fds import Kind, Listener, adopt
 from sockact.inside import activated, addresses, background, draining, request_reload, role
 from sockact.notify import Notifier
@@ -34,6 +35,8 @@ __all__ = [
     "serve",
 ]
 __version__ = "0.1.0"
+
+signals.let_in(os.environ, os.getpid())
 
 
 def serve(app: object, /, *, sock: Any = None, **settings: Any) -> None:
@@ -58,9 +61,15 @@ def serve(app: object, /, *, sock: Any = None, **settings: Any) -> None:
 
     Raises:
         SystemExit: the app, a socket or a setting failed; the reason is in the log and in the
-            service's status, the code is an `exit_status` of `sockact.errors`.
+            service's status, the code is an `exit_status` of `sockact.errors`. It is 64 in a process that
+            multiprocessing has started from the program, or that was forked from one that serves.
     """
-    signals.block()
+    place.require_own_thread()
+    try:
+        place.require_own_process()
+    except UsageError as error:
+        raise SystemExit(error.exit_status) from error
+    signals.remember()
     # Here and not above: `adopt` alone needs neither uvicorn nor an event loop.
     from sockact import roles
 

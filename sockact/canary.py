@@ -64,7 +64,9 @@ class _Canary:
         self.ended = asyncio.Event()
         self.verdict = ""
         self._how = ""
-        self.child = Child(program, [], {TRIAL: "1"}, heard=self._on_notification, ended=self._on_end)
+        self.child = Child(
+            program, [], {TRIAL: "1"}, heard=self._on_notification, ended=self._on_end, ours=True
+        )
 
     async def wait_ready(self, timeout: float) -> None:
         events = [asyncio.ensure_future(event.wait()) for event in (self.ready, self.ended)]

@@ -9,7 +9,7 @@ import select
 import signal
 from collections.abc import Callable, Mapping, Sequence
 
-from sockact import fds
+from sockact import fds, forked
 from sockact.fds import Listener
 from sockact.leftovers import PATIENCE, Leftovers, kill_group
 from sockact.lifeline import Lifeline
@@ -34,6 +34,7 @@ class Child:
         whole_group: whether the other processes of its process group may speak for it, as with systemd's
             `NotifyAccess=all`.
         stores: whether `heard` takes over the descriptors that come with FDSTORE=1.
+        ours: whether the program is of sockact, and knows its lifeline by name.
 
     Attributes:
         reason: why it gives up, if it has said so.
@@ -57,6 +58,7 @@ class Child:
         blocked: Sequence[signal.Signals] = (),
         whole_group: bool = False,
         stores: bool = False,
+        ours: bool = False,
     ) -> None:
         self.reason = ""
         self.exit_status = 0
@@ -69,12 +71,13 @@ class Child:
         with contextlib.ExitStack() as undone:
             opened = undone.enter_context(contextlib.ExitStack())
             self._manager = opened.enter_context(NotifySocket(stores=stores))
+            forked.keep(self._manager)
             lifeline = opened.enter_context(Lifeline())
             self.pid = fds.spawn(
                 program.argv,
-                listeners,
+                [*listeners, lifeline.named()] if ours else listeners,
                 program.environment({**environ, "NOTIFY_SOCKET": self._manager.address}),
-                inherited=[lifeline.fileno()],
+                inherited=[] if ours else [lifeline.fileno()],
                 directory=program.directory,
                 most=most,
                 blocked=blocked,

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sockact import settings, signals, slim, values
+from sockact import place, settings, signals, slim, values
 from sockact.errors import SockactError, UnavailableError, UsageError
 from sockact.visible import visible
 
@@ -59,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(app: Sequence[str], program: Sequence[str], **given: Any) -> int:
     """Serve apps, each `module:attribute`, or keep workers that run a program."""
-    signals.block()
+    place.require_own_process()
+    signals.remember()
     given = {name: value for name, value in given.items() if value is not None}
     if bool(app) == bool(program):
         raise UsageError("expected either MODULE:ATTRIBUTE or -- PROGRAM ARGUMENT...")

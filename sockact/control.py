@@ -29,8 +29,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
-from sockact import overview
+from sockact import forked, overview
 from sockact.errors import UnavailableError
+from sockact.hangup import hang_up
 from sockact.listen import listen_unix
 from sockact.shape import deviation
 
@@ -91,6 +92,7 @@ class Caller:
         """Tell the result and hang up. A caller that has gone meanwhile is no error."""
         with self.sock, contextlib.suppress(OSError):
             self.sock.sendall(_line({"ok": ok, "text": text, **more}))
+            hang_up(self.sock)
 
 
 class ControlServer:
@@ -125,6 +127,7 @@ class ControlServer:
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             sock, _ = self._listener.accept()
+            forked.keep(sock)
             sock.setblocking(False)
             task = self._loop.create_task(self._serve(sock))
             self._tasks.add(task)

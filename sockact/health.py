@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 
 from sockact.engines.acceptor import Acceptor
 from sockact.fds import Listener
+from sockact.hangup import hang_up
 from sockact.readiness import LIVE_PATH, READY_PATH, Answer, answer
 from sockact.settings import Settings
 
@@ -76,6 +77,7 @@ class HealthServer:
 
     def _arrived(self, connection: socket.socket) -> None:
         if len(self._tasks) >= MOST:
+            hang_up(connection)
             connection.close()
             return
         task = asyncio.get_running_loop().create_task(self._serve(connection))
@@ -92,6 +94,8 @@ class HealthServer:
                     await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
             logger.debug("a client of the health socket has gone: %s", error)
+        finally:
+            hang_up(connection)
 
     def _response(self, head: bytes) -> bytes:
         method, target = ([*head.split(b"\r\n", 1)[0].split(b" "), b"", b""])[:2]

@@ -96,6 +96,11 @@ class Here:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.reload: Callable[[], None] | None = None
 
+    def forget(self) -> None:
+        """Be a process that is not served, as one that was forked from one which is."""
+        self.role, self.addresses = "", {}
+        self.background = self.loop = self.reload = None
+
 
 HERE = Here()
 draining = HERE.draining

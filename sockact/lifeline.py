@@ -2,7 +2,8 @@
 
 Parent and child each hold an end of a connection on which nothing is ever sent. That the parent's end is
 closed, for whatever reason, is an event at the child's, and events there are signalled: fcntl(2), F_SETSIG.
-This holds for every program that leaves a descriptor alone which it does not know.
+This holds for every program that leaves a descriptor alone which it does not know. One of ours is told of
+it, by LISTEN_FDNAMES, so that it does not pass it on to what it starts itself.
 
 Rejected: PR_SET_PDEATHSIG. A process can only set it for itself, and Python has no function for it: with
 an interpreter before each worker that calls it by ctypes, each took 20 ms longer to start. Also, it is sent
@@ -18,12 +19,19 @@ import signal
 import socket
 from typing import Self
 
+from sockact import forked
+from sockact.fds import Listener
+
+LIFELINE = "sockact.lifeline"
+"""What a program of ours finds it called."""
+
 
 class Lifeline:
     """The parent's end, until the end of the `with` block, and the child's, until `tie`."""
 
     def __init__(self) -> None:
         self._ours, self._theirs = socket.socketpair()
+        forked.keep(self._ours)
 
     def __enter__(self) -> Self:
         return self
@@ -34,6 +42,10 @@ class Lifeline:
     def fileno(self) -> int:
         """Return the descriptor that the child has to inherit."""
         return self._theirs.fileno()
+
+    def named(self) -> Listener:
+        """Return the same as what is passed to a program that knows it."""
+        return Listener.of(self._theirs, LIFELINE)
 
     def tie(self, pid: int) -> None:
         """Let the child that has inherited it get SIGTERM when this process ends before `close`."""

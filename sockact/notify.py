@@ -65,6 +65,10 @@ class Notifier:
         self.variables = {key: os.environ.pop(key) for key in VARIABLES if key in os.environ}
         self._complained = False
 
+    def fileno(self) -> int:
+        """Return the descriptor of what the manager is spoken to on; below 0 where there is none."""
+        return -1 if self._channel is None else int(self._channel.socket.fileno())
+
     def ready(self, status: str) -> None:
         """Say that start or reload is done, and requests are answered."""
         self._send(f"READY=1\n{_status(status)}", must=True)

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from sockact import (
     activation,
     fds,
+    forked,
     green,
     listen,
     logs,
@@ -33,6 +34,7 @@ from sockact.control import Caller, ControlServer
 from sockact.errors import AppError, ReloadRefused, SockactError, UnavailableError, UsageError
 from sockact.exits import Exit, flush
 from sockact.fds import Listener
+from sockact.inside import HERE
 from sockact.lifecycle import IMPATIENCE, Conductor, Ending, Service
 from sockact.pidfile import PidFile
 from sockact.program import ACTIVATED, GENERATION, OWN, REMARK, SUPERVISED, TRIAL, UNIT, Program
@@ -72,7 +74,8 @@ def live(run: Callable[[Process, Settings], None], given: Mapping[str, Any]) -> 
         for name in settings.misspelt(os.environ):
             logger.warning("%s is no setting: ignored", name)
         green.refuse()
-        run(process, chosen)
+        with forked.only_here():
+            run(process, chosen)
     except SockactError as error:
         process.fail(error)
     except Exception as error:
@@ -104,6 +107,7 @@ class Process:
         self.early = EarlySignals()
         self.sockets = Sockets.adopted()
         streams.secure()
+        self._shows_faults = not faulthandler.is_enabled()
         # The watchdog's SIGABRT then shows where every thread hangs.
         faulthandler.enable(file=streams.descriptor())
         self.trial = os.environ.pop(TRIAL, None) is not None
@@ -122,6 +126,7 @@ class Process:
         self.told = False
         self.resolve: Callable[[], Settings] = Settings
         self._pid_file: PidFile | None = None
+        forked.begin(self._private, self._become_a_stranger)
 
     def serves_itself(self, chosen: Settings) -> bool:
         """Tell whether the app belongs into this process; otherwise into workers."""
@@ -239,6 +244,7 @@ class Process:
         self.forget()
         self.sockets.close()
         self.early.restore()
+        forked.end()
         self._go_on()
 
     def leave(self, status: int) -> NoReturn:
@@ -252,6 +258,16 @@ class Process:
         if not (self.supervised or self.trial):
             self.exit.begin(self.end_timeout)
             self.exit.pause()
+
+    def _private(self) -> list[int]:
+        """Return the descriptors that no process may keep which the app makes."""
+        return [*self.sockets.descriptors(), self.notifier.fileno()]
+
+    def _become_a_stranger(self) -> None:
+        """Be no process of sockact, in one that the app has forked."""
+        HERE.forget()
+        if self._shows_faults:
+            faulthandler.disable()
 
     def forget(self) -> None:
         """Remove the PID file."""

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sockact import init, settings, slim
-from sockact.errors import UsageError
 from sockact.process import Process, live
 from sockact.program import OWN
 from sockact.settings import Settings
@@ -37,10 +34,6 @@ def run(app: object, program: Sequence[str], given: Mapping[str, Any]) -> None:
 
 def serve(app: object, given: Mapping[str, Any], sock: Any) -> None:
     """Be a process whose program has called `sockact.serve`."""
-    if threading.get_native_id() != os.getpid():  # not asking for objects, which green threads replace
-        raise UsageError("serve was called in another thread: signals arrive in the main thread only")
-    if _in_async_code():
-        raise UsageError("serve was called in async code: it runs an event loop of its own, and blocks")
 
     def take_role(process: Process, chosen: Settings) -> None:
         if sock is not None:
@@ -52,17 +45,6 @@ def serve(app: object, given: Mapping[str, Any], sock: Any) -> None:
         _serve(process, chosen, app, import_here=False)
 
     live(take_role, given)
-
-
-def _in_async_code() -> bool:
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None:
-        return False  # whoever runs a loop has imported it, and what becomes a supervisor need not
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _serve(process: Process, chosen: Settings, app: object, *, import_here: bool) -> None:

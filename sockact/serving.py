@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
-from sockact import changes, envfile, green, hooks, loader, logs, loops, mounts, streams
+from sockact import changes, envfile, forked, green, hooks, loader, logs, loops, mounts, streams
 from sockact.engines.datagram import DatagramEngine
 from sockact.engines.http import CancelledQuietly, HttpEngine
 from sockact.engines.several import Engines, Served
@@ -185,13 +185,14 @@ class _Serving:
         for name in ("uvicorn.error", "sockact.engines.handlers"):
             logging.getLogger(name).addFilter(loops.Advised())
         listeners = None if process.trial else process.sockets.listeners
-        found = mounts.find(app, listeners, chosen.unused)
+        with forked.only_here():
+            found = mounts.find(app, listeners, chosen.unused)
         green.refuse()
         streams.fill()
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             # Else Runner has one of its own, which waits for the end of a factory.
             signal.signal(signal.SIGINT, _interrupt)
-        with asyncio.Runner(loop_factory=guarded(loops.kind(chosen.loop))) as runner:
+        with asyncio.Runner(loop_factory=guarded(loops.kind(chosen.loop))) as runner, forked.only_here():
             ending = runner.run(self._live(found))
         if process.trial:
             raise SystemExit(0)
@@ -219,6 +220,7 @@ class _Serving:
 
     async def _live(self, found: Sequence[Found]) -> Ending:
         process = self._process
+        forked.guard(asyncio.get_running_loop())
         conductor = process.conductor(self._settings)
         process.exit.loop = asyncio.get_running_loop()
         process.exit.last = lambda: self._leave_by_force(conductor)

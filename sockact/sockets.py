@@ -1,8 +1,8 @@
 """The descriptors of a worker process: taken over at its start, passed on when it replaces itself.
 
-Besides the listeners there are four kinds that sockact passes to itself, under names of its own: the
+Besides the listeners there are five kinds that sockact passes to itself, under names of its own: the
 control socket, connections of callers on it that still wait for the result of a reload, connections of
-clients that outlive the process which accepted them, and a worker's supply of these.
+clients that outlive the process which accepted them, a worker's supply of these, and its lifeline.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sockact.control import Caller
 from sockact.errors import ActivationError, UnavailableError
 from sockact.fds import Kind, Listener
 from sockact.handover import CONNECTION, SUPPLY
+from sockact.lifeline import LIFELINE
 from sockact.settings import Settings
 
 RESERVED = "sockact."
@@ -39,6 +40,7 @@ class Sockets:
         control: the control socket, if there is one.
         health: on which sockact itself says how the service is.
         supply: where a supervisor sends connections that outlive the process which accepted them.
+        lifeline: what tells by a signal that the parent has ended; stays open as long as the process lives.
         connections: those of clients, whom nobody has told of any change.
         callers: who waits for the reload of which the start of this process is the second half.
         clue: what there was at the start of this process.
@@ -49,6 +51,7 @@ class Sockets:
     control: Listener | None = None
     health: list[Listener] = field(default_factory=list)
     supply: Listener | None = None
+    lifeline: Listener | None = None
     connections: list[Listener] = field(default_factory=list)
     callers: list[Caller] = field(default_factory=list)
     clue: Clue = field(default_factory=Clue)
@@ -142,6 +145,11 @@ class Sockets:
             *(Listener.of(caller.sock, CALLER) for caller in callers),
         ]
 
+    def descriptors(self) -> list[int]:
+        """Return all descriptors of these that are open."""
+        held = self.passed_on(self.callers) + ([] if self.lifeline is None else [self.lifeline])
+        return [each.fd if each.sock is None else each.sock.fileno() for each in held]
+
     def keep(self, descriptors: Sequence[int]) -> bool:
         """Keep copies of clients' connections, to pass them on; return whether that was possible."""
         copies: list[Listener] = []
@@ -210,6 +218,8 @@ class Sockets:
             self.control = listener
         elif name == SUPPLY:
             self.supply = listener
+        elif name == LIFELINE:
+            self.lifeline = listener
         elif name == CONNECTION:
             self.connections.append(listener)
         elif listener.sock is not None:
@@ -217,9 +227,8 @@ class Sockets:
 
     def _has(self, name: str) -> bool:
         """Tell whether a descriptor is there already of which there is only one."""
-        return (name == CONTROL and self.control is not None) or (
-            name == SUPPLY and self.supply is not None
-        )
+        single = {CONTROL: self.control, SUPPLY: self.supply, LIFELINE: self.lifeline}
+        return single.get(name) is not None
 
 
 def _is_unix(listener: Listener, kind: Kind) -> bool:
@@ -230,6 +239,7 @@ _OURS: dict[str, Callable[[Listener], bool]] = {
     CONTROL: lambda listener: _is_unix(listener, Kind.STREAM) and listener.listening,
     CALLER: lambda listener: _is_unix(listener, Kind.STREAM) and not listener.listening,
     SUPPLY: lambda listener: _is_unix(listener, Kind.SEQPACKET) and not listener.listening,
+    LIFELINE: lambda listener: _is_unix(listener, Kind.STREAM) and not listener.listening,
     # Its client may have gone, so that it need not be connected any more.
     CONNECTION: lambda listener: listener.kind in (Kind.STREAM, Kind.SEQPACKET) and not listener.listening,
 }

@@ -32,7 +32,7 @@ from sockact.process import MARGIN
 from sockact.program import GENERATION, SUPERVISED, Program
 from sockact.reporter import ENDING, HOOK, IDLE, ORDERS, RECYCLE, REQUEST
 from sockact.reports import Reports
-from sockact.signals import HANDLED
+from sockact.signals import REMEMBERED
 from sockact.store import Store
 
 RESIZING = {signal.SIGTTIN: 1, signal.SIGTTOU: -1}
@@ -65,7 +65,7 @@ class Recipe:
         listeners: what it gets.
         most: its soft limit of open descriptors; None for that of the supervisor.
         ours: whether that is sockact itself, which unblocks its signals when its handlers stand.
-        supplied: whether it knows what comes over a supply.
+        supplied: whether it knows what is passed under names of ours, as a supply.
         handover: whether connections move from one to another.
         whole_group: whether the other processes of its process group may speak for it.
         max_memory: bytes above which it is replaced; 0 for never.
@@ -331,9 +331,10 @@ class Supervisor:
                 ended=lambda how: self._ended(number, how),
                 most=recipe.most,
                 # Their defaults would end a Python that still imports. Others may never unblock them.
-                blocked=HANDLED if recipe.ours else (),
+                blocked=REMEMBERED if recipe.ours else (),
                 whole_group=recipe.whole_group,
                 stores=bool(supply),
+                ours=recipe.supplied,
             )
         except (OSError, SettingsError) as error:
             self._exchange.forget(number)

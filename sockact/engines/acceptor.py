@@ -13,7 +13,7 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 
-from sockact import streams
+from sockact import forked, streams
 from sockact.fds import Listener
 from sockact.listen import BACKLOG
 
@@ -120,6 +120,7 @@ class Acceptor:
             self._recover(error)
             return False
         self._exhausted = False
+        forked.keep(connection)
         connection.setblocking(False)
         self._arrived(connection)
         return True

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from sockact.engines.bounds import Bounded
+from sockact.engines.kernel import hang_up_below
 from sockact.engines.state import State
 
 SILENCE = 2.0
@@ -93,6 +94,7 @@ class Closing(Bounded, asyncio.Protocol):
         self.last_activity = self._loop.time()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        hang_up_below(self.transport)
         self._due.cancel()
         cast("set[Any]", self._state.connections).discard(self)
 

@@ -28,7 +28,7 @@ from uvicorn.protocols.utils import is_ssl
 
 from sockact.engines import encrypted
 from sockact.engines.guarded import BODY, HEADERS, NOTHING, PIECE, Guarded
-from sockact.engines.kernel import unread
+from sockact.engines.kernel import hang_up_below, unread
 from sockact.engines.proxies import PEER
 from sockact.engines.refusal import DEAF, Refused
 from sockact.engines.state import State, client_name
@@ -92,6 +92,8 @@ class Connection(Guarded):
             self.loop.call_soon(self.drain)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if not self._moving and self.beneath.get_protocol() is self:
+            hang_up_below(self.beneath)
         super().connection_lost(exc)
         self._linger_no_more()
 

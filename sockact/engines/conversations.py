@@ -16,7 +16,9 @@ from typing import Any
 from sockact.engines.reader import Reader
 from sockact.engines.state import client_name
 from sockact.envelope import Handover, Luggage, Moving, seal
+from sockact.forked import lending
 from sockact.handover import Giver
+from sockact.hangup import hang_up
 
 logger = logging.getLogger(__name__)
 
@@ -75,11 +77,12 @@ class Asynchronous(Held):
         self._transport: asyncio.Transport | None = None
         self._parting_since: float | None = None
         self._stays = False
+        self._moving = False
         self._timer: asyncio.TimerHandle | None = None
 
     async def hold(self) -> None:
         """Serve the connection until its handler ends, and close it, or give it away."""
-        protocol = asyncio.StreamReaderProtocol(self._reader, loop=self._loop)
+        protocol = _Protocol(self._reader, self._lost)
         transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, self._connection)
         self._transport = transport
         writer = asyncio.StreamWriter(transport, protocol, self._reader, self._loop)
@@ -94,6 +97,10 @@ class Asynchronous(Held):
         finally:
             self._drain_no_more()
             transport.abort()
+
+    def _lost(self) -> None:
+        if not self._moving:
+            hang_up(self._connection)
 
     async def _converse(self, writer: asyncio.StreamWriter) -> bool:
         """Let the handler serve; return whether the connection is another process's now."""
@@ -147,8 +154,10 @@ class Asynchronous(Held):
             return False
         with envelope:
             parcel = Parcel(envelope, self._loop.create_future())
+            self._moving = True  # and stays so if the hammer comes first: another process may have it
             giver.offer(parcel)
-            return await parcel.outcome
+            self._moving = await parcel.outcome
+            return self._moving
 
     async def _sealed(self) -> socket.socket | None:
         """Return an envelope; None if others have not left descriptors enough for it."""
@@ -195,6 +204,18 @@ class Asynchronous(Held):
         """End it by force."""
         if self._transport is not None:
             self._transport.abort()
+
+
+class _Protocol(asyncio.StreamReaderProtocol):
+    """What asyncio's streams stand on; `lost` is called before the connection is closed."""
+
+    def __init__(self, reader: asyncio.StreamReader, lost: Callable[[], None]) -> None:
+        super().__init__(reader, loop=asyncio.get_running_loop())
+        self._lost = lost
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost()
+        super().connection_lost(exc)
 
 
 class Parcel:
@@ -248,11 +269,14 @@ class Threaded(Held):
         """Serve the connection until its handler ends, and close it."""
         self._connection.setblocking(True)
         try:
-            await self._loop.run_in_executor(self._threads, self._handler, self._connection)
-            with contextlib.suppress(OSError):  # as socketserver does; the handler may have closed it
-                self._connection.shutdown(socket.SHUT_WR)
+            await self._loop.run_in_executor(self._threads, self._serve)
         finally:
+            hang_up(self._connection)
             self._connection.close()
+
+    def _serve(self) -> None:
+        with lending(self._connection):
+            self._handler(self._connection)
 
     def drain(self) -> None:
         """Let the handler read the end a little later."""
@@ -283,8 +307,11 @@ class Awaited(Held):
 
     async def hold(self) -> None:
         """Serve the connection until its handler ends, and close it."""
-        with self._connection:
-            await self._handler(self._connection)
+        with self._connection, lending(self._connection):
+            try:
+                await self._handler(self._connection)
+            finally:
+                hang_up(self._connection)
 
     def drain(self) -> None:
         """Leave it to the handler, which can watch `sockact.draining`."""

@@ -11,13 +11,19 @@ client's side has everything.
 from __future__ import annotations
 
 import asyncio
+import asyncio.sslproto
+import socket
 import ssl
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
 from typing import Any
 from weakref import ref
 
+import uvloop
+from uvloop import loop as uvloops
+
 from sockact.engines.kernel import unacknowledged
+from sockact.hangup import hang_up
 
 FOREVER = 365 * 86400.0
 """Seconds that uvloop may take to close."""
@@ -37,6 +43,52 @@ _SHORT = {
     "userId": "UID",
 }
 """Names of attributes as they must be written. Source: RFC 4514, section 3."""
+
+
+async def accept(
+    protocol: Callable[[], asyncio.Protocol],
+    connection: socket.socket,
+    context: ssl.SSLContext,
+    handshake_timeout: float,
+) -> None:
+    """Serve a connection over TLS, from its handshake on; returns after that, raises when it fails.
+
+    As a loop's `connect_accepted_socket` with `ssl`, but the client is told of the end as `hangup` has it:
+    by what is below TLS, since our protocols hear of the end after the close.
+    """
+    loop = asyncio.get_running_loop()
+    shaken: asyncio.Future[None] = loop.create_future()
+    kinds: Any = uvloops if isinstance(loop, uvloop.Loop) else asyncio.sslproto
+    below = _ending(kinds.SSLProtocol)(
+        loop,
+        protocol(),
+        context,
+        shaken,
+        server_side=True,
+        ssl_handshake_timeout=handshake_timeout,
+        ssl_shutdown_timeout=FOREVER,
+    )
+    below.lost = lambda: hang_up(connection)
+    transport, _ = await loop.connect_accepted_socket(lambda: below, connection)
+    try:
+        await shaken
+    except BaseException:
+        transport.close()
+        raise
+
+
+@cache
+def _ending(kind: Any) -> Any:
+    """Return a loop's own protocol below TLS, which calls `lost` before its connection is closed."""
+
+    class Below(kind):  # type: ignore[misc]  # of either loop
+        lost: Callable[[], None]
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self.lost()
+            super().connection_lost(exc)
+
+    return Below
 
 
 class Transport:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, cast
 
 from uvicorn.config import Config
 from uvicorn.middleware.asgi2 import ASGI2Middleware
 
+from sockact.engines import encrypted
 from sockact.engines.acceptor import Acceptor, accept_on
 from sockact.engines.bounds import Bounds, Sweep
 from sockact.engines.closing import Closing
 from sockact.engines.connections import Connection
-from sockact.engines.encrypted import FOREVER
 from sockact.engines.farewell import say_farewell
 from sockact.engines.lifespan import App, Lifespan
 from sockact.engines.proxies import believing
@@ -29,7 +29,9 @@ from sockact.engines.websocket import WebSocket
 from sockact.engines.wsgi import wsgi_as_asgi
 from sockact.envelope import Luggage
 from sockact.fds import Listener
+from sockact.forked import come_back
 from sockact.handover import Giver
+from sockact.hangup import hang_up
 from sockact.readiness import Readiness
 from sockact.settings import Settings
 from sockact.tasks import cancel
@@ -65,7 +67,7 @@ class HttpEngine:
         self._settings = settings
         self._tls = tls
         self._listeners = listeners
-        asgi = believing(as_asgi(app, kind, settings.threads), settings.trusted_proxies)
+        asgi = believing(_only_here(as_asgi(app, kind, settings.threads)), settings.trusted_proxies)
         self._app = answering(asgi, readiness or Readiness(), settings)
         self._lifespan = Lifespan(self._app, "off" if kind == "wsgi" else settings.lifespan)
         self._config = _config(self._app, settings)
@@ -122,8 +124,7 @@ class HttpEngine:
         """Return what takes over the connections of a listener."""
         context = None if self._tls is None else self._tls.of(listener)
         if context is not None:
-            arrive = partial(self._arrive, self._protocol, ssl=context, ssl_shutdown_timeout=FOREVER)
-            return partial(arrive, ssl_handshake_timeout=self._settings.tls_handshake_timeout)
+            return partial(self._arrive, self._protocol, context=context)
         if self._settings.redirect_http and listener.name == HTTP:
             # The next process would take a connection that moves for one to the app.
             config = _config(to_https(self._settings.redirect_http), self._settings)
@@ -146,13 +147,23 @@ class HttpEngine:
             self._arrive(partial(self._protocol, moved_here=True), connection)
         else:
             logger.warning("a connection that moved here comes from another kind of app: closed")
+            hang_up(connection)
             connection.close()
 
     def _arrive(
-        self, protocol: Callable[[], Connection], connection: socket.socket, **security: Any
+        self,
+        protocol: Callable[[], Connection],
+        connection: socket.socket,
+        context: Any = None,
     ) -> None:
         loop = asyncio.get_running_loop()
-        task = loop.create_task(loop.connect_accepted_socket(protocol, connection, **security))
+        arrival: Coroutine[Any, Any, Any]
+        if context is None:
+            arrival = loop.connect_accepted_socket(protocol, connection)
+        else:
+            patience = self._settings.tls_handshake_timeout
+            arrival = encrypted.accept(protocol, connection, context, patience)
+        task = loop.create_task(arrival)
         self._arriving.add(task)
         task.add_done_callback(self._arrived)
 
@@ -229,6 +240,19 @@ def as_asgi(app: Callable[..., Any], kind: str, threads: int) -> App:
     if kind == "asgi2":
         return cast("App", ASGI2Middleware(cast("Any", app)))
     return app
+
+
+def _only_here(app: App) -> App:
+    """Let no child that the app forks answer, or go on with its failure, in the place of its parent."""
+
+    async def called(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await app(scope, receive, send)
+        except BaseException as error:
+            come_back(error)
+            raise
+
+    return called
 
 
 def _config(app: App, settings: Settings) -> Config:

@@ -1,4 +1,4 @@
-"""What the kernel knows of a connection, and its transport does not say."""
+"""What the kernel knows of a connection, and its transport does not say; and what only it can do."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import fcntl
 import struct
 import termios
+
+from sockact.hangup import hang_up
 
 
 def unread(transport: asyncio.Transport) -> int:
@@ -19,6 +21,16 @@ def unacknowledged(transport: asyncio.Transport) -> int:
     Source: tcp(7) and unix(7), SIOCOUTQ.
     """
     return _asked(transport, termios.TIOCOUTQ)
+
+
+def hang_up_below(transport: asyncio.BaseTransport) -> None:
+    """Hang up on a client; called as its connection is lost, before the transport closes it.
+
+    Over TLS it is too late by then, and this does nothing; see `encrypted`.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        hang_up(sock)
 
 
 def _asked(transport: asyncio.Transport, request: int) -> int:

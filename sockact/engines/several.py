@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sockact import streams
+from sockact import forked, streams
 from sockact.drain import Engine as Drained
 from sockact.engines.watcher import Watcher
 from sockact.envelope import Luggage, is_sealed, unseal
 from sockact.fds import Listener, belongs_to
 from sockact.handover import Giver
+from sockact.hangup import hang_up
 
 logger = logging.getLogger(__name__)
 
@@ -123,9 +124,11 @@ class Engines:
             logger.error("a connection that moved here is lost: %s", error)
             return
         connection.setblocking(False)
+        forked.keep(connection)
         moves = self._home(connection)
         if moves is None:
             logger.warning("nothing is served any more where %s belongs to: closed", connection)
+            hang_up(connection)
             connection.close()
         else:
             moves.receive(connection, luggage)

@@ -27,6 +27,7 @@ from sockact.engines.requests import Server
 from sockact.envelope import Luggage
 from sockact.fds import Listener
 from sockact.handover import Giver
+from sockact.hangup import hang_up
 from sockact.settings import Settings
 from sockact.tasks import cancel
 
@@ -97,6 +98,7 @@ class StreamEngine(HandlerEngine):
         """
         if luggage is not None and not self._continues(luggage):
             logger.warning("a connection that moved here is in a conversation of another handler: closed")
+            hang_up(connection)
             connection.close()
             return
         conversation = self._conversation(connection, luggage)

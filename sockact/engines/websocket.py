@@ -14,6 +14,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from sockact.engines import encrypted
 from sockact.engines.bounds import Bounded
+from sockact.engines.kernel import hang_up_below
 from sockact.engines.state import State, client_name
 
 SERVICE_RESTART = 1012
@@ -59,6 +60,10 @@ class WebSocket(Bounded, WebSocketsSansIOProtocol):
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        hang_up_below(self.transport)
+        super().connection_lost(exc)
 
     async def run_asgi(self) -> None:
         self.scope["extensions"].update(encrypted.extensions(self.transport))  # type: ignore[arg-type]  # no TypedDict

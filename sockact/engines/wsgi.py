@@ -18,6 +18,7 @@ from typing import Any, cast
 from a2wsgi import WSGIMiddleware
 
 from sockact.engines.lifespan import App
+from sockact.forked import come_back
 from sockact.streams import Errors
 
 _EXCHANGE = "sockact.exchange"
@@ -34,7 +35,9 @@ def wsgi_as_asgi(app: Callable[..., Any], threads: int) -> App:
         environ["wsgi.errors"] = errors  # not its standard output, nor what the app makes of `sys`
         environ["wsgi.input_terminated"] = True  # what Werkzeug asks for before it reads a chunked body
         start = _Start(start_response, exchange)
-        return _Response(app(environ, start), start, exchange)
+        parts = app(environ, start)
+        come_back()
+        return _Response(parts, start, exchange)
 
     inner = cast("App", WSGIMiddleware(cast("Any", called), workers=threads))
 

@@ -1,0 +1,241 @@
+"""What is left of us in a process that the app makes by fork(2), by itself or by multiprocessing: nothing.
+
+    handlers of signals   those of before; no wakeup descriptor, else a signal to the child is one to us
+    descriptors of ours   lead to /dev/null
+    `sockact.role()`, ..  those of a process that we do not serve
+    our loop, and what    is out of reach: a child that comes back there, when the function ends in which it
+    waits behind it       was made, is ended; else it would serve, and end in our place, with our hooks
+
+Descriptors are neither shut down nor taken out of epoll: both would act on what the parent uses. Nor are
+they only closed, since objects of ours live on in the child, and would close a number once more that is the
+app's by then. The loop's own descriptors stay: they keep nobody waiting.
+
+What is forked without Python's knowledge, by a C library, has all of it; see `hangup` for its clients. What
+executes another program, as subprocess does, needs none of this: all our descriptors are close-on-exec.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import gc
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from typing import Any, NoReturn, Protocol
+from weakref import WeakSet
+
+from sockact import signals
+
+CAME_BACK = 1
+"""Exit status of a child that comes back, unless it asks for another one."""
+
+logger = logging.getLogger(__name__)
+
+
+class Open(Protocol):
+    """Something with a descriptor; below 0 once it is closed."""
+
+    def fileno(self) -> int:
+        """Return it."""
+
+
+class _Home:
+    """The process that serves, as its children by fork know it.
+
+    Attributes:
+        pid: its PID; 0 as long as there is nothing to protect.
+        private: returns descriptors that no child may keep.
+        forget: called in a child.
+        loop: which runs the app, and in which thread.
+        left: whether this is a child that has nothing of ours any more.
+    """
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self.private: Callable[[], Iterable[int]] = tuple
+        self.forget: Callable[[], None] = lambda: None
+        self.loop: tuple[asyncio.AbstractEventLoop, int] | None = None
+        self.left = False
+        self.registered = False
+
+
+_HOME = _Home()
+_PRIVATE: WeakSet[Any] = WeakSet()
+_LENT: ContextVar[Open | None] = ContextVar("lent", default=None)
+_mask = threading.local()
+
+
+def begin(private: Callable[[], Iterable[int]], forget: Callable[[], None]) -> None:
+    """Protect this process from its children, from now on.
+
+    Args:
+        private: returns the descriptors that it holds from its start on.
+        forget: called in each child, which is not served.
+    """
+    _HOME.pid, _HOME.private, _HOME.forget = os.getpid(), private, forget
+    if not _HOME.registered:
+        _HOME.registered = True
+        os.register_at_fork(before=_before, after_in_parent=_restore_mask, after_in_child=_in_child)
+
+
+def end() -> None:
+    """Protect it no more: it serves nothing any more."""
+    _HOME.pid = 0
+
+
+def keep(opened: Open) -> None:
+    """Let no child keep the descriptor of this, as long as it is open."""
+    _PRIVATE.add(opened)
+
+
+@contextlib.contextmanager
+def lending(opened: Open) -> Iterator[None]:
+    """Let the children that the body makes keep this one: the app was given it, perhaps to pass it on."""
+    token = _LENT.set(opened)
+    try:
+        yield
+    finally:
+        _LENT.reset(token)
+
+
+def guard(loop: asyncio.AbstractEventLoop) -> None:
+    """Let this loop, which runs in this thread, not run on in a child."""
+    _HOME.loop = loop, threading.get_ident()
+
+
+def is_child() -> bool:
+    """Tell whether this process was forked from one that serves."""
+    return _HOME.pid not in (0, os.getpid())
+
+
+def come_back(error: BaseException | None = None) -> None:
+    """End this process, if it is a child; of `error`, if it has raised one."""
+    if is_child():
+        _leave(error)
+
+
+@contextlib.contextmanager
+def only_here() -> Iterator[None]:
+    """Let no child go on beyond the body."""
+    try:
+        yield
+    except BaseException as error:
+        come_back(error)
+        raise
+    come_back()
+
+
+def _before() -> None:
+    # A signal to the child that comes before its handlers are its own would be written to our wakeup
+    # descriptor: who calls `terminate` right after `start` would terminate us.
+    _mask.saved = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+
+
+def _restore_mask() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _mask.saved)
+
+
+def _in_child() -> None:
+    try:
+        if _HOME.pid and not _HOME.left:  # else it is a child's child
+            _HOME.left = True
+            _forget()
+    finally:
+        _restore_mask()
+
+
+def _forget() -> None:
+    with contextlib.suppress(ValueError):  # not the main interpreter
+        signals.forget_in_child()
+    _to_null({*_HOME.private(), *(opened.fileno() for opened in list(_PRIVATE))})
+    _PRIVATE.clear()
+    _HOME.forget()
+    if _HOME.loop is not None:
+        _stop(*_HOME.loop)
+    if (
+        sys.version_info < (3, 12)
+        and type(asyncio.get_event_loop_policy()) is asyncio.DefaultEventLoopPolicy
+    ):
+        asyncio.set_event_loop_policy(None)  # else our loop is the current one; from 3.12 on it is not
+
+
+def _to_null(descriptors: Iterable[int]) -> None:
+    lent = _LENT.get()
+    left = {fd for fd in descriptors if fd >= 0} - (set() if lent is None else {lent.fileno()})
+    try:
+        null = os.open(os.devnull, os.O_RDWR)
+    except OSError:  # there is none, or no descriptor is left
+        for fd in left:
+            os.close(fd)
+        return
+    for fd in left:
+        os.dup2(null, fd, inheritable=False)
+    os.close(null)
+
+
+def _stop(loop: asyncio.AbstractEventLoop, thread: int) -> None:
+    """Let the child end when it comes back to our loop: as a task that ends or waits, or from a thread."""
+    if threading.get_ident() == thread:
+        sys.set_asyncgen_hooks(None, None)
+        loop.call_soon(_leave)
+        # Before all that is ready as well, and would run here as it does in the parent.
+        ready = getattr(loop, "_ready", None)
+        for queue in gc.get_referents(loop) if ready is None else (ready,):  # uvloop does not show it
+            if isinstance(queue, deque):
+                queue.rotate()
+
+    def call(callback: Callable[..., Any], *found: Any, context: Any = None) -> asyncio.Handle:
+        _look(found)
+        return asyncio.Handle(callback, found, loop, context)  # which nobody runs: it may be but a log line
+
+    for name in ("call_soon", "call_soon_threadsafe"):
+        setattr(loop, name, call)
+
+
+def _look(found: Iterable[Any]) -> None:
+    """Leave, if what the loop is to be told is that a task, or work in a thread, has ended."""
+    for each in found:
+        error = getattr(each, "error", each)
+        if isinstance(error, BaseException):
+            _leave(error)
+        if isinstance(each, asyncio.Task | concurrent.futures.Future) and each.done():
+            _leave(None if each.cancelled() else each.exception())
+
+
+def _leave(error: BaseException | None = None) -> NoReturn:
+    """End this process, as Python would: of an error, or of SystemExit."""
+    cause = error
+    while cause is not None and not isinstance(cause, SystemExit):
+        cause = cause.__cause__
+    status = CAME_BACK
+    if isinstance(cause, SystemExit):
+        status = _status(cause.code)
+    elif error is not None:
+        traceback.print_exception(error)
+    else:
+        logger.error(
+            "pid=%d was forked by the app, and has come back to the code that serves: "
+            "expected it to end by itself, as with os._exit",
+            os.getpid(),
+        )
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(status)
+
+
+def _status(code: object) -> int:
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    print(code, file=sys.stderr)
+    return 1
