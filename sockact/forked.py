@@ -8,7 +8,7 @@
 
 Descriptors are neither shut down nor taken out of epoll: both would act on what the parent uses. Nor are
 they only closed, since objects of ours live on in the child, and would close a number once more that is the
-app's by then. The loop's own descriptors stay: they keep nobody waiting.
+app's by then. What else a loop has stays: nobody waits for its end.
 
 What is forked without Python's knowledge, by a C library, has all of it; see `hangup` for its clients. What
 executes another program, as subprocess does, needs none of this: all our descriptors are close-on-exec.
@@ -23,6 +23,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import traceback
@@ -155,16 +156,25 @@ def _in_child() -> None:
 def _forget() -> None:
     with contextlib.suppress(ValueError):  # not the main interpreter
         signals.forget_in_child()
-    _to_null({*_HOME.private(), *(opened.fileno() for opened in list(_PRIVATE))})
+    loop, thread = _HOME.loop or (None, 0)
+    if loop is not None and loop.is_closed():
+        loop = None
+    opened = [*_PRIVATE, *(() if loop is None else _wakers(loop))]
+    _to_null({*_HOME.private(), *(each.fileno() for each in opened)})
     _PRIVATE.clear()
     _HOME.forget()
-    if _HOME.loop is not None:
-        _stop(*_HOME.loop)
+    if loop is not None:
+        _stop(loop, thread)
     if (
         sys.version_info < (3, 12)
         and type(asyncio.get_event_loop_policy()) is asyncio.DefaultEventLoopPolicy
     ):
         asyncio.set_event_loop_policy(None)  # else our loop is the current one; from 3.12 on it is not
+
+
+def _wakers(loop: asyncio.AbstractEventLoop) -> list[socket.socket]:
+    """Return the sockets by which signals wake up a loop; neither kind of loop shows them."""
+    return [each for each in gc.get_referents(loop, vars(loop)) if isinstance(each, socket.socket)]
 
 
 def _to_null(descriptors: Iterable[int]) -> None:

@@ -41,9 +41,8 @@ def _made_by() -> str:
     forked = sys.modules.get("sockact.forked")  # imported by each process that serves
     if forked is not None and forked.is_child():
         return "serve was called in a process that was forked from one that serves"
-    if (
-        "__mp_main__" in sys.modules
-    ):  # what spawn and forkserver call the program, also before the work begins
+    # What spawn and forkserver call the program while they run it; else it is another name of __main__.
+    if getattr(sys.modules.get("__mp_main__"), "__name__", "") == "__mp_main__":
         return "serve was called in a process of multiprocessing"
     processes = sys.modules.get("multiprocessing.process")
     if processes is not None and processes.parent_process() is not None:
