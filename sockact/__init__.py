@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from sockact import hooks, place, signals
+from sockact import fds, hooks, place, signals
 from sockact.envelope import Handover, Moving
 from sockact.errors import SockactError, UsageError
 from sockact.fds import Kind, Listener, adopt
@@ -37,6 +37,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 signals.let_in(os.environ, os.getpid())
+fds.shut_in(os.environ, os.getpid())
 
 
 def serve(app: object, /, *, sock: Any = None, **settings: Any) -> None:

@@ -12,6 +12,7 @@ Rule of this file: descriptors that are not ours to close stay open on every pat
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import fcntl
 import os
@@ -31,6 +32,9 @@ FIRST = 3
 
 UNNAMED = "unknown"
 """What sd_listen_fds_with_names(3) calls a descriptor for which no name was passed."""
+
+RESERVED = "sockact."
+"""How the names begin under which sockact passes descriptors to itself."""
 
 STANDARD_INPUT = "stdin"
 """What a socket is called that was passed as standard input; inetd has no name for it."""
@@ -163,6 +167,18 @@ def adopt(*, standard_input: bool = False) -> list[Listener]:
         # os.environ writes through to it, so that this clears both.
         for variable in VARIABLES:
             os.environ.pop(variable, None)
+
+
+def shut_in(environ: Mapping[str, str], pid: int) -> None:
+    """Let no program that this process starts have what was passed to it, even before `adopt`.
+
+    Only where something of ours is among it: a program that knows nothing of sockact may only prepare what
+    another one adopts, which it executes.
+    """
+    if environ.get("LISTEN_PID") == str(pid) and RESERVED in environ.get("LISTEN_FDNAMES", ""):
+        with contextlib.suppress(ActivationError):  # said by who adopts
+            for fd in range(FIRST, FIRST + len(declared(environ, pid, _is_open))):
+                os.set_inheritable(fd, False)
 
 
 def declared(environ: Mapping[str, str], pid: int, is_open: Callable[[int], bool]) -> list[str]:

@@ -11,6 +11,7 @@ defaults while the app is loaded: a process that is not ready has nothing to dra
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -86,7 +87,7 @@ class EarlySignals:
 
 
 def remember() -> None:
-    """Remember the signals from now on whose defaults end or halt the process."""
+    """Remember the signals from now on whose defaults end or halt the process; not in its children."""
     for number in REMEMBERED:
         handler = signal.getsignal(number)
         if handler is not _remember:
@@ -130,6 +131,14 @@ def forget_in_child() -> None:
     _seen.clear()
 
 
+def _forget_early() -> None:
+    """Bring back the handlers of before in a child that is forked before there is a loop, or a `forked`."""
+    for number in REMEMBERED:
+        if signal.getsignal(number) is _remember:
+            handler = _before.get(number)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
 def _is_ours(handler: Any) -> bool:
     """Tell whether a handler is `_remember`, or what a loop, or who runs it, has installed."""
     if handler is _remember:
@@ -145,3 +154,6 @@ def _is_ours(handler: Any) -> bool:
 
 def _remember(number: int, _frame: FrameType | None) -> None:
     _seen.append(signal.Signals(number))
+
+
+os.register_at_fork(after_in_child=_forget_early)

@@ -17,13 +17,10 @@ from sockact import activation, control, fds, health, listen
 from sockact.activation import Clue
 from sockact.control import Caller
 from sockact.errors import ActivationError, UnavailableError
-from sockact.fds import Kind, Listener
+from sockact.fds import RESERVED, Kind, Listener
 from sockact.handover import CONNECTION, SUPPLY
 from sockact.lifeline import LIFELINE
 from sockact.settings import Settings
-
-RESERVED = "sockact."
-"""How the names begin under which sockact passes descriptors to itself."""
 
 CONTROL = "sockact.control"
 CALLER = "sockact.caller"

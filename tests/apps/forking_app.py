@@ -142,6 +142,18 @@ def runs_a_loop():
     os._exit(0)
 
 
+def runs_uvloop():
+    import uvloop
+
+    async def main():
+        child = await asyncio.create_subprocess_exec("true")
+        return await child.wait()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        say(runner.run(main()))
+    os._exit(0)
+
+
 def asks():
     try:
         sockact.request_reload()

@@ -305,6 +305,7 @@ def test_a_child_that_comes_back_is_ended_and_nothing_else(
     ("deed", "said"),
     [
         ("runs_a_loop", "0"),
+        ("runs_uvloop", "0"),
         ("asks", "role='' addresses={} request_reload: sockact does not serve in this process"),
         ("uses_the_loop", "goes on"),
         ("signals", "7"),
@@ -313,6 +314,7 @@ def test_a_child_that_comes_back_is_ended_and_nothing_else(
 def test_a_child_is_a_process_like_any_other(forking: Forking, deed: str, said: str, thread: str) -> None:
     """It may run a loop of its own, handle signals, make children; and asks sockact in vain."""
     forking.start()
+    forking.make("asyncio")  # for which uvloop has a handler of SIGCHLD
 
     found = forking.ask(f"{thread}/child/{deed}")
 
@@ -571,7 +573,7 @@ def test_all_that_a_process_of_ours_holds_is_close_on_exec(forking: Forking, sha
 
 
 @pytest.mark.parametrize("workers_", [0, 1])
-@pytest.mark.parametrize("place", ["below", "above"])
+@pytest.mark.parametrize("place", ["below", "above", "forked"])
 def test_a_helper_that_a_program_starts_can_be_ended(
     manager: Manager, listener: Listener, tmp_path: Path, workers_: int, place: str
 ) -> None:
@@ -579,16 +581,18 @@ def test_a_helper_that_a_program_starts_can_be_ended(
 
     What is started above the import of sockact may have others blocked, if the main process serves itself.
     """
-    helper = "import subprocess; helper = subprocess.Popen(['sleep', '300'], close_fds=False)\n"
+    popen = "import subprocess\nhelper = subprocess.Popen(['sleep', '300'], close_fds=False).pid\n"
+    fork = "import os, time\nif not (helper := os.fork()):\n    time.sleep(300)\n    os._exit(0)\n"
+    lines = {
+        "below": ["import sockact\n", popen],
+        "above": [popen, "import sockact\n"],
+        "forked": ["import sockact\n", fork],
+    }
     (tmp_path / "main.py").write_text(
-        (helper if place == "above" else "")
-        + "import sockact\n"
-        + (helper if place == "below" else "")
-        + "import os\n"
-        "open(f'helper.{helper.pid}', 'w').close()\n"
+        "".join(lines[place]) + "open(f'helper.{helper}', 'w').close()\n"
         "async def app(scope, receive, send):\n"
         "    await send({'type': 'http.response.start', 'status': 200})\n"
-        "    await send({'type': 'http.response.body', 'body': str(helper.pid).encode()})\n"
+        "    await send({'type': 'http.response.body', 'body': str(helper).encode()})\n"
         f"sockact.serve(app, workers={workers_}, probation=0.1, control='none')\n"
     )
     manager.start([sys.executable, "main.py"], [listener], SOCKACT_WORKERS=str(workers_))
@@ -598,9 +602,11 @@ def test_a_helper_that_a_program_starts_can_be_ended(
             child = int(get(listener).text)
             blocked = mask(child, "SigBlk")
             assert not blocked & {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
-            if place == "below" or generation == 1 or workers_:
+            if place != "above" or generation == 1 or workers_:
                 assert not blocked
             assert not mask(child, "SigCgt") & set(OURS)
+            if workers_ and place == "below":
+                assert not sockets(child)
             if generation == 1:
                 manager.signal(signal.SIGHUP)
                 manager.wait_for("RELOADING")
@@ -609,8 +615,7 @@ def test_a_helper_that_a_program_starts_can_be_ended(
         for path in tmp_path.glob("helper.*"):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(path.suffix[1:]), signal.SIGTERM)
-    if not workers_:
-        wait_until(lambda: is_gone(child))
+    wait_until(lambda: is_gone(child))
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP])
