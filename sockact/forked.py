@@ -30,22 +30,16 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 from weakref import WeakSet
 
 from sockact import signals
+from sockact.hangup import Open, hang_up
 
 CAME_BACK = 1
 """Exit status of a child that comes back, unless it asks for another one."""
 
 logger = logging.getLogger(__name__)
-
-
-class Open(Protocol):
-    """Something with a descriptor; below 0 once it is closed."""
-
-    def fileno(self) -> int:
-        """Return it."""
 
 
 class _Home:
@@ -70,7 +64,7 @@ class _Home:
 
 _HOME = _Home()
 _PRIVATE: WeakSet[Any] = WeakSet()
-_LENT: ContextVar[Open | None] = ContextVar("lent", default=None)
+_LENT: ContextVar[_Lent | None] = ContextVar("lent", default=None)
 _mask = threading.local()
 
 
@@ -97,14 +91,39 @@ def keep(opened: Open) -> None:
     _PRIVATE.add(opened)
 
 
+class _Lent:
+    """A connection that a handler was given, and a copy of it once that has forked."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.copy: socket.socket | None = None
+
+    def keep_copy(self) -> None:
+        """Keep the connection, since the handler's own close would not end it any more."""
+        if self.copy is None and self.connection.fileno() >= 0:
+            with contextlib.suppress(OSError):  # no descriptor is left
+                self.copy = self.connection.dup()
+                keep(self.copy)
+
+    def end(self) -> None:
+        """End it, for a child that has it, too."""
+        hang_up(self.connection)
+        if self.copy is not None:
+            with self.copy:
+                hang_up(self.copy)
+
+
 @contextlib.contextmanager
-def lending(opened: Open) -> Iterator[None]:
-    """Let the children that the body makes keep this one: the app was given it, perhaps to pass it on."""
-    token = _LENT.set(opened)
+def lending(connection: socket.socket) -> Iterator[None]:
+    """Let the children that a handler makes keep the connection it was given; it ends with the body."""
+    lent = _Lent(connection)
+    token = _LENT.set(lent)
     try:
         yield
     finally:
         _LENT.reset(token)
+        if not is_child():
+            lent.end()
 
 
 def guard(loop: asyncio.AbstractEventLoop) -> None:
@@ -137,6 +156,8 @@ def only_here() -> Iterator[None]:
 def _before() -> None:
     # A signal to the child that comes before its handlers are its own would be written to our wakeup
     # descriptor: who calls `terminate` right after `start` would terminate us.
+    if (lent := _LENT.get()) is not None:
+        lent.keep_copy()
     _mask.saved = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 
 
@@ -179,7 +200,7 @@ def _wakers(loop: asyncio.AbstractEventLoop) -> list[socket.socket]:
 
 def _to_null(descriptors: Iterable[int]) -> None:
     lent = _LENT.get()
-    left = {fd for fd in descriptors if fd >= 0} - (set() if lent is None else {lent.fileno()})
+    left = {fd for fd in descriptors if fd >= 0} - (set() if lent is None else {lent.connection.fileno()})
     try:
         null = os.open(os.devnull, os.O_RDWR)
     except OSError:  # there is none, or no descriptor is left

@@ -13,10 +13,10 @@ from typing import Protocol
 
 
 class Open(Protocol):
-    """A connection; its descriptor is below 0 once it is closed."""
+    """Something with a descriptor."""
 
     def fileno(self) -> int:
-        """Return its descriptor."""
+        """Return it; below 0 once it is closed."""
 
 
 def hang_up(connection: Open) -> None:

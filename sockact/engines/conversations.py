@@ -271,7 +271,6 @@ class Threaded(Held):
         try:
             await self._loop.run_in_executor(self._threads, self._serve)
         finally:
-            hang_up(self._connection)
             self._connection.close()
 
     def _serve(self) -> None:
@@ -308,10 +307,7 @@ class Awaited(Held):
     async def hold(self) -> None:
         """Serve the connection until its handler ends, and close it."""
         with self._connection, lending(self._connection):
-            try:
-                await self._handler(self._connection)
-            finally:
-                hang_up(self._connection)
+            await self._handler(self._connection)
 
     def drain(self) -> None:
         """Leave it to the handler, which can watch `sockact.draining`."""

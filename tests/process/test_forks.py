@@ -338,6 +338,18 @@ def test_a_handler_may_let_a_child_serve_its_connection(forking: Forking) -> Non
         assert client.at_eof()
 
 
+@pytest.mark.parametrize("handler", ["closes", "closes_awaited"])
+def test_a_connection_ends_with_its_handler_though_a_child_was_given_it(
+    forking: Forking, handler: str
+) -> None:
+    """Also if it is the handler that closes it."""
+    forking.start(app=f"app:{handler}")
+
+    with forking.client() as client:
+        forking.has_made(int(client._file.readline()))
+        assert client.at_eof()
+
+
 # What a C library forks keeps everything. Its clients see their end all the same.
 
 
