@@ -82,6 +82,7 @@ class Caller:
 
     def __init__(self, sock: socket.socket, message: Mapping[str, Any] = MappingProxyType({})) -> None:
         self.sock = sock
+        forked.keep(sock)
         self.manager = message.get("manager") is True
         environ = message.get("environ")
         self.environ: Mapping[str, str] | None = None
@@ -127,7 +128,6 @@ class ControlServer:
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             sock, _ = self._listener.accept()
-            forked.keep(sock)
             sock.setblocking(False)
             task = self._loop.create_task(self._serve(sock))
             self._tasks.add(task)

@@ -387,29 +387,6 @@ def test_so_does_the_end_of_keep_alive_with_a_child_of_multiprocessing(
         assert client.at_eof()
 
 
-@pytest.mark.parametrize(
-    ("option", "request_", "status"),
-    [
-        ("--header-timeout=0.2s", "GET / HTTP/1.1\r\nHos", 408),
-        ("--body-timeout=0.2s", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx", None),
-        ("--max-header-bytes=1000", "GET / HTTP/1.1\r\nX: " + "x" * 2000, 431),
-        ("--max-body-bytes=5", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n", 413),
-        ("--linger=0.1s", "\r\nnonsense\r\n\r\n", 400),
-    ],
-)
-def test_so_does_a_refusal(forking: Forking, option: str, request_: str, status: int | None) -> None:
-    forking.start("alone", option)
-    with forking.client() as client:
-        client.get()
-        lingering_child(forking)
-        client.send(request_)
-        if status is not None:
-            assert client.read().status == status
-        else:
-            client.read()
-        assert client.at_eof()
-
-
 def test_so_does_a_reset_of_who_does_not_read(forking: Forking) -> None:
     forking.start("alone", "--write-timeout=0.3s", "--log-level=debug")
     with forking.client() as client:
@@ -670,6 +647,7 @@ POOL = """
 import concurrent.futures, multiprocessing, os, sockact
 async def app(scope, receive, send):
     import asyncio
+    global pool  # Python 3.13.0 stops at its end where a broken one was forgotten
     context = multiprocessing.get_context({method!r})
     pool = concurrent.futures.ProcessPoolExecutor(1, mp_context=context)
     try:
