@@ -49,7 +49,7 @@ def main(words: Sequence[str]) -> int:
     end = list(words).index("--")
     passed = fds.adopt()
     with _relay(os.environ) as relay:
-        blocked = signals.HANDLED if BLOCKED in words[:end] else ()
+        blocked = signals.REMEMBERED if BLOCKED in words[:end] else ()
         environ = {key: value for key, value in os.environ.items() if key != "WATCHDOG_PID"}
         if relay is not None:
             environ["NOTIFY_SOCKET"] = relay.address
