@@ -26,6 +26,7 @@ from types import FrameType
 
 from sockact import streams
 from sockact.notify import one_line
+from sockact.orphans import children
 
 REPORT = 0.5
 """Seconds that the report, and what else is still to be done, may take."""
@@ -226,12 +227,9 @@ def _file(frame: FrameType) -> str:
 def _children() -> Iterator[tuple[int, str]]:
     """Give the children that have not ended, but for multiprocessing's own, which ends by itself."""
     tracker = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_resource_tracker", None)
-    for task in os.listdir("/proc/self/task"):
-        with contextlib.suppress(OSError), open(f"/proc/self/task/{task}/children") as file:
-            for pid in map(int, file.read().split()):
-                command = _command(pid)
-                if command and pid != getattr(tracker, "_pid", None):
-                    yield pid, command
+    for pid in children():
+        if (command := _command(pid)) and pid != getattr(tracker, "_pid", None):
+            yield pid, command
 
 
 def _command(pid: int) -> str:

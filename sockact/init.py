@@ -1,8 +1,8 @@
 """PID 1 of a PID namespace whose service serves by itself: a process of its own, the service's parent.
 
-Orphans become children of PID 1, and cannot be told from those that the app has started and waits for. So the
-service must not be PID 1. What is instead reaps all that ends, passes signals and notifications on, and ends
-as the service does, and with it the namespace. A service that finds itself to be PID 1 executes it.
+Orphans become children of PID 1, and cannot be told from those that the app has started and waits for. So
+the service must not be PID 1. What is instead reaps all that ends, passes signals and notifications on, and
+ends as the service does, and with it the namespace. A service that finds itself to be PID 1 executes it.
 
 Source: pid_namespaces(7), "The namespace init process".
 """
@@ -19,6 +19,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 from sockact import fds, signals
+from sockact.program import CHILDREN
 
 PID = 1
 
@@ -50,7 +51,7 @@ def main(words: Sequence[str]) -> int:
     passed = fds.adopt()
     with _relay(os.environ) as relay:
         blocked = signals.REMEMBERED if BLOCKED in words[:end] else ()
-        environ = {key: value for key, value in os.environ.items() if key != "WATCHDOG_PID"}
+        environ = {key: value for key, value in os.environ.items() if key not in ("WATCHDOG_PID", CHILDREN)}
         if relay is not None:
             environ["NOTIFY_SOCKET"] = relay.address
         child = fds.spawn(words[end + 1 :], passed, environ, blocked=blocked)

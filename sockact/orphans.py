@@ -1,6 +1,7 @@
-"""Orphans, where this process is PID 1 of its PID namespace, as in a container: nobody else reaps them.
+"""Children of this process of which no code in it knows, so that nobody else reaps them.
 
-Source: pid_namespaces(7), "The namespace init process".
+They are orphans, where this process is PID 1 of its PID namespace, as in a container (pid_namespaces(7), "The
+namespace init process"); and children of the program that this process executed before this one.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from sockact import init
 
@@ -32,8 +33,8 @@ class Orphans:
         if self._paused:
             return
         ours = self._ours()
-        for pid in ended():
-            if pid not in ours:
+        for pid in children():
+            if pid not in ours and _has_ended(pid):
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
 
@@ -48,16 +49,47 @@ class Orphans:
             self.reap()
 
 
-def ended() -> list[int]:
-    """Return the children of this process that have ended, and were not reaped. Source: proc(5)."""
+class Inherited:
+    """Reaps children of the program before this one when they end.
+
+    Args:
+        pids: theirs, as they were.
+    """
+
+    def __init__(self, pids: Iterable[int]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._pidfds: dict[int, int] = {}
+        for pid in pids:
+            with contextlib.suppress(OSError):  # it is none any more, or no descriptor is left
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                pidfd = self._pidfds[pid] = os.pidfd_open(pid)
+                self._loop.add_reader(pidfd, self._reap, pid)
+
+    def close(self) -> None:
+        """Reap no more."""
+        for pidfd in self._pidfds.values():
+            self._loop.remove_reader(pidfd)
+            os.close(pidfd)
+        self._pidfds.clear()
+
+    def _reap(self, pid: int) -> None:
+        pidfd = self._pidfds.pop(pid)
+        self._loop.remove_reader(pidfd)
+        os.close(pidfd)
+        with contextlib.suppress(ChildProcessError):  # the app waits for any child
+            os.waitpid(pid, os.WNOHANG)
+
+
+def children() -> list[int]:
+    """Return the children of this process, those that have ended included. Source: proc(5)."""
     found = []
     for task in os.listdir("/proc/self/task"):
         with contextlib.suppress(OSError), open(f"/proc/self/task/{task}/children") as file:
-            found += [int(pid) for pid in file.read().split() if _has_ended(pid)]
+            found += [int(pid) for pid in file.read().split()]
     return found
 
 
-def _has_ended(pid: str) -> bool:
+def _has_ended(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()[0] == b"Z"

@@ -36,8 +36,19 @@ from sockact.exits import Exit, flush
 from sockact.fds import Listener
 from sockact.inside import HERE
 from sockact.lifecycle import IMPATIENCE, Conductor, Ending, Service
+from sockact.orphans import Inherited, children
 from sockact.pidfile import PidFile
-from sockact.program import ACTIVATED, GENERATION, OWN, REMARK, SUPERVISED, TRIAL, UNIT, Program
+from sockact.program import (
+    ACTIVATED,
+    CHILDREN,
+    GENERATION,
+    OWN,
+    REMARK,
+    SUPERVISED,
+    TRIAL,
+    UNIT,
+    Program,
+)
 from sockact.reporter import Reporter
 from sockact.settings import Settings
 from sockact.signals import EarlySignals
@@ -115,6 +126,8 @@ class Process:
         self.own = os.environ.pop(OWN, None) is not None
         generation = os.environ.pop(GENERATION, "")
         self.generation = int(generation) if generation.isdecimal() else 1
+        inherited = os.environ.pop(CHILDREN, "").split(",")
+        self._inherited = [int(pid) for pid in inherited if pid.isdecimal()]
         self.notifier = Reporter()
         told = os.environ.pop(ACTIVATED, "")
         self.activated = told == "1" if told else bool(self.sockets.listeners)
@@ -186,6 +199,7 @@ class Process:
         """Let `conductor` lead `service` through its life, and obey the control socket meanwhile."""
         control = self.sockets.control
         with contextlib.ExitStack() as servers:
+            servers.callback(Inherited(self._inherited).close)
             if control is not None and control.sock is not None:
                 server = ControlServer(
                     control.sock,
@@ -203,7 +217,7 @@ class Process:
         flush()
         try:
             os.chdir(self.program.directory)
-            environ = {**environ, **self.notifier.variables}
+            environ = {**environ, **self.notifier.variables, CHILDREN: ",".join(map(str, children()))}
             streams.restore()
             fds.replace(argv, self.sockets.passed_on(callers), environ)
         except OSError as error:

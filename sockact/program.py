@@ -14,6 +14,9 @@ from sockact.errors import ReloadRefused
 ACTIVATED = "SOCKACT_ACTIVATED"
 """Tells the processes of a service whether it was passed sockets: they pass them among each other too."""
 
+CHILDREN = "SOCKACT_CHILDREN"
+"""Tells a program that replaces another one in its process which children that had."""
+
 GENERATION = "SOCKACT_GENERATION"
 """Tells the new code how many times the program has been replaced, plus one."""
 

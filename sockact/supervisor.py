@@ -24,7 +24,7 @@ from sockact.exchange import Exchange
 from sockact.fds import Listener
 from sockact.fleet import Fleet, Rules, Stage
 from sockact.fleet.backoff import YOUNG
-from sockact.fleet.orders import Action, Failed, Note, Reloaded, Spawn, Started, Stopped, Tell
+from sockact.fleet.orders import Action, Failed, Note, Order, Reloaded, Spawn, Started, Stopped, Tell
 from sockact.handover import CONNECTION, SUPPLY
 from sockact.notify import Notification
 from sockact.orphans import Orphans
@@ -264,6 +264,8 @@ class Supervisor:
                     if not self._ending:
                         self._exchange.retire(worker)
                     self._forget_unborn(worker)
+                    if order is Order.KILL:
+                        logger.warning("worker=%d is killed: %s", worker, self._missed(worker))
                     self._tell(worker, signal.Signals[order.value])
                 case Started() | Reloaded() | Failed():
                     if self._outcome is not None and not self._outcome.done():
@@ -281,6 +283,15 @@ class Supervisor:
         """Let a worker do what a signal means: by an order, which reaches it whatever its app has done."""
         if number in (signal.SIGABRT, signal.SIGKILL) or not self._exchange.order(worker, number.name):
             self._send(worker, number)
+
+    def _missed(self, number: int) -> str:
+        """Say which of its times is up for a worker."""
+        worker = self._fleet.workers[number]
+        if worker.ends:
+            return "it has said that it ends, and does not"
+        return (
+            "it has not drained in time" if worker.drains else "it was not ready or did not abort in time"
+        )
 
     def _send(self, worker: int, number: signal.Signals) -> None:
         child = self._children.get(worker)

@@ -156,6 +156,7 @@ class Worker:
         self._supply = supply
         self._passing = passing
         self._within = within
+        self._beat: asyncio.TimerHandle | None = None
         self._readiness = readiness
         self._hurried = asyncio.Event()
         self._giver = Giver(manager.give, confirms=supply is not None)
@@ -320,14 +321,25 @@ class Worker:
     async def _wait_drained(self, *, by_force: bool = False) -> None:
         if self._idle is not None:
             self._idle.close()
+        self._bound_drain()
         if not self._drain.begun:
             self._inside.draining.begin()
             self._run_beside(hooks.DRAIN, self._settings.drain_timeout)
-        limit = self._settings.drain_timeout
-        self._within(None if limit is None else limit + LEEWAY, "its drain")
-        await self._drain.wait(by_force=by_force)
+        try:
+            await self._drain.wait(by_force=by_force)
+        finally:
+            if self._beat is not None:
+                self._beat.cancel()
         if self._receiver is not None:
             self._receiver.close()
+
+    def _bound_drain(self) -> None:
+        """Bound the drain; one without a limit is bounded by the time that the event loop may hang."""
+        if (limit := self._settings.drain_timeout) is not None:
+            self._within(limit + LEEWAY, "its drain")
+        elif (allowed := self._settings.worker_watchdog) is not None:
+            self._within(allowed, "a turn of the event loop in its drain")
+            self._beat = asyncio.get_running_loop().call_later(allowed / 4, self._bound_drain)
 
     async def _release(self) -> None:
         """Let the app end."""

@@ -224,12 +224,10 @@ class Fleet:
         return [*actions, *(self._give_up(missed, now) if self._trial.has(worker) else [])]
 
     def _expired(self, worker: Worker, now: float) -> list[Action]:
-        late = f"does not end, {self.rules.end_timeout:g} s after it has said that it does"
-        actions: list[Action] = [Note(f"worker={worker.number} {late}: killed")] if worker.ends else []
-        actions += worker.kill()
+        actions = worker.kill()
         if self._trial.has(worker):
-            missed = late if worker.ends else f"not ready within {self.rules.start_timeout:g} s"
-            actions += self._give_up(missed, now)
+            late = f"not ready within {self.rules.start_timeout:g} s"
+            actions += self._give_up("it does not end" if worker.ends else late, now)
         return actions
 
     # Generations.

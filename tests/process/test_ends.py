@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,38 @@ def test_a_stop_is_over_though_something_holds_the_process_and_the_log_says_what
 
     assert service.manager.wait_exit() == 0
     assert re.search(f"leaves: .*{named}", service.manager.stderr()), service.manager.stderr()
+
+
+@MODES
+def test_a_drain_without_a_limit_is_over_if_the_event_loop_hangs(
+    service: Service, mode: tuple[str, ...]
+) -> None:
+    extend(service, HOLDERS["loop in its drain"][0])
+    service.start("--drain-timeout=none", "--linger=0s", "--worker-watchdog=2s", *mode)
+
+    service.manager.signal(signal.SIGTERM)
+
+    assert service.manager.wait_exit() == 0
+    assert "a turn of the event loop in its drain took longer than 2.0 s" in service.manager.stderr()
+
+
+@MODES
+def test_a_drain_without_a_limit_goes_on_while_the_event_loop_works(
+    service: Service, mode: tuple[str, ...]
+) -> None:
+    service.start("--drain-timeout=none", "--linger=0s", "--worker-watchdog=1s", *mode)
+    client = service.client()
+    client.ask("/hold")
+    held = service.gate.wait()
+    service.manager.signal(signal.SIGTERM)
+    service.manager.wait_for("STOPPING", "1")
+    time.sleep(2)  # longer than the event loop may hang
+
+    held.release()
+
+    assert client.read().status == 200
+    assert service.manager.wait_exit() == 0
+    assert "leaves" not in service.manager.stderr()
 
 
 @pytest.mark.parametrize("holder", SILENT)
