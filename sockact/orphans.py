@@ -1,7 +1,7 @@
 """Children of this process of which no code in it knows, so that nobody else reaps them.
 
-They are orphans, where this process is PID 1 of its PID namespace, as in a container (pid_namespaces(7), "The
-namespace init process"); and children of the program that this process executed before this one.
+They are orphans, where this process is PID 1 of its PID namespace, as in a container (pid_namespaces(7),
+"The namespace init process"); and children of the program that this process executed before this one.
 """
 
 from __future__ import annotations

@@ -194,7 +194,7 @@ class Settings:
     shutdown_timeout: float = _setting(
         5.0,
         seconds,
-        "limit of the app's shutdown, after the drain; of the hooks around it and of the process's end, too",
+        "limit of the app's shutdown, after the drain; of the hooks around it and the process's end, too",
         "TIME",
     )
     keep_alive: float = _setting(75.0, seconds, "how long an idle connection is kept open", "TIME")

@@ -261,12 +261,7 @@ class Supervisor:
                 case Spawn():
                     self._spawn_soon(action)
                 case Tell(worker, order):
-                    if not self._ending:
-                        self._exchange.retire(worker)
-                    self._forget_unborn(worker)
-                    if order is Order.KILL:
-                        logger.warning("worker=%d is killed: %s", worker, self._missed(worker))
-                    self._tell(worker, signal.Signals[order.value])
+                    self._order(worker, order)
                 case Started() | Reloaded() | Failed():
                     if self._outcome is not None and not self._outcome.done():
                         self._outcome.set_result(action)
@@ -279,19 +274,20 @@ class Supervisor:
         deadline = self._fleet.deadline()
         self._timer = None if deadline is None else self._loop.call_at(deadline, self._tick)
 
+    def _order(self, number: int, order: Order) -> None:
+        if not self._ending:
+            self._exchange.retire(number)
+        self._forget_unborn(number)
+        if order is Order.KILL:
+            ends = self._fleet.workers[number].ends
+            missed = "it does not end, though it has said so" if ends else "its time is up"
+            logger.warning("worker=%d is killed: %s", number, missed)
+        self._tell(number, signal.Signals[order.value])
+
     def _tell(self, worker: int, number: signal.Signals) -> None:
         """Let a worker do what a signal means: by an order, which reaches it whatever its app has done."""
         if number in (signal.SIGABRT, signal.SIGKILL) or not self._exchange.order(worker, number.name):
             self._send(worker, number)
-
-    def _missed(self, number: int) -> str:
-        """Say which of its times is up for a worker."""
-        worker = self._fleet.workers[number]
-        if worker.ends:
-            return "it has said that it ends, and does not"
-        return (
-            "it has not drained in time" if worker.drains else "it was not ready or did not abort in time"
-        )
 
     def _send(self, worker: int, number: signal.Signals) -> None:
         child = self._children.get(worker)
