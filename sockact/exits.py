@@ -136,9 +136,7 @@ class Exit:
 def holders(loop: asyncio.AbstractEventLoop | None = None) -> list[str]:
     """Say what this process waits for: threads, the main thread's work, children, tasks of `loop`."""
     main = list(_frames(threading.main_thread().ident))
-    found = [
-        f"thread {thread.name!r}{_place(list(_frames(thread.ident)))}" for thread in threads_that_hold()
-    ]
+    found = threads()
     if at_work := _work_of(main):
         found.append(at_work)
     if loop is not None and loop.is_running():
@@ -149,10 +147,11 @@ def holders(loop: asyncio.AbstractEventLoop | None = None) -> list[str]:
     return found
 
 
-def threads_that_hold() -> list[threading.Thread]:
-    """Return the threads for which Python waits at its end."""
+def threads() -> list[str]:
+    """Name the threads for which Python waits at its end, and say where each of them is."""
     main = threading.main_thread()
-    return [thread for thread in threading.enumerate() if thread is not main and not thread.daemon]
+    waited_for = [thread for thread in threading.enumerate() if thread is not main and not thread.daemon]
+    return [f"thread {thread.name!r}{_place(list(_frames(thread.ident)))}" for thread in waited_for]
 
 
 def flush() -> None:

@@ -18,7 +18,7 @@ from sockact.engines.http import CancelledQuietly, HttpEngine
 from sockact.engines.several import Engines, Served
 from sockact.engines.stream import StreamEngine
 from sockact.errors import SettingsError, SockactError
-from sockact.exits import holders, threads_that_hold
+from sockact.exits import threads
 from sockact.fds import Kind
 from sockact.handover import CONNECTION
 from sockact.health import HealthServer
@@ -256,9 +256,9 @@ class _Serving:
             HERE.reload = None
             _report(process.generation, inside.hooks.failures)
             process.begin_end()
-        left = worker.hammered and threads_that_hold()
+        left = threads() if worker.hammered else []
         if left:
-            logger.warning("pid=%d leaves behind %s", os.getpid(), "; ".join(holders()))
+            logger.warning("pid=%d leaves, and ends %s", os.getpid(), "; ".join(left))
         if ending.at_once or inside.hooks.stuck or left:
             # Threads cannot be cancelled, nor tasks against their will: the loop's end, and Python's,
             # would wait for them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
@@ -355,3 +356,60 @@ logging.getLogger("app").addHandler(Handler())
     service.manager.signal(signal.SIGINT)
 
     assert service.manager.wait_exit() == 128 + signal.SIGINT
+
+
+FILL = """
+def fill(then):
+    pipe = os.open("/proc/self/fd/2", os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        while True:
+            os.write(pipe, bytes(4096))
+    except BlockingIOError:
+        then()
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "status"),
+    [("doze", 0), ("lambda: ctypes.PyDLL(None).sleep(900)", 1)],
+    ids=["a thread can run", "none can"],
+)
+def test_a_stop_is_over_though_nobody_reads_what_the_process_says(
+    service: Service, then: str, status: int
+) -> None:
+    extend(service, f"{FILL}\natexit.register(fill, {then})")
+    fifo = service.directory / "stderr"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDWR)
+    unread = ("sh", "-c", 'exec 2>stderr; exec "$@"', "sh")
+    command = [*unread, sys.executable, "-m", "sockact", "run", *LIMITS, "app:app"]
+    service.manager.start(command, [service.listener])
+    service.manager.wait_ready()
+
+    service.manager.signal(signal.SIGTERM)
+
+    assert service.manager.wait_exit() == status
+    os.close(reader)
+
+
+WSGI = """
+def app(environ, start_response):
+    doze()
+"""
+
+
+@MODES
+def test_a_wsgi_thread_that_hangs_is_named_when_the_hammer_has_fallen(
+    service: Service, mode: tuple[str, ...]
+) -> None:
+    start(service, WSGI, *mode)
+    service.client().ask()
+    service.manager.wait_until(
+        lambda said: re.search("1 (request )?in flight", said.assignments.get("STATUS", "")) is not None,
+        "a request in flight",
+    )
+
+    service.manager.signal(signal.SIGTERM)
+
+    assert service.manager.wait_exit() == 0
+    assert re.search(r"leaves, and ends thread .* in doze \(.*app.py:", service.manager.stderr())
