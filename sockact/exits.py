@@ -16,6 +16,7 @@ import contextlib
 import faulthandler
 import logging
 import os
+import select
 import stat
 import sys
 import threading
@@ -23,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import PurePath
 from types import FrameType
+from typing import Any
 
 from sockact import streams
 from sockact.notify import one_line
@@ -30,6 +32,9 @@ from sockact.orphans import children
 
 REPORT = 0.5
 """Seconds that the report, and what else is still to be done, may take."""
+
+TRACKER = 1.0
+"""Seconds that multiprocessing's resource tracker has to end, when all who use it should have."""
 
 LAST_RESORT = 1.0
 """Seconds beyond a deadline until faulthandler ends the process."""
@@ -154,6 +159,25 @@ def threads() -> list[str]:
     return [f"thread {thread.name!r}{_place(list(_frames(thread.ident)))}" for thread in waited_for]
 
 
+def let_tracker_end() -> None:
+    """Let multiprocessing's resource tracker end before this process does, as far as it does so soon.
+
+    It removes what is left of shared memory, and systemd would kill it with the end of the main process.
+    """
+    tracker = _tracker()
+    fd, pid = getattr(tracker, "_fd", None), getattr(tracker, "_pid", None)
+    if fd is None or pid is None:
+        return
+    with contextlib.suppress(OSError):  # it has ended
+        tracker._fd = None  # noqa: SLF001 - Python has no word for it before 3.14
+        os.close(fd)
+        pidfd = os.pidfd_open(pid)
+        ended = select.poll()
+        ended.register(pidfd, select.POLLIN)
+        ended.poll(1000 * TRACKER)
+        os.close(pidfd)
+
+
 def flush() -> None:
     """Write out what is still in buffers, before the process ends without Python's help.
 
@@ -225,10 +249,14 @@ def _file(frame: FrameType) -> str:
 
 def _children() -> Iterator[tuple[int, str]]:
     """Give the children that have not ended, but for multiprocessing's own, which ends by itself."""
-    tracker = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_resource_tracker", None)
+    tracker = _tracker()
     for pid in children():
         if (command := _command(pid)) and pid != getattr(tracker, "_pid", None):
             yield pid, command
+
+
+def _tracker() -> Any:
+    return getattr(sys.modules.get("multiprocessing.resource_tracker"), "_resource_tracker", None)
 
 
 def _command(pid: int) -> str:

@@ -57,6 +57,8 @@ def main(words: Sequence[str]) -> int:
         child = fds.spawn(words[end + 1 :], passed, environ, blocked=blocked)
         for listener in passed:
             listener.close()
+        with contextlib.suppress(OSError):  # no terminal, or not ours
+            os.tcsetpgrp(0, child)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.HANDLED)
         return _stay(child, wakeup, relay)
 
@@ -157,7 +159,8 @@ def _listen_to_signals() -> int:
     for fd in (ours, theirs):
         os.set_blocking(fd, False)
     signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
-    for number in (*signals.HANDLED, signal.SIGCHLD):
+    # SIGABRT is a manager's watchdog: the service then writes its stacks.
+    for number in (*signals.HANDLED, signal.SIGABRT, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
     return ours
 

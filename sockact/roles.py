@@ -5,12 +5,14 @@ Only what the role needs is imported: a supervisor loads no HTTP engine.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sockact import init, settings, slim
+from sockact.exits import let_tracker_end
 from sockact.process import Process, live
 from sockact.program import OWN
 from sockact.settings import Settings
@@ -29,6 +31,7 @@ def run(app: object, program: Sequence[str], given: Mapping[str, Any]) -> None:
 
             supervise_in(process, chosen, program)
 
+    atexit.register(let_tracker_end)  # the first to register is the last to be called
     live(take_role, given)
 
 

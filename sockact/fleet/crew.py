@@ -112,9 +112,14 @@ class Worker:
         return [Tell(self.number, Order.KILL)]
 
     def drain(self, until: float | None) -> list[Action]:
-        """Let it drain, if it does not yet; a doomed one gets no more time by that."""
+        """Let it drain, if it does not yet; a doomed one gets no more time by that.
+
+        A start that hangs is over when it would have been, even if a drain has no limit.
+        """
         if self.drains:
             return []
+        if until is None and self.stage is Stage.STARTING:
+            until = self.deadline
         self.stage = Stage.DRAINING
         self.watchdog = self.assumed = None
         if not self.doomed:

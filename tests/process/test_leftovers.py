@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -413,3 +415,57 @@ def test_children_that_a_program_has_started_before_it_serves_are_reaped_by_its_
     wait_until(lambda: first not in workers(pid))
 
     end_by_stop(service, pid)
+
+
+def test_shared_memory_is_gone_before_a_process_that_serves_alone(service: Service) -> None:
+    pid = start(service, SHARED, "--workers=0")
+    (segment,) = segments(service)
+    (tracker,) = workers(pid)
+    os.kill(tracker, signal.SIGSTOP)  # as if it had no CPU
+    service.manager.signal(signal.SIGTERM)
+    wait_until(lambda: "the stop is done" in service.manager.stderr())
+    time.sleep(0.3)  # far beyond what the end takes that does not wait for it
+
+    assert service.manager.running
+    os.kill(tracker, signal.SIGCONT)
+
+    assert service.manager.wait_exit() == 0
+    assert not segment.exists()
+
+
+def test_a_tracker_of_shared_memory_that_does_not_end_holds_no_process(service: Service) -> None:
+    pid = start(service, SHARED, "--workers=0")
+    (tracker,) = workers(pid)
+    os.kill(tracker, signal.SIGSTOP)
+
+    end_by_stop(service, pid)
+
+    assert "leaves" not in service.manager.stderr()
+    os.kill(tracker, signal.SIGCONT)
+
+
+@pytest.mark.usefixtures("unshared")
+def test_a_service_that_is_pid_1_has_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("open('typed', 'w').write(input()); app = None")
+    ours, terminal = pty.openpty()
+    serve = [sys.executable, "-m", "sockact", "run", "--workers=0", "--listen=unix:socket", "app:app"]
+    with subprocess.Popen(["setsid", "--ctty", *AS_INIT, *serve], stdin=terminal, cwd=tmp_path) as process:
+        os.write(ours, b"hello\n")
+        try:
+            wait_until(
+                lambda: (tmp_path / "typed").exists() and (tmp_path / "typed").read_text() == "hello"
+            )
+        finally:
+            process.kill()
+            os.close(ours)
+            os.close(terminal)
+
+
+@pytest.mark.usefixtures("unshared")
+def test_a_watchdog_sees_the_stacks_of_a_service_that_is_pid_1(service: Service) -> None:
+    init = start_alone(service, "", ("-m", "sockact", "run", "--workers=0", "app:app"))
+
+    os.kill(init.pid, signal.SIGABRT)
+
+    assert service.manager.wait_exit() == 128 + signal.SIGABRT
+    assert "most recent call first" in service.manager.stderr()

@@ -208,7 +208,8 @@ class World(RuleBasedStateMachine):
     @rule(pick=PICK, seconds=SECONDS)
     def ask_for_time(self, pick: int, seconds: float) -> None:
         process = self._touch(self._pick(pick))
-        process.start_by = max(process.start_by, self.now + seconds)
+        if Order.DRAIN not in process.told:
+            process.start_by = max(process.start_by, self.now + seconds)
         self.fleet.extended(process.number, seconds, self.now)
 
     @precondition(lambda self: self.processes)
@@ -711,9 +712,11 @@ class World(RuleBasedStateMachine):
             return
         if process.said_ending is not None and self.now >= process.said_ending + self.rules_.end_timeout:
             return
-        if Order.DRAIN in told:
-            assert limit is not None
+        if Order.DRAIN in told and limit is not None:
             assert self.now >= told[Order.DRAIN] + limit
+        elif Order.DRAIN in told:
+            assert process.ready_since(told[Order.DRAIN]) is None or process.said_ready == told[Order.DRAIN]
+            assert self.now >= process.start_by
         else:
             assert Order.ABORT not in told
             assert process.said_ready is None

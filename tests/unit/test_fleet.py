@@ -991,3 +991,11 @@ def test_an_end_that_is_waited_for_needs_no_ping() -> None:
 
     assert fleet.deadline() == 15.5
     assert fleet.tick(15.0) == []
+
+
+def test_a_start_that_hangs_is_over_in_time_though_a_drain_has_no_limit() -> None:
+    fleet = starting(stop_timeout=None)
+    fleet.stop(10.0)
+
+    assert fleet.deadline() == 60.0
+    assert fleet.tick(60.0) == [Tell(1, Order.KILL), Tell(2, Order.KILL)]
