@@ -229,7 +229,7 @@ class Process:
         self.exit.begin(self.end_timeout)
         if self.supervised:
             self.notifier.ending()
-        else:
+        elif not self._reported:  # a stop or a reload, for which the manager waits
             self.notifier.extend(self.end_timeout + MARGIN)
 
     def report(self, error: SockactError) -> None:
