@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+from collections.abc import Callable
 
 from sockact.child import Child
 from sockact.errors import ReloadRefused
@@ -23,12 +24,15 @@ from sockact.settings import Settings
 logger = logging.getLogger(__name__)
 
 
-async def rehearse(program: Program, chosen: Settings) -> str:
+async def rehearse(
+    program: Program, chosen: Settings, ended: Callable[[int], None] = lambda _: None
+) -> str:
     """Start the program as a canary, and wait for its verdict and its end.
 
     Args:
         program: what would serve.
         chosen: how long it may take until it is ready, and then until it has ended.
+        ended: called with its PID when it has ended.
 
     Returns:
         What it said when it was ready.
@@ -53,6 +57,7 @@ async def rehearse(program: Program, chosen: Settings) -> str:
             await canary.child.gone.wait()  # nobody would see to what it leaves, once the new code is here
     finally:
         canary.child.kill()
+        ended(canary.child.pid)
     return canary.verdict
 
 

@@ -180,7 +180,8 @@ class Receiver:
         sock: the worker's end of the supply.
         arrived: called with each connection, non-blocking; takes it over.
         giver: what gives connections to this supervisor.
-        ordered: called with each order that is not for this receiver.
+        ordered: called with each order that is none of those below.
+        exited: called with the PID of each process that has ended.
         orphaned: called when the supply has ended.
 
     Attributes:
@@ -195,12 +196,14 @@ class Receiver:
         arrived: Callable[[socket.socket], None],
         giver: Giver,
         ordered: Callable[[str], None] = lambda _: None,
+        exited: Callable[[int], None] = lambda _: None,
         orphaned: Callable[[], None] = lambda: None,
     ) -> None:
         self._sock = sock
         self._arrived = arrived
         self._giver = giver
         self._ordered = ordered
+        self._exited = exited
         self._orphaned = orphaned
         self._loop = asyncio.get_running_loop()
         self._open = True
@@ -247,6 +250,8 @@ class Receiver:
             self.listened_to = True
         elif order == KEEP:
             self._giver.end()
+        elif order.startswith(EXITED):
+            self._exited(int(order.removeprefix(EXITED)))
         elif order:
             self._ordered(order)
             if order in ENDING:

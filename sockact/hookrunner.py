@@ -66,12 +66,13 @@ class HookRunner:
         more = f" ({len(self.failures)} hooks have failed)" if len(self.failures) > 1 else ""
         return f"; {self.failures[-1]}{more}"
 
-    async def run(self, point: str, limit: float | None = None) -> None:
+    async def run(self, point: str, limit: float | None = None, *arguments: object) -> None:
         """Run the hooks of a point; what fails harms nobody.
 
         Args:
             point: one of those in `hooks`.
             limit: seconds for all of them; None for the timeout of each.
+            arguments: what each of them gets.
         """
         hooks = self.hooks(point)
         clock = asyncio.get_running_loop().time
@@ -79,7 +80,7 @@ class HookRunner:
         for index, hook in enumerate(hooks):
             share = None if deadline is None else (deadline - clock()) / (len(hooks) - index)
             try:
-                error = await self._call(hook, share)
+                error = await self._call(hook, share, *arguments)
             except asyncio.CancelledError:
                 rest = f", {len(hooks) - index - 1} after it did not run" if index + 1 < len(hooks) else ""
                 self._fail(f"{point} hook {hook.name} was cut short{rest}", None)
@@ -107,10 +108,10 @@ class HookRunner:
             if error is not None:
                 raise refusal(_failure(point, hook, error)) from error
 
-    async def _call(self, hook: Hook, most: float | None) -> BaseException | None:
+    async def _call(self, hook: Hook, most: float | None, *arguments: object) -> BaseException | None:
         """Return what the hook has raised, or that it has not ended in time."""
         timeout = hook.timeout if most is None else max(min(hook.timeout, most), 0)
-        task = asyncio.get_running_loop().create_task(_caught(hook.function))
+        task = asyncio.get_running_loop().create_task(_caught(partial(hook.function, *arguments)))
         try:
             await asyncio.wait({task}, timeout=timeout)
         except asyncio.CancelledError:

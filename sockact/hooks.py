@@ -7,10 +7,12 @@
     on_drain                when the drain begins; it waits for these hooks
     on_stop                 after the drain, before the app's own shutdown
     on_exit                 after all that, last of all
+    on_worker_exit          in a worker that serves: when another one has ended, however it did
     before_signal(SIG)      before what a signal does
     after_signal(SIG)       when it has begun to do that
 
-A hook takes no arguments. One that is async runs in the event loop, any other in a thread of its own.
+A hook takes no arguments, but for `on_worker_exit`, which gets the PID. One that is async runs in the event
+loop, any other in a thread of its own.
 
 Rule of this file: it only notes what is to run; what runs it is `hookrunner`.
 """
@@ -34,6 +36,7 @@ RELOAD = "on_reload"
 DRAIN = "on_drain"
 STOP = "on_stop"
 EXIT = "on_exit"
+WORKER_EXIT = "on_worker_exit"
 
 SIGNALS = (
     signal.SIGHUP,
@@ -45,7 +48,7 @@ SIGNALS = (
 )
 """Those that can have hooks. SIGQUIT has none: it is there for when nothing else helps."""
 
-F = TypeVar("F", bound=Callable[[], object])
+F = TypeVar("F", bound=Callable[..., object])
 
 
 def before(number: signal.Signals) -> str:
@@ -75,7 +78,7 @@ class Hook:
         timeout: seconds that it may take.
     """
 
-    function: Callable[[], object]
+    function: Callable[..., object]
     timeout: float = TIMEOUT
 
     @property
@@ -92,11 +95,11 @@ class Registry:
         self._hooks: dict[str, list[Hook]] = {}
         self._told: Callable[[str], None] = lambda _: None
 
-    def add(self, point: str, function: Callable[[], object], timeout: float) -> None:
+    def add(self, point: str, function: Callable[..., object], timeout: float) -> None:
         """Let `function` run at `point`.
 
         Raises:
-            UsageError: it cannot be called without arguments, or `timeout` is no time.
+            UsageError: it cannot be called with what a hook of this point gets, or `timeout` is no time.
         """
         _require_callable(point, function)
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
@@ -145,6 +148,15 @@ on_drain = Point(DRAIN)
 on_stop = Point(STOP)
 on_exit = Point(EXIT)
 
+on_worker_exit = Point(WORKER_EXIT)
+"""Runs with the PID of a process that has ended and had loaded the app: a worker, also by kill -9, or one
+that only tried new code.
+
+It runs in one worker that serves; in another one again, if that ends before it is done. It is for what the
+dead leave behind: `prometheus_client.multiprocess.mark_process_dead` is one. Of the workers that end in a
+stop of the service none is left to be told.
+"""
+
 
 def before_signal(number: int, *, timeout: float = TIMEOUT) -> Callable[[F], F]:
     """Return a decorator that registers a hook which runs before a signal takes effect.
@@ -180,13 +192,16 @@ def _hookable(number: Any) -> signal.Signals:
 
 
 def _require_callable(point: str, function: Any) -> None:
+    pids = (0,) if point == WORKER_EXIT else ()
+    expected = "expected one for the PID" if pids else "expected none"
     if not callable(function):
-        raise UsageError(f"{point}: {function!r}: expected a callable without arguments")
+        what = "a callable with one argument" if pids else "a callable without arguments"
+        raise UsageError(f"{point}: {function!r}: expected {what}")
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         return  # one that is written in C need not say
     try:
-        signature.bind()
+        signature.bind(*pids)
     except TypeError as error:
-        raise UsageError(f"{point}: {Hook(function).name}{signature}: {error}: expected none") from None
+        raise UsageError(f"{point}: {Hook(function).name}{signature}: {error}: {expected}") from None

@@ -21,6 +21,8 @@ VERSION = "X_SOCKACT_VERSION"
 ENDING = "X_SOCKACT_ENDING"
 ORDERS = "X_SOCKACT_ORDERS"
 OPTIONS = "X_SOCKACT_OPTIONS"
+EXITS = "X_SOCKACT_EXITS"
+EXIT_SEEN = "X_SOCKACT_EXIT_SEEN"
 
 
 class Reporter(Notifier):
@@ -62,6 +64,14 @@ class Reporter(Notifier):
     def take_orders(self) -> None:
         """Want to be told by orders over the supply what signals would tell; see `handover`."""
         self._tell(ORDERS, "1")
+
+    def watch_exits(self) -> None:
+        """Want to be told when other workers end; see `worker_exits`."""
+        self._tell(EXITS, "1")
+
+    def exit_seen(self, pid: int) -> None:
+        """Tell that the hooks for the end of a process have run."""
+        self._tell(EXIT_SEEN, f"{pid}")
 
     def version(self, text: str) -> None:
         """Tell what the code calls itself."""

@@ -73,6 +73,7 @@ class _Supervisor:
         self.idle = notifier.idle
         self.stopped = conductor.show  # connections were taken as they came; these are the last numbers
         self.take_orders = notifier.take_orders
+        self.exit_seen = notifier.exit_seen
         self._conductor = conductor
         self._notifier = notifier
 
@@ -88,6 +89,8 @@ class _Supervisor:
     def hooked(self, point: str) -> None:
         if point in hooks.ON_RELOAD:
             self._notifier.ask_before_reload()
+        if point == hooks.WORKER_EXIT:
+            self._notifier.watch_exits()
 
     def ordered(self, order: str) -> None:
         if order in ORDERS:
@@ -126,6 +129,9 @@ class _Alone:
 
     def hooked(self, point: str) -> None:
         """It asks in any case."""
+
+    def exit_seen(self, pid: int) -> None:
+        """It knows."""
 
     def take_orders(self) -> None:
         """Nobody gives any."""

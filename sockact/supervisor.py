@@ -25,7 +25,7 @@ from sockact.fds import Listener
 from sockact.fleet import Fleet, Rules, Stage
 from sockact.fleet.backoff import YOUNG
 from sockact.fleet.orders import Action, Failed, Note, Order, Reloaded, Spawn, Started, Stopped, Tell
-from sockact.handover import CONNECTION, SUPPLY
+from sockact.handover import CONNECTION, EXITED, SUPPLY
 from sockact.notify import Notification
 from sockact.orphans import Orphans
 from sockact.process import MARGIN
@@ -34,6 +34,7 @@ from sockact.reporter import ENDING, HOOK, IDLE, ORDERS, RECYCLE, REQUEST
 from sockact.reports import Reports
 from sockact.signals import REMEMBERED
 from sockact.store import Store
+from sockact.worker_exits import Exits
 
 RESIZING = {signal.SIGTTIN: 1, signal.SIGTTOU: -1}
 
@@ -114,6 +115,9 @@ class Supervisor:
         self._leave = leave
         self._exchange = Exchange(self._serving, homeless)
         self._consent = Consent(lambda worker: self._tell(worker, signal.SIGHUP))
+        self._exits = Exits(
+            lambda worker, pid: self._exchange.order(worker, f"{EXITED} {pid}"), self._current
+        )
         self._hook_failed = ""
         self._exit_status = 0
         self._outcome: asyncio.Future[Action] | None = None
@@ -351,6 +355,7 @@ class Supervisor:
         finally:
             for listener in supply:
                 listener.close()
+        self._exits.started(child.pid)
         logger.info("gen=%d worker=%d pid=%d starts", spawn.generation, number, child.pid)
 
     def _supply(self, number: int) -> list[Listener]:
@@ -360,9 +365,11 @@ class Supervisor:
         return [Listener.of(self._exchange.supply(number).theirs, SUPPLY)]
 
     def _serving(self) -> list[int]:
-        """Return the ready workers of the newest generation that has taken over, if connections move."""
-        if not self._recipe.handover:
-            return []
+        """Return who shall have connections, if they move."""
+        return self._current() if self._recipe.handover else []
+
+    def _current(self) -> list[int]:
+        """Return the ready workers of the newest generation that has taken over."""
         fleet = self._fleet
         return [
             worker.number
@@ -402,6 +409,7 @@ class Supervisor:
         if said.get("READY") == "1":
             self._do(self._fleet.ready(number, now))
             self._exchange.pass_on()
+            self._exits.pass_on()
         if said.get("STOPPING") == "1":
             self._stops(number, now)
 
@@ -426,6 +434,7 @@ class Supervisor:
 
     def _heard_of_hooks(self, number: int, said: Mapping[str, str]) -> None:
         self._consent.heard(number, said)
+        self._exits.heard(number, said)
         if HOOK in said:
             self._hook_failed = f"; worker={number}: {said[HOOK]}"
             self._watcher.show()  # now: it may be the last that happens here
@@ -450,6 +459,8 @@ class Supervisor:
         self._exit_status = self._exit_status or child.exit_status
         self._consent.forget(number)
         self._exchange.forget(number)
+        self._exits.forget(number)
         self._reports.forget(number)
         self._watcher.busy()  # the status counts it
         self._do(self._fleet.exited(number, child.reason or how, self._loop.time()))
+        self._exits.ended(child.pid)

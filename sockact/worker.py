@@ -90,6 +90,9 @@ class Manager(Protocol):
     def ordered(self, order: str) -> None:
         """Let this process do what it was ordered."""
 
+    def exit_seen(self, pid: int) -> None:
+        """Take notice that the hooks for the end of a process have run."""
+
     def orphaned(self) -> None:
         """Take notice that the manager has gone."""
 
@@ -209,9 +212,17 @@ class Worker:
 
     def _receive_from(self, supply: socket.socket) -> Receiver:
         manager = self._manager
-        receiver = Receiver(supply, self._engine.receive, self._giver, manager.ordered, manager.orphaned)
+        receiver = Receiver(
+            supply, self._engine.receive, self._giver, manager.ordered, self._exited, manager.orphaned
+        )
         manager.take_orders()
         return receiver
+
+    def _exited(self, pid: int) -> None:
+        """Let the app know that another process which has loaded it has ended."""
+        hooked = self._inside.hooks.run(hooks.WORKER_EXIT, self._settings.start_timeout, pid)
+        task = self._inside.background.start(hooked)
+        task.add_done_callback(lambda task: task.cancelled() or self._manager.exit_seen(pid))
 
     def _receive_kept(self) -> None:
         for connection in self._manager.kept():
@@ -249,7 +260,7 @@ class Worker:
             await self._ask()
             if self._manager.replaces:
                 return
-            await canary.rehearse(self._program, self._settings)
+            await canary.rehearse(self._program, self._settings, self._exited)
         finally:
             self._state = ""
 
