@@ -70,6 +70,7 @@ class World:
         self.arrived: list[socket.socket] = []
         self.shares = {WORKER: 0, OTHER: 0}
         self.receivers: dict[int, Receiver] = {}
+        self.heard: list[str | int] = []
         self._notifier = Notifier()
         self.giver = self._worker(WORKER)
         self._worker(OTHER)
@@ -82,7 +83,10 @@ class World:
             self.arrived.append(connection)
             self.shares[number] += 1
 
-        self.receivers[number] = Receiver(supply.theirs.dup(), arrived, giver)
+        ordered, exited = self.heard.append, self.heard.append
+        orphaned = lambda: self.heard.append("orphaned")  # noqa: E731
+        sock = supply.theirs.dup()
+        self.receivers[number] = Receiver(sock, arrived, giver, ordered, exited, orphaned)
         supply.theirs.close()  # as the supervisor does when it has passed it
         return giver
 
@@ -432,5 +436,95 @@ def test_what_a_worker_has_received_before_its_end_goes_to_nobody_else(run, mova
         world.serve(OTHER)
         assert [connection.client.recv(1) for connection in connections] == [b""] * 3
         assert world.exchange.homeless == []
+
+    run(scene)
+
+
+# Orders.
+
+
+def test_a_worker_that_has_not_asked_for_orders_gets_none(run) -> None:
+    async def scene(world: World) -> None:
+        assert not world.exchange.order(OTHER, "SIGTERM")
+        await settle()
+        assert world.heard == []
+        assert not world.receivers[OTHER].listened_to
+
+    run(scene)
+
+
+def test_orders_arrive_in_their_order_and_beside_connections(run, movable) -> None:
+    connection = movable()
+
+    async def scene(world: World) -> None:
+        assert world.exchange.take_orders(OTHER)
+        world.serve(OTHER)
+        await world.move(connection)
+        assert world.exchange.order(OTHER, "SIGTERM")
+        assert world.exchange.order(OTHER, "EXITED 12")
+        assert world.exchange.order(OTHER, "SIGQUIT")
+        await until(lambda: len(world.heard) == 3)
+        assert world.heard == ["SIGTERM", 12, "SIGQUIT"]
+        assert len(world.arrived) == 1
+        assert world.receivers[OTHER].listened_to
+        assert world.receivers[OTHER].told.is_set()
+
+    run(scene)
+
+
+def test_orders_reach_a_worker_after_the_supervisor_takes_nothing_any_more(run, movable) -> None:
+    connection = movable()
+
+    async def scene(world: World) -> None:
+        world.exchange.take_orders(WORKER)
+        await settle()
+        world.giver.offer(connection)
+        await settle()
+        world.exchange.end()
+        world.take()  # what was under way then
+        await until(lambda: connection.outcome == "stays")
+        assert world.exchange.order(WORKER, "SIGQUIT")
+        await until(lambda: "SIGQUIT" in world.heard)
+        assert world.giver.room == 0
+
+    run(scene)
+
+
+def test_an_older_worker_reads_that_nobody_takes_anything_from_the_end_of_its_supply(run) -> None:
+    async def scene(world: World) -> None:
+        world.exchange.end()
+        await until(lambda: world.heard == ["orphaned"] * 2)
+        assert not world.exchange.take_orders(OTHER)
+        assert not world.exchange.order(OTHER, "SIGTERM")
+
+    run(scene)
+
+
+def test_no_order_is_on_its_way_to_a_worker_that_has_closed_its_supply(run) -> None:
+    async def scene(world: World) -> None:
+        world.exchange.take_orders(OTHER)
+        world.receivers[OTHER].close()
+        assert not world.exchange.order(OTHER, "SIGQUIT")
+        assert world.heard == []
+
+    run(scene)
+
+
+def test_a_worker_that_is_replaced_is_told_so_by_one_byte_which_each_version_reads(run) -> None:
+    async def scene(world: World) -> None:
+        world.exchange.retire(OTHER)
+        await until(lambda: world.receivers[OTHER].retired)
+        assert world.receivers[OTHER].told.is_set()
+        assert world.heard == []
+
+    run(scene)
+
+
+def test_an_order_of_a_later_version_is_left_to_who_knows_orders(run) -> None:
+    async def scene(world: World) -> None:
+        world.exchange.take_orders(OTHER)
+        world.exchange.order(OTHER, "DANCE")
+        await until(lambda: world.heard == ["DANCE"])
+        assert not world.receivers[OTHER].told.is_set()
 
     run(scene)
