@@ -316,8 +316,10 @@ def test_one_worker_that_serves_is_told_when_another_has_ended(
 
     wait_noted(service, f"ended {killed}")
     wait_until(lambda: len(workers(pid)) == 3 and killed not in workers(pid))
-    os.kill(others[0], signal.SIGKILL)
-    wait_noted(service, f"ended {others[0]}")
+    told = next(each for each in others if f"ended {killed}" in notes(service, each))
+    (untold,) = set(others) - {told}
+    os.kill(untold, signal.SIGKILL)
+    wait_noted(service, f"ended {untold}")
     assert notes(service).count(f"ended {killed}") == 1
 
 
