@@ -119,7 +119,9 @@ class Exit:
         with self._changed:
             while self._deadline is None or self._deadline > time.monotonic():
                 self._changed.wait(None if self._deadline is None else self._deadline - time.monotonic())
-        faulthandler.dump_traceback_later(2 * LAST_RESORT, exit=True, file=self._stderr or streams.descriptor())
+        faulthandler.dump_traceback_later(
+            2 * LAST_RESORT, exit=True, file=self._stderr or streams.descriptor()
+        )
         self._expired.set()
         self._reported.wait(REPORT)
         try:

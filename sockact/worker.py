@@ -221,8 +221,12 @@ class Worker:
     def _exited(self, pid: int) -> None:
         """Let the app know that another process which has loaded it has ended."""
         hooked = self._inside.hooks.run(hooks.WORKER_EXIT, self._settings.start_timeout, pid)
-        task = self._inside.background.start(hooked)
-        task.add_done_callback(lambda task: task.cancelled() or self._manager.exit_seen(pid))
+
+        def seen(task: asyncio.Task[None]) -> None:
+            if not task.cancelled():
+                self._manager.exit_seen(pid)
+
+        self._inside.background.start(hooked).add_done_callback(seen)
 
     def _receive_kept(self) -> None:
         for connection in self._manager.kept():

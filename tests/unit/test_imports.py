@@ -78,7 +78,7 @@ def of_sockact(module: str, *, at_once: bool = False) -> set[str]:
         ("sockact.reloads", {"sockact.control"}),
         ("sockact.reports", {"sockact.counters", "sockact.reporter"}),
         ("sockact.consent", {"sockact.errors", "sockact.reporter"}),
-        ("sockact.exits", {"sockact.reporter"}),
+        ("sockact.worker_exits", {"sockact.reporter"}),
         ("sockact.ownsignals", {"sockact.signals"}),
         ("sockact.listen", {"sockact.errors", "sockact.fds"}),
     ],

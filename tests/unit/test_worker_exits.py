@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sockact.exits import MOST, Exits
+from sockact.worker_exits import MOST, Exits
 from sockact.reporter import EXIT_SEEN, EXITS
 
 
