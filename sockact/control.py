@@ -204,9 +204,11 @@ def request(
             with contextlib.suppress(BrokenPipeError):  # a refusal may be on its way
                 sock.sendall(_line({"verb": verb, **more}))
             line = _read_line(sock, deadline)
-        except TimeoutError:
+        except BlockingIOError:
             hint = "; the reload may still be under way" if verb == "reload" else ""
-            raise UnavailableError(f"no answer from {where} within {patience:g} s{hint}") from None
+            raise UnavailableError(
+                f"no answer from {where} within {patience or CONTACT:g} s{hint}"
+            ) from None
         except OSError as error:
             raise UnavailableError(f"the service hung up before it answered: {error.strerror}") from error
     if not line:
@@ -217,8 +219,7 @@ def request(
 def _connect(sock: socket.socket, where: str, patience: float | None) -> None:
     # A time limit of Python's would not wait at all where the queue is full: connect(2), EAGAIN.
     limit = CONTACT if patience is None else min(patience, CONTACT)
-    microseconds = divmod(round(limit * 1_000_000), 1_000_000)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", *microseconds))
+    _limit(sock, socket.SO_SNDTIMEO, limit)
     try:
         sock.connect(where.replace("@", "\0", 1) if where.startswith("@") else where)
     except BlockingIOError:
@@ -229,19 +230,25 @@ def _connect(sock: socket.socket, where: str, patience: float | None) -> None:
 
 
 def _read_line(sock: socket.socket, deadline: float | None) -> bytes:
-    """Return what comes up to the end of a line, or of the stream; raises TimeoutError after `deadline`."""
+    """Return what comes up to the end of a line, or of the stream; BlockingIOError after `deadline`."""
     line = bytearray()
     while not line.endswith(b"\n") and len(line) <= MOST:
         if deadline is not None:
             left = deadline - time.monotonic()
             if left <= 0:
-                raise TimeoutError
-            sock.settimeout(left)
+                raise BlockingIOError
+            _limit(sock, socket.SO_RCVTIMEO, left)
         data = sock.recv(65536)
         if not data:
             break
         line += data
     return bytes(line)
+
+
+def _limit(sock: socket.socket, option: int, seconds: float) -> None:
+    """Let calls on a socket fail with EAGAIN after so long: socket(7)."""
+    microseconds = max(round(seconds * 1_000_000), 1)  # 0 would mean for ever
+    sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", *divmod(microseconds, 1_000_000)))
 
 
 def _understood(verb: str, line: bytes, where: str) -> dict[str, Any]:

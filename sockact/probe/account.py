@@ -16,6 +16,9 @@ from .outcome import Outcome
 LISTED = 20
 """How many failures a report lists; the rest is only counted."""
 
+SEEN = 1000
+"""How many identities are kept; a service that has more has none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -157,7 +160,8 @@ class Ledger:
         if identity == Identity(None, None):
             return
         if (sighting := self.seen.get(identity)) is None:
-            self.seen[identity] = Sighting(now, now)
+            if len(self.seen) < SEEN:
+                self.seen[identity] = Sighting(now, now)
         else:
             sighting.last = now
             sighting.responses += 1

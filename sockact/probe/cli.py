@@ -6,6 +6,7 @@
 import argparse
 import asyncio
 import json
+import math
 import signal
 import sys
 from collections.abc import Sequence
@@ -71,7 +72,7 @@ def _usage(kind: str) -> str:
 
 
 def _positive(text: str) -> float:
-    if (value := float(text)) <= 0:
+    if not 0 < (value := float(text)) < math.inf:
         raise ValueError(text)
     return value
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from .account import Account, Identity, Ledger
-from .exchange import Reader, Response, check, document, request
+from .exchange import Reader, Response, check, content, request
 from .outcome import Outcome, UnservedError
 from .pace import Clock, Pace
 from .spec import Spec
@@ -174,7 +174,7 @@ class Upload(OneShot):
     def check(self, response: Response) -> Identity:
         """Compare length and SHA-256 which the service saw with what was sent."""
         identity = check(response)
-        seen, body = document(response.body), b"".join(self._parts)
+        seen, body = content(response), b"".join(self._parts)
         if (seen.get("length"), seen.get("sha256")) != (len(body), hashlib.sha256(body).hexdigest()):
             raise UnservedError(Outcome.WRONG, f"{len(body)} bytes were sent, the service saw {seen}")
         return identity
@@ -193,10 +193,9 @@ class Stream(OneShot):
         """Compare the lines: none missing, none twice."""
         identity = check(response)
         expected = b"".join(b"%d\n" % number for number in range(int(self.spec.options["chunks"])))
-        if response.body != expected:
-            raise UnservedError(
-                Outcome.WRONG, f"stream of {len(response.body)} bytes, expected {len(expected)}"
-            )
+        if response.body != expected or response.cut:
+            found = f"{'more than ' if response.cut else ''}{len(response.body)} bytes"
+            raise UnservedError(Outcome.WRONG, f"stream of {found}, expected {len(expected)}")
         return identity
 
 

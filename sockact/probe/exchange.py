@@ -2,28 +2,60 @@
 
 A response is complete when its own framing says so: Content-Length, the last chunk, or (only where neither
 is given) the end of the stream. Anything shorter or malformed is `wrong`, and nothing at all is `empty`.
+Whoever answers may send anything, for ever: what is kept of it is bounded, and the client has its limit.
 Rejected: http.client, which closes and reopens on its own; h11, which the engine under test uses too.
 
 Source: RFC 9112.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from .account import Identity
-from .outcome import Outcome, UnservedError
+from .outcome import Outcome, UnservedError, shown
 from .wire import Address, Connection
+
+LINE = 65536
+"""Bytes that a line may have, be it of a header or the size of a chunk."""
+
+HEAD = 262144
+"""Bytes that the header fields of a response may have, and its trailers."""
+
+INTERIM = 100
+"""Responses 1xx before the one that counts."""
+
+KEPT = 1 << 20
+"""Bytes of a body that are kept, to be looked at; of those beyond them there is only the number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A complete response; field names in lower case, `persistent`: the connection can be used again."""
+    """A complete response; field names in lower case, `persistent`: the connection can be used again.
+
+    `body` is its beginning, where it is large; `cut` tells whether there was more.
+    """
 
     status: int
     fields: dict[str, str]
     body: bytes
     persistent: bool
+    cut: bool = False
+
+
+class Body:
+    """A body that comes in parts, of which the first are kept."""
+
+    def __init__(self) -> None:
+        self.kept = bytearray()
+        self.cut = False
+
+    def add(self, data: bytes) -> None:
+        """Take the next part."""
+        room = KEPT - len(self.kept)
+        self.kept += data[:room]
+        self.cut = self.cut or len(data) > room
 
 
 def request(method: str, address: Address, path: str, *fields: str) -> bytes:
@@ -52,52 +84,68 @@ class Reader:
             UnservedError: `empty`, `wrong` or `reset`; the connection is of no further use.
         """
         self._heard = 0
-        while True:
+        for _ in range(INTERIM):
             version, status = _status(await self._line())
-            fields = dict(map(_field, await self._block()))
-            if status >= 200:
+            fields = _fields(await self._block())
+            if status >= 200 or status == 101:
                 break
-        body, delimited = await self._body(status, fields)
+        else:
+            raise UnservedError(Outcome.WRONG, f"{INTERIM} interim responses, and no other")
+        body = Body()
+        delimited = await self._body(status, fields, body)
         options = fields.get("connection", "").lower()
         lasting = "keep-alive" in options if version == "HTTP/1.0" else "close" not in options
-        return Response(status, fields, body, lasting and delimited)
+        return Response(status, fields, bytes(body.kept), lasting and delimited, body.cut)
 
-    async def _body(self, status: int, fields: dict[str, str]) -> tuple[bytes, bool]:
-        """Return the body, and whether it has an end of its own."""
-        if status in (204, 304):
-            return b"", True
-        if fields.get("transfer-encoding", "").lower() == "chunked":
-            return await self._chunks(), True
-        if (length := fields.get("content-length")) is not None:
-            return await self._exactly(_number(length, 10)), True
-        while await self._fill():
-            pass
-        return self._take(len(self._buffer)), False
+    async def _body(self, status: int, fields: dict[str, str], body: Body) -> bool:
+        """Read the body, and return whether it has an end of its own."""
+        if status in (101, 204, 304):
+            return status != 101
+        coding, length = fields.get("transfer-encoding"), fields.get("content-length")
+        if coding is not None:
+            if coding.lower() != "chunked" or length is not None:
+                raise UnservedError(Outcome.WRONG, f"framed by {coding!r} and a length of {length!r}")
+            await self._chunks(body)
+            return True
+        if length is not None:
+            await self._exactly(_number(length, 10), body)
+            return True
+        while self._buffer or await self._fill():
+            body.add(self._take(len(self._buffer)))
+        return False
 
-    async def _chunks(self) -> bytes:
-        body = bytearray()
-        while size := _number((await self._line()).partition(b";")[0].decode("latin-1"), 16):
-            body += await self._exactly(size)
+    async def _chunks(self, body: Body) -> None:
+        while size := _number((await self._line()).partition(b";")[0].decode("latin-1").strip(), 16):
+            await self._exactly(size, body)
             if await self._line():
                 raise UnservedError(Outcome.WRONG, "a chunk is longer than its size")
         await self._block()
-        return bytes(body)
 
     async def _block(self) -> list[bytes]:
-        lines = []
+        lines, size = [], 0
         while line := await self._line():
             lines.append(line)
+            size += len(line) + 2
+            if size > HEAD:
+                raise UnservedError(Outcome.WRONG, f"header fields of more than {HEAD} bytes")
         return lines
 
     async def _line(self) -> bytes:
-        while (end := self._buffer.find(b"\r\n")) < 0:
+        searched = 0
+        while (end := self._buffer.find(b"\r\n", searched)) < 0:
+            searched = max(len(self._buffer) - 1, 0)
+            if searched > LINE:
+                raise UnservedError(Outcome.WRONG, f"a line of more than {LINE} bytes")
             await self._more()
         return self._take(end + 2)[:-2]
 
-    async def _exactly(self, size: int) -> bytes:
-        while len(self._buffer) < size:
-            await self._more()
-        return self._take(size)
+    async def _exactly(self, size: int, body: Body) -> None:
+        while size:
+            if not self._buffer:
+                await self._more()
+            part = self._take(min(size, len(self._buffer)))
+            body.add(part)
+            size -= len(part)
 
     async def _more(self) -> None:
         if await self._fill():
@@ -129,11 +177,18 @@ def check(response: Response) -> Identity:
     told = identity(response.fields.get("x-version"), response.fields.get("x-pid"))
     if not response.fields.get("content-type", "").startswith("application/json"):
         return told
-    body = document(response.body)
+    body = content(response)
     named = identity(body.get("version"), body.get("pid"))
     if told.pid is not None and named.pid is not None and told != named:
         raise UnservedError(Outcome.WRONG, f"header fields of {told}, body of {named}")
     return named if told.pid is None else told
+
+
+def content(response: Response) -> dict[str, Any]:
+    """Read the JSON body of a response, as `document`."""
+    if response.cut:
+        raise UnservedError(Outcome.WRONG, f"a JSON body of more than {KEPT} bytes")
+    return document(response.body)
 
 
 def document(body: bytes | str) -> dict[str, Any]:
@@ -143,23 +198,33 @@ def document(body: bytes | str) -> dict[str, Any]:
         UnservedError: `wrong`: it is not JSON.
     """
     try:
-        content = json.loads(body)
-    except ValueError as error:
+        found = json.loads(body)
+    except (ValueError, RecursionError) as error:
         raise UnservedError(Outcome.WRONG, f"body {body[:40]!r} is not JSON") from error
-    return content if isinstance(content, dict) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def identity(version: object, pid: object) -> Identity:
     """Return who answers, as far as `version` and `pid` say so."""
-    known = pid if isinstance(pid, int) else int(pid) if isinstance(pid, str) and pid.isdigit() else None
-    return Identity(None if version is None else str(version), known)
+    named = None if version is None or isinstance(version, dict | list) else shown(str(version))
+    digits = str(pid) if isinstance(pid, int | str) and not isinstance(pid, bool) else ""
+    return Identity(named, int(digits) if re.fullmatch("[0-9]{1,10}", digits) else None)
 
 
 def _status(line: bytes) -> tuple[str, int]:
-    version, _, rest = line.decode("latin-1").partition(" ")
-    if version not in ("HTTP/1.0", "HTTP/1.1") or not rest[:3].isdigit():
+    found = re.fullmatch(rb"(HTTP/1\.[01]) ([1-9][0-9]{2})(?: .*)?", line, re.DOTALL)
+    if found is None:
         raise UnservedError(Outcome.WRONG, f"status line {line[:40]!r}")
-    return version, int(rest[:3])
+    return found[1].decode(), int(found[2])
+
+
+def _fields(lines: list[bytes]) -> dict[str, str]:
+    """Return header fields by name; several lines of one are a list (RFC 9110, section 5.3)."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        name, value = _field(line)
+        fields[name] = f"{fields[name]}, {value}" if name in fields else value
+    return fields
 
 
 def _field(line: bytes) -> tuple[str, str]:
@@ -170,10 +235,6 @@ def _field(line: bytes) -> tuple[str, str]:
 
 
 def _number(digits: str, base: int) -> int:
-    try:
-        size = int(digits, base)
-    except ValueError:
-        size = -1
-    if size < 0:
+    if not re.fullmatch("[0-9]{1,18}" if base == 10 else "[0-9A-Fa-f]{1,15}", digits):
         raise UnservedError(Outcome.WRONG, f"{digits[:20]!r} is not a length")
-    return size
+    return int(digits, base)

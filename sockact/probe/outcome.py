@@ -16,6 +16,9 @@ nothing, so a loss here is an error message on somebody's screen.
 
 import enum
 
+MOST = 200
+"""Characters of a text that are shown."""
+
 
 class Outcome(enum.StrEnum):
     """How one request ended."""
@@ -38,6 +41,14 @@ class UnservedError(Exception):
     """A request ended without its response; says how (`outcome`) and what was seen (`detail`)."""
 
     def __init__(self, outcome: Outcome, detail: str) -> None:
-        super().__init__(f"{outcome}: {detail}")
         self.outcome = outcome
-        self.detail = detail
+        self.detail = shown(detail)
+        super().__init__(f"{outcome}: {self.detail}")
+
+
+def shown(text: str) -> str:
+    """Return what can be shown of a text that whoever answers has chosen: one line, and not a long one."""
+    text = text if len(text) <= MOST else f"{text[:MOST]}..."
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

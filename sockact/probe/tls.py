@@ -12,7 +12,7 @@ from functools import cache
 from typing import Self
 
 from .outcome import Outcome, UnservedError
-from .wire import CHUNK, Address, Connection, Idle
+from .wire import CHUNK, TURN, Address, Connection, Idle
 
 
 class TlsConnection(Connection):
@@ -74,9 +74,13 @@ class TlsConnection(Connection):
     def look(self) -> Idle:
         """Find out, without waiting, what the server did; tickets that it has sent are no answer."""
         try:
-            while data := self._sock.recv(CHUNK):
+            for _ in range(TURN):
+                if not (data := self._sock.recv(CHUNK)):
+                    self._incoming.write_eof()
+                    break
                 self._incoming.write(data)
-            self._incoming.write_eof()
+            else:
+                return Idle.UNSOLICITED  # whatever it is, it is no ticket
         except BlockingIOError:
             pass
         except OSError:

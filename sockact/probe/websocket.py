@@ -12,6 +12,7 @@ Source: RFC 6455; 1012 "service restart": IANA WebSocket Close Code Number Regis
 """
 
 import asyncio
+import contextlib
 from typing import Self
 
 from websockets.client import ClientProtocol
@@ -27,6 +28,12 @@ from .outcome import Outcome, UnservedError
 from .pace import Pace
 from .spec import Spec
 from .wire import Connection
+
+HANDSHAKE = 262144
+"""Bytes that the answer to a handshake may have."""
+
+PIECE = 4096
+"""Bytes in which there are not too many frames: a frame has two at least."""
 
 GOODBYE = 1.0
 """Seconds which the server has to answer our own close frame at the end of the run."""
@@ -52,7 +59,11 @@ class Session:
         self._protocol.send_request(self._protocol.connect())
         await self._flush()
         heard = 0
-        while self._protocol.state is State.CONNECTING and self._protocol.handshake_exc is None:
+        while (
+            heard <= HANDSHAKE
+            and self._protocol.state is State.CONNECTING
+            and self._protocol.handshake_exc is None
+        ):
             data = await self._connection.receive()
             if not data:
                 outcome = Outcome.WRONG if heard else Outcome.EMPTY
@@ -61,6 +72,8 @@ class Session:
             self._protocol.receive_data(data)
         if self._protocol.handshake_exc is not None:
             raise UnservedError(Outcome.WRONG, f"handshake: {self._protocol.handshake_exc}")
+        if self._protocol.state is State.CONNECTING:
+            raise UnservedError(Outcome.WRONG, f"a handshake of more than {HANDSHAKE} bytes")
         self._take()
         self._pump = asyncio.create_task(self._read())
         return self
@@ -95,14 +108,19 @@ class Session:
         if self._pump is None:
             return
         if not self.ended.done() and self._protocol.state is State.OPEN:
-            self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
-            try:
-                await self._flush()
-            except UnservedError as error:
-                self._end(error)
-            await asyncio.wait((self.ended,), timeout=GOODBYE)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GOODBYE):
+                    await self._say_goodbye()
         self._pump.cancel()
         await asyncio.wait((self._pump,))
+
+    async def _say_goodbye(self) -> None:
+        self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
+        try:
+            await self._flush()
+        except UnservedError as error:
+            self._end(error)
+        await asyncio.wait((self.ended,))
 
     async def _read(self) -> None:
         """Take frames until the session ends, answering pings and close frames without delay."""
@@ -112,12 +130,20 @@ class Session:
                 data = await self._connection.receive()
                 if not data:
                     raise UnservedError(Outcome.EMPTY, "end of stream without a close frame")
-                self._protocol.receive_data(data)
-                self._take()
+                await self._understand(data)
             self._end(self._verdict())
             await self._flush()
         except UnservedError as error:
             self._end(error)
+
+    async def _understand(self, data: bytes) -> None:
+        """Take the frames in what has come, and let others have their turn meanwhile: there may be many."""
+        for start in range(0, len(data), PIECE):
+            if start:
+                await self._flush()
+                await asyncio.sleep(0)
+            self._protocol.receive_data(data[start : start + PIECE])
+            self._take()
 
     def _take(self) -> None:
         for event in self._protocol.events_received():
