@@ -149,9 +149,16 @@ class ControlServer:
         elif (verb := message.get("verb")) == "reload":
             self._reload(Caller(sock, message))
         elif verb == "status":
-            caller.answer(True, "", service=self._overview())
+            await self._tell(sock, {"ok": True, "text": "", "service": self._overview()})
         else:
             caller.answer(False, f"unknown verb {verb!r}: expected 'reload' or 'status'")
+
+    async def _tell(self, sock: socket.socket, answer: Mapping[str, Any]) -> None:
+        """Tell what may be more than the kernel takes at once, as the status of hundreds of workers is."""
+        with sock, contextlib.suppress(OSError):
+            async with asyncio.timeout(PATIENCE):
+                await self._loop.sock_sendall(sock, _line(answer))
+            hang_up(sock)
 
     async def _read_message(self, sock: socket.socket) -> Mapping[str, Any]:
         line = b""

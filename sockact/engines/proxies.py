@@ -87,8 +87,8 @@ def _user(proxy: str) -> int:
     name = proxy.removeprefix("uid=")
     try:
         user = int(name) if name.isdecimal() else pwd.getpwnam(name).pw_uid
-    except KeyError:
-        raise SettingsError(f"trusted_proxies={proxy}: there is no user {name!r}") from None
+    except (KeyError, ValueError):  # the latter of what no user can be called
+        raise SettingsError(f"trusted_proxies={proxy[:200]}: there is no user {name[:200]!r}") from None
     if user == NOBODY:
         raise SettingsError(f"trusted_proxies={proxy}: in a user namespace that is anybody: expected unix")
     return user

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import copy
 import json
@@ -249,6 +250,23 @@ def test_a_large_service_is_shown(
 
     assert code == 0
     assert out.count("\n") > 5000
+
+
+def test_the_status_of_a_thousand_workers_arrives_whole(tmp_path: Path) -> None:
+    """It is more than the kernel takes at once."""
+    status = {**STATUS, "workers": [WORKER] * 5000}
+
+    async def ask_server() -> dict[str, Any]:
+        listener = control.open_server(str(tmp_path / "sockact.sock"))
+        assert listener is not None
+        with listener:
+            server = control.ControlServer(listener, lambda _: None, lambda: status)
+            where = str(tmp_path / "sockact.sock")
+            answer = await asyncio.to_thread(control.request, "status", where)
+            server.close()
+        return answer
+
+    assert asyncio.run(ask_server())["service"] == status
 
 
 def endless(connection: socket.socket) -> None:

@@ -110,6 +110,18 @@ def test_two_control_sockets_are_one_too_many(
     assert refusal(manager, shape, first, second, listener).startswith("descriptor 4 (sockact.control)")
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", ["sockact.control", "sockact.connection", "sockact.web"])
+def test_a_socket_that_is_bound_here_has_no_such_name_either(
+    manager: Manager, shape: str, name: str
+) -> None:
+    Path("app.py").write_text(APP)
+    manager.sockact("app:app", shape, f"--listen={name}=127.0.0.1:0")
+
+    assert manager.wait_exit() == ActivationError.exit_status
+    assert f"({name}) is a stream socket that listens on 127.0.0.1:" in manager.said("STATUS")[-1]
+
+
 def test_a_client_whose_connection_was_stored_is_not_lost_by_a_misnamed_socket(
     manager: Manager, listener: Listener, stack: Stack
 ) -> None:
