@@ -152,6 +152,8 @@ def _ask(
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack what a service says
+    for number in (signal.SIGINT, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)  # who does not want the answer any more wants no traceback
     try:
         patience = values.seconds_or_none(timeout)
     except ValueError as error:

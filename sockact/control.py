@@ -41,6 +41,9 @@ LINE_LIMIT = 4096
 PATIENCE = 5.0
 """Seconds a caller may take to say what it wants."""
 
+TEXT_LIMIT = 16384
+"""Characters of a result, which is sent without waiting: an exception's text may be of any length."""
+
 MOST = 4 << 20
 """Bytes of an answer; the status of a thousand workers has a third of a MiB."""
 
@@ -92,7 +95,7 @@ class Caller:
     def answer(self, ok: bool, text: str, **more: Any) -> None:
         """Tell the result and hang up. A caller that has gone meanwhile is no error."""
         with self.sock, contextlib.suppress(OSError):
-            self.sock.sendall(_line({"ok": ok, "text": text, **more}))
+            self.sock.sendall(_line({"ok": ok, "text": text[:TEXT_LIMIT], **more}))
             hang_up(self.sock)
 
 

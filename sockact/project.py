@@ -23,18 +23,21 @@ FILE = "pyproject.toml"
 
 def resolve(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     """Combine keywords or flags with the environment and the project; raises as `settings.resolve`."""
-    return settings.resolve(given, environ, table(os.path.join(_directory(given, environ), FILE)))
+    return settings.resolve(given, environ, _said(given, environ))
 
 
 def says(name: str, given: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
     """Tell whether a setting was said, by keyword, flag, variable or project, and is not the default."""
-    if name in given or settings.variable(name) in environ:
-        return True
-    return name in table(os.path.join(_directory(given, environ), FILE))
+    return name in given or settings.variable(name) in environ or name in _said(given, environ)
 
 
-def _directory(given: Mapping[str, Any], environ: Mapping[str, str]) -> str:
-    return str(given.get("chdir") or environ.get(settings.variable("chdir"), ""))
+def _said(given: Mapping[str, Any], environ: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return what the project of the directory that the settings name says."""
+    directory = given.get("chdir") or environ.get(settings.variable("chdir"), "")
+    path = os.fspath(directory) if isinstance(directory, str | os.PathLike) else None
+    if not isinstance(path, str) or "\0" in path:
+        return {}  # the setting is refused, by its name
+    return table(os.path.join(path, FILE))
 
 
 def table(path: str) -> Mapping[str, Any]:

@@ -48,6 +48,9 @@ STATUS: dict[str, Any] = {
     "requests": 20981,
     "workers": [WORKER],
 }
+ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE)
+"""Signals of which the commands die."""
+
 FORMS = [(), ("--json",), ("--prometheus",)]
 
 Behaviour = Callable[[socket.socket], None]
@@ -106,12 +109,13 @@ def saying(data: bytes) -> Behaviour:
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
     """Run the command in this process."""
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in ENDS}
     try:
         with pytest.raises(SystemExit) as ended:
             cli.main(words)
     finally:
-        signal.signal(signal.SIGTERM, handler)  # a reload dies of it as ExecReload= shall
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     out, err = capsys.readouterr()
     assert isinstance(ended.value.code, int)
     return ended.value.code, out, err
@@ -267,6 +271,55 @@ def test_the_status_of_a_thousand_workers_arrives_whole(tmp_path: Path) -> None:
         return answer
 
     assert asyncio.run(ask_server())["service"] == status
+
+
+def test_a_result_of_any_length_arrives_cut(tmp_path: Path) -> None:
+    def refuse(caller: control.Caller) -> None:
+        caller.answer(False, "\N{SNOWMAN}" * 10**6)
+
+    async def ask_server() -> dict[str, Any]:
+        listener = control.open_server(str(tmp_path / "sockact.sock"))
+        assert listener is not None
+        with listener:
+            server = control.ControlServer(listener, refuse, dict)
+            answer = await asyncio.to_thread(control.request, "reload", str(tmp_path / "sockact.sock"))
+            server.close()
+        return answer
+
+    assert asyncio.run(ask_server()) == {"ok": False, "text": "\N{SNOWMAN}" * control.TEXT_LIMIT}
+
+
+@pytest.mark.parametrize("verb", ["status", "reload"])
+def test_who_does_not_want_to_wait_any_more_sees_no_traceback(
+    hostile: Callable[[Behaviour], Hostile], verb: str
+) -> None:
+    asked = threading.Event()
+
+    def wait(connection: socket.socket) -> None:
+        asked.set()
+        silent(connection)
+
+    server = hostile(wait)
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT)}
+    command = [sys.executable, "-m", "sockact", verb, f"--control={server.path}"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environ) as process:
+        assert asked.wait(LIMIT)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=LIMIT)
+
+    assert (process.returncode, err) == (-signal.SIGINT, b"")
+
+
+def test_who_reads_only_the_beginning_of_a_status_sees_no_traceback(
+    hostile: Callable[[Behaviour], Hostile],
+) -> None:
+    status = {**STATUS, "workers": [WORKER] * 5000}
+    server = hostile(saying(line_of({"ok": True, "text": "", "service": status})))
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT)}
+    command = f"{sys.executable} -m sockact status --control={server.path} | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, env=environ, timeout=LIMIT, check=True)
+
+    assert (done.stdout, done.stderr) == (b"active: gen 1: 1 worker ready, 0 in flight\n", b"")
 
 
 def endless(connection: socket.socket) -> None:

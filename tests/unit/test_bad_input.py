@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from sockact import envfile, files, project, settings
+from sockact.engines.proxies import believing
 from sockact.errors import SettingsError
 
 PATIENCE = 5.0
@@ -316,3 +317,17 @@ def test_the_version_is_told_in_a_field_of_the_services_own(name: str) -> None:
 def test_a_version_is_a_line_that_any_header_can_hold(text: str) -> None:
     with pytest.raises(SettingsError, match=r"^version="):
         settings.resolve({"version": text}, {})
+
+
+@pytest.mark.parametrize("value", [3, b"/srv", ["/srv"], "a\0b", "\0", object(), Path("a\0b")])
+def test_a_directory_that_is_no_path_is_refused_with_its_name(value: object) -> None:
+    with pytest.raises(SettingsError, match=r"^chdir="):
+        project.resolve({"chdir": value}, {})
+
+
+def test_a_proxy_whose_user_nobody_can_be_is_refused() -> None:
+    async def app(_scope: Any, _receive: Any, _send: Any) -> None: ...
+
+    for name in ("9" * 5000, "no-such-user", "", "\udcff"):
+        with pytest.raises(SettingsError, match=r"^trusted_proxies=uid="):
+            believing(app, (f"uid={name}",))
