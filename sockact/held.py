@@ -44,7 +44,7 @@ def _addresses(lines: Iterable[str]) -> set[str]:
 def _show(name: str, unit: str, scope: str) -> list[str]:
     command = ["systemctl", scope, "show", f"--property={name}", "--", unit]
     try:
-        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        shown = subprocess.run(command, capture_output=True, text=True, errors="replace", check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return []
     prefix = f"{name}="

@@ -61,6 +61,8 @@ def of_sockact(module: str, *, at_once: bool = False) -> set[str]:
         ("sockact.settings", {"sockact.errors", "sockact.values"}),
         ("sockact.loader", {"sockact.errors", "sockact.visible"}),
         ("sockact.files", set()),
+        ("sockact.shape", set()),
+        ("sockact.locate", {"sockact.errors"}),
         ("sockact.envfile", {"sockact.errors", "sockact.files"}),
         ("sockact.pidfile", {"sockact.errors"}),
         ("sockact.origin", set()),
