@@ -312,9 +312,15 @@ class Supervisor:
         """Start one worker, and the next one when what happened meanwhile is heard; SIGTERM, perhaps."""
         if self._ending or not self._unborn:
             return
-        self._spawn(self._unborn.popleft())
-        if self._unborn:
-            self._loop.call_soon(self._spawn_next)
+        try:
+            self._spawn(self._unborn.popleft())
+        except Exception as error:
+            if self._outcome is None or self._outcome.done():
+                raise
+            self._outcome.set_exception(error)  # to who waits for all of them
+        finally:
+            if self._unborn:
+                self._loop.call_soon(self._spawn_next)
 
     def _forget_unborn(self, worker: int) -> None:
         """Do not start a worker that is to go already; it ends like one that was started."""

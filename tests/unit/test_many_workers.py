@@ -145,6 +145,21 @@ def test_a_generation_that_is_given_up_in_the_middle_of_its_start_ends_whole(bor
     assert len(born.all) < MANY
 
 
+def test_a_fault_in_a_later_turn_is_not_lost(born: type[Born], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for all workers hears of it, as if all had been started at once."""
+
+    async def live() -> None:
+        service = supervising(assume_ready=None)
+        starting = asyncio.create_task(service.start())
+        await turns(5)
+        monkeypatch.setattr(supervisor, "Child", None)
+        with pytest.raises(TypeError):
+            await asyncio.wait_for(starting, 5)
+
+    asyncio.run(live())
+    assert born.all
+
+
 def test_a_worker_that_is_not_started_yet_may_already_be_too_many(born: type[Born]) -> None:
     async def live() -> None:
         service = supervising(assume_ready=None)
