@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -48,9 +49,6 @@ STATUS: dict[str, Any] = {
     "requests": 20981,
     "workers": [WORKER],
 }
-ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE)
-"""Signals of which the commands die."""
-
 FORMS = [(), ("--json",), ("--prometheus",)]
 
 Behaviour = Callable[[socket.socket], None]
@@ -109,13 +107,9 @@ def saying(data: bytes) -> Behaviour:
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
     """Run the command in this process."""
-    handlers = {number: signal.getsignal(number) for number in ENDS}
-    try:
-        with pytest.raises(SystemExit) as ended:
-            cli.main(words)
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    # A reload dies of SIGTERM as ExecReload= shall, and both of SIGPIPE: not the process of the tests.
+    with pytest.raises(SystemExit) as ended, mock.patch.object(signal, "signal"):
+        cli.main(words)
     out, err = capsys.readouterr()
     assert isinstance(ended.value.code, int)
     return ended.value.code, out, err
