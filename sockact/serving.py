@@ -186,15 +186,8 @@ class _Serving:
         if import_here or chosen.chdir:
             loader.enter(chosen.chdir)
         self._tls = configured(chosen, os.environ)
-        logs.hold(access=chosen.access_log)
-        logging.getLogger("uvicorn.error").addFilter(CancelledQuietly())
-        for name in ("uvicorn.error", "sockact.engines.handlers"):
-            logging.getLogger(name).addFilter(loops.Advised())
-        listeners = None if process.trial else process.sockets.listeners
-        with forked.only_here():
-            found = mounts.find(app, listeners, chosen.unused)
-        green.refuse()
-        streams.fill()
+        _hold_loggers(chosen)
+        found = self._find(app)
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             # Else Runner has one of its own, which waits for the end of a factory.
             signal.signal(signal.SIGINT, _interrupt)
@@ -205,6 +198,15 @@ class _Serving:
         if ending.replaced:
             self._replace(ending)
         process.close()
+
+    def _find(self, app: object) -> Sequence[Found]:
+        """Import the apps, and see what that has done to this process."""
+        listeners = None if self._process.trial else self._process.sockets.listeners
+        with forked.only_here():
+            found = mounts.find(app, listeners, self._settings.unused)
+        green.refuse()
+        streams.fill()
+        return found
 
     def _mount(self, found: Sequence[Found]) -> Sequence[Mount]:
         """Make the apps, and say where they are served."""
@@ -331,6 +333,13 @@ class _Serving:
         if ending.remark:
             more[REMARK] = ending.remark
         process.become(program.argv, program.environment(more), ending.callers)
+
+
+def _hold_loggers(chosen: Settings) -> None:
+    logs.hold(access=chosen.access_log)
+    logging.getLogger("uvicorn.error").addFilter(CancelledQuietly())
+    for name in ("uvicorn.error", "sockact.engines.handlers"):
+        logging.getLogger(name).addFilter(loops.Advised())
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
