@@ -312,7 +312,7 @@ def parse(data: bytes) -> dict[str, str]:
 def one_line(text: str) -> str:
     """Return a text as the value of one assignment: printable, in one line, and not too long."""
     # A line feed would begin another assignment: an error text must not be able to say MAINPID=.
-    line = visible(text)
+    line = "".join(char if char.isprintable() else " " for char in text)
     return line if len(line) <= STATUS_LIMIT else line[: STATUS_LIMIT - 1] + "…"
 
 

@@ -32,6 +32,8 @@ class Born:
         self.reason = ""
         self.exit_status = 0
         self.killed = False
+        self.gone = asyncio.Event()
+        self.gone.set()
         self._ended = ended
         self.all.append(self)
 
