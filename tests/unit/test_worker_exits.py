@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sockact.worker_exits import MOST, Exits
 from sockact.reporter import EXIT_SEEN, EXITS
+from sockact.worker_exits import MOST, Exits
 
 
 class World:
