@@ -116,7 +116,11 @@ def fleeting(listeners: Iterable[Listener], environ: Mapping[str, str]) -> list[
     return [
         f"{each.name}={each.address} is in RUNTIME_DIRECTORY, which systemd removes when the service stops,"
         " and the socket's path with it: nobody can connect any more. Expected a path elsewhere, as in /run"
-        + ("" if os.path.exists(each.address) else "; it is gone already: restart the socket unit")
+        + (
+            ""
+            if os.path.exists(each.address)
+            else "; it is gone already: restart the socket unit and the service"
+        )
         for each in below
         if kept[-1:] not in (["yes"], ["true"], ["1"], ["on"]) or not os.path.exists(each.address)
     ]
@@ -147,8 +151,8 @@ def _missing(service: UnitFiles, units: list[UnitFiles], clue: Clue) -> SockactE
         )
     return UnavailableError(
         f"{service.name} was passed no socket, though there is {names}: it is not active, or its addresses"
-        f" have changed since it was started. `systemctl restart {names}` opens them; to listen elsewhere,"
-        f" mask it and say --listen"
+        f" have changed since it was started. `systemctl restart {names} {service.name}` mends both; to listen"
+        " elsewhere, mask it and say --listen"
     )
 
 

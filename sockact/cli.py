@@ -95,8 +95,10 @@ def reload(unit: str | None, control: str | None, timeout: str | None, *, user: 
         from sockact.changes import settings_in
         from sockact.survivors import MainProcess
 
-        main_process = MainProcess(_main_pid(os.environ))
-        known = {"manager": True, "environ": settings_in(os.environ)}
+        main_pid = _main_pid(os.environ)
+        main_process = MainProcess(main_pid)
+        # Only systemd says MAINPID, to a process of the unit: what else is set is then the unit's.
+        known = {"manager": True, "environ": settings_in(os.environ)} if main_pid else {}
         try:
             answer = _ask("reload", os.environ, control, timeout or RELOAD_TIMEOUT, **known)
         except UnavailableError:

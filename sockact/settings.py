@@ -53,7 +53,7 @@ def _setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-_LISTEN = """where to listen when no socket was passed; repeatable:
+_LISTEN = """where to listen when no socket was passed, and there is no socket unit; repeatable:
 host:port, [v6]:port, :port, unix:/path, unix:@abstract, udp:host:port; NAME= before it names it"""
 _CHDIR = """change to this directory, and import from it;
 a symbolic link is resolved again at every reload"""
@@ -92,7 +92,7 @@ class Settings:
 
     listen: tuple[str, ...] = _setting(("127.0.0.1:8000",), words, _LISTEN, "ADDRESS")
     require_activation: bool = _setting(
-        False, flag, "whether it is an error that no socket was passed; else `listen` is bound"
+        False, flag, "whether it is an error anywhere that no socket was passed; else `listen` is bound"
     )
     workers: int = _setting(1, number, "processes that serve; 0: the main process itself", "N", MANY)
     chdir: str = _setting("", str, _CHDIR, "PATH")

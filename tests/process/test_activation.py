@@ -249,6 +249,14 @@ def run_wrapped(
     manager.start(["/bin/sh", "-c", shell, "sh", sys.executable, *argv], listeners, **environ)
 
 
+@pytest.fixture
+def group(manager: Manager) -> Iterator[Manager]:
+    """Give a manager whose program is ended with all of its process group."""
+    yield manager
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(manager.pid, signal.SIGKILL)
+
+
 def assert_refused(manager: Manager, *words: str) -> None:
     """Wait for the end with 78, and for an only line with these words; nothing was listened on."""
     assert manager.wait_exit() == 78, manager.report()
@@ -271,26 +279,26 @@ def assert_refused(manager: Manager, *words: str) -> None:
     ids=["run", "listen", "a foreign program", "a program", "a program with a socket"],
 )
 def test_a_wrapper_that_does_not_exec_is_named_and_nothing_is_bound(
-    manager: Manager, listener: Listener, command: tuple[str, ...], program: str, workers: int
+    group: Manager, listener: Listener, command: tuple[str, ...], program: str, workers: int
 ) -> None:
     Path("program.py").write_text(program)
 
-    run_wrapped(manager, WITHOUT_EXEC, [listener], *command, SOCKACT_WORKERS=f"{workers}")
+    run_wrapped(group, WITHOUT_EXEC, [listener], *command, SOCKACT_WORKERS=f"{workers}")
 
-    owner = f"LISTEN_PID={manager.pid} is sh, which has started this process"
-    assert_refused(manager, owner, "Write `exec`")
-
-
-def test_a_wrapper_of_a_wrapper_is_seen_too(manager: Manager, listener: Listener) -> None:
-    run_wrapped(manager, 'sh -c \'"$@"; exit $?\' sh "$@"; exit $?', [listener])
-
-    assert_refused(manager, f"LISTEN_PID={manager.pid} is sh")
+    owner = f"LISTEN_PID={group.pid} is sh, which has started this process"
+    assert_refused(group, owner, "Write `exec`")
 
 
-def test_a_wrapper_that_drops_one_variable_is_told_so(manager: Manager, listener: Listener) -> None:
-    run_wrapped(manager, 'unset LISTEN_PID; exec "$@"', [listener])
+def test_a_wrapper_of_a_wrapper_is_seen_too(group: Manager, listener: Listener) -> None:
+    run_wrapped(group, 'sh -c \'"$@"; exit $?\' sh "$@"; exit $?', [listener])
 
-    assert_refused(manager, "LISTEN_FDS=1 without LISTEN_PID")
+    assert_refused(group, f"LISTEN_PID={group.pid} is sh")
+
+
+def test_a_wrapper_that_drops_one_variable_is_told_so(group: Manager, listener: Listener) -> None:
+    run_wrapped(group, 'unset LISTEN_PID; exec "$@"', [listener])
+
+    assert_refused(group, "LISTEN_FDS=1 without LISTEN_PID")
 
 
 @pytest.mark.parametrize(
@@ -304,13 +312,13 @@ def test_a_wrapper_that_drops_one_variable_is_told_so(manager: Manager, listener
     ids=["a PID of the past", "a count of the past", "a descriptor of somebody", "a shell of a service"],
 )
 def test_what_a_shell_has_left_of_another_service_is_no_reason_not_to_listen(
-    manager: Manager, listener: Listener, shell: str
+    group: Manager, listener: Listener, shell: str
 ) -> None:
     command = ("-m", "sockact", "run", "--listen=127.0.0.1:0", "app:app")
-    run_wrapped(manager, shell, [listener], *command, SOCKACT_WORKERS="1")
+    run_wrapped(group, shell, [listener], *command, SOCKACT_WORKERS="1")
 
-    wait_until(lambda: "gen 1 is ready" in manager.stderr())
-    found = re.search(r"serves listen=127.0.0.1:(\d+)", manager.stderr())
+    wait_until(lambda: "gen 1 is ready" in group.stderr())
+    found = re.search(r"serves listen=127.0.0.1:(\d+)", group.stderr())
     assert found
     assert get(("127.0.0.1", int(found[1]))).text == "hello"
 
