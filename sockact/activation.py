@@ -151,8 +151,8 @@ def _missing(service: UnitFiles, units: list[UnitFiles], clue: Clue) -> SockactE
         )
     return UnavailableError(
         f"{service.name} was passed no socket, though there is {names}: it is not active, or its addresses"
-        f" have changed since it was started. `systemctl restart {names} {service.name}` mends both; to listen"
-        " elsewhere, mask it and say --listen"
+        f" have changed since it was started. `systemctl restart {names} {service.name}` mends both;"
+        " to listen elsewhere, mask it and say --listen"
     )
 
 
