@@ -119,7 +119,7 @@ def fleeting(listeners: Iterable[Listener], environ: Mapping[str, str]) -> list[
         + (
             ""
             if os.path.exists(each.address)
-            else "; it is gone already: restart the socket unit and the service"
+            else "; it is gone already: stop the service, and restart the socket unit and the service"
         )
         for each in below
         if kept[-1:] not in (["yes"], ["true"], ["1"], ["on"]) or not os.path.exists(each.address)
@@ -149,9 +149,12 @@ def _missing(service: UnitFiles, units: list[UnitFiles], clue: Clue) -> SockactE
             f"LISTEN_FDS is unset, and descriptor {fds.FIRST} is a listening socket, maybe of {names}:"
             f" a wrapper has cleaned the environment. {EXEC}"
         )
+    restart = f"systemctl restart {names}"
+    if not all(service.wants(unit) for unit in units):  # systemd opens none for a service that runs
+        restart = f"systemctl stop {service.name}; {restart}; systemctl start {service.name}"
     return UnavailableError(
         f"{service.name} was passed no socket, though there is {names}: it is not active, or its addresses"
-        f" have changed since it was started. `systemctl restart {names} {service.name}` mends both;"
+        f" have changed since it was started. `{restart}` mends both;"
         " to listen elsewhere, mask it and say --listen"
     )
 

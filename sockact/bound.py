@@ -46,7 +46,7 @@ def unreachable(sockets: Iterable[Mapping[str, str]], pid: int) -> list[str]:
         return []
     found = [(path, _wrong(path, held, bound)) for path in paths]
     return [
-        f"nobody gets here by {path}: {wrong}; restart its socket unit and the service"
+        f"nobody gets here by {path}: {wrong}; stop the service, and restart its socket unit"
         for path, wrong in found
         if wrong
     ]

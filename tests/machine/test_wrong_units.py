@@ -86,10 +86,10 @@ def test_a_changed_socket_unit_is_an_error_that_says_what_to_do_and_no_other_add
     app.write("/etc/systemd/system/app.socket.d/port.conf", change)
     app.run("systemctl", "daemon-reload")
 
-    refused(app, "app.service", 69, "`systemctl restart app.socket app.service` mends", verb="restart")
+    refused(app, "app.service", 69, "`systemctl restart app.socket` mends", verb="restart")
 
     assert not ports(app) & {8000, 8009, 8010}
-    app.run("systemctl", "restart", "app.socket", "app.service")
+    app.run("systemctl", "restart", "app.socket")
     script = "import urllib.request as u; u.urlopen('http://127.0.0.1:8009/', timeout=30).read()"
     app.run("python3", "-c", script)
     assert ports(app) & {8000, 8009, 8010} == {8009}
@@ -101,7 +101,9 @@ def test_a_socket_unit_that_is_not_active_is_an_error_that_names_it(plain: Machi
     refused(plain, "plain.service", 69, "systemctl restart plain.socket")
 
     assert not ports(plain) & {8000, 8020}
-    plain.run("systemctl", "restart", "plain.socket", "plain.service")
+    plain.run("systemctl", "stop", "plain.service")
+    plain.run("systemctl", "restart", "plain.socket")
+    plain.run("systemctl", "start", "plain.service")
     assert ports(plain) & {8000, 8020} == {8020}
 
 
@@ -347,9 +349,13 @@ def test_a_socket_in_the_runtime_directory_is_told_of_at_the_start_and_when_its_
 
     plain.run("systemctl", "restart", "plain.service")
 
-    gone = "nobody gets here by /run/plain/web.sock: it is gone; restart its socket unit"
+    gone = (
+        "nobody gets here by /run/plain/web.sock: it is gone; stop the service, and restart its socket unit"
+    )
     assert gone in plain.run(SOCKACT, "status", "plain").stdout
-    assert "it is gone already: restart the socket unit" in plain.journal("plain.service", since=since)
+    assert "it is gone already: stop the service, and restart the socket unit" in plain.journal(
+        "plain.service", since=since
+    )
 
 
 def test_a_path_that_another_socket_has_taken_is_told_of_by_the_status(plain: Machine) -> None:
@@ -370,7 +376,9 @@ def test_a_path_that_another_socket_has_taken_is_told_of_by_the_status(plain: Ma
 
     assert "nobody gets here by /run/plain-web.sock: another socket is bound there now" in taken
     wait_until(lambda: "no socket is bound there any more" in plain.run(SOCKACT, "status", "plain").stdout)
-    plain.run("systemctl", "restart", "plain.socket", "plain.service")
+    plain.run("systemctl", "stop", "plain.service")
+    plain.run("systemctl", "restart", "plain.socket")
+    plain.run("systemctl", "start", "plain.service")
     assert "nobody gets here" not in plain.run(SOCKACT, "status", "plain").stdout
 
 
