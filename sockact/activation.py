@@ -119,7 +119,7 @@ def fleeting(listeners: Iterable[Listener], environ: Mapping[str, str]) -> list[
         + (
             ""
             if os.path.exists(each.address)
-            else "; it is gone already: stop the service, and restart the socket unit and the service"
+            else "; it is gone already: stop the service, and restart the socket unit"
         )
         for each in below
         if kept[-1:] not in (["yes"], ["true"], ["1"], ["on"]) or not os.path.exists(each.address)
