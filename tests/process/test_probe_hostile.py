@@ -341,7 +341,6 @@ PERSISTENT: dict[str, tuple[Behaviour, set[str]]] = {
         saying(b"HTTP/1.1 204 No Content\r\n\r\nbody", b"HTTP/1.1 200 OK\r\n\r\n"),
         WRONG,
     ),
-    "an answer before the request": (hasty, {"reset"}),
 }
 
 
@@ -356,6 +355,16 @@ def test_what_comes_between_two_requests_is_a_loss_of_the_next_one(
     assert report["requests"] == REQUESTS
     assert 1 <= report["lost"] <= REQUESTS
     assert outcomes(report) <= expected
+
+
+def test_an_answer_before_the_request_is_none_or_is_lost_by_the_reset_after_it(
+    serve: Callable[[Behaviour], int],
+) -> None:
+    """Which of both, is a matter of time."""
+    report = probe(serve(hasty), "persistent:1@max")
+
+    assert report["requests"] == REQUESTS
+    assert outcomes(report) <= {"reset", "wrong"}
 
 
 # TLS
