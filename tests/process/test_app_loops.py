@@ -8,11 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import ConnectionClosedError
+from websockets.sync.client import unix_connect
 
 from sockact.fds import Listener
+from tests.certificates import Authority
 from tests.gate import Client
 from tests.manager import Manager, listening, wait_until
+from tests.process.conftest import Service
 from tests.process.test_output import BY_DEFAULT, PATH, ask
+from tests.process.test_supervisor import workers
+from tests.process.test_tls import TlsClient
 
 LOOPS = pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 MODES = pytest.mark.parametrize("workers", ["0", "1"], ids=["alone", "supervised"])
@@ -394,4 +400,73 @@ def test_what_is_said_to_do_about_gevent_works(manager: Manager, listener: Liste
 
     with client_of(listener) as client:
         assert client.get().body.startswith(b"gevent.")
+    stop(manager)
+
+
+# Everything on asyncio's own loop; beyond this, all tests of processes were once run with it.
+
+ON_ASYNCIO = ("--loop=asyncio", "--workers=1", "--probation=0.1s")
+
+
+def test_a_connection_over_tls_gets_its_whole_response_and_its_end(
+    service: Service, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    authority.issue("first").install(tmp_path / "tls.crt", tmp_path / "tls.key")
+    options = (f"--tls-certificate={tmp_path / 'tls.crt'}", f"--tls-key={tmp_path / 'tls.key'}")
+    service.start(*ON_ASYNCIO, *options)
+    assert service.listener.sock is not None
+    with TlsClient(service.listener.sock.getsockname(), authority.client()) as client:
+        assert client.get().status == 200
+        client.ask("/hold")
+        held = service.gate.wait()
+        service.manager.signal(signal.SIGTERM)
+        service.manager.wait_for("STOPPING", "1")
+        held.release()
+
+        assert client.read().status == 200
+        assert client.at_eof()
+    assert service.manager.wait_exit() == 0
+
+
+def test_a_websocket_is_closed_with_1012(service: Service) -> None:
+    service.start(*ON_ASYNCIO)
+    with unix_connect(sock=service.client().sock, uri="ws://test/ws") as connection:
+        connection.send("hello")
+        assert connection.recv() == "hello"
+
+        service.manager.signal(signal.SIGTERM)
+        with pytest.raises(ConnectionClosedError) as closed:
+            connection.recv()
+
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1012
+    assert service.manager.wait_exit() == 0
+
+
+CONVERSATION = """
+import os, sockact
+async def handler(reader, writer, *, state=b"0"):
+    if line := await reader.readline():
+        state = b"%d" % (int(state) + 1)
+        writer.write(b"%s %d\\n" % (state, os.getpid()))
+        return sockact.Handover(state)
+"""
+
+
+def test_a_conversation_goes_on_in_the_next_process(manager: Manager, listener: Listener) -> None:
+    Path("app.py").write_text(CONVERSATION)
+    manager.sockact("app:handler", "--control=none", *ON_ASYNCIO, listeners=[listener])
+    manager.wait_ready()
+    with client_of(listener) as client, client.sock.makefile("rb") as answers:
+        client.send("one\n")
+        first = answers.readline().split()
+        manager.signal(signal.SIGHUP)
+        manager.wait_ready()
+        wait_until(lambda: len(workers(manager.pid)) == 1)
+        client.send("two\n")
+        second = answers.readline().split()
+
+    assert (first[0], second[0]) == (b"1", b"2")
+    assert first[1] != second[1]
     stop(manager)
