@@ -22,13 +22,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import PurePath
 from types import FrameType
 from typing import Any
 
 from sockact import streams
 from sockact.notify import one_line
 from sockact.orphans import children
+
+LEAST = 0.5
+"""Seconds that an end has at least: one that nothing holds is to be orderly, whatever the setting."""
 
 REPORT = 0.5
 """Seconds that the report, and what else is still to be done, may take."""
@@ -89,6 +91,7 @@ class Exit:
     def begin(self, limit: float) -> None:
         """Let the end take so long from now on: that of the event loop and that of Python together."""
         if self._end is None:
+            limit = max(limit, LEAST)
             self._end = time.monotonic() + limit
             self.within(limit, "the end of its event loop")
 
@@ -222,7 +225,7 @@ def _work_of(main: list[FrameType]) -> str:
     if not main:
         return "an exit handler that is no Python function"
     outermost = main[-1].f_code
-    if outermost.co_name == "_shutdown" and PurePath(outermost.co_filename).name == "threading.py":
+    if outermost.co_name == "_shutdown" and os.path.basename(outermost.co_filename) == "threading.py":
         return ""
     if outermost.co_name in ("<module>", "_run_module_as_main"):
         return f"the main thread{_place(main)}"

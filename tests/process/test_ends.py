@@ -308,7 +308,7 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
     await send({"type": "http.response.body", "body": b""})
 
-sockact.serve(app, shutdown_timeout=0.3, linger=0)
+sockact.serve(app, shutdown_timeout=0.5, linger=0)
 """
 
 
@@ -336,8 +336,7 @@ def test_the_end_of_a_program_is_bounded_when_its_code_has_come_to_its_end(
     run_program(manager, listener, hold + after)
 
     assert manager.wait_exit() == status
-    assert "its end took longer than 0.3 s, held by thread 'clock'" in manager.stderr() or status
-    assert "held by thread 'clock'" in manager.stderr()
+    assert re.search(r"its end took longer than [\d.]+ s, held by thread 'clock'", manager.stderr())
 
 
 def test_a_second_sigterm_ends_the_process_though_nobody_reads_its_output(
@@ -416,3 +415,17 @@ def test_a_wsgi_thread_that_hangs_is_named_when_the_hammer_has_fallen(
 
     assert service.manager.wait_exit() == 0
     assert re.search(r"leaves, and ends thread .* in doze \(.*app.py:", service.manager.stderr())
+
+
+@MODES
+def test_an_end_that_is_to_take_no_time_is_orderly_if_nothing_holds_it(
+    service: Service, mode: tuple[str, ...]
+) -> None:
+    extend(service, "atexit.register(lambda: open('ended', 'w').close())")
+    service.start("--shutdown-timeout=0", "--linger=0s", *mode)
+
+    service.manager.signal(signal.SIGTERM)
+
+    assert service.manager.wait_exit() == 0
+    assert (service.directory / "ended").exists()
+    assert "leaves" not in service.manager.stderr()
