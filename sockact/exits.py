@@ -35,7 +35,7 @@ LEAST = 0.5
 REPORT = 0.5
 """Seconds that the report, and what else is still to be done, may take."""
 
-TRACKER = 1.0
+TRACKER = 2.0
 """Seconds that multiprocessing's resource tracker has to end, when all who use it should have."""
 
 LAST_RESORT = 1.0

@@ -421,13 +421,13 @@ def test_children_that_a_program_has_started_before_it_serves_are_reaped_by_its_
 
 
 def test_shared_memory_is_gone_before_a_process_that_serves_alone(service: Service) -> None:
-    pid = start(service, SHARED, "--workers=0")
+    pid = start(service, SHARED, "--workers=0", "--shutdown-timeout=5s")
     assert segments(service)
     (tracker,) = workers(pid)
     os.kill(tracker, signal.SIGSTOP)  # as if it had no CPU
     service.manager.signal(signal.SIGTERM)
     wait_until(lambda: "the stop is done" in service.manager.stderr())
-    time.sleep(0.3)  # far beyond what the end takes that does not wait for it
+    time.sleep(1)  # far beyond what the end takes that does not wait for it
 
     assert service.manager.running
     os.kill(tracker, signal.SIGCONT)
