@@ -30,7 +30,6 @@ from sockact.ownsignals import OwnSignals, guarded, say_overridden
 from sockact.process import MARGIN, Process
 from sockact.program import GENERATION, REMARK
 from sockact.readiness import Readiness
-from sockact.reporter import Reporter
 from sockact.settings import Settings
 from sockact.signalhooks import SignalHooks
 from sockact.store import Store
@@ -64,7 +63,9 @@ class _Supervisor:
 
     replaces = True
 
-    def __init__(self, conductor: Conductor, notifier: Reporter) -> None:
+    def __init__(self, conductor: Conductor, process: Process) -> None:
+        notifier = process.notifier
+        self.failed = process.report
         self.busy = conductor.busy
         self.consent = notifier.consent
         self.hook_failed = notifier.hook_failed
@@ -111,6 +112,7 @@ class _Alone:
 
     def __init__(self, conductor: Conductor, process: Process, *, storing: bool) -> None:
         self.busy = conductor.busy
+        self.failed = process.report
         self.recycle = process.notifier.recycle
         self.give = process.sockets.keep
         self._conductor = conductor
@@ -237,7 +239,7 @@ class _Serving:
         readiness = Readiness()
         served = [_served(mount, self._settings, readiness, self._tls) for mount in mounted]
         engines = Engines(served, None if process.activated else self._leave_listeners)
-        supervisor = _Supervisor(conductor, process.notifier) if process.supervised else None
+        supervisor = _Supervisor(conductor, process) if process.supervised else None
         supply = None if process.sockets.supply is None else process.sockets.supply.sock
         storing = self._settings.handover and not process.sockets.connected
         manager = supervisor or _Alone(conductor, process, storing=storing)

@@ -59,6 +59,9 @@ class Manager(Protocol):
     def hook_failed(self, text: str) -> None:
         """Take notice that a hook of the app has failed."""
 
+    def failed(self, error: SockactError) -> None:
+        """Take notice that the app has not started."""
+
     def busy(self) -> None:
         """Take notice that a request is at work."""
 
@@ -240,7 +243,8 @@ class Worker:
             await self._engine.start()
             green.refuse()
             streams.fill()
-        except SockactError:
+        except SockactError as error:
+            self._manager.failed(error)  # before the app's own end, which may not come
             await self._release()  # what was begun
             raise
 

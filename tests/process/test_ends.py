@@ -241,7 +241,9 @@ def test_old_workers_are_gone_after_a_reload_though_something_holds_them(
     wait_until(lambda: before not in workers(pid))
 
 
-@pytest.mark.parametrize("holder", ["thread", "executor", "the loop's executor", "exit handler", "child"])
+@pytest.mark.parametrize(
+    "holder", ["thread", "executor", "the loop's executor", "exit handler", "child", "loop in a hook"]
+)
 @MODES
 def test_a_reload_is_refused_soon_though_something_holds_the_new_code_that_fails(
     service: Service, mode: tuple[str, ...], holder: str
@@ -258,9 +260,23 @@ def test_a_reload_is_refused_soon_though_something_holds_the_new_code_that_fails
     assert get(service.listener).status == 200
 
 
+@pytest.mark.parametrize("holder", ["thread", "exit handler", "loop in a hook"])
+@MODES
+def test_a_startup_that_fails_is_over_though_something_holds_the_process(
+    service: Service, mode: tuple[str, ...], holder: str
+) -> None:
+    fails = "\nasync def fails(): raise RuntimeError('broken')\nat_start(fails)"
+    extend(service, HOLDERS[holder][0] + fails)
+
+    service.manager.sockact("app:app", *LIMITS, *mode, listeners=[service.listener])
+
+    assert service.manager.wait_exit() == 1
+    assert "broken" in service.manager.said("STATUS")[-1]
+
+
 @pytest.mark.parametrize("holder", ["thread", "exit handler", "child"])
 @MODES
-def test_a_start_that_fails_is_over_though_something_holds_the_process(
+def test_an_import_that_fails_is_over_though_something_holds_the_process(
     service: Service, mode: tuple[str, ...], holder: str
 ) -> None:
     code = HOLDERS[holder][0] + "\nraise RuntimeError('broken')"
