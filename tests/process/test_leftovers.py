@@ -382,23 +382,26 @@ def test_all_signals_reach_a_service_that_is_pid_1(service: Service) -> None:
     assert service.manager.wait_exit() == 0
 
 
-HELPER_FOR_A_MOMENT = """
+WAIT = "for _ in $(seq 300); do test -e go && exit; sleep 0.1; done"
+WAITING_HELPER = """
 import subprocess
 with open("helpers", "a") as file:
-    file.write(f"{subprocess.Popen(['sleep', '3']).pid}\\n")
+    file.write(f"{subprocess.Popen(['sh', 'helper']).pid}\\n")
 """
 
 
-@pytest.mark.parametrize("code", [HELPER_FOR_A_MOMENT, SHARED], ids=["helper", "shared memory"])
+@pytest.mark.parametrize("code", [WAITING_HELPER, SHARED], ids=["helper", "shared memory"])
 def test_children_of_the_code_before_are_reaped_after_a_reload_in_place(
     service: Service, code: str
 ) -> None:
+    (service.directory / "helper").write_text(WAIT)
     pid = start(service, code, "--workers=0")
     before = workers(pid)
     assert before
     install(service.directory, "2")
 
     assert reload(service)[0] == 0
+    (service.directory / "go").touch()
 
     wait_until(lambda: not set(before) & set(workers(pid)))
 
@@ -407,13 +410,16 @@ def test_children_that_a_program_has_started_before_it_serves_are_reaped_by_its_
     service: Service,
 ) -> None:
     install(service.directory)
-    program = HELPER_FOR_A_MOMENT + PROGRAM.replace("workers=0", "workers=1")
+    (service.directory / "helper").write_text(WAIT)
+    program = WAITING_HELPER + PROGRAM.replace("workers=0", "workers=1")
     (service.directory / "program.py").write_text(program)
     environ = {"GATE": service.gate.path, "SOCKACT_WORKERS": "1"}
     pid = service.manager.start([sys.executable, "program.py"], [service.listener], **environ)
     service.manager.wait_ready()
     first = int((service.directory / "helpers").read_text().split()[0])
     assert first in workers(pid)
+
+    (service.directory / "go").touch()
 
     wait_until(lambda: first not in workers(pid))
 
