@@ -95,6 +95,11 @@ class Exit:
             self._end = time.monotonic() + limit
             self.within(limit, "the end of its event loop")
 
+    def go_on(self) -> None:
+        """Let what is left of the time be that of Python's end."""
+        assert self._end is not None
+        self.within(max(self._end - time.monotonic(), 0.0), "its end")
+
     def pause(self) -> None:
         """Let the program go on for as long as it likes; what is left of the time is for Python's end."""
         assert self._end is not None

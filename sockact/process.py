@@ -269,8 +269,10 @@ class Process:
 
     def _go_on(self) -> None:
         """Let a program go on for as long as it likes, unless another process waits for its end."""
-        if not (self.supervised or self.trial):
-            self.exit.begin(self.end_timeout)
+        self.exit.begin(self.end_timeout)
+        if self.supervised or self.trial:
+            self.exit.go_on()
+        else:
             self.exit.pause()
 
     def _private(self) -> list[int]:

@@ -25,7 +25,9 @@ def test_a_newcomer_is_answered_soon_whatever_holds_the_process_that_is_to_end(
 ) -> None:
     install(app, 1, HOLDERS[holder])
     app.run("systemctl", "start", "app.socket")
+    began = time.monotonic()
     assert get(app)["version"] == "1"
+    start = time.monotonic() - began
 
     began = time.monotonic()
     app.run("systemctl", "restart", "--no-block", "app.service")
@@ -45,7 +47,7 @@ def test_a_newcomer_is_answered_soon_whatever_holds_the_process_that_is_to_end(
     stop = time.monotonic() - began
 
     assert answer["version"] == "2"
-    assert max(restart, reloaded, stop) < SHUTDOWN + 2
-    assert gone < SHUTDOWN + 5
+    assert max(restart, reloaded, stop) < SHUTDOWN + 2 + start  # on a machine that is busy otherwise
+    assert gone < reloaded + SHUTDOWN + 2
     assert app.show("app.service", "Result")["Result"] == "success"
     print(f"{app.name}: {holder}: {restart=:.1f} {reloaded=:.1f} {gone=:.1f} {stop=:.1f} s")
