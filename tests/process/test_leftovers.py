@@ -478,3 +478,15 @@ def test_a_watchdog_sees_the_stacks_of_a_service_that_is_pid_1(service: Service)
 
     assert service.manager.wait_exit() == 128 + signal.SIGABRT
     assert "most recent call first" in service.manager.stderr()
+
+
+def test_a_child_of_code_that_was_tried_is_terminated_and_has_time_for_it(service: Service) -> None:
+    install(service.directory)
+    service.start("--shutdown-timeout=1s", "--linger=0s")
+    (service.directory / "helper").write_text(PROMPT)
+    app = service.directory / "app.py"
+    app.write_text(app.read_text() + HELPER)
+
+    assert reload(service)[0] == 0
+
+    wait_until((service.directory / "helper.done").exists)
