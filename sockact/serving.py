@@ -30,6 +30,7 @@ from sockact.ownsignals import OwnSignals, guarded, say_overridden
 from sockact.process import MARGIN, Process
 from sockact.program import GENERATION, REMARK
 from sockact.readiness import Readiness
+from sockact.reporter import Reporter
 from sockact.settings import Settings
 from sockact.signalhooks import SignalHooks
 from sockact.store import Store
