@@ -36,6 +36,9 @@ from weakref import WeakSet
 from sockact import signals
 from sockact.hangup import Open, hang_up
 
+ANYIO = "_report_result"
+"""What anyio's threads, in which FastAPI runs functions, call when one has ended; it has no future."""
+
 CAME_BACK = 1
 """Exit status of a child that comes back, unless it asks for another one."""
 
@@ -225,6 +228,8 @@ def _stop(loop: asyncio.AbstractEventLoop, thread: int) -> None:
 
     def call(callback: Callable[..., Any], *found: Any, context: Any = None) -> asyncio.Handle:
         _look(found)
+        if getattr(callback, "__name__", "") == ANYIO:
+            _leave()
         return asyncio.Handle(callback, found, loop, context)  # which nobody runs: it may be but a log line
 
     for name in ("call_soon", "call_soon_threadsafe"):
@@ -243,12 +248,10 @@ def _look(found: Iterable[Any]) -> None:
 
 def _leave(error: BaseException | None = None) -> NoReturn:
     """End this process, as Python would: of an error, or of SystemExit."""
-    cause = error
-    while cause is not None and not isinstance(cause, SystemExit):
-        cause = cause.__cause__
+    asked = _asked_by(error)
     status = CAME_BACK
-    if isinstance(cause, SystemExit):
-        status = _status(cause.code)
+    if asked is not None:
+        status = _status(asked.code)
     elif error is not None:
         traceback.print_exception(error)
     else:
@@ -261,6 +264,15 @@ def _leave(error: BaseException | None = None) -> NoReturn:
         with contextlib.suppress(Exception):
             stream.flush()
     os._exit(status)
+
+
+def _asked_by(error: BaseException | None) -> SystemExit | None:
+    """Return the SystemExit behind an error: on its way up to here others may have failed of it."""
+    if error is None or isinstance(error, SystemExit):
+        return error
+    inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    found = (_asked_by(each) for each in (*inner, error.__cause__, error.__context__))
+    return next((each for each in found if each is not None), None)
 
 
 def _status(code: object) -> int:

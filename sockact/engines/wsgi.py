@@ -157,10 +157,12 @@ class _Response:
                 part = next(self._parts)
             except StopIteration:
                 break
+            come_back()
             if part:
                 if not self._start.sent:
                     self._start.send()
                 return part
+        come_back()
         if not self._start.sent and not self._exchange.over:
             self._start.send()
         raise StopIteration

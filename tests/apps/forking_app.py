@@ -252,6 +252,18 @@ def wsgi(environ, start_response):
     return [body]
 
 
+def generator(environ, start_response):
+    """What `wsgi` does, but as it is asked for the parts of the response."""
+    parts = []
+
+    def started(status, headers):
+        parts.extend([status, headers])
+
+    body = wsgi(environ, started)
+    start_response(*parts)
+    yield from body
+
+
 async def stream(reader, writer):
     while line := await reader.readline():
         path = line.decode().strip()

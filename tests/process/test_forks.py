@@ -255,22 +255,26 @@ def assert_no_handlers(pid: int) -> None:
     assert not mask(pid, "SigCgt") & {*OURS}
 
 
-@pytest.mark.parametrize("app", ["app:app", "app:wsgi", "app:stream", "app:connection"])
-@pytest.mark.parametrize("thread", [False, True])
-@pytest.mark.parametrize(("deed", "status"), [("exits", 3), ("raises", 1), ("returns", 1), ("waits", 1)])
+DEEDS = (("exits", 3), ("raises", 1), ("returns", 1))
+COMING_BACK = [
+    *((app, "", *deed) for app in ("app:app", "app:wsgi", "app:generator", "app:stream") for deed in DEEDS),
+    # One that returns goes on with the connection that its handler was given, as long as that takes.
+    *(("app:connection", "", *deed) for deed in DEEDS[:2]),
+    *(("app:app", "/thread", *deed) for deed in DEEDS),
+    ("app:app", "", "waits", 1),
+]
+
+
+@pytest.mark.parametrize(("app", "thread", "deed", "status"), COMING_BACK)
 def test_a_child_that_comes_back_is_ended_and_nothing_else(
-    forking: Forking, app: str, thread: bool, deed: str, status: int
+    forking: Forking, app: str, thread: str, deed: str, status: int
 ) -> None:
     """It does not answer, shut down, drain, or run hooks in its parent's place."""
-    if (deed == "waits" or thread) and (app != "app:app" or (thread and deed == "waits")):
-        pytest.skip("only what is asynchronous can wait, or call a thread")
-    if deed == "returns" and app == "app:connection":
-        pytest.skip("a child goes on with the connection that its handler was given, as long as that takes")
     pid_file = forking.directory / "pid"
     forking.start("supervised", f"--pid-file={pid_file}", app=app)
-    http = app in ("app:app", "app:wsgi")
+    http = app in ("app:app", "app:wsgi", "app:generator")
     kept, client = forking.client(), forking.client()
-    path = f"/thread/child/{deed}" if thread else f"/child/{deed}"
+    path = f"{thread}/child/{deed}"
 
     if http:
         before = kept.get().json["pid"]
@@ -298,6 +302,54 @@ def test_a_child_that_comes_back_is_ended_and_nothing_else(
     client.close()
     forking.stop()
     assert [path.name for path in forking.directory.glob("stopped.*")] == [f"stopped.{before}"]
+
+
+FASTAPI = """
+import os, sys
+from fastapi import FastAPI
+
+app = FastAPI()
+
+def answer(deed):
+    if pid := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return deed()
+
+def exits():
+    sys.exit(3)
+
+@app.get("/function/exits")
+def function_exits():
+    return answer(exits)
+
+@app.get("/function/returns")
+def function_returns():
+    return answer(dict)
+
+@app.get("/coroutine/exits")
+async def coroutine_exits():
+    return answer(exits)
+
+@app.get("/coroutine/returns")
+async def coroutine_returns():
+    return answer(dict)
+
+@app.middleware("http")
+async def through(request, call_next):
+    return await call_next(request)
+"""
+
+
+@pytest.mark.parametrize("kind", ["function", "coroutine"])
+@pytest.mark.parametrize(("deed", "status"), [("exits", 3), ("returns", 1)])
+def test_so_is_one_that_comes_back_to_a_framework(
+    forking: Forking, kind: str, deed: str, status: int
+) -> None:
+    """Which has threads and tasks of its own."""
+    (forking.directory / "app.py").write_text(FASTAPI)
+    forking.start()
+
+    assert json.loads(get(forking.listener, f"/{kind}/{deed}").body) == status
 
 
 @pytest.mark.parametrize("thread", ["", "/thread"])
