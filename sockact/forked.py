@@ -216,7 +216,10 @@ def _to_null(descriptors: Iterable[int]) -> None:
 
 
 def _stop(loop: asyncio.AbstractEventLoop, thread: int) -> None:
-    """Let the child end when it comes back to our loop: as a task that ends or waits, or from a thread."""
+    """Let the child end when it comes back to our loop: as a task that ends or waits, or from a thread.
+
+    All else that it would have the loop do is ignored: what logs by way of the loop is no reason to end.
+    """
     if threading.get_ident() == thread:
         sys.set_asyncgen_hooks(None, None)
         loop.call_soon(_leave)
@@ -227,43 +230,33 @@ def _stop(loop: asyncio.AbstractEventLoop, thread: int) -> None:
                 queue.rotate()
 
     def call(callback: Callable[..., Any], *found: Any, context: Any = None) -> asyncio.Handle:
-        _look(found)
         if getattr(callback, "__name__", "") == ANYIO:
-            _leave()
-        return asyncio.Handle(callback, found, loop, context)  # which nobody runs: it may be but a log line
+            _leave(next((each for each in found if isinstance(each, BaseException)), None))
+        for each in found:
+            if isinstance(each, asyncio.Task | concurrent.futures.Future) and each.done():
+                _leave(None if each.cancelled() else each.exception())
+        return asyncio.Handle(callback, found, loop, context)
 
     for name in ("call_soon", "call_soon_threadsafe"):
         setattr(loop, name, call)
 
 
-def _look(found: Iterable[Any]) -> None:
-    """Leave, if what the loop is to be told is that a task, or work in a thread, has ended."""
-    for each in found:
-        error = getattr(each, "error", each)
-        if isinstance(error, BaseException):
-            _leave(error)
-        if isinstance(each, asyncio.Task | concurrent.futures.Future) and each.done():
-            _leave(None if each.cancelled() else each.exception())
-
-
 def _leave(error: BaseException | None = None) -> NoReturn:
     """End this process, as Python would: of an error, or of SystemExit."""
-    asked = _asked_by(error)
     status = CAME_BACK
-    if asked is not None:
-        status = _status(asked.code)
-    elif error is not None:
-        traceback.print_exception(error)
-    else:
-        logger.error(
-            "pid=%d was forked by the app, and has come back to the code that serves: "
-            "expected it to end by itself, as with os._exit",
-            os.getpid(),
-        )
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):
-            stream.flush()
-    os._exit(status)
+    try:
+        if (asked := _asked_by(error)) is not None:
+            status = _status(asked.code)
+        elif error is not None:
+            traceback.print_exception(error)
+        else:
+            text = "pid=%d was forked by the app, and has come back to the code that serves: "
+            logger.error(text + "expected it to end by itself, as with os._exit", os.getpid())
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    finally:
+        os._exit(status)  # also if what the app has put there cannot be written to
 
 
 def _asked_by(error: BaseException | None) -> SystemExit | None:
