@@ -183,7 +183,7 @@ def test_a_child_that_is_ended_in_the_moment_of_its_start_ends_nobody_else(forki
     """Before the child has handlers of its own, that is."""
     forking.start()
 
-    assert forking.ask("/hurry/300") == [-signal.SIGTERM] * 300
+    assert forking.ask("/hurry/60") == [-signal.SIGTERM] * 60
     assert forking.manager.said("STOPPING") == []
 
 
