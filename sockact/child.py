@@ -9,13 +9,19 @@ import select
 import signal
 from collections.abc import Callable, Mapping, Sequence
 
-from sockact import fds, forked
+from sockact import fds, folder, forked
 from sockact.fds import Listener
 from sockact.leftovers import PATIENCE, Leftovers, kill_group
 from sockact.lifeline import Lifeline
 from sockact.notify import Notification, NotifySocket
 from sockact.program import Program
 from sockact.reporter import ENDING, REASON
+
+BATCH = 64
+"""Notifications heard in one turn of the loop: whoever goes on sending must not keep it from all others."""
+
+QUEUE = 4096
+"""More than may wait in the queue: net.unix.max_dgram_qlen, 10 in the kernel and 512 with systemd."""
 
 
 class Child:
@@ -35,6 +41,8 @@ class Child:
             `NotifyAccess=all`.
         stores: whether `heard` takes over the descriptors that come with FDSTORE=1.
         ours: whether the program is of sockact, and knows its lifeline by name.
+        private: whether it notifies us where only this process's user, and root, can do so; which it could
+            not if it changed its user before it speaks.
 
     Attributes:
         reason: why it gives up, if it has said so.
@@ -59,6 +67,7 @@ class Child:
         whole_group: bool = False,
         stores: bool = False,
         ours: bool = False,
+        private: bool = True,
     ) -> None:
         self.reason = ""
         self.exit_status = 0
@@ -70,7 +79,10 @@ class Child:
         self._ended = ended
         with contextlib.ExitStack() as undone:
             opened = undone.enter_context(contextlib.ExitStack())
-            self._manager = opened.enter_context(NotifySocket(stores=stores))
+            path = folder.OWN.new_numbered("n") if private else None
+            if path is not None:
+                opened.callback(folder.OWN.give_back, path)
+            self._manager = opened.enter_context(NotifySocket(path, stores=stores))
             forked.keep(self._manager)
             lifeline = opened.enter_context(Lifeline())
             self.pid = fds.spawn(
@@ -110,11 +122,14 @@ class Child:
             self._close()
             self.gone.set()
 
-    def _listen(self) -> None:
-        while notification := self._manager.receive():
+    def _listen(self, most: int = BATCH) -> None:
+        for _ in range(most):
+            notification = self._manager.receive()
+            if notification is None:
+                return
             if not self._may_speak(notification.pid):
                 notification.close()
-                continue  # anyone may write to the socket
+                continue  # anyone of its user may write to the socket
             self.reason = notification.assignments.get(REASON, self.reason)
             if ENDING in notification.assignments and self._ends_since is None:
                 self._ends_since = self._loop.time()
@@ -125,11 +140,11 @@ class Child:
             return pid == self.pid
         try:
             return pid != 0 and os.getpgid(pid) == self.pid
-        except ProcessLookupError:
+        except OSError:
             return False  # gone; so systemd-notify(1) waits until it was heard
 
     def _reap(self) -> None:
-        self._listen()  # what it said last may still be unread
+        self._listen(QUEUE)  # what it said last may still be unread
         code = _exit_code(self.pid)
         self.exit_status = max(code or 0, 0)
         self._close()

@@ -150,7 +150,7 @@ def _ask(
     verb: str, environ: Mapping[str, str], path: str | None, timeout: str, **more: Any
 ) -> dict[str, Any]:
     """Ask a unit's service, or else the one to which this process belongs; at `path`, if that is named."""
-    from sockact import control
+    from sockact import address, control
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack what a service says
@@ -164,11 +164,9 @@ def _ask(
     main_pid = _main_pid(environ)
     if choice == "auto" and not main_pid and not environ.get("RUNTIME_DIRECTORY"):
         raise UsageError(f"RUNTIME_DIRECTORY and MAINPID are unset: no service to {verb} is named by them")
-    where = control.address(choice, environ, main_pid)
-    if where is None:
+    if choice == "none":
         raise UsageError(f"SOCKACT_CONTROL={choice}: this service has no control socket")
-    # A path belongs to the service; an abstract address can be taken by anyone who is faster.
-    owner = main_pid if choice == "auto" and where.startswith("@") else None
+    where, owner = address.find(choice, environ, main_pid)
     return control.request(verb, where, owner=owner, patience=patience, **more)
 
 

@@ -12,13 +12,14 @@ One line of JSON each way over a Unix stream socket:
 the environment of that process, which is the unit's as it is now; both may be absent.
 The answer comes when the verb has been carried out. Between the two, the service may have
 replaced itself: the connection of a waiting caller is passed on, and the new code answers.
-Only root and the service's own user are obeyed, as SO_PEERCRED tells.
+Only root and the service's own user are obeyed, as SO_PEERCRED tells. Where the socket is, `address` says.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -29,13 +30,11 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
-from sockact import forked, overview
+from sockact import aside, forked, overview
+from sockact.engines.acceptor import Acceptor
 from sockact.errors import UnavailableError
 from sockact.hangup import hang_up
-from sockact.listen import listen_unix
 from sockact.shape import deviation
-
-FILE_NAME = "sockact.sock"
 
 LINE_LIMIT = 4096
 PATIENCE = 5.0
@@ -44,31 +43,20 @@ PATIENCE = 5.0
 TEXT_LIMIT = 16384
 """Characters of a result, which is sent without waiting: an exception's text may be of any length."""
 
-MOST = 4 << 20
+ANSWER_LIMIT = 4 << 20
 """Bytes of an answer; the status of a thousand workers has a third of a MiB."""
 
 CONTACT = 30.0
 """Seconds until a service must have taken a call. A worker's event loop may hang for as long, see
 `worker_watchdog`, and it is that loop which answers where the main process itself serves."""
 
+MOST = 16
+"""Callers that have not said yet what they want; the one that has been silent for longest makes room."""
+
+MOST_WAITING = 64
+"""Callers that wait for the result of a reload; root is always let in."""
+
 logger = logging.getLogger(__name__)
-
-
-def address(choice: str, environ: Mapping[str, str], pid: int) -> str | None:
-    """Return where the control socket of the service with the main process `pid` is.
-
-    Args:
-        choice: the setting `control`: a path, `auto` or `none`.
-        environ: RUNTIME_DIRECTORY in it is what systemd made for the service.
-        pid: names an abstract address where there is no runtime directory.
-
-    Returns:
-        A path, `@name` for an abstract address, or None.
-    """
-    if choice != "auto":
-        return None if choice == "none" else choice
-    directory = environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
-    return os.path.join(directory, FILE_NAME) if directory else f"@sockact.{pid}"
 
 
 class Caller:
@@ -94,9 +82,19 @@ class Caller:
 
     def answer(self, ok: bool, text: str, **more: Any) -> None:
         """Tell the result and hang up. A caller that has gone meanwhile is no error."""
-        with self.sock, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
             self.sock.sendall(_line({"ok": ok, "text": text[:TEXT_LIMIT], **more}))
-            hang_up(self.sock)
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """End the connection, for all who hold it."""
+        hang_up(self.sock)
+        aside.close_socket(self.sock)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it was not answered yet."""
+        return self.sock.fileno() >= 0
 
 
 class ControlServer:
@@ -114,73 +112,77 @@ class ControlServer:
         reload: Callable[[Caller], None],
         overview: Callable[[], Mapping[str, Any]],
     ) -> None:
-        self._listener = listener
         self._reload = reload
         self._overview = overview
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._silent: list[asyncio.Task[None]] = []
+        self._waiting: list[Caller] = []
         self._loop = asyncio.get_running_loop()
-        listener.setblocking(False)
-        self._loop.add_reader(listener.fileno(), self._accept)
+        self._acceptor = Acceptor(listener, self._arrived)
 
     def close(self) -> None:
         """Stop listening; callers wait in the queue for whoever adopts the socket next."""
-        self._loop.remove_reader(self._listener.fileno())
-        for task in self._tasks:
+        self._acceptor.stop()
+        for task in self._silent:
             task.cancel()
 
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            sock, _ = self._listener.accept()
-            sock.setblocking(False)
-            task = self._loop.create_task(self._serve(sock))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _serve(self, sock: socket.socket) -> None:
+    def _arrived(self, sock: socket.socket) -> None:
+        """Let only those speak who may; before anything is read, for that may be anything."""
         caller = Caller(sock)
-        try:
-            async with asyncio.timeout(PATIENCE):
-                message = await self._read_message(sock)
-        except (OSError, ValueError, RecursionError, TimeoutError):
-            caller.answer(False, 'expected one line: {"verb": "reload"} or {"verb": "status"}')
-            return
-        # Not before the line is read: closing a Unix socket with unread bytes resets the peer.
         user = peer(sock)[1]
         if user not in (0, os.geteuid()):
             logger.warning("uid=%d was refused on the control socket", user)
             caller.answer(False, f"uid {user} may not do that: only root and uid {os.geteuid()}")
-        elif (verb := message.get("verb")) == "reload":
-            self._reload(Caller(sock, message))
+            return
+        if len(self._silent) >= MOST:
+            self._silent.pop(0).cancel()
+        task = self._loop.create_task(self._serve(caller, user))
+        self._silent.append(task)
+        task.add_done_callback(functools.partial(self._served, caller))
+
+    def _served(self, caller: Caller, task: asyncio.Task[None]) -> None:
+        if task in self._silent:
+            self._silent.remove(task)
+        if task.cancelled():  # perhaps before it had begun
+            caller.answer(False, "nothing was said, and others call, or this process ends")
+
+    async def _serve(self, caller: Caller, user: int) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                message = await self._read_message(caller.sock)
+        except (OSError, ValueError, RecursionError, TimeoutError):
+            caller.answer(False, 'expected one line: {"verb": "reload"} or {"verb": "status"}')
+            return
+        if (verb := message.get("verb")) == "reload":
+            self._request_reload(Caller(caller.sock, message), user)
         elif verb == "status":
-            await self._tell(sock, {"ok": True, "text": "", "service": self._overview()})
+            await self._tell(caller, {"ok": True, "text": "", "service": self._overview()})
         else:
             caller.answer(False, f"unknown verb {verb!r}: expected 'reload' or 'status'")
 
-    async def _tell(self, sock: socket.socket, answer: Mapping[str, Any]) -> None:
+    async def _tell(self, caller: Caller, answer: Mapping[str, Any]) -> None:
         """Tell what may be more than the kernel takes at once, as the status of hundreds of workers is."""
-        with sock, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
             async with asyncio.timeout(PATIENCE):
-                await self._loop.sock_sendall(sock, _line(answer))
-            hang_up(sock)
+                await self._loop.sock_sendall(caller.sock, _line(answer))
+        caller.hang_up()
+
+    def _request_reload(self, caller: Caller, user: int) -> None:
+        self._waiting = [each for each in self._waiting if each.waits]
+        if user and len(self._waiting) >= MOST_WAITING:
+            caller.answer(False, f"{len(self._waiting)} others wait for a reload already")
+            return
+        self._waiting.append(caller)
+        self._reload(caller)
 
     async def _read_message(self, sock: socket.socket) -> Mapping[str, Any]:
         line = b""
         while not line.endswith(b"\n") and len(line) < LINE_LIMIT:
-            data = await self._loop.sock_recv(sock, LINE_LIMIT)
+            data = await aside.read_later(sock, LINE_LIMIT)
             if not data:
                 break
             line += data
         message = json.loads(line)
         return message if isinstance(message, dict) else {}
-
-
-def open_server(where: str) -> socket.socket | None:
-    """Bind the control socket at `where`; without one, the service serves all the same."""
-    try:
-        return listen_unix(where, mode=0o600)
-    except (OSError, UnavailableError) as error:
-        logger.warning("no control socket, so no `sockact reload`: %s", error)
-        return None
 
 
 def request(
@@ -242,7 +244,7 @@ def _connect(sock: socket.socket, where: str, patience: float | None) -> None:
 def _read_line(sock: socket.socket, deadline: float | None) -> bytes:
     """Return what comes up to the end of a line, or of the stream; BlockingIOError after `deadline`."""
     line = bytearray()
-    while not line.endswith(b"\n") and len(line) <= MOST:
+    while not line.endswith(b"\n") and len(line) <= ANSWER_LIMIT:
         if deadline is not None:
             left = deadline - time.monotonic()
             if left <= 0:
@@ -265,8 +267,8 @@ def _understood(verb: str, line: bytes, where: str) -> dict[str, Any]:
     """Return the answer in a line; raises UnavailableError if it is not one that the verb can have."""
     expected: dict[str, Any] = {"ok": bool, "text": str}
     try:
-        if len(line) > MOST:
-            raise ValueError(f"more than {MOST:,} bytes")
+        if len(line) > ANSWER_LIMIT:
+            raise ValueError(f"more than {ANSWER_LIMIT:,} bytes")
         answer = json.loads(line)
         if isinstance(answer, dict) and answer.get("ok") is True and verb == "status":
             expected["service"] = overview.SHAPE

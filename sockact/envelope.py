@@ -11,13 +11,19 @@ would find that the envelope has hung up, and drop it from its store (FDPOLL= in
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import struct
 from dataclasses import dataclass
 
+from sockact import aside
+
 LIMIT = 64 * 1024
 """Bytes of state."""
+
+CONTENT_LIMIT = 4 * 1024 * 1024
+"""Bytes of state and of what is unread, which is as much as asyncio reads ahead: well below a megabyte."""
 
 _HEAD = struct.Struct("!B?I")
 _VERSION = 1
@@ -93,28 +99,40 @@ def is_sealed(sock: socket.socket) -> bool:
 def unseal(envelope: socket.socket) -> tuple[socket.socket, Luggage]:
     """Return the connection in an envelope, and what it takes with it; the envelope is closed.
 
+    It never waits: what is inside may be anything that whoever has broken into a worker has put there.
+
     Raises:
-        OSError: it is empty, or of a version that is not known; nothing stays open.
+        OSError: it is empty, of a version that is not known, or not what `seal` makes; nothing stays open.
     """
-    with envelope:
-        _, descriptors, _, _ = socket.recv_fds(envelope, 1, 3, socket.MSG_CMSG_CLOEXEC)
-    connection, *others = descriptors or [-1]
+    descriptors: list[int] = []
     try:
-        if len(others) != 2:
-            raise OSError("an envelope without a connection")
-        with open(others[0], "rb", closefd=False) as file:
-            file.seek(0)
-            content = file.read()
-        version, has_state, length = _HEAD.unpack_from(content)
-        if version != _VERSION:
-            raise OSError(f"an envelope of version {version}: expected {_VERSION}")
-    except BaseException:
-        if connection >= 0:
-            os.close(connection)
-        raise
+        descriptors = aside.receive(envelope, 1, socket.MSG_DONTWAIT).descriptors
+        if len(descriptors) != 3:
+            raise OSError(f"an envelope with {len(descriptors)} descriptors: expected 3")
+        luggage = _read(descriptors[1])
+        connection = socket.socket(fileno=descriptors[0])
+        del descriptors[0]
     finally:
-        for fd in others:
-            os.close(fd)
+        aside.close(descriptors)
+        aside.close_socket(envelope)
+    return connection, luggage
+
+
+def _read(memory: int) -> Luggage:
+    # Only a memfd, and what is like it, has seals: reading anything else might wait.
+    fcntl.fcntl(memory, fcntl.F_GET_SEALS)
+    size = os.fstat(memory).st_size
+    if not _HEAD.size <= size <= _HEAD.size + CONTENT_LIMIT:
+        raise OSError(
+            f"an envelope with {size} bytes: expected {_HEAD.size} to {_HEAD.size + CONTENT_LIMIT}"
+        )
+    content = os.pread(memory, size, 0)
+    if len(content) < _HEAD.size:
+        raise OSError("an envelope whose content has gone")
+    version, has_state, length = _HEAD.unpack_from(content)
+    if version != _VERSION:
+        raise OSError(f"an envelope of version {version}: expected {_VERSION}")
     end = _HEAD.size + length
-    state = content[_HEAD.size : end] if has_state else None
-    return socket.socket(fileno=connection), Luggage(state, content[end:])
+    if end > len(content):
+        raise OSError(f"an envelope with {length} bytes of state: {len(content) - _HEAD.size} are there")
+    return Luggage(content[_HEAD.size : end] if has_state else None, content[end:])

@@ -11,11 +11,12 @@ import contextlib
 import heapq
 import logging
 import math
-import os
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from sockact import aside
+from sockact.given import Given, inspect
 from sockact.handover import AGAIN, ARRIVING, BATCH, KEEP, LISTENING, RETIRE
 
 RECOVERY = 1.0
@@ -33,6 +34,8 @@ class Supply:
 
     Attributes:
         passed: how many connections were sent over it.
+        given: how many of its worker were taken.
+        suspect: whether that has given something else, too.
     """
 
     def __init__(self, arrived: Callable[[list[int]], None], lost: Callable[[list[int]], None]) -> None:
@@ -41,9 +44,12 @@ class Supply:
         self.passed = 0
         self._takes_orders = False
         self._kept = False
+        self.given = 0
+        self.suspect = False
         self._sent: deque[list[int]] = deque()
         self._ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours.setblocking(False)
+        aside.refuse_descriptors(self._ours)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._ours.fileno(), self._hear)
 
@@ -107,13 +113,14 @@ class Supply:
         while self._sent and self._hear():
             pass
         self._leave()
-        self._ours.close()
+        self.end()  # now, for a worker that lives on; closing may take time
+        aside.close_socket(self._ours)
         self.theirs.close()
 
     def _hear(self) -> bool:
         """Read how many connections of the oldest batch have arrived; return whether it was said."""
         try:
-            data = self._ours.recv(1)
+            data = aside.read(self._ours, 1)
         except BlockingIOError:
             return False
         except OSError:
@@ -138,16 +145,23 @@ class Exchange:
     Args:
         serving: tells which workers shall have them.
         homeless: what waits from the beginning.
+        share: tells how many a worker may give, all in all: none has more than it may have descriptors.
 
     Attributes:
         homeless: what waits.
         room: how many may wait.
     """
 
-    def __init__(self, serving: Callable[[], Sequence[int]], homeless: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        serving: Callable[[], Sequence[int]],
+        homeless: Sequence[int] = (),
+        share: Callable[[int], float] = lambda _: math.inf,
+    ) -> None:
         self.homeless = list(homeless)
         self.room: float = math.inf
         self._serving = serving
+        self._share = share
         self._supplies: dict[int, Supply] = {}
         self._crowded = False
         self._later: asyncio.TimerHandle | None = None
@@ -166,16 +180,30 @@ class Exchange:
             orphaned: whether it has ended, so that nobody else has them and nobody waits for the answer.
 
         There are none if they could not be received: this process has run out of descriptors. None are
-        taken while the workers that serve have run out of them: the giver serves its own better.
+        taken while the workers that serve have run out of them: the giver serves its own better. Nor is
+        anything from the first on that is no connection.
         """
-        room = 0 if self._crowded else self.room - len(self.homeless)
-        taken = int(max(min(len(descriptors), room), 0))
         supply = self._supplies.get(giver)
-        answered = supply is not None and supply.answer(taken)
+        room = 0 if self._crowded else self.room - len(self.homeless)
+        if supply is not None:
+            room = min(room, self._share(giver) - supply.given)
+        found = [inspect(fd) for fd in descriptors[: int(max(min(len(descriptors), room), 0))]]
+        if Given.OTHER in found:
+            if supply is not None and not supply.suspect:
+                supply.suspect = True
+                logger.warning("worker=%d gives away what is no connection: refused", giver)
+            del found[found.index(Given.OTHER) :]
+        answered = supply is not None and supply.answer(len(found))
         if not (answered or orphaned):
-            taken = 0
-        self.homeless += descriptors[:taken]
-        close_all(descriptors[taken:])  # copies: the worker keeps them
+            found = []
+        for fd, parcel in zip(descriptors, found, strict=False):
+            if parcel is Given.CONNECTION:
+                self.homeless.append(fd)
+            else:
+                aside.close([fd])
+        if supply is not None:
+            supply.given += len(found)
+        close_all(descriptors[len(found) :])  # copies: the worker keeps them
         self.pass_on()
 
     def pass_on(self) -> None:
@@ -264,5 +292,4 @@ class Exchange:
 
 def close_all(descriptors: Sequence[int]) -> None:
     """Close what this process does not want, or has passed on."""
-    for fd in descriptors:
-        os.close(fd)
+    aside.close(descriptors)

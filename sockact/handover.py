@@ -29,12 +29,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 import resource
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
+
+from sockact import aside
+
+logger = logging.getLogger(__name__)
 
 CONNECTION = "sockact.connection"
 SUPPLY = "sockact.supply"
@@ -236,14 +241,23 @@ class Receiver:
         elif data[0] == ARRIVING:
             self._confirm(len(descriptors))
             for fd in descriptors:
-                connection = socket.socket(fileno=fd)
-                connection.setblocking(False)
-                self._arrived(connection)
+                self._arrive(fd)
         elif data[0] == RETIRE:
             self._obey(data[1:].decode("ascii", "replace"))
         else:
             self._giver.taken(data[0])
         return True
+
+    def _arrive(self, fd: int) -> None:
+        """Take over what may be anything: who has given it is another worker, of older code perhaps."""
+        try:
+            connection = socket.socket(fileno=fd)
+        except OSError as error:
+            logger.warning("what moved here is no connection: %s", error)
+            aside.close([fd])
+            return
+        connection.setblocking(False)
+        self._arrived(connection)
 
     def _obey(self, order: str) -> None:
         if order == LISTENING:

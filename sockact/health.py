@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import http
 import logging
 import socket
 import threading
 from collections.abc import Callable, Sequence
 
+from sockact import aside
 from sockact.engines.acceptor import Acceptor
 from sockact.fds import Listener
 from sockact.hangup import hang_up
@@ -29,7 +31,10 @@ PATIENCE = 5.0
 """Seconds a client may take for its request."""
 
 MOST = 64
-"""Clients at a time."""
+"""Clients at a time; the one that has been there for longest makes room for another."""
+
+HEAD_LIMIT = 65536
+"""Bytes of a request's head."""
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +53,7 @@ class HealthServer:
         self._word = word
         self._live = {LIVE_PATH, settings.live_path} - {""}
         self._ready = {"/", READY_PATH, settings.ready_path} - {""}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
         self._acceptors: list[Acceptor] = []
 
     def open(self) -> None:
@@ -77,22 +82,25 @@ class HealthServer:
 
     def _arrived(self, connection: socket.socket) -> None:
         if len(self._tasks) >= MOST:
-            hang_up(connection)
-            connection.close()
-            return
+            self._tasks.pop(0).cancel()
         task = asyncio.get_running_loop().create_task(self._serve(connection))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.append(task)
+        task.add_done_callback(functools.partial(self._served, connection))
+
+    def _served(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
+        """Close a connection whose task has ended, or was cancelled before it had begun."""
+        if task in self._tasks:
+            self._tasks.remove(task)
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_WR)
+        aside.close_socket(connection)
 
     async def _serve(self, connection: socket.socket) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
-                reader, writer = await asyncio.open_connection(sock=connection)
-                with contextlib.closing(writer):
-                    head = await reader.readuntil(b"\r\n\r\n")
-                    writer.write(self._response(head))
-                    await writer.drain()
-        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+                head = await _read_head(connection)
+                await asyncio.get_running_loop().sock_sendall(connection, self._response(head))
+        except (OSError, TimeoutError, ValueError) as error:
             logger.debug("a client of the health socket has gone: %s", error)
         finally:
             hang_up(connection)
@@ -112,3 +120,14 @@ class HealthServer:
         if path in self._ready:
             return answer(self._word())
         return Answer(404, ((b"content-length", b"0"),), b"")
+
+
+async def _read_head(connection: socket.socket) -> bytes:
+    """Read until a head is complete; raises ValueError if none comes."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        data = await aside.read_later(connection, HEAD_LIMIT)
+        head += data
+        if not data or len(head) > HEAD_LIMIT:
+            raise ValueError(f"{len(head)} bytes that are no head of a request")
+    return head

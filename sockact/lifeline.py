@@ -19,7 +19,7 @@ import signal
 import socket
 from typing import Self
 
-from sockact import forked
+from sockact import aside, forked
 from sockact.fds import Listener
 
 LIFELINE = "sockact.lifeline"
@@ -32,6 +32,8 @@ class Lifeline:
     def __init__(self) -> None:
         self._ours, self._theirs = socket.socketpair()
         forked.keep(self._ours)
+        for end in (self._ours, self._theirs):
+            aside.refuse_descriptors(end)
 
     def __enter__(self) -> Self:
         return self
@@ -58,5 +60,5 @@ class Lifeline:
 
     def close(self) -> None:
         """Give both ends up, when the child has ended or was not started."""
-        self._ours.close()
+        aside.close_socket(self._ours)
         self._theirs.close()

@@ -9,12 +9,13 @@ Rule of this file: seconds inside, microseconds (`_USEC`) on the wire only.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
 import select
 import socket
-import struct
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from typing import Self
 
 import sdnotify
 
+from sockact import aside
 from sockact.visible import visible
 
 LIMIT = 4096
@@ -36,7 +38,15 @@ NAME_LIMIT = 255
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE")
 
 PATIENCE = 1.0
-"""Seconds a notification that must not get lost waits for room in the manager's queue."""
+"""Seconds in which a manager should make room in its queue: what goes with descriptors waits no longer, nor
+does the end of this process, and after that the log says that it does not read."""
+
+AGAIN = 0.02
+"""Seconds until the next try to send what has found no room. Not poll(2): it is woken for a queue that
+others fill."""
+
+BACKLOG = 256
+"""Notifications that wait for room, at most."""
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +54,9 @@ logger = logging.getLogger(__name__)
 class Notifier:
     """This process's voice to its service manager; silent when there is none.
 
-    A notification never harms the service: what cannot be sent is logged once, and forgotten.
+    A notification never harms the service: what cannot be sent is logged once, and forgotten. What must not
+    get lost, for a manager that does not read for a while, waits, in order, and without holding up who says
+    it; the rest is left out meanwhile.
 
     It takes NOTIFY_SOCKET and the watchdog's variables out of the environment, so that no child
     speaks in our place.
@@ -64,6 +76,8 @@ class Notifier:
         self._channel = _connect()
         self.variables = {key: os.environ.pop(key) for key in VARIABLES if key in os.environ}
         self._complained = False
+        full = BlockingIOError("its queue stays full")
+        self._backlog = Backlog(self._send_now, lambda: self._complain(full))
 
     def fileno(self) -> int:
         """Return the descriptor of what the manager is spoken to on; below 0 where there is none."""
@@ -116,6 +130,8 @@ class Notifier:
             socket.send_fds(channel.socket, [message], list(descriptors))
 
         try:
+            if not self._backlog.wait_sent(PATIENCE if must else 0):
+                raise BlockingIOError("others wait before it")
             _when_writable(channel.socket, send) if must else send()
         except OSError as error:
             logger.debug("the service manager does not store %s: %s", name, error)
@@ -139,7 +155,7 @@ class Notifier:
 
     def ping(self) -> None:
         """Send the watchdog ping."""
-        self._send("WATCHDOG=1")
+        self._send("WATCHDOG=1", must=True)
 
     def barrier(self, timeout: float) -> bool:
         """Wait until the manager has read all that was sent before; blocks the thread.
@@ -152,6 +168,8 @@ class Notifier:
         channel = self._channel
         if channel is None:
             return True
+        if not self._backlog.wait_sent(timeout):
+            return False
         try:
             ours, theirs = os.pipe()
         except OSError as error:  # no descriptor is left
@@ -174,22 +192,25 @@ class Notifier:
         finally:
             os.close(ours)
 
+    def flush(self) -> None:
+        """Wait a moment until what must not get lost has left, before this process ends."""
+        self._backlog.wait_sent(PATIENCE)
+
     def _send(self, state: str, *, must: bool = False) -> None:
-        channel = self._channel
-        if channel is None:
-            return
-        # sdnotify encodes Latin-1. UTF-8 read as Latin-1 leaves it as UTF-8.
-        text = state.encode("utf-8").decode("latin-1")
+        if self._channel is not None:
+            self._backlog.send(state, must=must)
+
+    def _send_now(self, state: str) -> bool:
+        """Send, and return whether there was room; what cannot be sent at all counts as sent."""
+        assert self._channel is not None
         try:
-            if must:
-                _when_writable(channel.socket, lambda: channel.notify(text))
-            else:
-                channel.notify(text)
+            # sdnotify encodes Latin-1. UTF-8 read as Latin-1 leaves it as UTF-8.
+            self._channel.notify(state.encode("utf-8").decode("latin-1"))
         except BlockingIOError:
-            if must:
-                self._complain(BlockingIOError("its queue stays full"))
+            return False
         except OSError as error:
             self._complain(error)
+        return True
 
     def _complain(self, error: OSError) -> None:
         if not self._complained:
@@ -197,17 +218,76 @@ class Notifier:
             self._complained = True
 
 
+class Backlog:
+    """What waits for room in the manager's queue, and the thread that sends it; there is none without.
+
+    Args:
+        send: sends a notification; returns whether there was room.
+        stuck: called when there is none for long.
+    """
+
+    def __init__(self, send: Callable[[str], bool], stuck: Callable[[], None]) -> None:
+        self._send = send
+        self._stuck = stuck
+        self._waiting: list[str] = []
+        self._changed = threading.Condition()
+        self._begun = False
+
+    def send(self, state: str, *, must: bool) -> None:
+        """Send now if there is room, and nothing waits; else later if it must be, or not at all."""
+        with self._changed:
+            if not self._waiting and self._send(state):
+                return
+            # Once is enough of what would say the same twice: a ping.
+            if must and len(self._waiting) < BACKLOG and self._waiting[-1:] != [state]:
+                self._waiting.append(state)
+                if len(self._waiting) == 1:
+                    self._begin()
+
+    def wait_sent(self, timeout: float) -> bool:
+        """Wait until nothing waits any more; return whether that is so."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._waiting, timeout)
+
+    def _begin(self) -> None:
+        try:
+            threading.Thread(target=self._work, name="notify", daemon=True).start()
+        except RuntimeError:  # no thread is to be had
+            time.sleep(PATIENCE)
+            self._send_waiting()
+            self._waiting.clear()
+        if not self._begun:
+            self._begun = True
+            atexit.register(self.wait_sent, PATIENCE)
+
+    def _work(self) -> None:
+        told, limit = False, time.monotonic() + PATIENCE
+        while not self._send_waiting():
+            if not told and time.monotonic() > limit:
+                told = True
+                self._stuck()
+            time.sleep(10 * AGAIN if told else AGAIN)
+
+    def _send_waiting(self) -> bool:
+        """Send what there is room for; return whether that was all."""
+        with self._changed:
+            while self._waiting and self._send(self._waiting[0]):
+                del self._waiting[0]
+            self._changed.notify_all()
+            return not self._waiting
+
+
 def watchdog_interval(environ: Mapping[str, str], pid: int) -> float | None:
     """Return the seconds between two watchdog pings, half of what the manager allows, or None.
 
     Source: sd_watchdog_enabled(3).
     """
-    usec = environ.get("WATCHDOG_USEC", "")
-    if not (usec.isascii() and usec.isdigit() and len(usec) < 20 and int(usec)):
+    allowed = usec(environ.get("WATCHDOG_USEC"))
+    if not allowed:
         return None
     if environ.get("WATCHDOG_PID", str(pid)) != str(pid):
         return None
-    return int(usec) / 1_000_000 / 2
+    return allowed / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,27 +306,35 @@ class Notification:
 
     def close(self) -> None:
         """Close what nobody wants to keep."""
-        for fd in self.stored:
-            os.close(fd)
+        aside.close(self.stored)
 
 
 class NotifySocket:
     """The manager's end: a socket whose `address` a service gets as NOTIFY_SOCKET.
 
-    It has an abstract name, chosen by the kernel: nothing to unlink, and nothing to clash with.
-    Descriptors that come with a datagram are closed at once, which is all a BARRIER=1 asks for.
+    Descriptors that come with a datagram are closed at once, which is all a BARRIER=1 asks for. (So they
+    cannot be refused, SO_PASSRIGHTS in `aside`: the sender of one would fail.)
 
     Args:
+        path: where it is; else it has an abstract name, chosen by the kernel, which anyone can send to.
         stores: whether those that come with FDSTORE=1 are kept.
+
+    Raises:
+        OSError: it cannot be there.
     """
 
-    def __init__(self, *, stores: bool = False) -> None:
+    def __init__(self, path: str | None = None, *, stores: bool = False) -> None:
         self._stores = stores
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._sock.setblocking(False)
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self._sock.bind("")  # an empty name asks for one: unix(7), "Autobind feature"
-        self.address = "@" + self._sock.getsockname()[1:].decode("ascii")
+        try:
+            self._sock.setblocking(False)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            os.fchmod(self._sock.fileno(), 0o600)  # which bind(2) gives the file, less the umask
+            self._sock.bind(path or "")  # an empty name asks for one: unix(7), "Autobind feature"
+        except BaseException:
+            self._sock.close()
+            raise
+        self.address = path or "@" + self._sock.getsockname()[1:].decode("ascii")
 
     def __enter__(self) -> Self:
         return self
@@ -255,36 +343,31 @@ class NotifySocket:
         self.close()
 
     def close(self) -> None:
-        """Give the address up."""
-        self._sock.close()
+        """Give the address up; a path stays for its owner to remove."""
+        aside.close_socket(self._sock)
 
     def fileno(self) -> int:
         """Return the descriptor to wait on until a notification can be read."""
         return self._sock.fileno()
 
     def receive(self) -> Notification | None:
-        """Read one notification; None when there is none. A cut one, or one of nobody, has the PID 0."""
-        room = socket.CMSG_SPACE(struct.calcsize("3i")) + socket.CMSG_SPACE(253 * struct.calcsize("i"))
+        """Read one notification; None when there is none. A cut one, or one of nobody, has the PID 0.
+
+        It never raises: what others send must not keep their supervisor from what follows.
+        """
         try:
-            data, ancillary, flags, _ = self._sock.recvmsg(LIMIT, room, socket.MSG_CMSG_CLOEXEC)
+            data, passed, pid, flags, _ = aside.receive(self._sock, LIMIT)
         except BlockingIOError:
             return None
-        pid = 0
-        passed: list[int] = []
-        for level, kind, payload in ancillary:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
-                pid = struct.unpack("3i", payload)[0]
-            elif (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                passed += [fd for (fd,) in struct.iter_unpack("i", payload[: len(payload) // 4 * 4])]
-        if flags & socket.MSG_TRUNC:
-            pid = 0
-        said = parse(data) if pid else {}
-        notification = Notification(pid, said, tuple(passed))
+        except OSError as error:
+            logger.debug("a notification could not be read: %s", error)
+            return None
+        said = {} if flags & socket.MSG_TRUNC or not pid else parse(data)
         whole = not flags & socket.MSG_CTRUNC  # else this process has run out of descriptors
         if self._stores and whole and said.get("FDSTORE") == "1":
-            return notification
-        notification.close()
-        return Notification(notification.pid, said)
+            return Notification(pid, said, tuple(passed))
+        aside.close(passed)
+        return Notification(0 if flags & socket.MSG_TRUNC else pid, said)
 
 
 def storage(environ: Mapping[str, str]) -> int:
@@ -314,6 +397,13 @@ def one_line(text: str) -> str:
     # A line feed would begin another assignment: an error text must not be able to say MAINPID=.
     line = "".join(char if char.isprintable() else " " for char in text)
     return line if len(line) <= STATUS_LIMIT else line[: STATUS_LIMIT - 1] + "…"
+
+
+def usec(text: str | None) -> float | None:
+    """Return what an assignment in microseconds says, in seconds; None if it is no number of 64 bits."""
+    if text is None or not (text.isascii() and text.isdigit() and len(text) < 20):
+        return None
+    return int(text) / 1_000_000
 
 
 def _check_name(name: str) -> None:

@@ -17,7 +17,9 @@ from typing import Any, NoReturn
 
 from sockact import (
     activation,
+    address,
     fds,
+    folder,
     forked,
     green,
     listen,
@@ -214,6 +216,7 @@ class Process:
     ) -> NoReturn:
         """Execute another program in this process, with all that was passed to it, and who waits."""
         signals.block()
+        self.notifier.flush()
         flush()
         try:
             os.chdir(self.program.directory)
@@ -250,6 +253,7 @@ class Process:
         """Say why, and end."""
         self.report(error)
         self.begin_end()
+        self.notifier.flush()
         self._go_on()
         raise SystemExit(error.exit_status)
 
@@ -264,6 +268,7 @@ class Process:
     def leave(self, status: int) -> NoReturn:
         """End at once, without waiting for threads or tasks."""
         self.forget()
+        self.notifier.flush()
         flush()
         os._exit(status)
 
@@ -277,7 +282,7 @@ class Process:
 
     def _private(self) -> list[int]:
         """Return the descriptors that no process may keep which the app makes."""
-        return [*self.sockets.descriptors(), self.notifier.fileno()]
+        return [*self.sockets.descriptors(), self.notifier.fileno(), folder.OWN.fileno()]
 
     def _become_a_stranger(self) -> None:
         """Be no process of sockact, in one that the app has forked."""
@@ -286,7 +291,8 @@ class Process:
             faulthandler.disable()
 
     def forget(self) -> None:
-        """Remove the PID file."""
+        """Remove the PID file, and the folder of this process's sockets."""
+        address.close()
         if self._pid_file is not None:
             self._pid_file.remove()
 

@@ -60,7 +60,7 @@ a symbolic link is resolved again at every reload"""
 _VERSION = """what the code calls itself, in the status and in `version_header`;
 set by the code, or by a file that each release brings along"""
 _CONTROL = """path of the control socket;
-auto: in $RUNTIME_DIRECTORY, else by PID; none: no such socket"""
+auto: in a private folder, in $RUNTIME_DIRECTORY or else /tmp; none: no such socket"""
 _WARMUP = """path that each HTTP app is asked for before it is ready,
 or a URL like https://example.org/health, for one that serves that host only;
 an answer other than 2xx or 3xx is a start that has failed, and refuses a reload"""

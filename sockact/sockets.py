@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from sockact import activation, control, fds, health, listen
+from sockact import activation, address, fds, folder, health, listen
 from sockact.activation import Clue
 from sockact.control import Caller
 from sockact.errors import ActivationError, UnavailableError
@@ -114,6 +114,8 @@ class Sockets:
             self._bind(settings)
         if controlled and self.control is None:
             self.control = _open_control(settings)
+        elif self.control is not None:
+            folder.OWN.adopt(self.control.address)
 
     def close_unused(self, used: Sequence[Listener]) -> None:
         """Give up the listeners that are not `used`; the manager keeps them."""
@@ -253,6 +255,5 @@ def _misnamed(listener: Listener) -> ActivationError:
 
 
 def _open_control(settings: Settings) -> Listener | None:
-    where = control.address(settings.control, os.environ, os.getpid())
-    opened = None if where is None else control.open_server(where)
+    opened = address.open_server(settings.control)
     return None if opened is None else Listener.of(opened, CONTROL)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import resource
 import signal
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +28,7 @@ from sockact.fleet import Fleet, Rules, Stage
 from sockact.fleet.backoff import YOUNG
 from sockact.fleet.orders import Action, Failed, Note, Order, Reloaded, Spawn, Started, Stopped, Tell
 from sockact.handover import CONNECTION, EXITED, SUPPLY
-from sockact.notify import Notification
+from sockact.notify import Notification, usec
 from sockact.orphans import Orphans
 from sockact.process import MARGIN
 from sockact.program import GENERATION, SUPERVISED, Program
@@ -113,7 +115,7 @@ class Supervisor:
         self._reports = Reports()
         self._store = store
         self._leave = leave
-        self._exchange = Exchange(self._serving, homeless)
+        self._exchange = Exchange(self._serving, homeless, self._share)
         self._consent = Consent(lambda worker: self._tell(worker, signal.SIGHUP))
         self._exits = Exits(
             lambda worker, pid: self._exchange.order(worker, f"{EXITED} {pid}"), self._current
@@ -352,6 +354,8 @@ class Supervisor:
                 whole_group=recipe.whole_group,
                 stores=bool(supply),
                 ours=recipe.supplied,
+                # Another program may become another user before it says that it is ready.
+                private=recipe.ours or os.geteuid() != 0,
             )
         except (OSError, SettingsError) as error:
             self._exchange.forget(number)
@@ -384,11 +388,31 @@ class Supervisor:
             if not self._reports.of(worker.number).stopping
         ]
 
+    def _share(self, number: int) -> float:
+        """Return how many connections a worker can have had, at most."""
+        try:
+            return resource.prlimit(self._children[number].pid, resource.RLIMIT_NOFILE)[0]
+        except (KeyError, OSError):
+            return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
     def _heard(self, number: int, notification: Notification) -> None:
+        try:
+            self._obey(number, notification.assignments)
+        finally:
+            self._take(number, notification)
+
+    def _take(self, number: int, notification: Notification) -> None:
+        """Take the connections that a worker gives away; this is no store for what is not ours."""
+        if notification.assignments.get("FDNAME") == CONNECTION:
+            orphaned = self._children[number].has_ended()
+            self._exchange.take(notification.stored, number, orphaned=orphaned)
+        else:
+            notification.close()
+
+    def _obey(self, number: int, said: Mapping[str, str]) -> None:
         now = self._loop.time()
-        said = notification.assignments
-        if said.get("EXTEND_TIMEOUT_USEC", "").isdecimal():
-            self._fleet.extended(number, int(said["EXTEND_TIMEOUT_USEC"]) / 1_000_000, now)
+        if (seconds := usec(said.get("EXTEND_TIMEOUT_USEC"))) is not None:
+            self._fleet.extended(number, seconds, now)
         if said.get("WATCHDOG") == "1":
             self._fleet.pinged(number, now)
         if ORDERS in said:
@@ -396,11 +420,6 @@ class Supervisor:
         self._heard_of_phase(number, said, now)
         if self._reports.hear(number, said):
             self._watcher.busy()
-        if said.get("FDNAME") == CONNECTION:
-            orphaned = self._children[number].has_ended()
-            self._exchange.take(notification.stored, number, orphaned=orphaned)
-        else:
-            notification.close()  # this is no store for what is not ours
         if said.get("ERRNO", "0") != "0":
             self._do(self._fleet.failing(number, said.get("STATUS") or f"ERRNO={said['ERRNO']}", now))
         if ENDING in said:

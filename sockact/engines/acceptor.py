@@ -13,7 +13,7 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 
-from sockact import forked, streams
+from sockact import aside, forked, streams
 from sockact.fds import Listener
 from sockact.listen import BACKLOG
 
@@ -29,15 +29,24 @@ logger = logging.getLogger(__name__)
 
 
 def accept_on(
-    listeners: Sequence[Listener], arrived: Callable[[socket.socket], None], has_room: Callable[[], bool]
+    listeners: Sequence[Listener],
+    arrived: Callable[[socket.socket], None],
+    has_room: Callable[[], bool],
+    *,
+    descriptors: bool = False,
 ) -> list[Acceptor]:
-    """Accept on those that listen; one that is a connection itself (`Accept=yes`) has arrived already."""
+    """Accept on those that listen; one that is a connection itself (`Accept=yes`) has arrived already.
+
+    The arguments are those of `Acceptor`.
+    """
     acceptors: list[Acceptor] = []
     for listener in listeners:
         assert listener.sock is not None
         if listener.listening:
-            acceptors.append(Acceptor(listener.sock, arrived, has_room))
+            acceptors.append(Acceptor(listener.sock, arrived, has_room, descriptors=descriptors))
         else:
+            if not descriptors:
+                aside.refuse_descriptors(listener.sock)
             listener.sock.setblocking(False)
             arrived(listener.sock)
     return acceptors
@@ -52,6 +61,8 @@ class Acceptor:
         arrived: called with each connection, non-blocking; takes it over.
         has_room: returns whether there may be one more connection. While there may not, newcomers wait in
             the kernel's queue, for `resume` or for another process that accepts there.
+        descriptors: whether clients on a Unix socket may send descriptors. The loop closes those that
+            nobody takes, as long as a client likes; before Linux 6.16 there is no way to refuse them.
     """
 
     def __init__(
@@ -59,6 +70,8 @@ class Acceptor:
         sock: socket.socket,
         arrived: Callable[[socket.socket], None],
         has_room: Callable[[], bool] = lambda: True,
+        *,
+        descriptors: bool = False,
     ) -> None:
         self._sock = sock
         self._arrived = arrived
@@ -69,6 +82,9 @@ class Acceptor:
         self._paused = False
         self._stopped = False
         sock.setblocking(False)
+        self._refuses = not descriptors and sock.family == socket.AF_UNIX
+        if self._refuses:
+            aside.refuse_descriptors(sock)
         self._begin()
 
     def resume(self) -> None:
@@ -120,8 +136,12 @@ class Acceptor:
             self._recover(error)
             return False
         self._exhausted = False
-        forked.keep(connection)
         connection.setblocking(False)
+        if self._refuses and aside.holds_descriptors(connection):
+            logger.info("a client on %s sends descriptors: closed", self._sock.getsockname())
+            aside.close_socket(connection)
+            return True
+        forked.keep(connection)
         self._arrived(connection)
         return True
 

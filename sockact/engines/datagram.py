@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from sockact import aside
 from sockact.engines.handlers import HandlerEngine
 from sockact.engines.requests import Server
 from sockact.fds import Listener
@@ -49,6 +50,7 @@ class Port:
         self._waiting: deque[tuple[bytes, Any]] = deque()
         self._loop = asyncio.get_running_loop()
         sock.setblocking(False)
+        aside.refuse_descriptors(sock)
 
     def open(self) -> None:
         """Read from now on."""
@@ -87,13 +89,14 @@ class Port:
     def _take(self) -> bool:
         """Read one datagram; return whether there may be another one."""
         try:
-            data, address = self.sock.recvfrom(SIZE)
+            received = aside.receive(self.sock, SIZE)
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as error:  # what became of an earlier reply: ICMP says that nobody is there
             logger.debug("%s: %s", self.sock.getsockname(), error)
             return True
-        self._arrived(self, data, address)
+        aside.close(received.descriptors)
+        self._arrived(self, received.data, received.address)
         return True
 
     def _write(self) -> None:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sockact import forked, streams
+from sockact import aside, forked, streams
 from sockact.drain import Engine as Drained
 from sockact.engines.watcher import Watcher
 from sockact.envelope import Luggage, is_sealed, unseal
 from sockact.fds import Listener, belongs_to
+from sockact.given import Given, inspect
 from sockact.handover import Giver
 from sockact.hangup import hang_up
 
@@ -124,12 +125,16 @@ class Engines:
             logger.error("a connection that moved here is lost: %s", error)
             return
         connection.setblocking(False)
+        if connection.type != socket.SOCK_STREAM or inspect(connection.fileno()) is Given.OTHER:
+            logger.warning("what moved here is no connection: closed")
+            aside.close_socket(connection)
+            return
         forked.keep(connection)
         moves = self._home(connection)
         if moves is None:
             logger.warning("nothing is served any more where %s belongs to: closed", connection)
             hang_up(connection)
-            connection.close()
+            aside.close_socket(connection)
         else:
             moves.receive(connection, luggage)
 

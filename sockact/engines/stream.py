@@ -83,7 +83,9 @@ class StreamEngine(HandlerEngine):
 
     def accept(self) -> None:
         """Take connections from now on."""
-        self._acceptors = accept_on(self._listeners, self.receive, self._has_room)
+        # A handler that has the connection itself can receive descriptors; one that reads a stream cannot.
+        descriptors = self._kind != "stream"
+        self._acceptors = accept_on(self._listeners, self.receive, self._has_room, descriptors=descriptors)
 
     def _has_room(self) -> bool:
         most = self._settings.max_connections

@@ -383,31 +383,40 @@ def test_a_caller_that_is_terminated_before_python_is_there_ends_in_good_order(s
 
 
 ASK_AS_NOBODY = """
-import json, socket, sys
+import contextlib, json, socket, sys
 with socket.socket(socket.AF_UNIX) as sock:
-    sock.connect(sys.argv[1].replace("@", "\\0"))
-    sock.sendall(json.dumps({"verb": "reload"}).encode() + b"\\n")
+    sock.connect(sys.argv[1])
+    with contextlib.suppress(BrokenPipeError):  # the answer is there already
+        sock.sendall(json.dumps({"verb": "reload"}).encode() + b"\\n")
     print(sock.makefile().readline())
 """
 
 
-@pytest.mark.parametrize("place", ["path", "abstract"])
+def ask_as_nobody(where: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/usr/bin/python3", "-c", ASK_AS_NOBODY, where],
+        user=65534, group=65534, extra_groups=[], cwd="/", text=True,
+        capture_output=True, check=False, timeout=LIMIT,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("place", ["runtime directory", "temporary"])
 def test_only_root_and_the_services_own_user_are_obeyed(service: Service, place: str) -> None:
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
-        pid = service.start(RUNTIME_DIRECTORY=directory if place == "path" else "")
-        where = f"@sockact.{pid}"
-        if place == "path":
-            where = f"{directory}/sockact.sock"
-            assert os.stat(where).st_mode & 0o777 == 0o600
-            os.chmod(where, 0o666)  # so that only the credentials stand in the way
+        pid = service.start(RUNTIME_DIRECTORY=directory if place == "runtime directory" else "")
+        (where,) = Path(directory if place == "runtime directory" else "/tmp").glob(
+            f"sockact-{pid}-*/control"
+        )
+        assert where.stat().st_mode & 0o777 == 0o600
+        assert where.parent.stat().st_mode & 0o777 == 0o700
+        out_of_reach = ask_as_nobody(where)
+        where.chmod(0o666)  # so that only the credentials stand in the way
+        where.parent.chmod(0o755)
 
-        answer = subprocess.run(
-            ["/usr/bin/python3", "-c", ASK_AS_NOBODY, where],
-            user=65534, group=65534, extra_groups=[], cwd="/", text=True,
-            capture_output=True, check=True, timeout=LIMIT,
-        )  # fmt: skip
+        answer = ask_as_nobody(where)
 
+    assert "PermissionError" in out_of_reach.stderr
     assert json.loads(answer.stdout) == {
         "ok": False,
         "text": "uid 65534 may not do that: only root and uid 0",

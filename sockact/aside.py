@@ -1,0 +1,206 @@
+"""Descriptors that somebody else sends: received so that none is lost, and closed beside the event loop.
+
+close(2) may take as long as a sender likes: of a socket with SO_LINGER until its data is acknowledged
+(socket(7)), of a Unix socket in whose queue such a one lies, of a file whose file system is a process. The
+kernel closes in the same way, within the system call, what a process reads past without taking it.
+
+Rule of this file: whoever reads from a socket on which others may send descriptors reads with room for all
+that a message can carry, and closes what it does not want by `close`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+import struct
+import threading
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, ClassVar, NamedTuple
+
+MOST = 253
+"""Descriptors that one message can carry: SCM_MAX_FD of the kernel, unix(7)."""
+
+SO_PASSRIGHTS = 83
+"""Whether descriptors can be sent to a Unix socket: Linux 6.16, include/uapi/asm-generic/socket.h. Python
+has no name for it. What is connected to a listening socket inherits it."""
+
+THREADS = 16
+"""Closes that take time, at a time; what is to be closed meanwhile waits, open."""
+
+IDLE = 5.0
+"""Seconds until a thread without work ends."""
+
+PEEKED = 1024 * 1024
+"""Bytes that may be waiting on a connection: more than net.core.wmem_max lets a client have under way."""
+
+_CREDENTIALS = struct.Struct("3i")
+_ROOM = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(MOST * struct.calcsize("i"))
+
+
+class Received(NamedTuple):
+    """One message, or a piece of a stream.
+
+    Attributes:
+        data: what was read; empty also at the end of a stream.
+        descriptors: what came with it, close-on-exec; they belong to the caller.
+        pid: whose it is, where the socket has SO_PASSCRED; else 0, and if the kernel does not know.
+        flags: MSG_TRUNC if the data was cut, MSG_CTRUNC if this process has no room for a descriptor.
+        address: from where a datagram came.
+    """
+
+    data: bytes
+    descriptors: list[int]
+    pid: int
+    flags: int
+    address: Any
+
+
+def receive(sock: socket.socket, size: int, flags: int = 0) -> Received:
+    """Read what has come on a socket, with all descriptors; raises OSError as recvmsg(2)."""
+    data, ancillary, found, address = sock.recvmsg(size, _ROOM, socket.MSG_CMSG_CLOEXEC | flags)
+    pid = 0
+    descriptors: list[int] = []
+    for level, kind, payload in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            descriptors += [fd for (fd,) in struct.iter_unpack("i", payload[: len(payload) // 4 * 4])]
+        elif (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+            pid = _CREDENTIALS.unpack(payload)[0]
+    return Received(data, descriptors, pid, found, address)
+
+
+def read(sock: socket.socket, size: int) -> bytes:
+    """Read what has come on a socket, where no descriptors are wanted; raises OSError as recvmsg(2)."""
+    received = receive(sock, size)
+    close(received.descriptors)
+    return received.data
+
+
+async def read_later(sock: socket.socket, size: int) -> bytes:
+    """Wait until something comes on a non-blocking socket, and read that."""
+    import asyncio  # `import sockact` needs no event loop
+
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            return read(sock, size)
+        except (BlockingIOError, InterruptedError):
+            pass
+        come = loop.create_future()
+        loop.add_reader(sock.fileno(), _come, come)
+        try:
+            await come
+        finally:
+            loop.remove_reader(sock.fileno())
+
+
+def _come(future: Any) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def refuse_descriptors(sock: socket.socket) -> None:
+    """Let nobody send descriptors to a Unix socket, where the kernel knows how; EPERM is what they get."""
+    if sock.family == socket.AF_UNIX:
+        with contextlib.suppress(OSError):  # older than 6.16
+            sock.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)
+
+
+def holds_descriptors(connection: socket.socket) -> bool:
+    """Tell whether descriptors wait on a connection whose listener refuses them: sent before it did so."""
+    try:
+        if not connection.getsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS):
+            return False
+        refuse_descriptors(connection)
+        waiting = receive(connection, PEEKED, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except OSError:  # nothing has come, or the kernel is older than 6.16
+        return False
+    close(waiting.descriptors)
+    return bool(waiting.descriptors)
+
+
+def close_socket(sock: socket.socket) -> None:
+    """Close a socket in whose queue somebody may have left descriptors."""
+    if sock.fileno() >= 0:
+        close([sock.detach()])
+
+
+def close(descriptors: Iterable[int]) -> None:
+    """Close descriptors, now or soon; never waits."""
+    later: list[int] = []
+    for fd in descriptors:
+        if _is_pipe(fd):
+            os.close(fd)  # takes no time; what comes with BARRIER=1 is one, and is waited for
+        else:
+            later.append(fd)
+    if later:
+        _Closer.of_this_process.close(later)
+
+
+def _is_pipe(fd: int) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(fd).st_mode)
+    except OSError:
+        return False
+
+
+class _Closer:
+    """The threads that close; none as long as there is nothing to close."""
+
+    of_this_process: ClassVar[_Closer]
+
+    def __init__(self) -> None:
+        self._descriptors: deque[int] = deque()
+        self._changed = threading.Condition()
+        self._threads = 0
+        self._idle = 0
+
+    def close(self, descriptors: Iterable[int]) -> None:
+        with self._changed:
+            self._descriptors += descriptors
+            if not self._idle and self._threads < THREADS:
+                self._start()
+            self._changed.notify()
+
+    def _start(self) -> None:
+        try:
+            threading.Thread(target=self._work, name="aside", daemon=True).start()
+        except RuntimeError:  # no thread is to be had
+            while not self._threads and self._descriptors:
+                _close_one(self._descriptors.popleft())
+        else:
+            self._threads += 1
+
+    def _work(self) -> None:
+        while (fd := self._next()) is not None:
+            _close_one(fd)
+
+    def _next(self) -> int | None:
+        """Wait for something to close; None when it is time to end."""
+        with self._changed:
+            self._idle += 1
+            self._changed.wait_for(lambda: self._descriptors, IDLE)
+            self._idle -= 1
+            if self._descriptors:
+                # What waits behind this one, if it takes time, is another thread's.
+                if len(self._descriptors) > 1 and not self._idle and self._threads < THREADS:
+                    self._start()
+                return self._descriptors.popleft()
+            self._threads -= 1
+            return None
+
+
+def _close_one(fd: int) -> None:
+    with contextlib.suppress(OSError):
+        os.close(fd)
+
+
+def _begin_anew() -> None:
+    """Forget, in a forked child, threads that it does not have."""
+    _Closer.of_this_process = _Closer()
+
+
+_begin_anew()
+os.register_at_fork(after_in_child=_begin_anew)
