@@ -58,7 +58,7 @@ class Folder:
 
     def fileno(self) -> int:
         """Return the descriptor that locks it; below 0 where there is none."""
-        return self._lock if self._pid == os.getpid() else -1
+        return self._lock if self._pid else -1
 
     def new(self, name: str) -> str | None:
         """Return a path for a socket that nobody else can reach; None where no folder can be made."""
