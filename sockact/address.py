@@ -14,10 +14,10 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from sockact import folder
-from sockact.control import peer
+from sockact.control import connect, peer
 from sockact.errors import UnavailableError
 from sockact.listen import listen_unix
 
@@ -86,39 +86,55 @@ def _runtime(environ: Mapping[str, str]) -> str:
     return environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
 
 
-def find(choice: str, environ: Mapping[str, str], pid: int) -> tuple[str, int | None]:
+def find(
+    choice: str, environ: Mapping[str, str], pid: int, patience: float | None
+) -> tuple[socket.socket, str]:
     """Find the control socket of a service.
 
     Args:
         choice: its setting `control`, but for `none`.
         environ: RUNTIME_DIRECTORY in it is the service's.
         pid: its main process; 0 if that is not known.
+        patience: how many seconds it may take until a call is taken; None for `control.CONTACT`.
 
     Returns:
-        The address, and the process behind it; None where that cannot be told, in another PID namespace.
+        A connection to it, and its address. It is the one that was looked at: another one to the same
+        address might lead to somebody else.
 
     Raises:
         UnavailableError: nobody is there, or somebody else.
     """
-    strangers: list[str] = []
-    answering: dict[int, str] = {}
-    for where in _candidates(environ, pid) if choice == "auto" else [choice]:
-        listener = _listener(where)
-        if listener is None:
-            continue
-        if pid and listener and not _is_of(listener, pid):
-            strangers.append(f"the control socket {where} belongs to pid {listener}, expected {pid}")
-        else:
-            answering.setdefault(listener, where)
+    strangers: list[UnavailableError] = []
+    answering: dict[int, tuple[socket.socket, str]] = {}
+    with contextlib.ExitStack() as opened:
+        for where in _candidates(environ, pid) if choice == "auto" else [choice]:
+            try:
+                sock = opened.enter_context(connect(where, patience))
+            except UnavailableError as error:
+                strangers.append(error)
+                continue
+            listener = peer(sock)[0]
+            if pid and listener and not _is_of(listener, pid):
+                text = f"the control socket {where} belongs to pid {listener}, expected {pid}"
+                strangers.insert(0, UnavailableError(text))
+            else:
+                answering.setdefault(listener, (sock, where))
+        sock, where = _chosen(answering, pid, strangers)
+        return sock.dup(), where
+
+
+def _chosen(
+    answering: Mapping[int, tuple[socket.socket, str]], pid: int, strangers: Sequence[UnavailableError]
+) -> tuple[socket.socket, str]:
+    """Return who of those that answer is the service, by their PIDs; 0 is one of another PID namespace."""
     if pid and pid in answering:
-        return answering[pid], pid
+        return answering[pid]
     if len(answering) > 1:
         pids = ", ".join(str(each) for each in sorted(answering))
         raise UnavailableError(f"several services answer for this RUNTIME_DIRECTORY: MAINPID may be {pids}")
-    for listener, where in answering.items():
-        return where, listener or None
-    expected = choice if choice != "auto" else _runtime(environ) or f"of pid {pid}"
-    raise UnavailableError(strangers[0] if strangers else f"no service at the control socket {expected}")
+    for found in answering.values():
+        return found
+    raise strangers[0] if strangers else UnavailableError(f"no control socket of pid {pid} is found")
 
 
 def _candidates(environ: Mapping[str, str], pid: int) -> Iterator[str]:

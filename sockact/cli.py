@@ -166,8 +166,9 @@ def _ask(
         raise UsageError(f"RUNTIME_DIRECTORY and MAINPID are unset: no service to {verb} is named by them")
     if choice == "none":
         raise UsageError(f"SOCKACT_CONTROL={choice}: this service has no control socket")
-    where, owner = address.find(choice, environ, main_pid)
-    return control.request(verb, where, owner=owner, patience=patience, **more)
+    sock, where = address.find(choice, environ, main_pid, patience)
+    with sock:
+        return control.ask(sock, verb, where, patience=patience, **more)
 
 
 def _main_pid(environ: Mapping[str, str]) -> int:

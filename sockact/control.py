@@ -185,17 +185,23 @@ class ControlServer:
         return message if isinstance(message, dict) else {}
 
 
-def request(
-    verb: str, where: str, *, owner: int | None = None, patience: float | None = CONTACT, **more: Any
+def request(verb: str, where: str, *, patience: float | None = CONTACT, **more: Any) -> dict[str, Any]:
+    """Ask the service behind the control socket at `where`, and wait for its answer; see `ask`."""
+    with connect(where, patience) as sock:
+        return ask(sock, verb, where, patience=patience, **more)
+
+
+def ask(
+    sock: socket.socket, verb: str, where: str, *, patience: float | None = CONTACT, **more: Any
 ) -> dict[str, Any]:
-    """Ask the service behind the control socket at `where`, and wait for its answer.
+    """Ask the service at the other end of a connection to its control socket, and wait for its answer.
 
     It may be anybody: root asks in a folder where the service's user may put what it likes.
 
     Args:
+        sock: the connection, as `connect` gives it.
         verb: `reload` or `status`.
-        where: as `address` returns it.
-        owner: the PID that must be at the other end; an abstract address can be taken by anyone.
+        where: to what it was opened.
         patience: how many seconds the answer may take; None for no limit.
         more: what else the service is told.
 
@@ -203,42 +209,39 @@ def request(
         `ok`, whether it was done; `text`, what the service says about it; and `service` for a status.
 
     Raises:
-        UnavailableError: nobody is there, it is somebody else, it ended before it answered, or its answer
-            is none.
+        UnavailableError: it ended before it answered, or its answer is none.
     """
     deadline = None if patience is None else time.monotonic() + patience
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        _connect(sock, where, patience)
-        found = peer(sock)[0]
-        if owner is not None and found != owner:
-            raise UnavailableError(f"the control socket {where} belongs to pid {found}, expected {owner}")
-        try:
-            with contextlib.suppress(BrokenPipeError):  # a refusal may be on its way
-                sock.sendall(_line({"verb": verb, **more}))
-            line = _read_line(sock, deadline)
-        except BlockingIOError:
-            hint = "; the reload may still be under way" if verb == "reload" else ""
-            raise UnavailableError(
-                f"no answer from {where} within {patience or CONTACT:g} s{hint}"
-            ) from None
-        except OSError as error:
-            raise UnavailableError(f"the service hung up before it answered: {error.strerror}") from error
+    try:
+        with contextlib.suppress(BrokenPipeError):  # a refusal may be on its way
+            sock.sendall(_line({"verb": verb, **more}))
+        line = _read_line(sock, deadline)
+    except BlockingIOError:
+        hint = "; the reload may still be under way" if verb == "reload" else ""
+        raise UnavailableError(f"no answer from {where} within {patience or CONTACT:g} s{hint}") from None
+    except OSError as error:
+        raise UnavailableError(f"the service hung up before it answered: {error.strerror}") from error
     if not line:
         raise UnavailableError("the service ended before it answered")
     return _understood(verb, line, where)
 
 
-def _connect(sock: socket.socket, where: str, patience: float | None) -> None:
+def connect(where: str, patience: float | None) -> socket.socket:
+    """Return a connection to whoever has the control socket at `where`; raises UnavailableError."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # A time limit of Python's would not wait at all where the queue is full: connect(2), EAGAIN.
     limit = CONTACT if patience is None else min(patience, CONTACT)
     _limit(sock, socket.SO_SNDTIMEO, limit)
     try:
         sock.connect(where.replace("@", "\0", 1) if where.startswith("@") else where)
     except BlockingIOError:
+        sock.close()
         raise UnavailableError(f"the control socket {where} takes no calls within {limit:g} s") from None
-    except OSError as error:
-        reason = error.strerror or error
+    except (OSError, ValueError) as error:
+        sock.close()
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise UnavailableError(f"no service at the control socket {where}: {reason}") from error
+    return sock
 
 
 def _read_line(sock: socket.socket, deadline: float | None) -> bytes:

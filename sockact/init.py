@@ -18,7 +18,7 @@ import struct
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
-from sockact import fds, signals
+from sockact import fds, folder, signals
 from sockact.program import CHILDREN
 
 PID = 1
@@ -124,22 +124,16 @@ def _relay(environ: Mapping[str, str]) -> Iterator[Relay | None]:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         try:
             manager.connect("\0" + address[1:] if address.startswith("@") else address)
-            ours = _bind(sock, environ.get("RUNTIME_DIRECTORY", "/tmp").split(":")[0], opened)
+            path = folder.OWN.new("notify")
+            if path is not None:
+                opened.callback(folder.OWN.remove)
+            sock.bind(path or "")
+            ours = path or "@" + sock.getsockname()[1:].decode("ascii")
         except OSError as error:
             print(f"sockact: NOTIFY_SOCKET={address} cannot be passed on: {error}", file=sys.stderr)
             yield None
             return
         yield Relay(ours, sock, manager)
-
-
-def _bind(sock: socket.socket, directory: str, opened: contextlib.ExitStack) -> str:
-    """Bind where only this user can reach it, and return the address."""
-    folder = f"{directory}/sockact.init.{os.urandom(8).hex()}"
-    os.mkdir(folder, 0o700)
-    opened.callback(os.rmdir, folder)
-    sock.bind(f"{folder}/notify")
-    opened.callback(os.unlink, f"{folder}/notify")
-    return f"{folder}/notify"
 
 
 def _unpacked(ancillary: Sequence[tuple[int, int, bytes]]) -> tuple[int, list[int]]:

@@ -78,7 +78,8 @@ class GuardedLoop(_Loop):
 
 def guarded(kind: type[asyncio.AbstractEventLoop]) -> Callable[[], asyncio.AbstractEventLoop]:
     """Return a kind of event loop whose signals an `OwnSignals` can keep."""
-    return type(f"Guarded{kind.__name__}", (GuardedLoop, kind), {})
+    # Libraries tell loops by their module: "uvloop", "asyncio".
+    return type(kind.__name__, (GuardedLoop, kind), {"__module__": kind.__module__})
 
 
 class OwnSignals:

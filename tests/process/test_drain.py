@@ -380,7 +380,7 @@ def test_the_status_counts_what_a_drain_waits_for(service: Service) -> None:
 @pytest.mark.F67
 @pytest.mark.R29
 def test_a_drain_asks_for_no_more_time_than_the_hammer_allows(service: Service) -> None:
-    service.start("--linger=0.1s", "--drain-timeout=1s", "--shutdown-timeout=2s")
+    service.start("--linger=0.1s", "--drain-timeout=1s", "--shutdown-timeout=0.2s")
     service.client().ask("/hold")
     service.gate.wait()
     heard = len(service.manager.heard)
@@ -394,7 +394,9 @@ def test_a_drain_asks_for_no_more_time_than_the_hammer_allows(service: Service) 
     ]
 
     assert extensions
-    assert max(extensions) <= 7_000_000  # 1 s, and 2 s for the shutdown and the hooks on both sides of it
+    # 1 s, 0.2 s each for the shutdown, the hooks on both sides of it and the process's end, and 5 s for what
+    # a worker might leave behind.
+    assert max(extensions) <= 6_800_000
 
 
 WSGI_APP = """

@@ -20,7 +20,7 @@ from unittest import mock
 
 import pytest
 
-from sockact import cli, control
+from sockact import address, cli, control
 from sockact.errors import UnavailableError
 from tests.manager import CHECKOUT, LIMIT, wait_until
 from tests.process.conftest import Service
@@ -158,7 +158,7 @@ ANSWERS = {
     "a long number": b'{"ok": false, "text": "", "x": ' + b"9" * 5000 + b"}\n",
     "not a number": b'{"ok": false, "text": "", "x": NaN}\n',
     "infinity": b'{"ok": false, "text": "", "x": 1e999}\n',
-    "too long": b'{"ok": false, "text": "' + b"x" * control.MOST + b'"}\n',
+    "too long": b'{"ok": false, "text": "' + b"x" * control.ANSWER_LIMIT + b'"}\n',
     "too many lists": b"[" + b"[]," * 1_400_000 + b"[]]\n",
 }
 
@@ -255,7 +255,7 @@ def test_the_status_of_a_thousand_workers_arrives_whole(tmp_path: Path) -> None:
     status = {**STATUS, "workers": [WORKER] * 5000}
 
     async def ask_server() -> dict[str, Any]:
-        listener = control.open_server(str(tmp_path / "sockact.sock"))
+        listener = address.open_server(str(tmp_path / "sockact.sock"))
         assert listener is not None
         with listener:
             server = control.ControlServer(listener, lambda _: None, lambda: status)
@@ -272,7 +272,7 @@ def test_a_result_of_any_length_arrives_cut(tmp_path: Path) -> None:
         caller.answer(False, "\N{SNOWMAN}" * 10**6)
 
     async def ask_server() -> dict[str, Any]:
-        listener = control.open_server(str(tmp_path / "sockact.sock"))
+        listener = address.open_server(str(tmp_path / "sockact.sock"))
         assert listener is not None
         with listener:
             server = control.ControlServer(listener, refuse, dict)
@@ -348,7 +348,7 @@ def test_an_answer_without_an_end_is_not_read_for_ever(
     server = hostile(count)
 
     assert_one_line(run(capsys, verb, f"--control={server.path}"))
-    assert sent < 4 * control.MOST
+    assert sent < 4 * control.ANSWER_LIMIT
 
 
 def silent(connection: socket.socket) -> None:

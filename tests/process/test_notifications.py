@@ -261,7 +261,7 @@ def test_a_drain_under_way_asks_for_more_time_up_to_the_hammer(
     manager: Manager, listener: Listener
 ) -> None:
     app(request=WAIT)
-    manager.sockact("app:app", "--drain-timeout=2", "--shutdown-timeout=1", listeners=[listener])
+    manager.sockact("app:app", "--drain-timeout=2", "--shutdown-timeout=0.2", listeners=[listener])
     manager.wait_ready()
     with http_client.connection(listener) as connection:
         connection.request("GET", "/")
@@ -271,7 +271,8 @@ def test_a_drain_under_way_asks_for_more_time_up_to_the_hammer(
 
         asked = int(manager.wait_for("EXTEND_TIMEOUT_USEC").assignments["EXTEND_TIMEOUT_USEC"])
         open_gate_for(connection)
-    assert 2_000_000 < asked <= 5_000_000  # the shutdown, and the hooks before and after it
+    # The shutdown, the hooks before and after it, the process's end, and what a worker might leave behind.
+    assert 2_000_000 < asked <= 7_800_000
 
 
 def test_a_barrier_waits_until_the_manager_has_read(monkeypatch: pytest.MonkeyPatch) -> None:
