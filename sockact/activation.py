@@ -46,12 +46,14 @@ class Clue:
 
     def explain(self) -> SockactError | None:
         """Say what a wrapper did to sockets that were passed to it; None if that cannot be told."""
-        if self.owner and self.owner in (found := ancestors(os.getpid())):
+        passed = self.count not in ("", "0")
+        # Where there were none, a service manager such as ours says LISTEN_PID alone.
+        if self.owner and (passed or self.loose) and self.owner in (found := ancestors(os.getpid())):
             return ActivationError(
                 f"LISTEN_PID={self.owner} is {found[self.owner]}, which has started this process: the"
                 f" sockets were passed to it. {EXEC}; for another server within a service, unset LISTEN_PID"
             )
-        if self.owner is None and self.loose and self.count not in ("", "0"):
+        if self.owner is None and self.loose and passed:
             return ActivationError(
                 f"LISTEN_FDS={self.count} without LISTEN_PID: a wrapper has dropped it from the environment"
             )

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sockact import place, settings, signals, slim, values
@@ -100,7 +101,7 @@ def reload(unit: str | None, control: str | None, timeout: str | None, *, user: 
         # Only systemd says MAINPID, to a process of the unit: what else is set is then the unit's.
         known = {"manager": True, "environ": settings_in(os.environ)} if main_pid else {}
         try:
-            answer = _ask("reload", os.environ, control, timeout or RELOAD_TIMEOUT, **known)
+            answer = _ask("reload", os.environ, control, timeout or RELOAD_TIMEOUT, known)
         except UnavailableError:
             if main_process.has_ended():
                 main_process.wait_for_the_others()
@@ -147,7 +148,11 @@ def status(unit: str | None, control: str | None, timeout: str | None, *, user: 
 
 
 def _ask(
-    verb: str, environ: Mapping[str, str], path: str | None, timeout: str, **more: Any
+    verb: str,
+    environ: Mapping[str, str],
+    path: str | None,
+    timeout: str,
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Ask a unit's service, or else the one to which this process belongs; at `path`, if that is named."""
     from sockact import address, control

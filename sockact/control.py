@@ -116,6 +116,7 @@ class ControlServer:
         self._overview = overview
         self._silent: list[asyncio.Task[None]] = []
         self._waiting: list[Caller] = []
+        self._refused: set[int] = set()
         self._loop = asyncio.get_running_loop()
         self._acceptor = Acceptor(listener, self._arrived)
 
@@ -130,7 +131,9 @@ class ControlServer:
         caller = Caller(sock)
         user = peer(sock)[1]
         if user not in (0, os.geteuid()):
-            logger.warning("uid=%d was refused on the control socket", user)
+            if user not in self._refused:
+                logger.warning("uid=%d is refused on the control socket", user)
+                self._refused.add(user)
             caller.answer(False, f"uid {user} may not do that: only root and uid {os.geteuid()}")
             return
         if len(self._silent) >= MOST:

@@ -394,8 +394,8 @@ def test_a_drain_asks_for_no_more_time_than_the_hammer_allows(service: Service) 
     ]
 
     assert extensions
-    # 1 s, 0.2 s each for the shutdown, the hooks on both sides of it and the process's end, and 5 s for what
-    # a worker might leave behind.
+    # 1 s, 0.2 s each for the shutdown, the hooks on both sides of it and the process's end, and 5 s for
+    # what a worker might leave behind.
     assert max(extensions) <= 6_800_000
 
 

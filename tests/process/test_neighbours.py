@@ -292,13 +292,15 @@ def test_two_services_that_share_a_runtime_directory_are_told_apart(
 
         unnamed = reload_of(0, RUNTIME_DIRECTORY=str(tmp_path), MAINPID="")
         done = reload_of(two, RUNTIME_DIRECTORY=str(tmp_path))
-        second.wait_for("RELOADING", "1")
+        second.wait_for("STATUS", "gen 2: ")
 
         assert "several services answer for this RUNTIME_DIRECTORY" in unnamed.stderr
         assert (done.returncode, done.stdout) == (0, "gen 2 is ready\n"), done.stderr
-        assert app.said("RELOADING") == []
+        app.catch_up()
+        assert app.said("READY") == ["1"]
         assert reload_of(one, RUNTIME_DIRECTORY=str(tmp_path)).returncode == 0
-        assert second.said("RELOADING") == ["1"]
+        second.catch_up()
+        assert second.said("READY") == ["1", "1"]
 
 
 def test_a_service_without_a_control_socket_is_not_mistaken_for_one_that_has_one(
@@ -313,7 +315,8 @@ def test_a_service_without_a_control_socket_is_not_mistaken_for_one_that_has_one
 
             assert done.returncode == 69
             assert f"expected {other.pid}" in done.stderr
-    assert app.said("RELOADING") == []
+    app.catch_up()
+    assert app.said("READY") == ["1"]
 
 
 def test_a_service_behind_a_shell_is_found_by_the_shells_pid(
