@@ -42,7 +42,7 @@ def _addresses(lines: Iterable[str]) -> set[str]:
 
 
 def _show(name: str, unit: str, scope: str) -> list[str]:
-    command = ["systemctl", scope, "show", f"--property={name}", "--", unit]
+    command = ["systemctl", "show", f"--property={name}", scope, "--", unit]
     try:
         shown = subprocess.run(command, capture_output=True, text=True, errors="replace", check=True).stdout
     except (OSError, subprocess.CalledProcessError):

@@ -74,7 +74,7 @@ def _instance(template: str) -> str:
 
 def _asked(name: str, scope: str) -> tuple[dict[str, str], str]:
     """Return the properties of a unit, and what systemctl complains of."""
-    command = ["systemctl", scope, "show", f"--property={_PROPERTIES}", "--", name]
+    command = ["systemctl", "show", f"--property={_PROPERTIES}", scope, "--", name]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     except OSError as error:

@@ -17,7 +17,7 @@ from tests.process.test_status import ask
 SYSTEMCTL = """#!/bin/sh
 echo "$*" >>"$0.asked"
 for unit; do :; done
-scope=$1
+scope=$3
 if test -e "$0.down$scope"; then
     cat "$0.down$scope" >&2
     exit 1
@@ -82,9 +82,9 @@ def test_a_service_of_the_users_manager_is_found(
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("active: gen 1")
-    scopes = {line.split()[0] for line in managers.asked()}
+    scopes = {line.split()[2] for line in managers.asked()}
     assert scopes == ({"--user"} if "--user" in words else {"--system", "--user"})
-    assert managers.asked()[-1].startswith("--user show --property=TriggeredBy")
+    assert managers.asked()[-1].startswith("show --property=TriggeredBy --user")
 
 
 @pytest.mark.parametrize("complaint", [NO_SYSTEM, ""])
