@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import subprocess
 from collections.abc import Sequence
 
@@ -83,10 +84,15 @@ def is_followed() -> bool:
         return False
     scope = "--user" if unitfiles.is_users(cgroup) else "--system"
     command = ["systemctl", scope, "list-jobs", "--no-legend", "--plain", unit]
+    # With KillMode=control-group systemd ends all that is in the unit's cgroup, as long as it finds somebody:
+    # also who has just been started to ask.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return _unknown(unit, str(error))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     if done.returncode:
         return _unknown(unit, done.stderr.strip())
     jobs = [line.split() for line in done.stdout.splitlines()]

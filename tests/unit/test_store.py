@@ -66,3 +66,15 @@ def test_where_nobody_can_be_asked_a_stop_is_assumed(
     monkeypatch.setenv("PATH", "")
 
     assert not store.is_followed()
+
+
+def test_a_signal_that_ends_all_of_the_service_does_not_end_who_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_cgroup("0::/system.slice/app.service\n", tmp_path, monkeypatch)
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text("#!/bin/sh\nkill -TERM $$\necho 7 app.service restart running\n")
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    assert store.is_followed()
