@@ -117,6 +117,7 @@ class Exit:
         if self._threads:
             return
         self._threads = True
+        streams.fill()
         try:
             for work in (self._keep_time, self._report):
                 threading.Thread(target=work, name=f"sockact.exit.{work.__name__}", daemon=True).start()
@@ -193,6 +194,7 @@ def flush() -> None:
 
     As far as that is done in a moment: whoever reads from a pipe may have stopped to.
     """
+    streams.fill()
     thread = threading.Thread(target=_flush, name="sockact.exit.flush", daemon=True)
     try:
         thread.start()

@@ -51,8 +51,14 @@ def descriptor() -> int:
 
 
 def fill() -> None:
-    """Open on /dev/null what an app has closed of the standard streams; libuv aborts if it gets one."""
+    """Open on /dev/null what an app has closed of the standard streams; libuv aborts if it gets one.
+
+    Nor does Python start a thread where `sys` has no name for them.
+    """
     os.close(_fill())
+    for name in ("stdin", "stdout", "stderr"):
+        if not hasattr(sys, name):
+            setattr(sys, name, None)
 
 
 def above(sock: socket.socket) -> socket.socket:
