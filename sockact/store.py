@@ -84,8 +84,8 @@ def is_followed() -> bool:
         return False
     scope = "--user" if unitfiles.is_users(cgroup) else "--system"
     command = ["systemctl", scope, "list-jobs", "--no-legend", "--plain", unit]
-    # With KillMode=control-group systemd ends all that is in the unit's cgroup, again and again until it finds
-    # nobody: also who has just been started to ask.
+    # With KillMode=control-group systemd ends all that is in the unit's cgroup, again and again until it
+    # finds nobody: also who has just been started to ask.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
