@@ -29,14 +29,12 @@ from enum import Enum, auto
 from typing import Any, Self
 
 from sockact.engines.kernel import unacknowledged
+from sockact.hangup import disconnect
 from sockact.settings import Settings
 
 SHORTEST = 0.05
 LONGEST = 5.0
 """Seconds between two looks, at least and at most: a look at 10,000 connections takes 25 ms."""
-
-AT_ONCE = 1
-"""Milliseconds after which the kernel gives up to send. Source: tcp(7), TCP_USER_TIMEOUT."""
 
 BATCH = 200
 """Connections looked at without a pause, that is for 0.5 ms."""
@@ -160,8 +158,7 @@ def reset(transport: asyncio.Transport) -> None:
     if sock is not None and sock.fileno() >= 0:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         if sock.family in (socket.AF_INET, socket.AF_INET6):
-            # For the case that a process of the app's holds it, too, so that the close does not end it.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, AT_ONCE)
+            disconnect(sock)
     transport.abort()
 
 

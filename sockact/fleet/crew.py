@@ -111,14 +111,16 @@ class Worker:
         self.doomed = True
         return [Tell(self.number, Order.KILL)]
 
-    def drain(self, until: float | None) -> list[Action]:
+    def drain(self, until: float | None, now: float) -> list[Action]:
         """Let it drain, if it does not yet; a doomed one gets no more time by that.
 
-        A start that hangs is over when it would have been, even if a drain has no limit.
+        A start that hangs is over when it would have been, even if a drain has no limit; not one that
+        counts as done by now.
         """
         if self.drains:
             return []
-        if until is None and self.stage is Stage.STARTING:
+        starts = self.stage is Stage.STARTING and (self.assumed is None or now < self.assumed)
+        if until is None and starts:
             until = self.deadline
         self.stage = Stage.DRAINING
         self.watchdog = self.assumed = None
@@ -175,7 +177,7 @@ class Crew:
         """Let workers drain."""
         limit = self._rules.stop_timeout
         until = None if limit is None else now + limit
-        return [action for worker in workers for action in worker.drain(until)]
+        return [action for worker in workers for action in worker.drain(until, now)]
 
     def hammer(self, workers: Iterable[Worker]) -> list[Action]:
         """End the drain of workers by force."""

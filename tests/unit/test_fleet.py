@@ -999,3 +999,14 @@ def test_a_start_that_hangs_is_over_in_time_though_a_drain_has_no_limit() -> Non
 
     assert fleet.deadline() == 60.0
     assert fleet.tick(60.0) == [Tell(1, Order.KILL), Tell(2, Order.KILL)]
+
+
+def test_a_program_that_counts_as_ready_when_it_is_told_to_drain_has_no_limit_for_that() -> None:
+    rules = Rules(size=1, start_timeout=5.0, probation=0.0, stop_timeout=None, assume_ready=1.0)
+    late, early = Fleet(rules), Fleet(rules)
+    for fleet, stopped in ((late, 1.0), (early, 0.5)):
+        fleet.start(0.0)
+        fleet.stop(stopped)
+
+    assert late.deadline() is None
+    assert early.deadline() == 5.0
