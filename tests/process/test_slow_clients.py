@@ -153,12 +153,15 @@ def growth(service: Service, pid: int, clients: int, patience: float) -> int:
     socks = [service.client().sock for _ in range(clients)]
     for sock in socks:
         sock.setblocking(False)
+    # What was not sent of a batch comes next: half a request, with another one behind it, would be refused.
+    unsent = dict.fromkeys(socks, b"")
     last = time.monotonic()
     while resident(pid) - before <= TOO_MUCH and time.monotonic() < last + patience:
         for sock in select.select([], socks, [], 0.1)[1]:
             last = time.monotonic()
+            unsent[sock] = unsent[sock] or requests
             with contextlib.suppress(BlockingIOError):
-                sock.send(requests)
+                unsent[sock] = unsent[sock][sock.send(unsent[sock]) :]
     return resident(pid) - before
 
 
