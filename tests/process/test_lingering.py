@@ -48,9 +48,14 @@ class Sender:
             self._failed = True
 
     def stop(self) -> bool:
-        """Stop, and return whether everything could be sent."""
+        """Stop, and return whether everything could be sent, also what comes after the end was read."""
         self._stopping.set()
         self._thread.join()
+        try:
+            for _ in range(2):  # the first one finds out that nobody is there, and the second one is told
+                self._client.send(100_000 * b"x")
+        except OSError:
+            self._failed = True
         return not self._failed
 
 
