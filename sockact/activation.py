@@ -13,7 +13,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sockact import fds, unitfiles
+from sockact import fds, proc, unitfiles
 from sockact.errors import ActivationError, SockactError, UnavailableError
 from sockact.fds import Listener
 from sockact.unitfiles import UnitFiles
@@ -136,7 +136,7 @@ def _contains(folder: str, path: str) -> bool:
 def ancestors(pid: int) -> dict[str, str]:
     """Return the processes above one, as far as they can be seen: their names by their PIDs."""
     found: dict[str, str] = {}
-    while (stat := _stat(pid)) is not None:
+    while (stat := proc.stat(pid)) is not None:
         pid = int(stat[1])
         if not pid:
             break
@@ -178,7 +178,7 @@ def _is_wrapped(environ: Mapping[str, str]) -> bool:
 
     Without that variable a wrapper is what stands alone between a process and its service's cgroup.
     """
-    stat = _stat(os.getpid())
+    stat = proc.stat(os.getpid())
     if stat is None or stat[4] != "0":
         return False
     above = ancestors(os.getpid())
@@ -186,15 +186,6 @@ def _is_wrapped(environ: Mapping[str, str]) -> bool:
         return environ[STARTED] in above
     own = unitfiles.cgroup_of(os.getpid())
     return sum(unitfiles.cgroup_of(int(pid)) == own for pid in above) <= 1
-
-
-def _stat(pid: int) -> list[str] | None:
-    """Return what follows a process's name in proc_pid_stat(5): state, parent, group, session, terminal."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()
-    except OSError:
-        return None
 
 
 def _name(pid: int) -> str:

@@ -16,7 +16,7 @@ import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 
-from sockact import folder
+from sockact import folder, proc
 from sockact.control import connect, peer
 from sockact.errors import UnavailableError
 from sockact.listen import listen_unix
@@ -173,9 +173,8 @@ def _is_of(pid: int, main: int) -> bool:
     for _ in range(16):
         if pid in (main, 0, 1):
             break
-        try:
-            with open(f"/proc/{pid}/stat") as file:
-                pid = int(file.read().rpartition(")")[2].split()[1])
-        except OSError:
+        stat = proc.stat(pid)
+        if stat is None:
             return False
+        pid = int(stat[1])
     return pid == main

@@ -13,6 +13,8 @@ import os
 import signal
 from collections.abc import Callable
 
+from sockact import proc
+
 PATIENCE = 2.0
 """Seconds that they have to end by themselves."""
 
@@ -74,20 +76,14 @@ class Leftovers:
 
 
 def members(group: int) -> list[int]:
-    """Return the processes of a group but for its leader, and for those that have ended.
+    """Return the processes of a group but for its leader, and for those that have ended."""
+    others = (int(name) for name in os.listdir("/proc") if name.isdecimal() and int(name) != group)
+    return [pid for pid in others if _is_member(pid, group)]
 
-    Source: proc(5), /proc/PID/stat; the name in it may contain anything.
-    """
-    found = []
-    for name in os.listdir("/proc"):
-        with contextlib.suppress(OSError):
-            if not name.isdecimal() or int(name) == group:
-                continue
-            with open(f"/proc/{name}/stat", "rb") as file:
-                state, _parent, its = file.read().rpartition(b")")[2].split()[:3]
-            if int(its) == group and state not in (b"Z", b"X"):
-                found.append(int(name))
-    return found
+
+def _is_member(pid: int, group: int) -> bool:
+    stat = proc.stat(pid)
+    return stat is not None and int(stat[2]) == group and stat[0] not in ("Z", "X")
 
 
 def kill_group(group: int) -> None:

@@ -12,7 +12,7 @@ import os
 import signal
 from collections.abc import Callable, Collection, Iterable, Iterator
 
-from sockact import init
+from sockact import init, proc
 
 
 class Orphans:
@@ -90,8 +90,5 @@ def children() -> list[int]:
 
 
 def _has_ended(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] == b"Z"
-    except OSError:
-        return False
+    stat = proc.stat(pid)
+    return stat is not None and stat[0] == "Z"
