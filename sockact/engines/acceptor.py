@@ -149,7 +149,7 @@ class Acceptor:
         if error.errno not in _EXHAUSTED:
             raise error
         if not self._exhausted:
-            logger.error("cannot accept: %s; newcomers wait in the queue", error.strerror)
+            logger.error("cannot accept: %s; new connections wait in the queue", error.strerror)
             self._exhausted = True
         if self._stopped:
             return
