@@ -31,17 +31,8 @@ def test_a_stop_by_either_signal_answers_what_is_in_flight(
     service: Service, role: tuple[str, ...], number: signal.Signals
 ) -> None:
     service.start(*role, *LONG)
-    client = service.client()
-    client.ask("/hold")
-    held = service.gate.wait()
 
-    service.manager.signal(number)
-    service.manager.wait_for("STOPPING", "1")
-    held.release()
-
-    assert client.read().status == 200
-    client.close()
-    assert service.manager.wait_exit() == 0
+    service.drain_and_end(number)
 
 
 @pytest.mark.F50

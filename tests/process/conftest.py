@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -62,6 +63,19 @@ class Service:
         with self.client() as later:
             later.get()  # the queue is served in order
         return client
+
+    def drain_and_end(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """See that a signal lets a request in flight end, and then the service."""
+        client = self.client()
+        client.ask("/hold")
+        held = self.gate.wait()
+        self.manager.signal(number)
+        self.manager.wait_for("STOPPING", "1")
+        held.release()
+
+        assert client.read().status == 200
+        client.close()
+        assert self.manager.wait_exit() == 0
 
     def close(self) -> None:
         for client in self._clients:

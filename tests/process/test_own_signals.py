@@ -83,20 +83,6 @@ def wait_said(service: Service, text: str) -> None:
     wait_until(lambda: text in service.manager.stderr())
 
 
-def drain_and_end(service: Service, number: signal.Signals) -> None:
-    """See that a signal lets a request in flight end, and then the service."""
-    client = service.client()
-    client.ask("/hold")
-    held = service.gate.wait()
-    service.manager.signal(number)
-    service.manager.wait_for("STOPPING", "1")
-    held.release()
-
-    assert client.read().status == 200
-    client.close()
-    assert service.manager.wait_exit() == 0
-
-
 @MODES
 @EVERY_WAY
 def test_a_stop_drains_whatever_the_app_has_done_to_sigterm(
@@ -104,7 +90,7 @@ def test_a_stop_drains_whatever_the_app_has_done_to_sigterm(
 ) -> None:
     start(service, way, *mode)
 
-    drain_and_end(service, signal.SIGTERM)
+    service.drain_and_end()
 
 
 @EVERY_WAY
@@ -133,7 +119,7 @@ def test_what_a_request_does_to_sigterm_is_put_right_before_the_stop(service: Se
     service.client().get("/take")
     wait_said(service, "sockact.ownsignals WARNING: ")
 
-    drain_and_end(service, signal.SIGTERM)
+    service.drain_and_end()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -158,7 +144,7 @@ def test_a_worker_that_is_signalled_by_others_drains_all_the_same(
 def test_sigint_drains_whatever_the_app_has_done_to_it(service: Service, way: str) -> None:
     start(service, way, number="SIGINT")
 
-    drain_and_end(service, signal.SIGINT)
+    service.drain_and_end(signal.SIGINT)
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR2])
@@ -214,7 +200,7 @@ def test_a_callback_of_the_loop_is_called_beside_the_drain_also_when_it_was_orde
 ) -> None:
     start(service, WAYS["add_signal_handler"], *mode)
 
-    drain_and_end(service, signal.SIGTERM)
+    service.drain_and_end()
 
     assert (service.directory / "theirs").read_text() == "called\n"
 
@@ -239,7 +225,7 @@ def test_what_an_app_has_done_to_a_signal_is_said_once_before_it_is_ready(
     start(service, WAYS[way], *mode)
     for _ in range(3):
         service.client().get("/")
-    drain_and_end(service, signal.SIGTERM)
+    service.drain_and_end()
 
     log = service.manager.stderr()
     assert log.count(f"sockact.ownsignals WARNING: {said}") == 1
@@ -253,7 +239,7 @@ def test_a_handler_that_was_installed_before_the_app_is_served_is_said(
     start(service, "pass", *mode, more="\nsignal.signal(signal.SIGTERM, ends)\n")
 
     wait_said(service, "SIGTERM: signal.signal(app.ends): it is not called while sockact serves; ")
-    drain_and_end(service, signal.SIGTERM)
+    service.drain_and_end()
 
 
 PROGRAM = """
@@ -280,7 +266,7 @@ def test_a_handler_of_a_program_is_said_and_does_not_end_its_service(
     service.manager.wait_ready()
 
     wait_said(service, "SIGTERM: signal.signal(__main__.ends): it is not called while sockact serves; ")
-    drain_and_end(service, signal.SIGTERM)
+    service.drain_and_end()
 
 
 @MODES
@@ -290,7 +276,7 @@ def test_an_app_that_takes_no_signal_reads_nothing_about_them(
     install(service.directory)
     service.start(*PATIENT, *mode)
     service.client().get()
-    drain_and_end(service, signal.SIGTERM)
+    service.drain_and_end()
 
     assert "ownsignals" not in service.manager.stderr()
 
@@ -301,7 +287,7 @@ def test_what_a_hook_does_to_sigterm_is_put_right(service: Service, point: str) 
     start(service, "pass", more=hook)
 
     wait_said(service, "SIGTERM: signal.signal(app.ends): ")
-    drain_and_end(service, signal.SIGTERM)
+    service.drain_and_end()
 
 
 def test_an_app_that_stops_the_loop_drains_and_ends(service: Service) -> None:

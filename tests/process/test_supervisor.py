@@ -224,17 +224,9 @@ def test_a_first_generation_that_fails_ends_the_supervisor_with_its_reason(servi
 def test_a_stop_waits_for_the_workers_and_leaves_none(service: Service) -> None:
     pid = service.start(*QUICK, "--linger=60s", "--drain-timeout=60s")
     before = workers(pid)
-    client = service.client()
-    client.ask("/hold")
-    held = service.gate.wait()
-    service.manager.signal(signal.SIGTERM)
-    service.manager.wait_for("STOPPING", "1")
 
-    held.release()
+    service.drain_and_end()
 
-    assert client.read().status == 200
-    client.close()
-    assert service.manager.wait_exit() == 0
     assert not any(Path(f"/proc/{worker}").exists() for worker in before)
 
 
