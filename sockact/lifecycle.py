@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from sockact import unitfiles
 from sockact.announcer import Announcer
 from sockact.control import Caller
 from sockact.counters import Counters
@@ -337,12 +338,16 @@ class Conductor:
     # What is said.
 
     def _say_reloading(self) -> None:
-        """Say that a reload begins, but not to a manager that has asked for it itself.
+        """Say that a reload begins, but not to a systemd that need not hear it.
 
-        systemd knows it then. And told so, it would go on waiting for our READY=1 if this process were
-        killed, also when its workers have drained long since (257: until the watchdog's time is over).
+        It knows of one that it has asked for itself, by ExecReload=; and of another it makes no more than a
+        word in `systemctl status`, unless its Type=notify-reload waits for it. But told so, systemd goes on
+        waiting for our READY=1 if this process is killed, and starts no other until the watchdog's time is
+        over, also when all has drained long since (252, 257: in this state it does not look at an empty
+        cgroup).
         """
-        if self._reloads.managed:
+        needless = self._notifier.manager_is_systemd and not unitfiles.awaits_reloading(os.environ)
+        if self._reloads.managed or needless:
             self._notifier.status(self._text())
         else:
             self._notifier.reloading(self._text())

@@ -3,7 +3,7 @@
     phase         means                                 said to the manager on entry
     activating    the app starts                        -
     active        requests are answered                 READY=1
-    reloading     new code is tried, then takes over    RELOADING=1
+    reloading     new code is tried, then takes over    RELOADING=1, where it is waited for
     deactivating  drain                                 STOPPING=1
     inactive      ended in good order, or replaced      -
     failed        ended by an error                     -

@@ -165,6 +165,16 @@ def of_this_process(environ: Mapping[str, str]) -> UnitFiles | None:
     return UnitFiles(name, folders)
 
 
+def awaits_reloading(environ: Mapping[str, str]) -> bool:
+    """Tell whether systemd waits for RELOADING=1 after a SIGHUP; so it may, where no file says otherwise.
+
+    Source: systemd.service(5), Type=notify-reload.
+    """
+    service = of_this_process(environ)
+    said = {} if service is None else service.read()
+    return not said or said.get("Service.Type", ())[-1:] == ["notify-reload"]
+
+
 def cgroup_in(cgroups: str) -> str:
     """Return the cgroup of the service in which a process is, '' if it is in none.
 

@@ -18,7 +18,7 @@ from service import (
     wait_for,
     wait_until,
 )
-from test_supervised import QUICK, begin_reload, end, kill, open_gate, start
+from test_supervised import GATED, QUICK, SIZE, at_gate, begin_reload, end, kill, open_gate, start
 
 SOCKACT = "/opt/app/venv/bin/sockact"
 PLAIN = """
@@ -253,6 +253,52 @@ def test_a_supervisor_that_is_killed_before_its_reload_is_heard_costs_nobody_any
         assert end(reloading) != 0
         report = clients.report()
     assert_nothing_lost(report)
+
+
+@pytest.mark.parametrize("suite", ["trixie"], indirect=True)  # systemd 253 or later
+@pytest.mark.parametrize("options", [QUICK, ("--workers=0",)], ids=["supervised", "alone"])
+def test_a_unit_of_type_notify_reload_is_told_what_it_waits_for(
+    app: Machine, options: tuple[str, ...]
+) -> None:
+    pid = start(app, *options, service="Type=notify-reload\nExecReload=")
+    with load(app) as clients:
+        install(app, 2, GATED)
+        reloading = app.popen("systemctl", "reload", "app.service")
+        wait_for(app, "SubState=reload-notify")
+        wait_until(lambda: at_gate(app))
+
+        open_gate(app)
+
+        assert end(reloading) == 0
+        assert (get(app)["version"], main_pid(app)) == ("2", pid)
+        report = clients.report()
+    assert_nothing_lost(report)
+
+
+@pytest.mark.parametrize("ask", ["kill -s HUP {pid}", f"{SOCKACT} reload app"], ids=["SIGHUP", "root"])
+@pytest.mark.parametrize("options", [QUICK, ("--workers=0",)], ids=["supervised", "alone"])
+def test_a_reload_that_systemd_has_not_asked_for_does_not_keep_it_from_a_restart(
+    app: Machine, ask: str, options: tuple[str, ...]
+) -> None:
+    alone = "--workers=0" in options
+    pid = start(app, *options)
+    with load(app) as clients:
+        install(app, 2, GATED)
+        reloading = app.popen("sh", "-c", ask.format(pid=pid))
+        wait_until(lambda: len(at_gate(app)) == (1 if alone else SIZE))
+        assert ": reloading, " in app.show("app.service", "StatusText")["StatusText"]
+        killed = time.monotonic()
+
+        kill(app, pid)
+
+        open_gate(app)
+        wait_until(lambda: main_pid(app) not in (0, pid))
+        assert time.monotonic() - killed < 15  # not the watchdog's time, 30 s
+        end(reloading)
+        wait_for(app, "SubState=running")
+        report = clients.report()
+    if not alone:
+        assert_nothing_lost(report)
 
 
 def test_a_reload_of_a_service_alone_that_is_killed_does_not_wait_for_what_it_forgot(app: Machine) -> None:

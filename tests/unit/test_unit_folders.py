@@ -114,3 +114,23 @@ def test_options_that_differ_are_named(before: list[str], now: list[str], said: 
 def test_more_settings_than_the_control_socket_takes_are_not_told() -> None:
     assert changes.settings_in({"SOCKACT_LISTEN": "x" * 5000}) == {}
     assert changes.settings_in({"SOCKACT_LISTEN": "x", "HOME": "/"}) == {"SOCKACT_LISTEN": "x"}
+
+
+@pytest.mark.parametrize(
+    ("text", "awaited"),
+    [
+        ("[Service]\nType=notify\n", False),
+        ("[Service]\nType=notify\nType=notify-reload\n", True),
+        ("[Service]\nType=notify-reload\nType=\n", False),
+        ("[Unit]\nDescription=of the type that systemd takes for granted\n", False),
+        (None, True),
+    ],
+)
+def test_only_where_a_unit_says_that_it_does_not_need_reloading_it_is_not_told(
+    folders: list[str], monkeypatch: pytest.MonkeyPatch, text: str | None, awaited: bool
+) -> None:
+    if text is not None:
+        write(folders, "app.service", text)
+    monkeypatch.setattr(unitfiles, "of_this_process", lambda _: UnitFiles("app.service", folders))
+
+    assert unitfiles.awaits_reloading({}) is awaited
