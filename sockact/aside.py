@@ -62,6 +62,12 @@ class Received(NamedTuple):
 def receive(sock: socket.socket, size: int, flags: int = 0) -> Received:
     """Read what has come on a socket, with all descriptors; raises OSError as recvmsg(2)."""
     data, ancillary, found, address = sock.recvmsg(size, _ROOM, socket.MSG_CMSG_CLOEXEC | flags)
+    descriptors, pid = _unpacked(ancillary)
+    return Received(data, descriptors, pid, found, address)
+
+
+def _unpacked(ancillary: Iterable[tuple[int, int, bytes]]) -> tuple[list[int], int]:
+    """Return the descriptors that came with a message, and the PID of who has sent it."""
     pid = 0
     descriptors: list[int] = []
     for level, kind, payload in ancillary:
@@ -69,7 +75,7 @@ def receive(sock: socket.socket, size: int, flags: int = 0) -> Received:
             descriptors += [fd for (fd,) in struct.iter_unpack("i", payload[: len(payload) // 4 * 4])]
         elif (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
             pid = _CREDENTIALS.unpack(payload)[0]
-    return Received(data, descriptors, pid, found, address)
+    return descriptors, pid
 
 
 def read(sock: socket.socket, size: int) -> bytes:
@@ -100,6 +106,60 @@ async def read_later(sock: socket.socket, size: int) -> bytes:
 def _come(future: Any) -> None:
     if not future.done():
         future.set_result(None)
+
+
+class Sifting(socket.socket):
+    """A connection that takes the data, and no descriptors, where the kernel cannot refuse them.
+
+    asyncio's transports read and close by these methods; uvloop's call the kernel themselves.
+    """
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """Read what has come."""
+        received = receive(self, size, flags)
+        close(received.descriptors)
+        return received.data
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        """Read what has come into a buffer."""
+        room = memoryview(buffer).cast("B")
+        room = room[:nbytes] if nbytes else room
+        count, ancillary, _, _ = self.recvmsg_into([room], _ROOM, socket.MSG_CMSG_CLOEXEC | flags)
+        close(_unpacked(ancillary)[0])
+        return count
+
+    def close(self) -> None:
+        """Close it. Whoever ends the connection by that has hung up before: nothing can be added."""
+        if self.fileno() >= 0:
+            close([self.detach()])
+
+
+def sifted(connection: socket.socket) -> socket.socket:
+    """Return a connection that takes no descriptors; what it is made of belongs to it."""
+    if connection.family != socket.AF_UNIX or can_refuse():
+        return connection
+    return Sifting(connection.family, connection.type, connection.proto, connection.detach())
+
+
+def can_refuse() -> bool:
+    """Tell whether the kernel can refuse descriptors that somebody sends to a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        try:
+            sock.getsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS)
+        except OSError:  # older than 6.16
+            return False
+        return True
+
+
+def is_exposed(listener: socket.socket) -> bool:
+    """Tell whether everybody on the machine may send descriptors to those who accept on this socket."""
+    if listener.family != socket.AF_UNIX or listener.type != socket.SOCK_STREAM or can_refuse():
+        return False
+    path = listener.getsockname()
+    try:
+        return isinstance(path, bytes) or bool(os.stat(path).st_mode & stat.S_IWOTH)
+    except OSError:  # out of reach from here
+        return True
 
 
 def refuse_descriptors(sock: socket.socket) -> None:

@@ -7,6 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+from collections.abc import Iterable
+
+from sockact import aside
+from sockact.fds import Listener
 
 UVLOOP = "uvloop"
 
@@ -14,6 +19,23 @@ ADVICE = "nest_asyncio needs asyncio's own event loop: set loop=asyncio (--loop 
 
 _UNPATCHED = "Can't patch loop of type"
 """How nest_asyncio's ValueError begins."""
+
+
+logger = logging.getLogger(__name__)
+
+
+def suited(choice: str, listeners: Iterable[Listener]) -> str:
+    """Return what the setting `loop` names, or asyncio's where a neighbour could halt uvloop's."""
+    exposed = [each for each in listeners if each.sock is not None and aside.is_exposed(each.sock)]
+    if choice != UVLOOP or not exposed:
+        return choice
+    logger.info(
+        "loop=asyncio: every user of this machine may send descriptors to %s, and Linux %s cannot refuse"
+        " them (6.16 can); SocketMode=0660 in the socket unit, with a SocketGroup=, keeps uvloop",
+        exposed[0].address,
+        os.uname().release,
+    )
+    return "asyncio"
 
 
 def kind(choice: str) -> type[asyncio.AbstractEventLoop]:

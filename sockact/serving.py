@@ -191,10 +191,11 @@ class _Serving:
         self._tls = configured(chosen, os.environ)
         _hold_loggers(chosen)
         found = self._find(app)
+        self._loop = loops.suited(chosen.loop, () if process.trial else process.sockets.listeners)
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             # Else Runner has one of its own, which waits for the end of a factory.
             signal.signal(signal.SIGINT, _interrupt)
-        with asyncio.Runner(loop_factory=guarded(loops.kind(chosen.loop))) as runner, forked.only_here():
+        with asyncio.Runner(loop_factory=guarded(loops.kind(self._loop))) as runner, forked.only_here():
             ending = runner.run(self._live(found))
         if process.trial:
             raise SystemExit(0)
@@ -225,7 +226,7 @@ class _Serving:
             logger.info("gen=%d pid=%d serves %s", process.generation, os.getpid(), places)
             others = process.early.others()
             say_overridden({number: other for number, other in others.items() if other is not _interrupt})
-        if loops.is_nested_in_vain(chosen.loop):
+        if loops.is_nested_in_vain(self._loop):
             logger.warning("%s", loops.ADVICE)
         return mounted
 

@@ -45,10 +45,12 @@ def accept_on(
         if listener.listening:
             acceptors.append(Acceptor(listener.sock, arrived, has_room, descriptors=descriptors))
         else:
+            connection = listener.sock
+            connection.setblocking(False)
             if not descriptors:
-                aside.refuse_descriptors(listener.sock)
-            listener.sock.setblocking(False)
-            arrived(listener.sock)
+                aside.refuse_descriptors(connection)
+                connection = aside.sifted(connection)
+            arrived(connection)
     return acceptors
 
 
@@ -61,8 +63,9 @@ class Acceptor:
         arrived: called with each connection, non-blocking; takes it over.
         has_room: returns whether there may be one more connection. While there may not, newcomers wait in
             the kernel's queue, for `resume` or for another process that accepts there.
-        descriptors: whether clients on a Unix socket may send descriptors. The loop closes those that
-            nobody takes, as long as a client likes; before Linux 6.16 there is no way to refuse them.
+        descriptors: whether clients on a Unix socket may send descriptors. Where the kernel cannot refuse
+            them, a loop of asyncio takes them out of the way; uvloop would close them itself, as long as a
+            client likes.
     """
 
     def __init__(
@@ -141,6 +144,8 @@ class Acceptor:
             logger.info("a client on %s sends descriptors: closed", self._sock.getsockname())
             aside.close_socket(connection)
             return True
+        if self._refuses:
+            connection = aside.sifted(connection)
         forked.keep(connection)
         self._arrived(connection)
         return True

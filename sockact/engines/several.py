@@ -120,7 +120,7 @@ class Engines:
         try:
             if is_sealed(arrived):
                 connection, luggage = unseal(arrived)
-            connection = streams.above(connection)
+            connection = aside.sifted(streams.above(connection))
         except OSError as error:
             logger.error("a connection that moved here is lost: %s", error)
             return

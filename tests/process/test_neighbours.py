@@ -568,6 +568,7 @@ def test_health_checks_are_answered_while_others_only_connect(
 def unix_listener(path: Path, kind: int = socket.SOCK_STREAM) -> Listener:
     sock = socket.socket(socket.AF_UNIX, kind)
     sock.bind(str(path))
+    path.chmod(0o666)  # as SocketMode= by default
     if kind == socket.SOCK_STREAM:
         sock.listen(100)
     return Listener.of(sock, "web")
@@ -587,29 +588,21 @@ async def app(data, address, reply):
 }
 
 
-def can_refuse() -> bool:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        aside.refuse_descriptors(ours)
-        try:
-            socket.send_fds(theirs, [b"x"], [0])
-        except PermissionError:
-            return True
-        return False
+OLD_KERNEL = "import sockact.aside; sockact.aside.SO_PASSRIGHTS = 9999\n"
+"""Makes what Linux before 6.16 makes of an unknown option of a socket."""
 
-
-needs_refusal = pytest.mark.skipif(not can_refuse(), reason="Linux before 6.16 cannot refuse descriptors")
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [pytest.param("http", marks=needs_refusal), pytest.param("stream", marks=needs_refusal), "datagram"],
+needs_refusal = pytest.mark.skipif(
+    not aside.can_refuse(), reason="Linux before 6.16 cannot refuse descriptors"
 )
+
+
+@pytest.mark.parametrize("kind", ["http", "stream", "datagram"])
+@pytest.mark.parametrize("kernel", [pytest.param("", marks=needs_refusal), OLD_KERNEL], ids=["new", "old"])
 @pytest.mark.parametrize("early", [False, True], ids=["later", "before the start"])
 def test_descriptors_that_a_client_sends_hold_no_other_client_up(
-    app: Manager, tmp_path: Path, kind: str, early: bool
+    app: Manager, tmp_path: Path, kind: str, kernel: str, early: bool
 ) -> None:
-    (tmp_path / "app.py").write_text(HANDLERS[kind])
+    (tmp_path / "app.py").write_text(kernel + HANDLERS[kind])
     of = socket.SOCK_DGRAM if kind == "datagram" else socket.SOCK_STREAM
     with contextlib.ExitStack() as stack:
         listener = unix_listener(tmp_path / "web.sock", of)
@@ -639,6 +632,45 @@ def test_descriptors_that_a_client_sends_hold_no_other_client_up(
         client.connect(str(tmp_path / "web.sock"))
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert client.recv(100)
+
+
+@pytest.mark.parametrize("kernel", [pytest.param("", marks=needs_refusal), OLD_KERNEL], ids=["new", "old"])
+def test_descriptors_that_nobody_has_read_when_a_connection_ends_hold_no_other_client_up(
+    app: Manager, tmp_path: Path, kernel: str
+) -> None:
+    (tmp_path / "app.py").write_text(
+        f"{kernel}import pathlib, asyncio\n"
+        "async def app(reader, writer):\n"
+        "    if await reader.readline() == b'pause\\n':\n"
+        "        writer.transport.pause_reading()\n"
+        "        writer.write(b'paused')\n"
+        "        while not pathlib.Path('sent').exists():\n"
+        "            await asyncio.sleep(0.02)\n"
+        "    writer.write(b'end')\n"
+    )
+    with contextlib.ExitStack() as stack:
+        listener = unix_listener(tmp_path / "web.sock")
+        stack.callback(listener.close)
+        app.start(sockact("--workers=0", "--kind=stream"), [listener])
+        app.wait_ready()
+        attacker = stack.enter_context(socket.socket(socket.AF_UNIX))
+        attacker.connect(str(tmp_path / "web.sock"))
+        attacker.settimeout(LIMIT)
+        attacker.sendall(b"pause\n")
+        assert attacker.recv(6) == b"paused"
+        slow = stack.enter_context(slow_to_close())
+        with contextlib.suppress(PermissionError):
+            socket.send_fds(attacker, [b"x"], [slow.fileno()])
+        slow.close()  # the last one is on its way
+        (tmp_path / "sent").touch()
+        assert attacker.recv(3) == b"end"
+
+        client = stack.enter_context(socket.socket(socket.AF_UNIX))
+        client.settimeout(QUICK)
+        client.connect(str(tmp_path / "web.sock"))
+        client.sendall(b"hello\n")
+
+        assert client.recv(3) == b"end"
 
 
 def test_a_handler_that_has_the_connection_itself_can_receive_descriptors(

@@ -1,0 +1,57 @@
+"""The event loop that serves, where neighbours may send descriptors and the kernel cannot refuse them."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from sockact import aside, loops
+from sockact.fds import Listener
+
+
+def listener(path: str | None, mode: int = 0o666) -> Listener:
+    sock = socket.socket() if path is None else socket.socket(socket.AF_UNIX)
+    sock.bind(("127.0.0.1", 0) if path is None else path)
+    if path is not None and path.startswith("/"):
+        Path(path).chmod(mode)
+    sock.listen()
+    return Listener.of(sock, "web")
+
+
+@pytest.mark.parametrize(
+    ("path", "mode", "kernel_refuses", "chosen"),
+    [
+        ("{}/web", 0o666, False, "asyncio"),
+        ("{}/web", 0o660, False, "uvloop"),
+        ("{}/web", 0o666, True, "uvloop"),
+        ("\0sockact-{}", 0, False, "asyncio"),
+        (None, 0, False, "uvloop"),
+    ],
+)
+def test_uvloop_serves_no_unix_socket_on_which_everybody_may_send_descriptors(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str | None,
+    mode: int,
+    kernel_refuses: bool,
+    chosen: str,
+) -> None:
+    monkeypatch.setattr(aside, "can_refuse", lambda: kernel_refuses)
+    each = listener(None if path is None else path.format(tmp_path), mode)
+
+    assert loops.suited("uvloop", [each]) == chosen
+    assert loops.suited("asyncio", [each]) == "asyncio"
+    each.close()
+
+
+def test_a_listener_whose_path_is_out_of_reach_counts_as_open_to_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aside, "can_refuse", lambda: False)
+    each = listener(f"{tmp_path}/web", 0o600)
+    (tmp_path / "web").unlink()
+
+    assert loops.suited("uvloop", [each]) == "asyncio"
+    each.close()
