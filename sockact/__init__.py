@@ -10,12 +10,16 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from sockact import fds, hooks, place, signals
-from sockact.envelope import Handover, Moving
+from sockact import hooks
 from sockact.errors import SockactError, UsageError
-from sockact.fds import Kind, Listener, adopt
-from sockact.inside import activated, addresses, background, draining, request_reload, role
-from sockact.notify import Notifier
+from sockact.handover.envelope import Handover, Moving
+from sockact.process import command as _  # noqa: F401  # notes how the program was started, before that changes it
+from sockact.process import refused_places
+from sockact.protocols.notify import Notifier
+from sockact.runtime import activated, addresses, background, draining, request_reload, role
+from sockact.sockets import fds
+from sockact.sockets.fds import Kind, Listener, adopt
+from sockact.system import signals
 
 __all__ = [
     "Handover",
@@ -52,12 +56,12 @@ def serve(app: object, /, *, sock: Any = None, **settings: Any) -> None:
     again, by new workers or, with `workers=0`, in this process.
 
     Args:
-        app: an ASGI or WSGI app, a handler of raw connections or datagrams (`sockact.kinds` says which),
-            or a string `module:attribute`; or a mapping from `FileDescriptorName=` to one of these.
+        app: an ASGI or WSGI app, a handler of raw connections or datagrams (see `sockact.apps.kinds`), or a
+            string `module:attribute`; or a mapping from `FileDescriptorName=` to one of these.
         sock: where to listen if no socket was passed: a socket, several in a list, or a function that opens
             them. A program that has opened one itself cannot be run again: this process then serves, and
             refuses to reload. A function is called by the main process alone.
-        settings: any field of `sockact.settings.Settings`; the environment variables SOCKACT_…
+        settings: any field of `sockact.config.settings.Settings`; the environment variables SOCKACT_…
             fill in those that are not given.
 
     Raises:
@@ -65,9 +69,9 @@ def serve(app: object, /, *, sock: Any = None, **settings: Any) -> None:
             service's status, the code is an `exit_status` of `sockact.errors`. It is 64 in a process that
             multiprocessing has started from the program, or that was forked from one that serves.
     """
-    place.require_own_thread()
+    refused_places.require_own_thread()
     try:
-        place.require_own_process()
+        refused_places.require_own_process()
     except UsageError as error:
         raise SystemExit(error.exit_status) from error
     signals.remember()

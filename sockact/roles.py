@@ -11,11 +11,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sockact import init, settings, slim
-from sockact.exits import let_tracker_end
-from sockact.process import Process, live
-from sockact.program import OWN
-from sockact.settings import Settings
+from sockact.config import settings
+from sockact.config.settings import Settings
+from sockact.process import pid1, without_ssl
+from sockact.process.ending import let_tracker_end
+from sockact.process.launch import Process, live
+from sockact.protocols.environment import OWN
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ def run(app: object, program: Sequence[str], given: Mapping[str, Any]) -> None:
         if app is not None and process.serves_itself(chosen):
             _serve(process, chosen, app, import_here=True)
         else:
-            from sockact.supervision import supervise_in
+            from sockact.supervisor.main import supervise_in
 
             supervise_in(process, chosen, program)
 
@@ -51,12 +52,12 @@ def serve(app: object, given: Mapping[str, Any], sock: Any) -> None:
 
 
 def _serve(process: Process, chosen: Settings, app: object, *, import_here: bool) -> None:
-    if os.getpid() == init.PID and process.program.argv:
+    if os.getpid() == pid1.PID and process.program.argv:
         process.sockets.check(told=process.told)
-        command = init.command(process.program.argv, ours=import_here)
+        command = pid1.command(process.program.argv, ours=import_here)
         process.become(command, process.program.environ, process.sockets.callers)
-    slim.undo()
-    from sockact.serving import serve_in
+    without_ssl.undo()
+    from sockact.worker.main import serve_in
 
     serve_in(process, chosen, app, import_here=import_here)
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from sockact.fds import Listener
+from sockact.sockets.fds import Listener
 from tests.manager import listening
 
 ROWS = {"F": 118, "R": 42}

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from sockact.fds import Listener
+from sockact.sockets.fds import Listener
 
 LIMIT = 20.0
 

@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from sockact import fds
-from sockact.fds import Listener
-from sockact.notify import Notification, NotifySocket
+from sockact.protocols.notify import Notification, NotifySocket
+from sockact.sockets import fds
+from sockact.sockets.fds import Listener
 
 CHECKOUT = Path(__file__).parents[1]
 

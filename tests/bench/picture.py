@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sockact.signals import FOLLOWED
+from sockact.system.signals import FOLLOWED
 from tests.bench.service import Service, compile_sockact, service
 from tests.bench.stall import LOAD_APP
 from tests.gate import Client

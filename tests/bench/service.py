@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import sockact
-from sockact.fds import Listener
+from sockact.sockets.fds import Listener
 from tests.manager import LIMIT, Manager, listening, wait_ended
 
 HELLO = """

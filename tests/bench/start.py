@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
-from sockact.fds import Kind, Listener
+from sockact.sockets.fds import Kind, Listener
 from tests.bench.figures import spread
 from tests.bench.service import service
 

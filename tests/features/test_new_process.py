@@ -13,8 +13,8 @@ from typing import NoReturn
 
 import pytest
 
-from sockact.child import Child
-from sockact.program import Program
+from sockact.process.child import Child
+from sockact.process.command import Program
 from tests.gate import install
 from tests.http_client import get
 from tests.manager import open_descriptors, wait_until

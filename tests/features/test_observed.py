@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sockact.fds import Listener
+from sockact.sockets.fds import Listener
 from tests.gate import Client, install
 from tests.http_client import get
 from tests.manager import CHECKOUT, Manager, wait_until
@@ -155,12 +155,12 @@ def test_log_lines_name_generation_worker_and_phase(service: Service) -> None:
 def test_a_setting_in_pyproject_toml_holds_unless_a_variable_or_an_option_says_otherwise(
     service: Service, workers: str
 ) -> None:
-    project = service.directory / "pyproject.toml"
-    project.write_text('[tool.sockact]\nversion = "project"\nversion_header = "X-Version"\nthreads = 3\n')
+    pyproject = service.directory / "pyproject.toml"
+    pyproject.write_text('[tool.sockact]\nversion = "project"\nversion_header = "X-Version"\nthreads = 3\n')
     options = (f"--workers={workers}", "--probation=0.1s")
     service.start(*options)
     assert service.client().get().headers["x-version"] == "project"
-    project.write_text(project.read_text().replace('"project"', '"a later one"'))
+    pyproject.write_text(pyproject.read_text().replace('"project"', '"a later one"'))
 
     assert reload(service)[0] == 0
 
@@ -172,12 +172,12 @@ def test_a_setting_in_pyproject_toml_holds_unless_a_variable_or_an_option_says_o
 def test_options_beat_variables_which_beat_pyproject_toml(
     tmp_path: Path, given: dict[str, str], expected: str
 ) -> None:
-    from sockact import project
+    from sockact.config import pyproject
 
     (tmp_path / "pyproject.toml").write_text('[tool.sockact]\nversion = "project"\nworkers = 7\n')
     environ = {"SOCKACT_CHDIR": str(tmp_path), "SOCKACT_VERSION": "variable"}
 
-    chosen = project.resolve(given, environ)
+    chosen = pyproject.resolve(given, environ)
 
     assert (chosen.version, chosen.workers) == (expected, 7)
 

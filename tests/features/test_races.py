@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import uvloop
 
-from sockact.engines.acceptor import Acceptor
-from sockact.engines.http import HttpEngine
-from sockact.fds import Listener
-from sockact.settings import Settings
+from sockact.config.settings import Settings
+from sockact.engines.http.engine import HttpEngine
+from sockact.sockets.acceptor import Acceptor
+from sockact.sockets.fds import Listener
 from tests.gate import Client, Gate, install
 from tests.manager import LIMIT, Manager
 from tests.process.conftest import Service

@@ -132,7 +132,7 @@ def test_a_stop_closes_them(service: Machine) -> None:
 ASKER = """
 import signal, pathlib
 from sockact import Notifier
-from sockact.store import is_followed
+from sockact.handover.store import is_followed
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 Notifier().ready("waits for its end")
 signal.sigwait([signal.SIGTERM])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sockact.fds import Listener
+from sockact.sockets.fds import Listener
 from tests.gate import Client, Gate, install
 from tests.manager import CHECKOUT, Manager
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sockact.fds import Listener
+from sockact.sockets.fds import Listener
 from tests.manager import CHECKOUT, LIMIT, Manager, wait_until
 
 APP = """

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from sockact import control
-from sockact.fds import Listener
+from sockact.protocols import control
+from sockact.sockets.fds import Listener
 from tests.gate import Client, Gate, install
 from tests.http_client import get
 from tests.manager import Manager, wait_until

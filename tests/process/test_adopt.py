@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from sockact.fds import Kind, Listener
+from sockact.sockets.fds import Kind, Listener
 from tests.http_client import get
 from tests.manager import Manager
 

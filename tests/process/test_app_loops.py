@@ -11,7 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import unix_connect
 
-from sockact.fds import Listener
+from sockact.sockets.fds import Listener
 from tests.certificates import Authority
 from tests.gate import Client
 from tests.manager import Manager, listening, wait_until

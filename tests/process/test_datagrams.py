@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sockact.fds import Listener
+from sockact.sockets.fds import Listener
 from tests.manager import LIMIT, PAUSE, Manager, wait_until
 from tests.process.test_adopt import bound
 from tests.process.test_streams import reload, start

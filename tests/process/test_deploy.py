@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sockact.fds import Listener
+from sockact.sockets.fds import Listener
 from tests.gate import install
 from tests.http_client import get
 from tests.manager import CHECKOUT, LIMIT, Manager, wait_until

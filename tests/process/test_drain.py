@@ -13,7 +13,7 @@ import pytest
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import unix_connect
 
-from sockact.fds import Listener
+from sockact.sockets.fds import Listener
 from tests.gate import Client, install
 from tests.manager import CHECKOUT, Manager
 from tests.process.conftest import Service

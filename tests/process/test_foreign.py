@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from sockact.fds import Listener
 from sockact.probe.background import BackgroundProbe
+from sockact.sockets.fds import Listener
 from tests.gate import install as install_gate_app
 from tests.http_client import get
 from tests.manager import CHECKOUT, Manager

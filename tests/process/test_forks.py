@@ -17,7 +17,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect as connect_websocket
 
-from sockact.fds import Listener
+from sockact.sockets.fds import Listener
 from tests.certificates import Authority
 from tests.gate import Client
 from tests.http_client import get
@@ -726,7 +726,7 @@ def test_a_program_without_a_main_guard_is_not_served_again_by_multiprocessing(
     if call == "command":
         (tmp_path / "app.py").write_text(text.partition("sockact.serve")[0])
         options = [f"--listen=127.0.0.1:{port}", "--lifespan=off", "--control=none"]
-        text = f"from sockact.cli import main\nmain({['run', *options, 'app:app']})\n"
+        text = f"from sockact.cli.main import main\nmain({['run', *options, 'app:app']})\n"
     (tmp_path / "main.py").write_text(text)
     manager.start([sys.executable, "main.py"], SOCKACT_WORKERS=workers_)
     manager.wait_ready()

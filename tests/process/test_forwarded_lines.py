@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sockact.fds import Listener
+from sockact.sockets.fds import Listener
 from tests.http_client import connect, exchange
 from tests.manager import Manager
 from tests.process.test_proxy_headers import APP

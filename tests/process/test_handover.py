@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sockact.fds import Listener
 from sockact.probe.background import BackgroundProbe
+from sockact.sockets.fds import Listener
 from tests.gate import Client, install
 from tests.manager import CHECKOUT, Manager, open_descriptors, wait_until
 from tests.process.conftest import Service

@@ -20,8 +20,9 @@ from unittest import mock
 
 import pytest
 
-from sockact import address, cli, control
+from sockact.cli import main
 from sockact.errors import UnavailableError
+from sockact.protocols import control, control_address
 from tests.manager import CHECKOUT, LIMIT, wait_until
 from tests.process.conftest import Service
 from tests.process.test_status import ask
@@ -109,7 +110,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
     """Run the command in this process."""
     # A reload dies of SIGTERM as ExecReload= shall, and both of SIGPIPE: not the process of the tests.
     with pytest.raises(SystemExit) as ended, mock.patch.object(signal, "signal"):
-        cli.main(words)
+        main.main(words)
     out, err = capsys.readouterr()
     assert isinstance(ended.value.code, int)
     return ended.value.code, out, err
@@ -255,7 +256,7 @@ def test_the_status_of_a_thousand_workers_arrives_whole(tmp_path: Path) -> None:
     status = {**STATUS, "workers": [WORKER] * 5000}
 
     async def ask_server() -> dict[str, Any]:
-        listener = address.open_server(str(tmp_path / "sockact.sock"))
+        listener = control_address.open_server(str(tmp_path / "sockact.sock"))
         assert listener is not None
         with listener:
             server = control.ControlServer(listener, lambda _: None, lambda: status)
@@ -272,7 +273,7 @@ def test_a_result_of_any_length_arrives_cut(tmp_path: Path) -> None:
         caller.answer(False, "\N{SNOWMAN}" * 10**6)
 
     async def ask_server() -> dict[str, Any]:
-        listener = address.open_server(str(tmp_path / "sockact.sock"))
+        listener = control_address.open_server(str(tmp_path / "sockact.sock"))
         assert listener is not None
         with listener:
             server = control.ControlServer(listener, refuse, dict)
@@ -383,8 +384,8 @@ def test_a_status_has_a_limit_that_nobody_has_to_ask_for(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cli, "STATUS_TIMEOUT", "200ms")
-    monkeypatch.setattr(cli, "RELOAD_TIMEOUT", "300ms")
+    monkeypatch.setattr(main, "STATUS_TIMEOUT", "200ms")
+    monkeypatch.setattr(main, "RELOAD_TIMEOUT", "300ms")
     server = hostile(silent)
 
     assert "within 0.2 s" in run(capsys, "status", f"--control={server.path}")[2]

@@ -19,7 +19,7 @@ def test_adoption_alone_needs_neither_uvicorn_nor_an_event_loop() -> None:
 
 
 def test_the_command_reload_needs_neither_uvicorn_nor_uvloop() -> None:
-    program = "import sys, sockact.cli, sockact.control; print(*sys.modules)"
+    program = "import sys, sockact.cli.main, sockact.protocols.control; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert not {"uvicorn", "uvloop", "a2wsgi", "httptools", "websockets"} & set(done.stdout.split())
@@ -32,8 +32,9 @@ def test_the_command_reload_needs_neither_uvicorn_nor_uvloop() -> None:
 )
 def test_only_a_supervisor_does_without_ssl(environ: dict[str, str], shut_out: bool) -> None:
     program = (
-        "import os, sys; from sockact import slim; slim.before_asyncio((), {}, os.environ);"
-        "import sockact.supervision; print(sys.modules['ssl'] is None, *sys.modules)"
+        "import os, sys; from sockact.process import without_ssl;"
+        "without_ssl.before_asyncio((), {}, os.environ);"
+        "import sockact.supervisor.main; print(sys.modules['ssl'] is None, *sys.modules)"
     )
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environ)

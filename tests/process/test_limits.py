@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 import pytest
 
-from sockact.fds import Listener
+from sockact.sockets.fds import Listener
 from tests.gate import Client
 from tests.manager import wait_until
 from tests.process.conftest import Service

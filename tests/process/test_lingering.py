@@ -23,8 +23,8 @@ CASES = {
 }
 
 CLOSED_AT_ONCE = """
-from sockact.engines import closing
-closing.Transport.close = lambda self: self.raw.close()
+from sockact.engines.http import lingering_close
+lingering_close.Transport.close = lambda self: self.raw.close()
 """
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sockact import listen
+from sockact.sockets import listen
 from tests.http_client import get
 from tests.manager import Manager, listening
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from sockact.errors import SettingsError
-from sockact.fds import Listener
+from sockact.sockets.fds import Listener
 from tests.manager import Manager
 
 MANY = 300

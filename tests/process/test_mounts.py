@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sockact.fds import Listener
+from sockact.sockets.fds import Listener
 from tests.gate import Client
 from tests.http_client import get
 from tests.manager import CHECKOUT, Manager, listening

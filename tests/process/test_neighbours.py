@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from sockact import aside
-from sockact.fds import Listener
+from sockact.sockets.fds import Listener
+from sockact.untrusted import ancillary
 from tests.hostile import QUICK, slow_to_close
 from tests.manager import CHECKOUT, LIMIT, Manager, listening, open_descriptors, wait_until
 
@@ -500,8 +500,8 @@ def test_a_worker_whose_datagrams_make_no_sense_costs_its_supervisor_nothing(
 HOSTILE_APP = (
     r"""
 import gc, os, socket, threading
-from sockact.handover import CONNECTION
-from sockact.notify import Notifier
+from sockact.handover.transfer import CONNECTION
+from sockact.protocols.notify import Notifier
 
 def give():
     (voice,) = [each for each in gc.get_objects() if isinstance(each, Notifier)]
@@ -588,11 +588,11 @@ async def app(data, address, reply):
 }
 
 
-OLD_KERNEL = "import sockact.aside; sockact.aside.SO_PASSRIGHTS = 9999\n"
+OLD_KERNEL = "import sockact.untrusted.ancillary; sockact.untrusted.ancillary.SO_PASSRIGHTS = 9999\n"
 """Makes what Linux before 6.16 makes of an unknown option of a socket."""
 
 needs_refusal = pytest.mark.skipif(
-    not aside.can_refuse(), reason="Linux before 6.16 cannot refuse descriptors"
+    not ancillary.can_refuse(), reason="Linux before 6.16 cannot refuse descriptors"
 )
 
 

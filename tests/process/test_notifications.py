@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from sockact.fds import Listener
-from sockact.notify import Notifier, NotifySocket
+from sockact.protocols.notify import Notifier, NotifySocket
+from sockact.sockets.fds import Listener
 from tests import http_client
 from tests.http_client import get
 from tests.manager import LIMIT, Manager

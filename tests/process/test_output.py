@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sockact.fds import Listener
+from sockact.sockets.fds import Listener
 from tests.gate import Client
 from tests.manager import CHECKOUT, LIMIT, Manager, wait_until
 from tests.process.test_supervisor import workers
@@ -177,7 +177,7 @@ def test_why_a_start_fails_is_said_on_descriptor_2(
 
 
 def test_a_fault_of_ours_is_said_on_descriptor_2_too(manager: Manager, listener: Listener) -> None:
-    install(SYS["all raise"], main="import app, sockact, sockact.serving\n" + FAULT)
+    install(SYS["all raise"], main="import app, sockact, sockact.worker.main\n" + FAULT)
     manager.start([sys.executable, "main.py"], [listener], **PATH)
 
     assert manager.wait_exit() == 70
@@ -186,7 +186,7 @@ def test_a_fault_of_ours_is_said_on_descriptor_2_too(manager: Manager, listener:
 
 
 FAULT = """
-sockact.serving._Serving._mount = lambda *_: 1 / 0
+sockact.worker.main._Serving._mount = lambda *_: 1 / 0
 sockact.serve(app.app, control="none")
 """
 
@@ -371,7 +371,7 @@ def test_an_app_that_names_our_loggers_means_it(
 
 ALL_HELD = """
 import logging
-from sockact.logs import Steady
+from sockact.config.logs import Steady
 def names():
     made = logging.root.manager.loggerDict.items()
     ours = {name: each for name, each in made if name.startswith("sockact.") and hasattr(each, "level")}
@@ -399,7 +399,10 @@ def test_without_the_journals_socket_each_line_of_a_traceback_is_an_entry_with_i
     manager: Manager, listener: Listener, mode: str
 ) -> None:
     install("raise RuntimeError('no database')")
-    main = "import sockact.logs, sys; sockact.logs.JOURNAL = '/gone'; from sockact.cli import main; main()"
+    main = (
+        "import sockact.config.logs; sockact.config.logs.JOURNAL = '/gone'\n"
+        "from sockact.cli.main import main; main()"
+    )
     manager.log.touch()
     status = manager.log.stat()
     run = ["run", "--control=none", f"--workers={mode == 'supervised':d}", "app:app"]

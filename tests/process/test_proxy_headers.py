@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sockact.fds import Listener
-from sockact.peer import Peer, peer_of
+from sockact.sockets.fds import Listener
+from sockact.sockets.peer import Peer, peer_of
 from tests.http_client import exchange, get
 from tests.manager import Manager, listening
 from tests.process.test_adopt import bound

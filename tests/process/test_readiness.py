@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sockact.fds import Listener
+from sockact.sockets.fds import Listener
 from tests.gate import Client
 from tests.http_client import Answer, get
 from tests.manager import LIMIT, Manager, listening, wait_until

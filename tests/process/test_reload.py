@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from sockact import control
-from sockact.fds import Listener
-from sockact.signals import FREE
+from sockact.protocols import control
+from sockact.sockets.fds import Listener
+from sockact.system.signals import FREE
 from tests.gate import APP, Client, install
 from tests.manager import CHECKOUT, LIMIT, Manager, open_descriptors, wait_until
 from tests.process.conftest import Service

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sockact.errors import ActivationError
-from sockact.fds import Kind, Listener
+from sockact.sockets.fds import Kind, Listener
 from tests.http_client import get
 from tests.manager import Manager, listening
 from tests.process.test_adopt import APP, bound

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect as connect_websocket
 
-from sockact.fds import Listener
+from sockact.sockets.fds import Listener
 from tests import http_client
 from tests.http_client import get
 from tests.manager import Manager, listening
@@ -133,7 +133,7 @@ def test_a_wrong_setting_is_an_error_in_the_log(manager: Manager, listener: List
     manager.sockact("app:app", "--workers=x", listeners=[listener])
 
     assert manager.wait_exit() == 78
-    assert "sockact.process ERROR: workers='x': expected a whole number\n" in manager.stderr()
+    assert "sockact.process.launch ERROR: workers='x': expected a whole number\n" in manager.stderr()
 
 
 def test_an_unknown_keyword_is_an_error_of_the_settings(manager: Manager, listener: Listener) -> None:

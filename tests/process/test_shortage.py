@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from sockact import fds
-from sockact.child import Child
-from sockact.fds import Listener
-from sockact.program import Program
+from sockact.process.child import Child
+from sockact.process.command import Program
+from sockact.sockets import fds
+from sockact.sockets.fds import Listener
 from tests.manager import LIMIT, listening, open_descriptors
 from tests.process.test_supervisor import workers
 

@@ -27,18 +27,18 @@ TOO_MUCH = 80 * 1024 * 1024
 for what was read at once, and for the requests in 4 KiB of it."""
 
 NO_FLOW_CONTROL = """
-from sockact.engines.connections import Connection
+from sockact.engines.http.connection import Connection
 Connection.pause_writing = lambda self: None
 """
 
 READS_ALL = """
-from sockact.engines import connections
-connections.PIECE = 2**30
+from sockact.engines.http import connection
+connection.PIECE = 2**30
 """
 
 READS_ON = """
-from sockact.engines import guarded
-guarded.Flow = lambda transport, pipeline: guarded.FlowControl(transport)
+from sockact.engines.http import limits
+limits.Flow = lambda transport, pipeline: limits.FlowControl(transport)
 """
 
 

@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from sockact.fds import Listener
+from sockact.sockets.fds import Listener
 from tests.gate import Client
 from tests.http_client import get
 from tests.manager import LIMIT, Manager, wait_until

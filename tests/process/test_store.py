@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from sockact.fds import Kind
-from sockact.handover import CONNECTION
+from sockact.handover.transfer import CONNECTION
 from sockact.probe.background import BackgroundProbe
-from sockact.signals import FOLLOWED
+from sockact.sockets.fds import Kind
+from sockact.system.signals import FOLLOWED
 from tests.gate import Client, install
 from tests.manager import open_descriptors, wait_until
 from tests.process.conftest import Service
@@ -421,7 +421,8 @@ def allow(pid: int, number: int) -> None:
 
 SLOWLY_ASKED = """
 import os, sys, time
-from sockact import cli, store
+from sockact.cli import main
+from sockact.handover import store
 
 def is_followed():
     open("asked", "w").close()
@@ -430,7 +431,7 @@ def is_followed():
     return False
 
 store.is_followed = is_followed
-cli.main()
+main.main()
 """
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sockact.fds import Listener
-from sockact.signals import FOLLOWED
+from sockact.sockets.fds import Listener
+from sockact.system.signals import FOLLOWED
 from tests.manager import LIMIT, Manager
 from tests.process.test_adopt import bound
 from tests.process.test_supervisor import wait_gone

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect
 
-from sockact.fds import Listener
 from sockact.probe.background import BackgroundProbe
+from sockact.sockets.fds import Listener
 from tests.certificates import Authority, Pair, encrypt
 from tests.gate import Client
 from tests.http_client import exchange, get

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sockact.errors import SettingsError
-from sockact.fds import Listener
+from sockact.sockets.fds import Listener
 from tests.manager import LIMIT, Manager
 
 APP = """

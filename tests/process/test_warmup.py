@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sockact.errors import AppError
-from sockact.fds import Listener
+from sockact.sockets.fds import Listener
 from tests.http_client import get
 from tests.manager import Manager
 from tests.process.conftest import Service

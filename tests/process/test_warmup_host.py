@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from sockact.config.settings import resolve
 from sockact.errors import AppError, SettingsError
-from sockact.fds import Listener
-from sockact.settings import resolve
+from sockact.sockets.fds import Listener
 from tests.http_client import get
 from tests.manager import Manager
 from tests.process.conftest import Service

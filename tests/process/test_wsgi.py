@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sockact.fds import Listener
+from sockact.sockets.fds import Listener
 from tests.gate import Client
 from tests.http_client import connect, exchange, get
 from tests.manager import LIMIT, Manager, wait_until

@@ -19,10 +19,20 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from sockact.fleet import Fleet
-from sockact.fleet.crew import KILL_AFTER_ABORT, Worker
-from sockact.fleet.orders import Action, Failed, Note, Order, Reloaded, Spawn, Started, Stopped, Tell
-from sockact.fleet.rules import Rules
+from sockact.supervisor.fleet import Fleet
+from sockact.supervisor.fleet.crew import KILL_AFTER_ABORT, Worker
+from sockact.supervisor.fleet.orders import (
+    Action,
+    Failed,
+    Note,
+    Order,
+    Reloaded,
+    Spawn,
+    Started,
+    Stopped,
+    Tell,
+)
+from sockact.supervisor.fleet.rules import Rules
 
 RULES = st.builds(
     Rules,

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from sockact import envfile, files, project, settings
-from sockact.engines.proxies import believing
+from sockact.config import envfile, pyproject, settings
+from sockact.engines.http.proxy_headers import believing
 from sockact.errors import SettingsError
+from sockact.untrusted import files
 
 PATIENCE = 5.0
 """Seconds that are far too many for a file of 1 MiB, and far too few for a quadratic reading of it."""
@@ -62,7 +63,7 @@ def test_a_project_file_that_is_no_file_is_refused_at_once(
     make(tmp_path / "pyproject.toml")
 
     with pytest.raises(SettingsError, match=r"pyproject\.toml: \w"):
-        project.resolve({"chdir": str(tmp_path)}, {})
+        pyproject.resolve({"chdir": str(tmp_path)}, {})
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody who may read less")
@@ -76,7 +77,7 @@ def test_a_project_file_that_may_not_be_read_is_not_taken_for_none(tmp_path: Pat
         os.chdir(tmp_path)
         os.seteuid(65534)
         try:
-            project.table("pyproject.toml")
+            pyproject.table("pyproject.toml")
         except SettingsError as error:
             os._exit("Permission denied" not in str(error))
         os._exit(2)
@@ -84,8 +85,8 @@ def test_a_project_file_that_may_not_be_read_is_not_taken_for_none(tmp_path: Pat
 
 
 def test_where_there_is_no_project_there_are_no_settings_of_it(tmp_path: Path) -> None:
-    assert project.table(str(tmp_path / "pyproject.toml")) == {}
-    assert project.table("/dev/null/pyproject.toml") == {}
+    assert pyproject.table(str(tmp_path / "pyproject.toml")) == {}
+    assert pyproject.table("/dev/null/pyproject.toml") == {}
 
 
 def test_a_file_may_be_as_large_as_all_that_a_process_may_get(tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_a_project_that_makes_no_sense_is_an_error_that_names_the_file(text: str
     (tmp_path / "pyproject.toml").write_text(text)
 
     with pytest.raises(SettingsError, match=r"pyproject\.toml: ") as raised:
-        project.resolve({"chdir": str(tmp_path)}, {})
+        pyproject.resolve({"chdir": str(tmp_path)}, {})
     assert len(str(raised.value)) < 1000
 
 
@@ -193,7 +194,7 @@ def test_a_project_that_is_no_text_is_an_error_that_names_the_file(data: bytes, 
     (tmp_path / "pyproject.toml").write_bytes(data)
 
     with pytest.raises(SettingsError, match=r"pyproject\.toml: "):
-        project.resolve({"chdir": str(tmp_path)}, {})
+        pyproject.resolve({"chdir": str(tmp_path)}, {})
 
 
 @pytest.mark.parametrize(
@@ -222,7 +223,7 @@ def test_a_value_of_any_type_is_taken_or_refused_with_its_name(value: str, tmp_p
         text = f"{name}.{value} = 1" if value.startswith("a.a") else f"{name} = {value}"
         (tmp_path / "pyproject.toml").write_text(f"[tool.sockact]\n{text}\n")
         try:
-            project.resolve({"chdir": str(tmp_path)}, {})
+            pyproject.resolve({"chdir": str(tmp_path)}, {})
         except SettingsError as error:
             errors[name] = str(error)
     assert len(errors) > 20  # a few take it
@@ -322,7 +323,7 @@ def test_a_version_is_a_line_that_any_header_can_hold(text: str) -> None:
 @pytest.mark.parametrize("value", [3, b"/srv", ["/srv"], "a\0b", "\0", object(), Path("a\0b")])
 def test_a_directory_that_is_no_path_is_refused_with_its_name(value: object) -> None:
     with pytest.raises(SettingsError, match=r"^chdir="):
-        project.resolve({"chdir": value}, {})
+        pyproject.resolve({"chdir": value}, {})
 
 
 def test_a_proxy_whose_user_nobody_can_be_is_refused() -> None:

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.errors import FlakyFailure
 
-from sockact.engines.connections import Connection
-from sockact.engines.guarded import NOTHING, PIECE
-from sockact.engines.http import HttpEngine
-from sockact.handover import Giver
-from sockact.settings import Settings
+from sockact.config.settings import Settings
+from sockact.engines.http.connection import Connection
+from sockact.engines.http.engine import HttpEngine
+from sockact.engines.http.limits import NOTHING, PIECE
+from sockact.handover.transfer import Giver
 
 LIMIT = 20.0
 """Seconds that a test waits before it gives up."""
@@ -166,8 +166,8 @@ def compare(requests: Requests, cuts: Sequence[int], pauses: Sequence[int]) -> i
 
 @pytest.mark.parametrize("piece", [PIECE, 50], ids=["", "in small pieces"])
 def test_responses_are_those_of_one_process(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("guarded", "connections"):
-        monkeypatch.setattr(f"sockact.engines.{module}.PIECE", piece)
+    for module in ("limits", "connection"):
+        monkeypatch.setattr(f"sockact.engines.http.{module}.PIECE", piece)
     moves: list[int] = []
 
     @QUIETLY

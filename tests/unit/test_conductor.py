@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from sockact.counters import Counters
+from sockact.config.settings import Settings
 from sockact.errors import AppError, ReloadRefused
-from sockact.lifecycle import Conductor, Ending
-from sockact.phases import Event
-from sockact.reporter import Reporter
-from sockact.settings import Settings
-from sockact.signals import FOLLOWED, EarlySignals
+from sockact.lifecycle.conductor import Conductor, Ending
+from sockact.lifecycle.phases import Event
+from sockact.protocols.assignments import Reporter
+from sockact.protocols.counters import Counters
+from sockact.system.signals import FOLLOWED, EarlySignals
 
 
 class Scripted:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import uvloop
 
-from sockact.engines.http import HttpEngine
-from sockact.handover import Giver
-from sockact.settings import Settings
+from sockact.config.settings import Settings
+from sockact.engines.http.engine import HttpEngine
+from sockact.handover.transfer import Giver
 from tests.manager import listening
 
 LIMIT = 20.0

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from sockact.consent import Consent
 from sockact.errors import ReloadRefused
-from sockact.reporter import ASK, CONSENT
+from sockact.protocols.assignments import ASK, CONSENT
+from sockact.supervisor.consent import Consent
 from tests.manager import LIMIT
 
 pytestmark = pytest.mark.F24

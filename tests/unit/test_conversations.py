@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from fcntl import ioctl
 from termios import TIOCOUTQ
 
-from sockact.engines.conversations import Asynchronous
-from sockact.envelope import Handover, unseal
-from sockact.handover import Giver
+from sockact.engines.handlers.conversations import Asynchronous
+from sockact.handover.envelope import Handover, unseal
+from sockact.handover.transfer import Giver
 from tests.manager import LIMIT
 
 FAR = 100 * LIMIT

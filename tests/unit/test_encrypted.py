@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sockact.engines.encrypted import distinguished_name
+from sockact.engines.http.tls_transport import distinguished_name
 
 Subject = tuple[tuple[tuple[str, str], ...], ...]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sockact.envfile import parse, read
+from sockact.config.envfile import parse, read
 from sockact.errors import SettingsError
 from tests.envfile import SAMPLE, VALUES
 

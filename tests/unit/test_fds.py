@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sockact.errors import ActivationError
-from sockact.fds import VARIABLES, Kind, Listener, announcement, declared, meant_for_another
+from sockact.sockets.fds import VARIABLES, Kind, Listener, announcement, declared, meant_for_another
 
 PID = 42
 

@@ -7,11 +7,21 @@ from typing import Any
 
 import pytest
 
-from sockact.fleet import Fleet
-from sockact.fleet.backoff import LONGEST_PAUSE, YOUNG
-from sockact.fleet.crew import KILL_AFTER_ABORT, Stage
-from sockact.fleet.orders import Action, Failed, Note, Order, Reloaded, Spawn, Started, Stopped, Tell
-from sockact.fleet.rules import Rules
+from sockact.supervisor.fleet import Fleet
+from sockact.supervisor.fleet.backoff import LONGEST_PAUSE, YOUNG
+from sockact.supervisor.fleet.crew import KILL_AFTER_ABORT, Stage
+from sockact.supervisor.fleet.orders import (
+    Action,
+    Failed,
+    Note,
+    Order,
+    Reloaded,
+    Spawn,
+    Started,
+    Stopped,
+    Tell,
+)
+from sockact.supervisor.fleet.rules import Rules
 
 RULES = Rules(size=2, start_timeout=60.0, probation=1.0, stop_timeout=35.0)
 

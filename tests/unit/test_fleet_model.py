@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.stateful import run_state_machine_as_test
 
-from sockact.fleet import Fleet
-from sockact.fleet.crew import Crew, Worker
-from sockact.fleet.orders import Action, Order, Tell
-from sockact.fleet.places import Places
-from sockact.fleet.rules import Rules
-from sockact.fleet.trial import Trial
+from sockact.supervisor.fleet import Fleet
+from sockact.supervisor.fleet.crew import Crew, Worker
+from sockact.supervisor.fleet.orders import Action, Order, Tell
+from sockact.supervisor.fleet.places import Places
+from sockact.supervisor.fleet.rules import Rules
+from sockact.supervisor.fleet.trial import Trial
 from tests.unit.fleet_world import World
 
 SETTINGS = settings(

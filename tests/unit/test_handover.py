@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from sockact.exchange import Exchange
-from sockact.handover import BATCH, CONNECTION, Giver, Receiver
-from sockact.notify import Notifier, NotifySocket
+from sockact.handover.exchange import Exchange
+from sockact.handover.transfer import BATCH, CONNECTION, Giver, Receiver
+from sockact.protocols.notify import Notifier, NotifySocket
 from tests.manager import LIMIT
 from tests.unit.test_notify import close
 
@@ -360,7 +360,7 @@ def test_what_the_kernel_does_not_let_go_is_given_a_little_later(run, movable, m
 
 def test_what_a_worker_has_no_descriptors_for_waits_until_it_has_some(run, movable, monkeypatch) -> None:
     connections = [movable() for _ in range(20)]
-    monkeypatch.setattr("sockact.exchange.RECOVERY", 0.01)
+    monkeypatch.setattr("sockact.handover.exchange.RECOVERY", 0.01)
 
     async def scene(world: World) -> None:
         for connection in connections:

@@ -14,10 +14,10 @@ import pytest
 
 from sockact import hooks
 from sockact.errors import AppError, HookTimeout, ReloadRefused, UsageError
-from sockact.hookrunner import HookRunner
 from sockact.hooks import DRAIN, READY, START, Registry, after, before
-from sockact.signalhooks import SignalHooks
-from sockact.tasks import Background
+from sockact.lifecycle.tasks import Background
+from sockact.worker.hook_runner import HookRunner
+from sockact.worker.signal_hooks import SignalHooks
 from tests.manager import LIMIT
 from tests.unit.test_handover import until
 
@@ -267,7 +267,7 @@ def test_a_hook_leaves_time_to_those_after_it(world: World) -> None:
 def test_a_hook_that_does_not_let_itself_be_cancelled_is_left_behind(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sockact.hookrunner.CLEANUP", SOON)
+    monkeypatch.setattr("sockact.worker.hook_runner.CLEANUP", SOON)
 
     async def stays() -> None:
         while not world.never.is_set():

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sockact import aside
-from sockact.envelope import CONTENT_LIMIT, Luggage, seal, unseal
-from sockact.exchange import Exchange
-from sockact.given import Given, inspect
-from sockact.handover import ARRIVING, Giver, Receiver
-from sockact.notify import Notifier, NotifySocket, usec
+from sockact.handover.admission import Given, inspect
+from sockact.handover.envelope import CONTENT_LIMIT, Luggage, seal, unseal
+from sockact.handover.exchange import Exchange
+from sockact.handover.transfer import ARRIVING, Giver, Receiver
+from sockact.protocols.notify import Notifier, NotifySocket, usec
+from sockact.untrusted import ancillary
 from tests.hostile import LONG, QUICK, slow_to_close
 from tests.manager import wait_until
 from tests.unit.test_handover import only
@@ -74,7 +74,7 @@ def test_no_content_raises_or_leaks(text: bytes, stores: bool) -> None:
     with none_left_open(), NotifySocket(stores=stores) as manager:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as voice:
             voice.connect(manager.address.replace("@", "\0"))
-            socket.send_fds(voice, [text], [0] * aside.MOST)
+            socket.send_fds(voice, [text], [0] * ancillary.MOST)
             voice.send(b"X_NEXT=1")
 
         first, second = manager.receive(), manager.receive()
@@ -126,8 +126,8 @@ def test_a_descriptor_that_takes_long_to_close_holds_nobody_up(
         sent = in_a_queue(slow) if hidden else slow
         for _ in range(3):
             socket.send_fds(voice, [b"X=1"], [sent.fileno()])
-        aside.close_socket(sent)
-        aside.close_socket(slow)  # from here on the last ones are in the queue of the manager
+        ancillary.close_socket(sent)
+        ancillary.close_socket(slow)  # from here on the last ones are in the queue of the manager
         voice.send(b"READY=1")
 
         heard = [manager.receive() for _ in range(4)]
@@ -140,7 +140,7 @@ def test_a_barrier_is_passed_while_others_take_long_to_close(
     manager: NotifySocket, voice: socket.socket
 ) -> None:
     with slow_to_close() as slow:
-        for _ in range(aside.THREADS):
+        for _ in range(ancillary.THREADS):
             socket.send_fds(voice, [b"X=1"], [in_a_queue(slow).detach()])
             manager.receive()
         ours, theirs = os.pipe()
@@ -160,7 +160,7 @@ def test_a_socket_that_is_closed_with_what_others_have_left_in_it_holds_nobody_u
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as voice:
             voice.connect(manager.address.replace("@", "\0"))
             socket.send_fds(voice, [b"X=1"], [slow.fileno()])
-        aside.close_socket(slow)
+        ancillary.close_socket(slow)
 
         manager.close()
 
@@ -404,7 +404,7 @@ def test_descriptors_over_the_supply_neither_leak_nor_hold_the_supervisor_up() -
             ends = Ends(Exchange(lambda: ()))
             with contextlib.suppress(PermissionError):  # where the kernel knows how to refuse them
                 socket.send_fds(ends.hears, [b"\1"], [slow.fileno()])
-            aside.close_socket(slow)
+            ancillary.close_socket(slow)
             await asyncio.sleep(0.1)
             ends.close()
             assert time.monotonic() < begun + QUICK

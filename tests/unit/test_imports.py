@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 import sockact
 
 ROOT = Path(sockact.__file__).parent
+PAGE = Path(__file__).parents[2] / "docs/architecture.md"
 MODULES = {
     ".".join(("sockact", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path
     for path in sorted(ROOT.rglob("*.py"))
@@ -47,55 +50,71 @@ def of_sockact(module: str, *, at_once: bool = False) -> set[str]:
     return {name for name in imported(module, at_once=at_once) if name.split(".")[0] == "sockact"}
 
 
+RULE = re.compile(r"^\| `(\w+)` \| [^|]+ \| ([^|]*)\|$", re.MULTILINE)
+EVERYBODY = {"sockact", "sockact.__main__"}
+"""Know every room: the public names, and the command."""
+
+
+def rules(page: str) -> dict[str, set[str]]:
+    """Return what each room may import, as docs/architecture.md says."""
+    found = {room: set(re.findall(r"`(\w+)`", allowed)) for room, allowed in RULE.findall(page)}
+    found["cli"] = {"sockact", *found} - {"cli"}
+    return found
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else module
+
+
+def upward(rule: Mapping[str, set[str]], imports: Mapping[str, set[str]]) -> set[str]:
+    """Return the imports that the rule does not allow."""
+    return {
+        f"{module} -> {name}"
+        for module, names in imports.items()
+        for name in names
+        if room(name) != room(module) and room(name) not in rule[room(module)]
+    }
+
+
+def all_imports() -> dict[str, set[str]]:
+    return {module: of_sockact(module) for module in MODULES if module not in EVERYBODY}
+
+
+def test_imports_point_down_as_the_architecture_page_says() -> None:
+    assert upward(rules(PAGE.read_text()), all_imports()) == set()
+
+
+def test_every_room_has_a_line_on_the_architecture_page() -> None:
+    assert {room(module) for module in MODULES if module not in EVERYBODY} == set(rules(PAGE.read_text()))
+
+
 @pytest.mark.parametrize(
-    ("module", "allowed"),
+    ("module", "planted"),
     [
-        ("sockact.errors", set()),
-        ("sockact.fds", {"sockact.errors"}),
-        ("sockact.counters", set()),
-        ("sockact.visible", set()),
-        ("sockact.streams", set()),
-        ("sockact.aside", set()),
-        ("sockact.folder", set()),
-        ("sockact.notify", {"sockact.aside", "sockact.visible"}),
-        ("sockact.reporter", {"sockact.counters", "sockact.notify"}),
-        ("sockact.values", set()),
-        ("sockact.settings", {"sockact.errors", "sockact.values"}),
-        ("sockact.loader", {"sockact.errors", "sockact.visible"}),
-        ("sockact.files", set()),
-        ("sockact.shape", set()),
-        ("sockact.locate", {"sockact.errors"}),
-        ("sockact.envfile", {"sockact.errors", "sockact.files"}),
-        ("sockact.pidfile", {"sockact.errors"}),
-        ("sockact.origin", set()),
-        ("sockact.logs", {"sockact.streams", "sockact.visible"}),
-        ("sockact.signals", set()),
-        ("sockact.hangup", set()),
-        ("sockact.forked", {"sockact.hangup", "sockact.signals"}),
-        ("sockact.place", {"sockact.errors", "sockact.logs"}),
-        ("sockact.drain", {"sockact.counters"}),
-        ("sockact.hooks", {"sockact.errors"}),
-        ("sockact.hookrunner", {"sockact.errors", "sockact.hooks", "sockact.visible"}),
-        ("sockact.tasks", set()),
-        ("sockact.inside", {"sockact.errors", "sockact.program", "sockact.tasks"}),
-        ("sockact.recycling", {"sockact.counters"}),
-        ("sockact.reloads", {"sockact.control"}),
-        ("sockact.reports", {"sockact.counters", "sockact.reporter"}),
-        ("sockact.consent", {"sockact.errors", "sockact.reporter"}),
-        ("sockact.worker_exits", {"sockact.reporter"}),
-        ("sockact.ownsignals", {"sockact.signals"}),
-        ("sockact.listen", {"sockact.errors", "sockact.fds"}),
+        ("sockact.errors", "sockact.hooks"),
+        ("sockact.sockets.fds", "sockact.protocols.notify"),
+        ("sockact.lifecycle.conductor", "sockact.worker.service"),
+        ("sockact.supervisor.service", "sockact.engines.group"),
+        ("sockact.process.launch", "sockact.cli.main"),
     ],
 )
-def test_the_low_modules_stand_on_little(module: str, allowed: set[str]) -> None:
-    assert of_sockact(module) <= allowed
+def test_an_upward_import_is_seen(module: str, planted: str) -> None:
+    imports = all_imports()
+    imports[module] = imports[module] | {planted}
+
+    assert upward(rules(PAGE.read_text()), imports) == {f"{module} -> {planted}"}
 
 
-def test_the_lifecycle_does_not_know_what_it_leads() -> None:
-    high = {"sockact.worker", "sockact.loader", "sockact.canary", "sockact.cli"}
+def test_no_room_stands_above_itself() -> None:
+    rule = rules(PAGE.read_text())
 
-    assert not of_sockact("sockact.lifecycle") & high
-    assert not {name for name in of_sockact("sockact.lifecycle") if name.startswith("sockact.engines")}
+    def below(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, " -> ".join((*above, name))
+        for each in rule.get(name, ()):  # none of `sockact` itself
+            below(each, (*above, name))
+
+    for name in rule:
+        below(name, ())
 
 
 def test_the_probe_stands_alone() -> None:
@@ -107,7 +126,11 @@ def test_the_probe_stands_alone() -> None:
 def test_few_modules_know_openssl() -> None:
     users = {module for module in MODULES if "ssl" in imported(module)}
 
-    assert users == {"sockact.tls", "sockact.engines.encrypted", "sockact.probe.tls"}
+    assert users == {
+        "sockact.engines.certificates",
+        "sockact.engines.http.tls_transport",
+        "sockact.probe.tls",
+    }
 
 
 @pytest.mark.parametrize("heavy", ["uvicorn", "a2wsgi", "httptools", "websockets"])

@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 
 import sockact
-from sockact import inside
+from sockact import runtime
 from sockact.errors import UnavailableError, UsageError
-from sockact.inside import Draining, Here, activated_in, role_in
-from sockact.tasks import Background
+from sockact.lifecycle.tasks import Background
+from sockact.runtime import Draining, Here, activated_in, role_in
 from tests.manager import LIMIT
 
 
 @pytest.fixture(autouse=True)
 def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Here]:
     here = Here()
-    monkeypatch.setattr(inside, "HERE", here)
+    monkeypatch.setattr(runtime, "HERE", here)
     return here
 
 

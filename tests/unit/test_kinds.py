@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sockact import kinds
+from sockact.apps import kinds
 from sockact.errors import AppError
 
 # ruff: noqa: ARG002, ARG005  the signatures are the point

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sockact import loader
+from sockact.apps import loader
 from sockact.errors import AppError, UsageError
 
 

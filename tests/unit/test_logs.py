@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from systemd import _journal
 
-from sockact import logs
-from sockact.logs import JournalHandler, StderrHandler, priority, stderr_is_journal
+from sockact.config import logs
+from sockact.config.logs import JournalHandler, StderrHandler, priority, stderr_is_journal
 
 
 def record(message: str, *arguments: object, level: int = logging.ERROR) -> logging.LogRecord:

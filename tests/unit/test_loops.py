@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sockact import aside, loops
-from sockact.fds import Listener
+from sockact.process import event_loop
+from sockact.sockets.fds import Listener
+from sockact.untrusted import ancillary
 
 
 def listener(path: str | None, mode: int = 0o666) -> Listener:
@@ -38,20 +39,20 @@ def test_uvloop_serves_no_unix_socket_on_which_everybody_may_send_descriptors(
     kernel_refuses: bool,
     chosen: str,
 ) -> None:
-    monkeypatch.setattr(aside, "can_refuse", lambda: kernel_refuses)
+    monkeypatch.setattr(ancillary, "can_refuse", lambda: kernel_refuses)
     each = listener(None if path is None else path.format(tmp_path), mode)
 
-    assert loops.suited("uvloop", [each]) == chosen
-    assert loops.suited("asyncio", [each]) == "asyncio"
+    assert event_loop.suited("uvloop", [each]) == chosen
+    assert event_loop.suited("asyncio", [each]) == "asyncio"
     each.close()
 
 
 def test_a_listener_whose_path_is_out_of_reach_counts_as_open_to_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aside, "can_refuse", lambda: False)
+    monkeypatch.setattr(ancillary, "can_refuse", lambda: False)
     each = listener(f"{tmp_path}/web", 0o600)
     (tmp_path / "web").unlink()
 
-    assert loops.suited("uvloop", [each]) == "asyncio"
+    assert event_loop.suited("uvloop", [each]) == "asyncio"
     each.close()

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self, cast
 
 import pytest
 
-from sockact import supervisor
 from sockact.errors import SettingsError
-from sockact.fleet import Fleet, Rules
-from sockact.fleet.orders import Note, Spawn
-from sockact.program import Program
-from sockact.store import Store
-from sockact.supervisor import Recipe, Supervisor
+from sockact.handover.store import Store
+from sockact.process.command import Program
+from sockact.supervisor.fleet import Fleet, Rules
+from sockact.supervisor.fleet.orders import Note, Spawn
+from sockact.supervisor.service import Recipe, Supervisor
 
 MANY = 50
 
@@ -68,7 +68,7 @@ class Nobody:
 def born(monkeypatch: pytest.MonkeyPatch) -> type[Born]:
     Born.all = []
     monkeypatch.setattr(Born, "fails", False)
-    monkeypatch.setattr(supervisor, "Child", Born)
+    monkeypatch.setattr("sockact.supervisor.service.Child", Born)
     return Born
 
 
@@ -154,7 +154,7 @@ def test_a_fault_in_a_later_turn_is_not_lost(born: type[Born], monkeypatch: pyte
         service = supervising(assume_ready=None)
         starting = asyncio.create_task(service.start())
         await turns(5)
-        monkeypatch.setattr(supervisor, "Child", None)
+        monkeypatch.setattr("sockact.supervisor.service.Child", None)
         with pytest.raises(TypeError):
             await asyncio.wait_for(starting, 5)
 
@@ -168,7 +168,7 @@ def test_a_worker_that_is_not_started_yet_may_already_be_too_many(born: type[Bor
         starting = asyncio.create_task(service.start())
         await turns(5)
         for _ in range(MANY - 10):
-            service.signalled(supervisor.signal.SIGTTOU)
+            service.signalled(signal.SIGTTOU)
         await turns(MANY)
         assert len(service.overview()["workers"]) == 10
         starting.cancel()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sockact.notify import (
+from sockact.protocols.notify import (
     LIMIT,
     STATUS_LIMIT,
     Notification,

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 import uvloop
 
-from sockact.ownsignals import GuardedLoop, OwnSignals, guarded, name_of
-from sockact.signals import HANDLED, EarlySignals
+from sockact.system.signals import HANDLED, EarlySignals
+from sockact.worker.own_signals import GuardedLoop, OwnSignals, guarded, name_of
 from tests.unit.test_handover import until
 
 KINDS = [uvloop.Loop, asyncio.SelectorEventLoop]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sockact.phases import TABLE, Act, Event, Phase
+from sockact.lifecycle.phases import TABLE, Act, Event, Phase
 
 FINAL = (Phase.INACTIVE, Phase.FAILED)
 LIVE = [phase for phase in Phase if phase not in FINAL]

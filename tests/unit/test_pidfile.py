@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sockact import pidfile
 from sockact.errors import SettingsError
-from sockact.pidfile import PidFile
+from sockact.process import pidfile
+from sockact.process.pidfile import PidFile
 
 NOBODY = 65534
 by_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from sockact import proc
+from sockact.system import proc
 
 NAMED = """
 import sys

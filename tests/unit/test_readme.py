@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sockact.settings import FIELDS
+from sockact.config.settings import FIELDS
 from tests.manager import CHECKOUT
 
 README = (CHECKOUT / "README.md").read_text()

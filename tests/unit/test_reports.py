@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sockact.counters import Counters
-from sockact.reporter import IDLE, VERSION
-from sockact.reports import Report, Reports
+from sockact.protocols.assignments import IDLE, VERSION
+from sockact.protocols.counters import Counters
+from sockact.supervisor.reports import Report, Reports
 
 
 def counted(requests: int, in_flight: int = 0) -> dict[str, str]:

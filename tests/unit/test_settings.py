@@ -9,16 +9,10 @@ from typing import Any
 
 import pytest
 
-from sockact import cli
+from sockact.cli import main
+from sockact.config.settings import FIELDS, Settings, options, resolve, variable
+from sockact.config.values import flag, number, seconds, seconds_or_none
 from sockact.errors import SettingsError
-from sockact.settings import (
-    FIELDS,
-    Settings,
-    options,
-    resolve,
-    variable,
-)
-from sockact.values import flag, number, seconds, seconds_or_none
 
 # Setting, its text, and the value that this text and the keyword mean.
 SAMPLES: dict[str, tuple[str, Any]] = {
@@ -80,7 +74,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
 
 
 def by_flags(*flags: str) -> Settings:
-    arguments = vars(cli._parser().parse_args(["run", *flags, "app:app"]))
+    arguments = vars(main._parser().parse_args(["run", *flags, "app:app"]))
     given = {name: value for name, value in arguments.items() if name in FIELDS and value is not None}
     return resolve(given, {})
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sockact import store, unitfiles
+from sockact.handover import store
+from sockact.systemd import unit_files
 
 
 @pytest.mark.parametrize(
@@ -22,16 +23,16 @@ from sockact import store, unitfiles
     ],
 )
 def test_the_unit_is_found_in_the_cgroup(cgroups: str, unit: tuple[str, str]) -> None:
-    cgroup = unitfiles.cgroup_in(cgroups)
+    cgroup = unit_files.cgroup_in(cgroups)
 
-    assert ("--user" if unitfiles.is_users(cgroup) else "--system", cgroup.rpartition("/")[2]) == unit
+    assert ("--user" if unit_files.is_users(cgroup) else "--system", cgroup.rpartition("/")[2]) == unit
 
 
 def in_cgroup(cgroups: str, proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let /proc say that this process is in these cgroups."""
     (proc / "self").mkdir()
     (proc / "self" / "cgroup").write_text(cgroups)
-    monkeypatch.setattr(unitfiles, "PROC", str(proc))
+    monkeypatch.setattr(unit_files, "PROC", str(proc))
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sockact import changes, unitfiles
-from sockact.unitfiles import UnitFiles
+from sockact.process import unapplied
+from sockact.systemd import unit_files
+from sockact.systemd.unit_files import UnitFiles
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def write(folders: list[str], path: str, text: str, folder: int = 0) -> None:
 def test_assignments_are_read_as_systemd_reads_them() -> None:
     text = "# no\n[Service]\nA = 1 \\\n# between\n  2\n;no\nA=3\n\nB=\nno assignment\n[Unit]\nC=x=y\n"
 
-    assert list(unitfiles.parse(text)) == [
+    assert list(unit_files.parse(text)) == [
         ("Service.A", "1  2"),
         ("Service.A", "3"),
         ("Service.B", ""),
@@ -108,12 +109,12 @@ def test_a_socket_unit_is_wanted_that_is_required_listed_or_enabled(folders: lis
     ],
 )
 def test_options_that_differ_are_named(before: list[str], now: list[str], said: list[str]) -> None:
-    assert changes.differences(before, now) == said
+    assert unapplied.differences(before, now) == said
 
 
 def test_more_settings_than_the_control_socket_takes_are_not_told() -> None:
-    assert changes.settings_in({"SOCKACT_LISTEN": "x" * 5000}) == {}
-    assert changes.settings_in({"SOCKACT_LISTEN": "x", "HOME": "/"}) == {"SOCKACT_LISTEN": "x"}
+    assert unapplied.settings_in({"SOCKACT_LISTEN": "x" * 5000}) == {}
+    assert unapplied.settings_in({"SOCKACT_LISTEN": "x", "HOME": "/"}) == {"SOCKACT_LISTEN": "x"}
 
 
 @pytest.mark.parametrize(
@@ -131,6 +132,6 @@ def test_only_where_a_unit_says_that_it_does_not_need_reloading_it_is_not_told(
 ) -> None:
     if text is not None:
         write(folders, "app.service", text)
-    monkeypatch.setattr(unitfiles, "of_this_process", lambda _: UnitFiles("app.service", folders))
+    monkeypatch.setattr(unit_files, "of_this_process", lambda _: UnitFiles("app.service", folders))
 
-    assert unitfiles.awaits_reloading({}) is awaited
+    assert unit_files.awaits_reloading({}) is awaited

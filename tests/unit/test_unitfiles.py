@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sockact import store, unitfiles
-from sockact.notify import Notifier
-from sockact.unitfiles import UnitFiles
+from sockact.handover import store
+from sockact.protocols.notify import Notifier
+from sockact.systemd import unit_files
+from sockact.systemd.unit_files import UnitFiles
 from tests.unit.test_notify import close
 from tests.unit.test_store import in_cgroup
 
@@ -85,12 +86,12 @@ def test_what_is_no_text_or_no_file_says_nothing(tmp_path: Path) -> None:
 
 def test_a_users_manager_has_folders_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_cgroup("0::/user.slice/user@7.service/app.slice/app.service\n", tmp_path, monkeypatch)
-    unit = unitfiles.of_this_process({"HOME": "/home/a", "XDG_RUNTIME_DIR": "/run/user/7"})
+    unit = unit_files.of_this_process({"HOME": "/home/a", "XDG_RUNTIME_DIR": "/run/user/7"})
 
     assert unit is not None
     assert "/home/a/.config/systemd/user" in unit.folders
     assert "/run/user/7/systemd/transient" in unit.folders
-    assert not set(unit.folders) & set(unitfiles.SYSTEM)
+    assert not set(unit.folders) & set(unit_files.SYSTEM)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def in_unit(folder: Path, monkeypatch: pytest.MonkeyPatch, most: str) -> None:
     """Let this process be one of a unit with such a file."""
     in_cgroup("0::/system.slice/app.service\n", folder, monkeypatch)
     (folder / "app.service").write_text(f"[Service]\n{MAX}={most}\n" if most else "[Service]\n")
-    monkeypatch.setattr(unitfiles, "SYSTEM", (str(folder),))
+    monkeypatch.setattr(unit_files, "SYSTEM", (str(folder),))
 
 
 def explain() -> None:

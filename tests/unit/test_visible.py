@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sockact import metrics, overview
-from sockact.notify import one_line, parse
-from sockact.visible import told, visible, visible_lines
+from sockact.cli import prometheus
+from sockact.protocols import overview
+from sockact.protocols.notify import one_line, parse
+from sockact.untrusted.text import told, visible, visible_lines
 
 EVIL = "\x1b[2J\r\n\t\x00\x7f\x9b\u2028\u202e\ufeff\udc80"
 SHOWN = r"\x1b[2J\r\n\t\x00\x7f\x9b\u2028\u202e\ufeff\udc80"
@@ -62,7 +63,7 @@ def test_the_status_of_a_hostile_service_is_visible() -> None:
 
 
 def test_the_metrics_of_a_hostile_service_are_in_their_lines() -> None:
-    lines = metrics.render(evil_service()).split("\n")
+    lines = prometheus.render(evil_service()).split("\n")
 
     assert all(line.isprintable() for line in lines)
     assert all(line.startswith(("# ", "sockact_")) for line in lines)

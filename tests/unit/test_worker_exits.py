@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sockact.reporter import EXIT_SEEN, EXITS
-from sockact.worker_exits import MOST, Exits
+from sockact.protocols.assignments import EXIT_SEEN, EXITS
+from sockact.supervisor.worker_exits import MOST, Exits
 
 
 class World:

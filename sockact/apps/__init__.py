@@ -1,0 +1,1 @@
+"""The user's app: import it, tell what it is, assign it to sockets."""

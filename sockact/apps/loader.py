@@ -1,0 +1,111 @@
+"""Finds the app: imports `module:attribute`, from where the settings say."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+from sockact.errors import AppError, UsageError
+from sockact.untrusted.text import told
+
+
+def enter(directory: str) -> None:
+    """Make `directory`, or without one the present directory, the place to import from.
+
+    It is resolved first: a release behind a symbolic link stays the same one for this process,
+    also when the link moves on while modules are still imported lazily.
+    """
+    if directory:
+        try:
+            os.chdir(os.path.realpath(directory))
+        except OSError as error:
+            raise AppError(f"chdir={directory!r}: {error.strerror}") from None
+    try:
+        sys.path.insert(0, os.getcwd())
+    except OSError as error:
+        raise AppError(f"the working directory, to import from: {error.strerror}") from None
+
+
+def find(app: object) -> Any:
+    """Import an app, or its factory; not in the loop, as a module may run one while it is imported.
+
+    Args:
+        app: a callable, or a string `module:attribute`; the attribute may be dotted.
+
+    Raises:
+        UsageError: a string is not of that form.
+        AppError: it cannot be imported; the cause is the exception of the app's code.
+    """
+    return _imported(app) if isinstance(app, str) else app
+
+
+def make(app: object, found: Any, *, factory: bool = False) -> Any:
+    """Return the app itself; in the loop that serves, where a factory may begin tasks.
+
+    Args:
+        app: what it is called in an error.
+        found: what `find` has returned.
+        factory: whether that is a callable without arguments that returns the app.
+
+    Raises:
+        AppError: the factory has failed, or it is no app; the cause is the exception of the app's code.
+    """
+    if factory:
+        try:
+            found = found()
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - raised anew
+            text = f"the factory {app!r} failed: {told(error)}"
+            raise AppError(text) from _apps(error)
+    if not callable(found):
+        raise AppError(
+            f"{app!r} is a {type(found).__name__}: expected a callable, such as an ASGI or a WSGI app"
+        )
+    return found
+
+
+def parts(reference: str) -> tuple[str, str]:
+    """Return the module and the attribute which `reference` names; raises UsageError if it does not."""
+    module_name, colon, attribute = reference.partition(":")
+    # A relative module has no package here to be relative to.
+    if not (colon and all(module_name.split(".")) and all(attribute.split("."))):
+        raise UsageError(f"{reference!r}: expected module:attribute, such as app:app")
+    return module_name, attribute
+
+
+def _imported(reference: str) -> Any:
+    module_name, attribute = parts(reference)
+    try:
+        found: Any = importlib.import_module(module_name)
+    except BaseException as error:
+        # Also SystemExit: a module that calls sys.exit while it is imported has failed to load.
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
+            raise AppError(f"no module {error.name!r} in {_here()} or on the Python path") from None
+        raise AppError(f"{module_name} cannot be imported: {told(error)}") from error
+    for part in attribute.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError as error:
+            raise AppError(f"{module_name} has no {attribute!r}: {part!r} is missing") from _apps(error)
+        except Exception as error:  # a lazy attribute is the app's code too
+            raise AppError(f"{module_name} has no {attribute!r}: {told(error)}") from error
+    return found
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed
+        return "the working directory"
+
+
+def _apps(error: BaseException) -> BaseException | None:
+    """Return an error as a cause that shows where it is, if code of the app's has raised it.
+
+    One that our own line has raised says all in its message; a traceback would show sockact's code.
+    """
+    traceback = error.__traceback__
+    return None if traceback is None or traceback.tb_next is None else error

@@ -1,0 +1,1 @@
+"""Settings: their declaration, their text, and where their values come from."""

@@ -1,0 +1,69 @@
+"""Settings that a project brings along: the table `[tool.sockact]` of its pyproject.toml.
+
+    [tool.sockact]
+    drain_timeout = "1min"
+    workers = 4
+
+The file is that of `chdir`, or else of the working directory. What it says is read by each process that
+starts, so that a reload's new workers have the settings of the new code.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from sockact.config import settings
+from sockact.config.settings import Settings
+from sockact.errors import SettingsError
+from sockact.untrusted import files
+
+FILE = "pyproject.toml"
+
+
+def resolve(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """Combine keywords or flags with the environment and the project; raises as `settings.resolve`."""
+    return settings.resolve(given, environ, _said(given, environ))
+
+
+def says(name: str, given: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
+    """Tell whether a setting was said, by keyword, flag, variable or project, and is not the default."""
+    return name in given or settings.variable(name) in environ or name in _said(given, environ)
+
+
+def _said(given: Mapping[str, Any], environ: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return what the project of the directory that the settings name says."""
+    directory = given.get("chdir") or environ.get(settings.variable("chdir"), "")
+    path = os.fspath(directory) if isinstance(directory, str | os.PathLike) else None
+    if not isinstance(path, str) or "\0" in path:
+        return {}  # the setting is refused, by its name
+    return table(os.path.join(path, FILE))
+
+
+def table(path: str) -> Mapping[str, Any]:
+    """Return the settings in a pyproject.toml; none where there is no such file, or no such table.
+
+    Raises:
+        SettingsError: there is one, and it cannot be read or understood.
+    """
+    try:
+        data = files.read(path)
+    except OSError as error:
+        if not os.path.lexists(path):
+            return {}
+        raise SettingsError(f"{path}: {error.strerror}") from None
+    if b"tool.sockact" not in data:
+        return {}  # most have no such table, and a supervisor can do without a parser
+    import tomllib
+
+    try:
+        tool = tomllib.loads(data.decode()).get("tool", {})
+    except RecursionError:
+        raise SettingsError(f"{path}: nested too deeply") from None
+    except ValueError as error:
+        raise SettingsError(f"{path}: {error}") from None
+    found = tool.get("sockact", {}) if isinstance(tool, dict) else None
+    if not isinstance(found, dict):
+        raise SettingsError(f"{path}: expected a table [tool.sockact]")
+    return found

@@ -1,0 +1,1 @@
+"""Handlers of raw connections and datagrams."""

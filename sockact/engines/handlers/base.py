@@ -1,0 +1,59 @@
+"""What the engines of handlers have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from sockact.config.settings import Settings
+from sockact.engines.interface import Unwatched, Watcher
+from sockact.untrusted.text import told
+
+logger = logging.getLogger(__name__)
+
+
+class HandlerEngine:
+    """Serves a handler, which has neither a startup nor a shutdown.
+
+    Args:
+        handler: what serves.
+        kind: what it is; see `sockact.apps.kinds`.
+        settings: how to serve.
+
+    Attributes:
+        requests: how many times it was called.
+    """
+
+    def __init__(self, handler: Callable[..., Any], kind: str, settings: Settings) -> None:
+        self._handler = handler
+        self._kind = kind
+        self._threads = ThreadPoolExecutor(settings.threads, "handler")
+        self._watcher: Watcher = Unwatched()
+        self._draining = False
+        self.requests = 0
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell `watcher` from now on what happens."""
+        self._watcher = watcher
+
+    async def start(self) -> None:
+        """Do nothing."""
+
+    async def close(self) -> None:
+        """Give up the threads that still run."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _called(self) -> None:
+        """Count a call."""
+        self.requests += 1
+        self._watcher.requested()
+        self._watcher.changed()
+
+    def _returned(self, task: asyncio.Task[None]) -> None:
+        """Log what a call has raised."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a handler failed: %s", told(error), exc_info=error)
+        self._watcher.changed()

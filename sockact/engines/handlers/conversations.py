@@ -1,0 +1,316 @@
+"""One raw connection with its handler: in the event loop, or in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from fcntl import ioctl
+from termios import FIONREAD
+from typing import Any
+
+from sockact.engines.handlers.reader import Reader
+from sockact.engines.http.connection_state import client_name
+from sockact.handover.envelope import Handover, Luggage, Moving, seal
+from sockact.handover.transfer import Giver
+from sockact.system.forks import lending
+from sockact.system.hangup import hang_up
+
+logger = logging.getLogger(__name__)
+
+
+AGAIN = 0.1
+TRIES = 50
+"""Seconds until the next try to move a connection for want of descriptors, and how many tries there are:
+each connection that has moved frees two."""
+
+
+class Held:
+    """A connection that is held until its handler ends; as text it is what a log line says of it."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def __str__(self) -> str:
+        try:
+            name = self._connection.getpeername()
+        except OSError:
+            return "a connection with a client that has gone"
+        return f"a connection with {client_name(name if isinstance(name, tuple) else None)}"
+
+
+class Asynchronous(Held):
+    """A handler `(reader, writer)`, or one that also takes the `state` of a conversation begun elsewhere.
+
+    Args:
+        handler: the handler.
+        connection: non-blocking; taken over.
+        luggage: what the connection brings with it, if it comes from another process.
+        linger: seconds of a drain without a byte after which the reader sees the end.
+        giver: returns whom to give connections to; None for nobody.
+        takes_state: whether it is one of the latter.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[..., Awaitable[Any]],
+        connection: socket.socket,
+        luggage: Luggage | None,
+        linger: float,
+        giver: Callable[[], Giver | None],
+        *,
+        takes_state: bool,
+    ) -> None:
+        super().__init__(connection)
+        self._handler = handler
+        self._takes_state = takes_state
+        self._state = None if luggage is None else luggage.state
+        self._consumed = 0
+        self._linger = linger
+        self._giver = giver
+        self._loop = asyncio.get_running_loop()
+        self._reader = Reader(b"" if luggage is None else luggage.unread)
+        self._transport: asyncio.Transport | None = None
+        self._parting_since: float | None = None
+        self._stays = False
+        self._moving = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def hold(self) -> None:
+        """Serve the connection until its handler ends, and close it, or give it away."""
+        protocol = _Protocol(self._reader, self._lost)
+        transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, self._connection)
+        self._transport = transport
+        writer = asyncio.StreamWriter(transport, protocol, self._reader, self._loop)
+        try:
+            if await self._converse(writer):
+                transport.abort()  # another process has it: the client is told nothing
+                return
+            writer.close()
+            await writer.wait_closed()
+        except (ConnectionError, Moving) as error:
+            logger.debug("%s was lost: %s", self, error)
+        finally:
+            self._drain_no_more()
+            transport.abort()
+
+    def _lost(self) -> None:
+        if not self._moving:
+            hang_up(self._connection)
+
+    async def _converse(self, writer: asyncio.StreamWriter) -> bool:
+        """Let the handler serve; return whether the connection is another process's now."""
+        while True:
+            try:
+                outcome = await self._call(writer)
+            except Moving:
+                if not self._untouched:
+                    raise
+                outcome = None
+            else:
+                if not isinstance(outcome, Handover) or self._reader.hung_up:
+                    return False
+                self._state = outcome.state
+                await asyncio.sleep(0)  # a handler that never waits must not keep the loop from all others
+            if self._parting_since is not None:
+                if await self._give(writer):
+                    return True
+                if not self._go_on():
+                    return False
+
+    async def _call(self, writer: asyncio.StreamWriter) -> Any:
+        self._consumed = self._reader.consumed
+        if self._state is None:
+            return await self._handler(self._reader, writer)
+        return await self._handler(self._reader, writer, state=self._state)
+
+    @property
+    def _untouched(self) -> bool:
+        """Whether the handler has read nothing since it was called: the connection is between messages."""
+        return self._reader.consumed == self._consumed
+
+    def _taker(self) -> Giver | None:
+        """Return whom to give the connection to, if it may move."""
+        transport = self._transport
+        # What both ends of TLS have agreed upon cannot move.
+        encrypted = transport is not None and transport.get_extra_info("sslcontext") is not None
+        return None if encrypted or self._stays else self._giver()
+
+    async def _give(self, writer: asyncio.StreamWriter) -> bool:
+        """Give the connection away, if it may move; return whether another process has it."""
+        giver = self._taker()
+        assert self._transport is not None
+        if giver is None or self._transport.is_closing():
+            return False
+        self._transport.pause_reading()
+        self._transport.set_write_buffer_limits(0)
+        await writer.drain()
+        envelope = await self._sealed()
+        if envelope is None:
+            return False
+        with envelope:
+            parcel = Parcel(envelope, self._loop.create_future())
+            self._moving = True  # and stays so if the hammer comes first: another process may have it
+            giver.offer(parcel)
+            self._moving = await parcel.outcome
+            return self._moving
+
+    async def _sealed(self) -> socket.socket | None:
+        """Return an envelope; None if others have not left descriptors enough for it."""
+        for _ in range(TRIES):
+            try:
+                return seal(self._connection.fileno(), Luggage(self._state, self._reader.unread))
+            except OSError as error:
+                logger.debug("%s does not move yet: %s", self, error)
+                await asyncio.sleep(AGAIN)
+        return None
+
+    def _go_on(self) -> bool:
+        """Let the conversation go on here, as nobody takes it; return whether there is time for that."""
+        assert self._transport is not None
+        self._stays = True
+        if self._reader.hung_up or self._transport.is_closing() or self._linger_left() <= 0:
+            return False
+        self._transport.set_write_buffer_limits()
+        self._reader.go_on(self._transport)
+        self.drain()
+        return True
+
+    def drain(self) -> None:
+        """Interrupt the handler where it reads: between messages, or when nothing has come for a while."""
+        if self._parting_since is None:
+            self._parting_since = self._loop.time()
+        self._drain_no_more()
+        if self._takes_state and self._untouched and self._taker() is not None:
+            self._reader.end(Moving())
+        elif (left := self._linger_left()) > 0:
+            self._timer = self._loop.call_later(left, self.drain)
+        else:
+            self._reader.end(Moving() if self._takes_state else None)
+
+    def _drain_no_more(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _linger_left(self) -> float:
+        since = max(self._reader.last_activity, self._parting_since or 0)
+        return since + self._linger - self._loop.time()
+
+    def abort(self) -> None:
+        """End it by force."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class _Protocol(asyncio.StreamReaderProtocol):
+    """What asyncio's streams stand on; `lost` is called before the connection is closed."""
+
+    def __init__(self, reader: asyncio.StreamReader, lost: Callable[[], None]) -> None:
+        super().__init__(reader, loop=asyncio.get_running_loop())
+        self._lost = lost
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost()
+        super().connection_lost(exc)
+
+
+class Parcel:
+    """An envelope on its way; see `handover.Movable`."""
+
+    def __init__(self, envelope: socket.socket, outcome: asyncio.Future[bool]) -> None:
+        self._envelope = envelope
+        self.outcome = outcome
+
+    def fileno(self) -> int:
+        """Return the descriptor; below 0 once nobody waits for the outcome."""
+        return self._envelope.fileno()
+
+    def moved(self) -> None:
+        """Take notice that another process has it."""
+        self._settle(True)
+
+    def stays(self) -> None:
+        """Take notice that nobody has taken it."""
+        self._settle(False)
+
+    def _settle(self, moved: bool) -> None:
+        if not self.outcome.done():  # else the hammer came first
+            self.outcome.set_result(moved)
+
+
+class Threaded(Held):
+    """A handler that is called with the connection itself, in a thread.
+
+    Args:
+        handler: the handler.
+        connection: taken over; blocking for the handler.
+        threads: where it runs.
+        linger: seconds from the beginning of a drain after which it reads the end, if nothing waits.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[socket.socket], Any],
+        connection: socket.socket,
+        threads: Executor,
+        linger: float,
+    ) -> None:
+        super().__init__(connection)
+        self._handler = handler
+        self._threads = threads
+        self._linger = linger
+        self._loop = asyncio.get_running_loop()
+
+    async def hold(self) -> None:
+        """Serve the connection until its handler ends, and close it."""
+        self._connection.setblocking(True)
+        try:
+            await self._loop.run_in_executor(self._threads, self._serve)
+        finally:
+            self._connection.close()
+
+    def _serve(self) -> None:
+        with lending(self._connection):
+            self._handler(self._connection)
+
+    def drain(self) -> None:
+        """Let the handler read the end a little later."""
+        self._loop.call_later(self._linger, self._end)
+
+    def _end(self) -> None:
+        with contextlib.suppress(OSError):  # it has ended
+            (waiting,) = struct.unpack("i", ioctl(self._connection, FIONREAD, bytes(4)))
+            if waiting:
+                self.drain()
+            else:
+                self._connection.shutdown(socket.SHUT_RD)
+
+    def abort(self) -> None:
+        """Wake up a thread that waits for the client, by an error."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
+
+class Awaited(Held):
+    """A coroutine function that is called with the connection itself, non-blocking."""
+
+    def __init__(
+        self, handler: Callable[[socket.socket], Awaitable[Any]], connection: socket.socket
+    ) -> None:
+        super().__init__(connection)
+        self._handler = handler
+
+    async def hold(self) -> None:
+        """Serve the connection until its handler ends, and close it."""
+        with self._connection, lending(self._connection):
+            await self._handler(self._connection)
+
+    def drain(self) -> None:
+        """Leave it to the handler, which can watch `sockact.draining`."""
+
+    def abort(self) -> None:
+        """Leave it to the handler, which is cancelled."""

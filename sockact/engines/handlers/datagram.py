@@ -1,0 +1,203 @@
+"""The datagram engine: a handler is called with each datagram, and may reply.
+
+Several processes read from one socket; each datagram goes to one of them. A process that drains reads
+none any more, and answers those that it has read: what is not read waits in the socket for the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from sockact.config.settings import Settings
+from sockact.engines.handlers.base import HandlerEngine
+from sockact.engines.handlers.socketserver_adapter import Server
+from sockact.lifecycle.tasks import cancel
+from sockact.sockets.fds import Listener
+from sockact.untrusted import ancillary
+
+BATCH = 16
+"""Datagrams read at once; those that wait in the socket may go to another process."""
+
+AT_WORK = 256
+"""Datagrams at work at a time; the others wait in the socket, which drops what it has no room for."""
+
+SIZE = 65536
+"""Bytes of the longest datagram, udp(7); one of a Unix socket may be longer, and is cut."""
+
+logger = logging.getLogger(__name__)
+
+
+class Port:
+    """A datagram socket: read from while it is open, and written to as it has room.
+
+    Args:
+        sock: the socket; made non-blocking, and not closed here.
+        arrived: called with this port, each datagram and its sender.
+    """
+
+    def __init__(self, sock: socket.socket, arrived: Callable[[Port, bytes, Any], None]) -> None:
+        self.sock = sock
+        self.flushed = asyncio.Event()
+        self.flushed.set()
+        self._arrived = arrived
+        self._open = False
+        self._waiting: deque[tuple[bytes, Any]] = deque()
+        self._loop = asyncio.get_running_loop()
+        sock.setblocking(False)
+        ancillary.refuse_descriptors(sock)
+
+    def open(self) -> None:
+        """Read from now on."""
+        self._open = True
+        self._loop.add_reader(self.sock.fileno(), self._read)
+
+    def close(self) -> None:
+        """Read no more."""
+        self._open = False
+        self._loop.remove_reader(self.sock.fileno())
+
+    def read_waiting(self) -> None:
+        """Read all that wait now, unless too many are at work."""
+        while self._open and self._take():
+            pass
+
+    def reply(self, address: Any, data: bytes) -> None:
+        """Send a datagram, or let it wait until the socket has room."""
+        if address is None:
+            logger.debug("a reply is lost: a Unix socket without a name has sent, where none arrives")
+            return
+        # What is no data fails here, in the handler: at the head of the queue it would be in the way.
+        self._waiting.append((bytes(memoryview(data)), address))
+        self._write()
+
+    def give_up(self) -> None:
+        """Send nothing more."""
+        self._waiting.clear()
+        self._write()
+
+    def _read(self) -> None:
+        for _ in range(BATCH):
+            if not (self._open and self._take()):
+                return
+
+    def _take(self) -> bool:
+        """Read one datagram; return whether there may be another one."""
+        try:
+            received = ancillary.receive(self.sock, SIZE)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:  # what became of an earlier reply: ICMP says that nobody is there
+            logger.debug("%s: %s", self.sock.getsockname(), error)
+            return True
+        ancillary.close(received.descriptors)
+        self._arrived(self, received.data, received.address)
+        return True
+
+    def _write(self) -> None:
+        while self._waiting:
+            data, address = self._waiting[0]
+            try:
+                self.sock.sendto(data, address)
+            except (BlockingIOError, InterruptedError):
+                self.flushed.clear()
+                self._loop.add_writer(self.sock.fileno(), self._write)
+                return
+            except OSError as error:
+                logger.debug("a reply to %s is lost: %s", address, error)
+            self._waiting.popleft()
+        self._loop.remove_writer(self.sock.fileno())
+        self.flushed.set()
+
+
+class DatagramEngine(HandlerEngine):
+    """Serves a handler of datagrams.
+
+    Args:
+        handler: `await handler(data, address, reply)`, or a class of socketserver; `reply(data)` sends
+            an answer to where the datagram came from.
+        kind: what it is: `datagram` or `requests`.
+        listeners: datagram sockets; they stay open.
+        settings: how to serve.
+    """
+
+    def __init__(
+        self, handler: Callable[..., Any], kind: str, listeners: Sequence[Listener], settings: Settings
+    ) -> None:
+        super().__init__(handler, kind, settings)
+        self._sockets = [listener.sock for listener in listeners if listener.sock is not None]
+        self._ports: list[Port] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._full = False
+
+    @property
+    def in_flight(self) -> int:
+        """How many datagrams are at work."""
+        return len(self._tasks)
+
+    @property
+    def connections(self) -> int:
+        """None: datagrams have no connections."""
+        return 0
+
+    def accept(self) -> None:
+        """Read from now on."""
+        self._ports = [Port(sock, self._arrived) for sock in self._sockets]
+        for port in self._ports:
+            port.open()
+
+    def accept_waiting(self) -> None:
+        """Read all that wait now, as far as there is room: nobody else will."""
+        for port in self._ports:
+            port.read_waiting()
+
+    def stop_accepting(self) -> None:
+        """Read no more."""
+        self._draining = True
+        for port in self._ports:
+            port.close()
+
+    async def wait_drained(self) -> None:
+        """Wait until all that was read has been handled, and every reply has left."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        for port in self._ports:
+            await port.flushed.wait()
+
+    async def abort(self) -> None:
+        """End what is left by force."""
+        for port in self._ports:
+            port.give_up()
+        if self._tasks:
+            logger.warning("aborted: %d datagrams at work", len(self._tasks))
+            await cancel(self._tasks)
+
+    def _arrived(self, port: Port, data: bytes, address: Any) -> None:
+        task = asyncio.get_running_loop().create_task(self._handle(port, data, address))
+        self._tasks.add(task)
+        task.add_done_callback(self._handled)
+        self._called()
+        if len(self._tasks) >= AT_WORK:
+            self._full = True
+            for each in self._ports:
+                each.close()
+
+    async def _handle(self, port: Port, data: bytes, address: Any) -> None:
+        if self._kind == "datagram":
+            await self._handler(data, address, partial(port.reply, address))
+        else:
+            answer = Server(self._handler, port.sock).answer
+            await asyncio.get_running_loop().run_in_executor(self._threads, answer, data, address)
+
+    def _handled(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._full and not self._draining and len(self._tasks) <= AT_WORK // 2:
+            self._full = False
+            for port in self._ports:
+                port.open()
+        self._returned(task)

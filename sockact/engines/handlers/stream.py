@@ -1,0 +1,166 @@
+"""The stream engine: handlers of raw connections.
+
+    stream      await handler(reader, writer), asyncio's
+    socket      handler(connection), in a thread, or awaited; blocking in a thread
+    requests    handler(connection, address, server), in a thread: a class of socketserver
+
+A connection ends when its handler does. In a drain a reader on which nothing arrives for `linger`
+seconds sees the end of the stream, as if its client had said goodbye: a handler that waits for the next
+message ends as it always does, one that is at work goes on. A handler `(reader, writer, *, state=b"")` can
+go on in another process: it gets `Moving` instead, and returns a `Handover`; at once between two messages,
+if there is somebody who passes the connection on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from sockact.apps import kinds
+from sockact.config.settings import Settings
+from sockact.engines.handlers.base import HandlerEngine
+from sockact.engines.handlers.conversations import Asynchronous, Awaited, Threaded
+from sockact.engines.handlers.socketserver_adapter import Server
+from sockact.handover.envelope import Luggage
+from sockact.handover.transfer import Giver
+from sockact.lifecycle.tasks import cancel
+from sockact.sockets.acceptor import Acceptor, accept_on
+from sockact.sockets.fds import Listener
+from sockact.system.hangup import hang_up
+
+logger = logging.getLogger(__name__)
+
+
+class Conversation(Protocol):
+    """One connection with its handler."""
+
+    async def hold(self) -> None:
+        """Serve the connection until its handler ends, and close it, or give it away."""
+
+    def drain(self) -> None:
+        """Take notice that the drain begins."""
+
+    def abort(self) -> None:
+        """End it by force."""
+
+
+class StreamEngine(HandlerEngine):
+    """Serves a handler of raw connections on stream or sequential-packet sockets.
+
+    Args:
+        handler: what serves one connection.
+        kind: what it is: `stream`, `socket` or `requests`.
+        listeners: listening sockets, which stay open, or connected ones, each served once.
+        settings: how to serve.
+    """
+
+    def __init__(
+        self, handler: Callable[..., Any], kind: str, listeners: Sequence[Listener], settings: Settings
+    ) -> None:
+        super().__init__(handler, kind, settings)
+        self._listeners = listeners
+        self._settings = settings
+        self._acceptors: list[Acceptor] = []
+        self._conversations: dict[asyncio.Task[None], Conversation] = {}
+        self._giver: Giver | None = None
+        # Both look at the handler's signature, which takes longer than many a connection.
+        self._takes_state = kind == "stream" and kinds.takes_state(handler)
+        self._is_async = kinds.is_async(handler)
+
+    @property
+    def in_flight(self) -> int:
+        """How many handlers are at work."""
+        return len(self._conversations)
+
+    connections = in_flight
+
+    def give_to(self, giver: Giver) -> None:
+        """Give connections away whose handlers ask for it, as long as somebody takes them."""
+        self._giver = giver
+
+    def accept(self) -> None:
+        """Take connections from now on."""
+        # A handler that has the connection itself can receive descriptors; one that reads a stream cannot.
+        descriptors = self._kind != "stream"
+        self._acceptors = accept_on(self._listeners, self.receive, self._has_room, descriptors=descriptors)
+
+    def _has_room(self) -> bool:
+        most = self._settings.max_connections
+        return not most or self.connections < most
+
+    def receive(self, connection: socket.socket, luggage: Luggage | None = None) -> None:
+        """Serve a connection; takes it over.
+
+        Args:
+            connection: non-blocking.
+            luggage: what it brings with it from another process.
+        """
+        if luggage is not None and not self._continues(luggage):
+            logger.warning("a connection that moved here is in a conversation of another handler: closed")
+            hang_up(connection)
+            connection.close()
+            return
+        conversation = self._conversation(connection, luggage)
+        task = asyncio.get_running_loop().create_task(conversation.hold())
+        self._conversations[task] = conversation
+        task.add_done_callback(self._ended)
+        self._called()
+        if self._draining:
+            conversation.drain()
+
+    def _continues(self, luggage: Luggage) -> bool:
+        """Return whether the handler is one that can go on where another process's has ended."""
+        return self._takes_state or (self._kind == "stream" and luggage.state is None)
+
+    def accept_waiting(self) -> None:
+        """Take all that wait now, as far as there is room: nobody else will."""
+        for acceptor in self._acceptors:
+            acceptor.accept_waiting()
+
+    def stop_accepting(self) -> None:
+        """Take no more connections."""
+        self._draining = True
+        for acceptor in self._acceptors:
+            acceptor.stop()
+        for conversation in list(self._conversations.values()):
+            conversation.drain()
+
+    async def wait_drained(self) -> None:
+        """Wait until all handlers have ended."""
+        while self._conversations:
+            await asyncio.wait(self._conversations)
+
+    async def abort(self) -> None:
+        """End what is left by force, with a log line for each connection."""
+        for conversation in self._conversations.values():
+            logger.warning("aborted: %s", conversation)
+            conversation.abort()
+        await cancel(self._conversations)
+
+    def _conversation(self, connection: socket.socket, luggage: Luggage | None) -> Conversation:
+        linger = self._settings.linger
+        if self._kind == "stream":
+            return Asynchronous(
+                self._handler,
+                connection,
+                luggage,
+                linger,
+                self._open_giver,
+                takes_state=self._takes_state,
+            )
+        if self._is_async:
+            return Awaited(self._handler, connection)
+        call = Server(self._handler, connection).serve if self._kind == "requests" else self._handler
+        return Threaded(call, connection, self._threads, linger)
+
+    def _open_giver(self) -> Giver | None:
+        return self._giver if self._giver is not None and self._giver.room > 0 else None
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._conversations.pop(task)
+        for acceptor in self._acceptors:
+            acceptor.resume()
+        self._returned(task)

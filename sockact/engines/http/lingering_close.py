@@ -1,0 +1,109 @@
+"""The end of a connection on which the client may still be sending.
+
+A server that closes such a connection at once makes the kernel reset it. What the kernel had not sent yet
+is then dropped, a client that still writes fails before it has read anything, and clients other than
+Linux's may forget what they have received: the last response is lost. So what we write is ended, and what
+comes is thrown away, until the client ends too. Source: RFC 9112, section 9.6.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+from sockact.engines.http.connection_state import State
+from sockact.engines.http.timeouts import Bounded
+from sockact.sockets.kernel import hang_up_below
+
+SILENCE = 2.0
+"""Seconds without a byte from the client, after which it is closed all the same."""
+
+IN_ALL = 30.0
+"""Seconds until then, if the client goes on sending. Both are Apache httpd's (server/connection.c)."""
+
+
+class Transport:
+    """A transport as uvicorn's protocol sees it, whose `close` lingers where it has to.
+
+    Not for TLS, where the loop reads until the peer's own end; see `encrypted`.
+
+    Args:
+        raw: the real one.
+        sends: returns whether the client may still be sending.
+        linger: called to take the real one over, and close it in time.
+    """
+
+    __slots__ = ("_linger", "_sends", "get_write_buffer_size", "is_closing", "raw", "write")
+
+    def __init__(
+        self, raw: asyncio.Transport, sends: Callable[[], bool], linger: Callable[[], None]
+    ) -> None:
+        self.raw = raw
+        self._sends = sends
+        self._linger = linger
+        # What is used for each response, without a detour.
+        self.write: Callable[[bytes], None] = raw.write
+        self.is_closing: Callable[[], bool] = raw.is_closing
+        self.get_write_buffer_size: Callable[[], int] = raw.get_write_buffer_size
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.raw, name)
+
+    def close(self) -> None:
+        """Close it when all was sent; not before the client has had time to read it."""
+        if self.is_closing():
+            return
+        if self._sends():
+            self.write = lambda _data: None
+            self.is_closing = lambda: True
+            self._linger()
+        else:
+            self.raw.close()
+
+
+class Closing(Bounded, asyncio.Protocol):
+    """A connection that was served: it takes the transport over, and closes it.
+
+    Args:
+        transport: the connection; whatever was written is still sent.
+        state: where it is counted.
+        who: the client, for log lines.
+    """
+
+    def __init__(self, transport: asyncio.Transport, state: State, who: str) -> None:
+        self.transport = transport
+        self._state = state
+        self._who = who
+        self._loop = asyncio.get_running_loop()
+        self.last_activity = self._loop.time()
+        self._end = self.last_activity + IN_ALL
+        cast("set[Any]", state.connections).add(self)
+        transport.set_protocol(self)
+        transport.write_eof()
+        transport.resume_reading()
+        self._due = self._loop.call_later(SILENCE, self._check)
+
+    def describe(self) -> str:
+        return f"{self._who}: a connection after its last response"
+
+    def drain(self) -> None:
+        """Go on: it ends by itself."""
+
+    def data_received(self, data: bytes) -> None:  # noqa: ARG002
+        self.last_activity = self._loop.time()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        hang_up_below(self.transport)
+        self._due.cancel()
+        cast("set[Any]", self._state.connections).discard(self)
+
+    def _check(self) -> None:
+        now = self._loop.time()
+        if self.transport.get_write_buffer_size():  # as long as that takes: `write_timeout` ends it
+            self.last_activity, self._end = now, now + IN_ALL
+        left = min(self.last_activity + SILENCE, self._end) - now
+        if left > 0:
+            self._due = self._loop.call_later(left, self._check)
+        else:
+            self.transport.close()

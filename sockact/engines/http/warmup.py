@@ -1,0 +1,92 @@
+"""The first request to an app, which it must answer before it counts as started.
+
+It comes over a pair of sockets, from this process itself, and is none of the requests that are counted,
+that drain, or after which a worker is replaced.
+
+An app may serve only some hosts, or only https (Django's ALLOWED_HOSTS and SECURE_SSL_REDIRECT): a URL says
+with which it is asked. Nothing is looked up, and nothing leaves the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from uvicorn.config import Config
+
+from sockact.config.settings import Settings
+from sockact.engines.http.connection import Connection
+from sockact.engines.http.connection_state import Graces, State
+from sockact.engines.http.timeouts import Bounds
+from sockact.errors import AppError
+from sockact.lifecycle.tasks import cancel
+
+REQUEST = "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+
+
+class _Asking(Connection):
+    """A connection that the app takes for one of this scheme."""
+
+    def __init__(self, *args: Any, as_scheme: str) -> None:
+        super().__init__(*args)
+        self._as_scheme = as_scheme
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        super().connection_made(transport)
+        self.scheme = self._as_scheme  # type: ignore[assignment]  # http or https
+
+
+async def warm_up(config: Config, settings: Settings, app_state: dict[str, Any], limit: float) -> None:
+    """Ask the app for `warmup_path`.
+
+    Args:
+        config: the app, and how it is served.
+        settings: what to ask for.
+        app_state: what the app put into its lifespan's state.
+        limit: seconds that the answer may take.
+
+    Raises:
+        AppError: there was none in time, or one that says neither success nor where else to go.
+    """
+    wanted = settings.warmup_path
+    scheme, host, path = _parts(wanted)
+    apart = State(settings.linger, Graces(), Bounds.of(settings), lambda: None)
+    try:
+        async with asyncio.timeout(limit):
+            protocol = partial(_Asking, config, apart, app_state, as_scheme=scheme)
+            status = await _ask(protocol, REQUEST.format(host=host, path=path))
+            while apart.tasks:  # what the app does when it has answered
+                await asyncio.wait(apart.tasks)
+    except TimeoutError:
+        within = f"within the {settings.start_timeout:g} s of start_timeout"
+        raise AppError(f"warmup_path={wanted}: the app was not done with it {within}") from None
+    finally:
+        await cancel(apart.tasks)
+    if not 200 <= status < 400:
+        raise AppError(f"warmup_path={wanted}: the app answered {status}: expected 2xx or 3xx")
+
+
+def _parts(wanted: str) -> tuple[str, str, str]:
+    """Return scheme, host and path of a URL, or of a path alone."""
+    scheme, separator, rest = wanted.partition("://")
+    if not separator or wanted.startswith("/"):
+        return "http", "localhost", wanted
+    host, _, path = rest.partition("/")
+    return scheme, host, f"/{path}"
+
+
+async def _ask(protocol: Callable[[], Connection], request: str) -> int:
+    """Return the status of the app's answer, when that has ended."""
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    await asyncio.get_running_loop().connect_accepted_socket(protocol, theirs)
+    reader, writer = await asyncio.open_connection(sock=ours)
+    try:
+        writer.write(request.encode())
+        answer = await reader.read()
+    finally:
+        writer.close()
+    return int(answer.split(b" ", 2)[1])

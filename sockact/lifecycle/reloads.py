@@ -1,0 +1,76 @@
+"""The reloads of a service: who asked for one, and how the last ones ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sockact.protocols.control import Caller
+
+
+class Reloads:
+    """Those of one conductor.
+
+    Args:
+        callers: who waits for the result of a reload that ends with this start.
+        successor: whether this start is the end of a reload.
+
+    Attributes:
+        complaint: why the last one was refused; empty if it was not.
+    """
+
+    def __init__(self, callers: Sequence[Caller], *, successor: bool) -> None:
+        self.complaint = ""
+        self._under_way = successor
+        self._requested = False
+        self._callers = list(callers)
+        self._next_callers: list[Caller] = []
+        self._last: dict[str, Any] | None = None
+        self._counts = {"ok": 0, "failed": 0}
+
+    def join(self, caller: Caller) -> None:
+        """Let a caller wait for the result of the reload that `due` tells of next."""
+        self._next_callers.append(caller)
+
+    def request(self) -> None:
+        """Remember that a reload is wanted; if one is under way, it may have read older code."""
+        self._requested = True
+
+    def due(self) -> bool:
+        """Tell whether one was requested since the last time; its callers wait from now on."""
+        requested, self._requested = self._requested, False
+        if requested:
+            self._under_way = True
+            self._callers += self._next_callers
+            self._next_callers = []
+        return requested
+
+    def settle(self, ok: bool, text: str) -> list[Caller]:
+        """Note how the one under way ended, if it was not the first start; return who waits for that."""
+        if self._under_way:
+            self._last = {"at": time.time(), "ok": ok, "text": text}
+            self._counts["ok" if ok else "failed"] += 1
+        self._under_way = False
+        callers, self._callers = self._callers, []
+        return callers
+
+    @property
+    def environ(self) -> Mapping[str, str] | None:
+        """What those who wait for the one under way know of the unit's environment; None for nothing."""
+        known = [caller.environ for caller in self._callers if caller.environ is not None]
+        return known[-1] if known else None
+
+    @property
+    def managed(self) -> bool:
+        """Whether the service manager waits for the result, as the process that it runs for a reload."""
+        return any(caller.manager for caller in self.waiting)
+
+    @property
+    def waiting(self) -> list[Caller]:
+        """Who has not been told a result yet."""
+        return [*self._callers, *self._next_callers]
+
+    def overview(self) -> dict[str, Any]:
+        """Return `reload` and `reloads` as in `sockact.protocols.overview`."""
+        return {"reload": self._last, "reloads": self._counts}

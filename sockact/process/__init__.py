@@ -1,0 +1,1 @@
+"""What every process of sockact has: descriptors, children, PID file, health listeners."""

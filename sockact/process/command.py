@@ -1,0 +1,78 @@
+"""This very program, to be run again: by the canary, and by the reload that replaces it in place."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sockact.config import envfile
+from sockact.errors import ReloadRefused
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """How this program was started.
+
+    Attributes:
+        argv: its command; the interpreter is named by its path, which may by then lead to another.
+        directory: its working directory, by the name it was given, which may by then lead to another.
+        environ: its environment; what the app has changed in it is not passed on.
+        env_files: read anew for each process that is started; what they say is not in `environ`, so that a
+            variable which is in none of them any more is gone.
+        obstacle: why it cannot be run again, if it has no command.
+    """
+
+    argv: tuple[str, ...]
+    directory: str
+    environ: Mapping[str, str]
+    env_files: Sequence[str] = ()
+    obstacle: str = "an interactive interpreter has no command that could be run again"
+
+    @classmethod
+    def of_this_process(cls, environ: Mapping[str, str]) -> Program:
+        """Return how this process was started, with the environment that its program has by now."""
+        return cls(_COMMAND, _DIRECTORY, dict(environ))
+
+    def require_command(self) -> None:
+        """Raise ReloadRefused if there is no command that could be run again."""
+        if not self.argv:
+            raise ReloadRefused(self.obstacle)
+
+    def environment(self, more: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of a process that is started now, with what only sockact knows.
+
+        Raises:
+            SettingsError: an environment file cannot be used.
+        """
+        return {**self.environ, **envfile.read(self.env_files), **more}
+
+
+def command(executable: str, orig_argv: Sequence[str]) -> tuple[str, ...]:
+    """Return the command that starts this program again; empty for an interactive interpreter."""
+    first, *rest = orig_argv or [""]
+    if not isinstance(executable, str) or not os.access(executable, os.X_OK):
+        executable = first  # what a program has made of it is no interpreter
+    if not executable or not rest or rest == ["-"] or sys.flags.interactive:
+        return ()
+    return (executable, *rest)
+
+
+def working_directory(environ: Mapping[str, str]) -> str:
+    """Return the working directory as $PWD writes it, symbolic links and all, if that is where we are."""
+    name = environ.get("PWD", "")
+    if os.path.isabs(name):
+        with contextlib.suppress(OSError):
+            if os.path.samefile(name, "."):
+                return name
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed; what is started there then fails, and says so
+        return name or "."
+
+
+# When sockact is imported: what the program does to all of this comes later, as a rule.
+_COMMAND = command(sys.executable, sys.orig_argv)
+_DIRECTORY = working_directory(os.environ)

@@ -1,0 +1,95 @@
+"""Children of this process of which no code in it knows, so that nobody else reaps them.
+
+They are orphans, where this process is PID 1 of its PID namespace, as in a container (pid_namespaces(7),
+"The namespace init process"); and children of the program that this process executed before this one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Collection, Iterable, Iterator
+
+from sockact.process import pid1
+from sockact.system import proc
+
+
+class Orphans:
+    """Reaps those that have ended, if this process gets them, for as long as its event loop runs.
+
+    Args:
+        ours: returns the children for which somebody here waits.
+    """
+
+    def __init__(self, ours: Callable[[], Collection[int]]) -> None:
+        self._ours = ours
+        self._paused = os.getpid() != pid1.PID
+        if not self._paused:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self.reap)
+
+    def reap(self) -> None:
+        """Reap all that have ended."""
+        if self._paused:
+            return
+        ours = self._ours()
+        for pid in children():
+            if pid not in ours and _has_ended(pid):
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Reap nothing as long as somebody here may have children of whom nobody else knows."""
+        before, self._paused = self._paused, True
+        try:
+            yield
+        finally:
+            self._paused = before
+            self.reap()
+
+
+class Inherited:
+    """Reaps children of the program before this one when they end.
+
+    Args:
+        pids: theirs, as they were.
+    """
+
+    def __init__(self, pids: Iterable[int]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._pidfds: dict[int, int] = {}
+        for pid in pids:
+            with contextlib.suppress(OSError):  # it is none any more, or no descriptor is left
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                pidfd = self._pidfds[pid] = os.pidfd_open(pid)
+                self._loop.add_reader(pidfd, self._reap, pid)
+
+    def close(self) -> None:
+        """Reap no more."""
+        for pidfd in self._pidfds.values():
+            self._loop.remove_reader(pidfd)
+            os.close(pidfd)
+        self._pidfds.clear()
+
+    def _reap(self, pid: int) -> None:
+        pidfd = self._pidfds.pop(pid)
+        self._loop.remove_reader(pidfd)
+        os.close(pidfd)
+        with contextlib.suppress(ChildProcessError):  # the app waits for any child
+            os.waitpid(pid, os.WNOHANG)
+
+
+def children() -> list[int]:
+    """Return the children of this process, those that have ended included. Source: proc(5)."""
+    found = []
+    for task in os.listdir("/proc/self/task"):
+        with contextlib.suppress(OSError), open(f"/proc/self/task/{task}/children") as file:
+            found += [int(pid) for pid in file.read().split()]
+    return found
+
+
+def _has_ended(pid: int) -> bool:
+    stat = proc.stat(pid)
+    return stat is not None and stat[0] == "Z"

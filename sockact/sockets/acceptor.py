@@ -1,0 +1,163 @@
+"""Takes connections from a listening socket, a few at a time, and can pause and stop without losing one.
+
+asyncio's own `create_server` is not used on a socket that the service manager owns: it calls
+listen(2) again, which overrides `Backlog=` for good; it takes up to 2,048 connections at once, all
+of which a drain then has to serve; and it drops those accepted in the tick in which it closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable, Sequence
+
+from sockact.sockets.fds import Listener
+from sockact.sockets.listen import BACKLOG
+from sockact.system import forks, standard_streams
+from sockact.untrusted import ancillary
+
+BATCH = 16
+"""Connections taken at once; those that wait in the kernel's queue are the next process's to serve."""
+
+RECOVERY = 1.0
+"""Seconds without accepting after descriptors or memory have run out, as asyncio does."""
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+logger = logging.getLogger(__name__)
+
+
+def accept_on(
+    listeners: Sequence[Listener],
+    arrived: Callable[[socket.socket], None],
+    has_room: Callable[[], bool],
+    *,
+    descriptors: bool = False,
+) -> list[Acceptor]:
+    """Accept on those that listen; one that is a connection itself (`Accept=yes`) has arrived already.
+
+    The arguments are those of `Acceptor`.
+    """
+    acceptors: list[Acceptor] = []
+    for listener in listeners:
+        assert listener.sock is not None
+        if listener.listening:
+            acceptors.append(Acceptor(listener.sock, arrived, has_room, descriptors=descriptors))
+        else:
+            connection = listener.sock
+            connection.setblocking(False)
+            if not descriptors:
+                ancillary.refuse_descriptors(connection)
+                connection = ancillary.sifted(connection)
+            arrived(connection)
+    return acceptors
+
+
+class Acceptor:
+    """Accepts on one listening socket until it is stopped.
+
+    Args:
+        sock: the socket; made non-blocking, and neither shut down nor closed here. O_NONBLOCK is a
+            property of the socket that the manager and other generations share, so it stays set.
+        arrived: called with each connection, non-blocking; takes it over.
+        has_room: returns whether there may be one more connection. While there may not, newcomers wait in
+            the kernel's queue, for `resume` or for another process that accepts there.
+        descriptors: whether clients on a Unix socket may send descriptors. Where the kernel cannot refuse
+            them, a loop of asyncio takes them out of the way; uvloop would close them itself, as long as a
+            client likes.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        arrived: Callable[[socket.socket], None],
+        has_room: Callable[[], bool] = lambda: True,
+        *,
+        descriptors: bool = False,
+    ) -> None:
+        self._sock = sock
+        self._arrived = arrived
+        self._has_room = has_room
+        self._loop = asyncio.get_running_loop()
+        self._recovering: asyncio.TimerHandle | None = None
+        self._exhausted = False
+        self._paused = False
+        self._stopped = False
+        sock.setblocking(False)
+        self._refuses = not descriptors and sock.family == socket.AF_UNIX
+        if self._refuses:
+            ancillary.refuse_descriptors(sock)
+        self._begin()
+
+    def resume(self) -> None:
+        """Go on after a pause, if there is room again."""
+        if self._paused and self._has_room():
+            self._paused = False
+            self._begin()
+
+    def stop(self) -> None:
+        """Take no more connections.
+
+        It has to precede the close: a closed descriptor whose socket lives on elsewhere cannot
+        be removed from epoll any more, and reports every newcomer for ever (epoll(7)).
+        """
+        if self._recovering is not None:
+            self._recovering.cancel()
+        self._stopped = True
+        self._paused = False
+        self._loop.remove_reader(self._sock.fileno())
+
+    def accept_waiting(self) -> None:
+        """Take all that wait now, as far as there is room, also after the stop: nobody else will."""
+        for _ in range(BACKLOG):
+            if not self._has_room() or not self._take():
+                return
+
+    def _begin(self) -> None:
+        self._recovering = None
+        self._loop.add_reader(self._sock.fileno(), self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(BATCH):
+            if not self._has_room():
+                self._paused = True
+                self._loop.remove_reader(self._sock.fileno())
+                return
+            if not self._take():
+                return
+
+    def _take(self) -> bool:
+        """Take one connection; return whether there may be another one."""
+        try:
+            connection = standard_streams.above(self._sock.accept()[0])
+        except (BlockingIOError, InterruptedError):
+            return False
+        except ConnectionAbortedError:
+            return True  # the client has gone while it waited
+        except OSError as error:
+            self._recover(error)
+            return False
+        self._exhausted = False
+        connection.setblocking(False)
+        if self._refuses and ancillary.holds_descriptors(connection):
+            logger.info("a client on %s sends descriptors: closed", self._sock.getsockname())
+            ancillary.close_socket(connection)
+            return True
+        if self._refuses:
+            connection = ancillary.sifted(connection)
+        forks.keep(connection)
+        self._arrived(connection)
+        return True
+
+    def _recover(self, error: OSError) -> None:
+        if error.errno not in _EXHAUSTED:
+            raise error
+        if not self._exhausted:
+            logger.error("cannot accept: %s; new connections wait in the queue", error.strerror)
+            self._exhausted = True
+        if self._stopped:
+            return
+        self._loop.remove_reader(self._sock.fileno())
+        self._recovering = self._loop.call_later(RECOVERY, self._begin)

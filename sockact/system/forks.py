@@ -1,0 +1,277 @@
+"""What is left of us in a process that the app makes by fork(2), by itself or by multiprocessing: nothing.
+
+    handlers of signals   those of before; no wakeup descriptor, else a signal to the child is one to us
+    descriptors of ours   lead to /dev/null
+    `sockact.role()`, ..  those of a process that we do not serve
+    our loop, and what    is out of reach: a child that comes back there, when the function ends in which it
+    waits behind it       was made, is ended; else it would serve, and end in our place, with our hooks
+
+Descriptors are neither shut down nor taken out of epoll: both would act on what the parent uses. Nor are
+they only closed, since objects of ours live on in the child, and would close a number once more that is the
+app's by then. What else a loop has stays: nobody waits for its end.
+
+What is forked without Python's knowledge, by a C library, has all of it; see `hangup` for its clients. What
+executes another program, as subprocess does, needs none of this: all our descriptors are close-on-exec.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from typing import Any, NoReturn
+from weakref import WeakSet
+
+from sockact.system import signals
+from sockact.system.hangup import Open, hang_up
+
+ANYIO = "_report_result"
+"""What anyio's threads, in which FastAPI runs functions, call when one has ended; it has no future."""
+
+CAME_BACK = 1
+"""Exit status of a child that comes back, unless it asks for another one."""
+
+logger = logging.getLogger(__name__)
+
+
+class _Home:
+    """The process that serves, as its children by fork know it.
+
+    Attributes:
+        pid: its PID; 0 as long as there is nothing to protect.
+        private: returns descriptors that no child may keep.
+        forget: called in a child.
+        loop: which runs the app, and in which thread.
+        left: whether this is a child that has nothing of ours any more.
+    """
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self.private: Callable[[], Iterable[int]] = tuple
+        self.forget: Callable[[], None] = lambda: None
+        self.loop: tuple[asyncio.AbstractEventLoop, int] | None = None
+        self.left = False
+        self.registered = False
+
+
+_HOME = _Home()
+_PRIVATE: WeakSet[Any] = WeakSet()
+_LENT: ContextVar[_Lent | None] = ContextVar("lent", default=None)
+_mask = threading.local()
+
+
+def begin(private: Callable[[], Iterable[int]], forget: Callable[[], None]) -> None:
+    """Protect this process from its children, from now on.
+
+    Args:
+        private: returns the descriptors that it holds from its start on.
+        forget: called in each child, which is not served.
+    """
+    _HOME.pid, _HOME.private, _HOME.forget = os.getpid(), private, forget
+    if not _HOME.registered:
+        _HOME.registered = True
+        os.register_at_fork(before=_before, after_in_parent=_restore_mask, after_in_child=_in_child)
+
+
+def end() -> None:
+    """Protect it no more: it serves nothing any more."""
+    _HOME.pid = 0
+
+
+def keep(opened: Open) -> None:
+    """Let no child keep the descriptor of this, as long as it is open."""
+    _PRIVATE.add(opened)
+
+
+class _Lent:
+    """A connection that a handler was given, and a copy of it once that has forked."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.copy: socket.socket | None = None
+
+    def keep_copy(self) -> None:
+        """Keep the connection, since the handler's own close would not end it any more."""
+        if self.copy is None and self.connection.fileno() >= 0:
+            with contextlib.suppress(OSError):  # no descriptor is left
+                self.copy = self.connection.dup()
+                keep(self.copy)
+
+    def end(self) -> None:
+        """End it, for a child that has it, too."""
+        hang_up(self.connection)
+        if self.copy is not None:
+            with self.copy:
+                hang_up(self.copy)
+
+
+@contextlib.contextmanager
+def lending(connection: socket.socket) -> Iterator[None]:
+    """Let the children that a handler makes keep the connection it was given; it ends with the body."""
+    lent = _Lent(connection)
+    token = _LENT.set(lent)
+    try:
+        yield
+    finally:
+        _LENT.reset(token)
+        if not is_child():
+            lent.end()
+
+
+def guard(loop: asyncio.AbstractEventLoop) -> None:
+    """Let this loop, which runs in this thread, not run on in a child."""
+    _HOME.loop = loop, threading.get_ident()
+
+
+def is_child() -> bool:
+    """Tell whether this process was forked from one that serves."""
+    return _HOME.pid not in (0, os.getpid())
+
+
+def come_back(error: BaseException | None = None) -> None:
+    """End this process, if it is a child; of `error`, if it has raised one."""
+    if is_child():
+        _leave(error)
+
+
+@contextlib.contextmanager
+def only_here() -> Iterator[None]:
+    """Let no child go on beyond the body."""
+    try:
+        yield
+    except BaseException as error:
+        come_back(error)
+        raise
+    come_back()
+
+
+def _before() -> None:
+    # A signal to the child that comes before its handlers are its own would be written to our wakeup
+    # descriptor: who calls `terminate` right after `start` would terminate us.
+    if (lent := _LENT.get()) is not None:
+        lent.keep_copy()
+    _mask.saved = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+
+
+def _restore_mask() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _mask.saved)
+
+
+def _in_child() -> None:
+    try:
+        if _HOME.pid and not _HOME.left:  # else it is a child's child
+            _HOME.left = True
+            _forget()
+    finally:
+        _restore_mask()
+
+
+def _forget() -> None:
+    with contextlib.suppress(ValueError):  # not the main interpreter
+        signals.forget_in_child()
+    loop, thread = _HOME.loop or (None, 0)
+    if loop is not None and loop.is_closed():
+        loop = None
+    opened = [*_PRIVATE, *(() if loop is None else _wakers(loop))]
+    _to_null({*_HOME.private(), *(each.fileno() for each in opened)})
+    _PRIVATE.clear()
+    _HOME.forget()
+    if loop is not None:
+        _stop(loop, thread)
+    if (
+        sys.version_info < (3, 12)
+        and type(asyncio.get_event_loop_policy()) is asyncio.DefaultEventLoopPolicy
+    ):
+        asyncio.set_event_loop_policy(None)  # else our loop is the current one; from 3.12 on it is not
+
+
+def _wakers(loop: asyncio.AbstractEventLoop) -> list[socket.socket]:
+    """Return the sockets by which signals wake up a loop; neither kind of loop shows them."""
+    return [each for each in gc.get_referents(loop, vars(loop)) if isinstance(each, socket.socket)]
+
+
+def _to_null(descriptors: Iterable[int]) -> None:
+    lent = _LENT.get()
+    left = {fd for fd in descriptors if fd >= 0} - (set() if lent is None else {lent.connection.fileno()})
+    try:
+        null = os.open(os.devnull, os.O_RDWR)
+    except OSError:  # there is none, or no descriptor is left
+        for fd in left:
+            os.close(fd)
+        return
+    for fd in left:
+        os.dup2(null, fd, inheritable=False)
+    os.close(null)
+
+
+def _stop(loop: asyncio.AbstractEventLoop, thread: int) -> None:
+    """Let the child end when it comes back to our loop: as a task that ends or waits, or from a thread.
+
+    All else that it would have the loop do is ignored: what logs by way of the loop is no reason to end.
+    """
+    if threading.get_ident() == thread:
+        sys.set_asyncgen_hooks(None, None)
+        loop.call_soon(_leave)
+        # Before all that is ready as well, and would run here as it does in the parent.
+        ready = getattr(loop, "_ready", None)
+        for queue in gc.get_referents(loop) if ready is None else (ready,):  # uvloop does not show it
+            if isinstance(queue, deque):
+                queue.rotate()
+
+    def call(callback: Callable[..., Any], *found: Any, context: Any = None) -> asyncio.Handle:
+        if getattr(callback, "__name__", "") == ANYIO:
+            _leave(next((each for each in found if isinstance(each, BaseException)), None))
+        for each in found:
+            if isinstance(each, asyncio.Task | concurrent.futures.Future) and each.done():
+                _leave(None if each.cancelled() else each.exception())
+        return asyncio.Handle(callback, found, loop, context)
+
+    for name in ("call_soon", "call_soon_threadsafe"):
+        setattr(loop, name, call)
+
+
+def _leave(error: BaseException | None = None) -> NoReturn:
+    """End this process, as Python would: of an error, or of SystemExit."""
+    status = CAME_BACK
+    try:
+        if (asked := _asked_by(error)) is not None:
+            status = _status(asked.code)
+        elif error is not None:
+            traceback.print_exception(error)
+        else:
+            text = "pid=%d was forked by the app, and has come back to the code that serves: "
+            logger.error(text + "expected it to end by itself, as with os._exit", os.getpid())
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    finally:
+        os._exit(status)  # also if what the app has put there cannot be written to
+
+
+def _asked_by(error: BaseException | None) -> SystemExit | None:
+    """Return the SystemExit behind an error: on its way up to here others may have failed of it."""
+    if error is None or isinstance(error, SystemExit):
+        return error
+    inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    found = (_asked_by(each) for each in (*inner, error.__cause__, error.__context__))
+    return next((each for each in found if each is not None), None)
+
+
+def _status(code: object) -> int:
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    print(code, file=sys.stderr)
+    return 1
