@@ -18,7 +18,7 @@ from sockact.process.ending import let_tracker_end
 from sockact.process.launch import Process, live
 from sockact.protocols.environment import OWN
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 def run(app: object, program: Sequence[str], given: Mapping[str, Any]) -> None:

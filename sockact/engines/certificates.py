@@ -35,7 +35,7 @@ Source: https://wiki.mozilla.org/Security/Server_Side_TLS
 MOST = 16 << 20
 """Bytes of a file: one with all authorities of the world has less than 1 MiB."""
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 @dataclass(frozen=True, slots=True)

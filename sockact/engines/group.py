@@ -19,7 +19,7 @@ from sockact.system import forks, standard_streams
 from sockact.system.hangup import hang_up
 from sockact.untrusted import ancillary
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 class Engine(Drained, Protocol):

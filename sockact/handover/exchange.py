@@ -22,7 +22,7 @@ from sockact.untrusted import ancillary
 RECOVERY = 1.0
 """Seconds until workers that have run out of descriptors are offered connections again."""
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 class Supply:

@@ -27,7 +27,7 @@ from sockact.systemd import unit_files
 PATIENCE = 2.0
 """Seconds that systemd may take to say which job it is at."""
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 class Store:

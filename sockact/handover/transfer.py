@@ -39,7 +39,7 @@ from typing import Protocol
 
 from sockact.untrusted import ancillary
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 CONNECTION = "sockact.connection"
 SUPPLY = "sockact.supply"

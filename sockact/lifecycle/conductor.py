@@ -31,7 +31,7 @@ from sockact.system.signals import FOLLOWED, FREE, EarlySignals
 from sockact.systemd import unit_files
 from sockact.untrusted.text import told
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 IMPATIENCE = 1.0
 """Seconds after a SIGTERM until another one means more than the first: who sends it, a container's

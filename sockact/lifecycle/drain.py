@@ -12,7 +12,7 @@ from typing import Protocol
 
 from sockact.protocols.counters import count
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 class Engine(Protocol):

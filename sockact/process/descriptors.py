@@ -29,7 +29,7 @@ from sockact.systemd.activation import Clue
 CONTROL = "sockact.control"
 CALLER = "sockact.caller"
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 @dataclass(slots=True)

@@ -44,7 +44,7 @@ LAST_RESORT = 1.0
 _WAITING = ("multiprocessing", "subprocess.py")
 """Where the main thread is, in Python's library, while it waits for a child."""
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 class Exit:

@@ -21,7 +21,7 @@ _UNPATCHED = "Can't patch loop of type"
 """How nest_asyncio's ValueError begins."""
 
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 def suited(choice: str, listeners: Iterable[Listener]) -> str:

@@ -15,7 +15,7 @@ from sockact.errors import AppError
 
 _MAKERS = ("gevent", "eventlet")
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 def patched() -> str:

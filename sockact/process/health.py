@@ -36,7 +36,7 @@ MOST = 64
 HEAD_LIMIT = 65536
 """Bytes of a request's head."""
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 class HealthServer:

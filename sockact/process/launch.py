@@ -51,7 +51,7 @@ from sockact.untrusted.text import told
 MARGIN = 5.0
 """Seconds beyond a limit of ours until we end what should have ended itself, and have said why."""
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 def live(run: Callable[[Process, Settings], None], given: Mapping[str, Any]) -> None:

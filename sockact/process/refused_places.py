@@ -11,7 +11,7 @@ from sockact.errors import UsageError
 
 MAIN_GUARD = 'expected `if __name__ == "__main__":` around the call, in the process that was started first'
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 def require_own_thread() -> None:

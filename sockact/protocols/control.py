@@ -58,7 +58,7 @@ MOST = 16
 MOST_WAITING = 64
 """Callers that wait for the result of a reload; root is always let in."""
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 class Caller:

@@ -29,7 +29,7 @@ LINK = "sockact.sock"
 PATIENCE = 5.0
 """Seconds to wait for room in the queue of a control socket."""
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 def open_server(choice: str) -> socket.socket | None:

@@ -48,7 +48,7 @@ others fill."""
 BACKLOG = 256
 """Notifications that wait for room, at most."""
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 class Notifier:

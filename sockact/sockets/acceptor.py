@@ -26,7 +26,7 @@ RECOVERY = 1.0
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 def accept_on(

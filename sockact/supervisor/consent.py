@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sockact.errors import ReloadRefused
 from sockact.protocols.assignments import ASK, CONSENT
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 class Consent:

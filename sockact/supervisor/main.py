@@ -38,7 +38,7 @@ WORDS = {
 }
 """What a supervisor says of its service."""
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 def supervise_in(process: Process, chosen: Settings, program: Sequence[str]) -> None:

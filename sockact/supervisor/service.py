@@ -51,7 +51,7 @@ from sockact.system.signals import REMEMBERED
 
 RESIZING = {signal.SIGTTIN: 1, signal.SIGTTOU: -1}
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 class Watcher(Protocol):

@@ -42,7 +42,7 @@ ANYIO = "_report_result"
 CAME_BACK = 1
 """Exit status of a child that comes back, unless it asks for another one."""
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 class _Home:

@@ -22,7 +22,7 @@ from sockact.process.launch import MARGIN
 from sockact.protocols.environment import TRIAL
 from sockact.protocols.notify import Notification
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 async def rehearse(

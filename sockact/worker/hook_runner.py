@@ -27,7 +27,7 @@ from sockact.untrusted.text import told
 CLEANUP = 1.0
 """Seconds that async hooks may take to clean up after those of their point have run."""
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 class HookRunner:

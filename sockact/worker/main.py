@@ -48,7 +48,7 @@ ORDERS = ("SIGTERM", "SIGQUIT", "SIGHUP")
 ORPHANED = 0.5
 """Seconds after the end of its supervisor until a worker drains that has got no SIGTERM by `lifeline`."""
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 def serve_in(process: Process, chosen: Settings, app: object, *, import_here: bool) -> None:
@@ -346,7 +346,7 @@ class _Serving:
 def _hold_loggers(chosen: Settings) -> None:
     logs.hold(access=chosen.access_log)
     logging.getLogger("uvicorn.error").addFilter(CancelledQuietly())
-    for name in ("uvicorn.error", "sockact.engines.handlers.base"):
+    for name in ("uvicorn.error", "sockact.engines.handlers"):
         logging.getLogger(name).addFilter(event_loop.Advised())
 
 

@@ -36,7 +36,7 @@ from sockact.system.signals import FREE, HANDLED
 INSTEAD = "what shall run then belongs into a hook, see sockact.hooks.before_signal"
 PUT_BACK = f"sockact's handler is put back; {INSTEAD}"
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 _Ts = TypeVarTuple("_Ts")
 

@@ -45,7 +45,7 @@ CLEANUP = 2.0
 TELLING = 1.0
 """Seconds that a supervisor may take to say why a worker stops that has not heard it from it."""
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 class Manager(Protocol):

@@ -154,7 +154,7 @@ def test_a_worker_that_goes_alone_refuses_nobody_though_the_service_would_in_its
     client.ask("/hold")
     held = service.gate.wait()
     os.kill(old, signal.SIGTERM)
-    wait_said(service, f"pid={old} sockact.lifecycle.conductor INFO: phase=deactivating")
+    wait_said(service, f"pid={old} sockact.lifecycle INFO: phase=deactivating")
     with service.client() as newcomer:
         assert newcomer.get("/-/ready").status == 200
     held.release()
@@ -266,7 +266,7 @@ def test_workers_whose_app_ignores_sigterm_drain_when_the_supervisor_is_killed(
     held = service.gate.wait()
     service.manager.signal(signal.SIGKILL)
     service.manager.wait_exit()
-    wait_said(service, f"pid={worker} sockact.lifecycle.conductor INFO: phase=deactivating")
+    wait_said(service, f"pid={worker} sockact.lifecycle INFO: phase=deactivating")
     held.release()
 
     assert client.read().status == 200

@@ -117,7 +117,7 @@ def test_a_reload_drains_the_old_worker_whatever_its_app_has_done_to_sigterm(
 def test_what_a_request_does_to_sigterm_is_put_right_before_the_stop(service: Service, way: str) -> None:
     start(service, way, place=REQUEST)
     service.client().get("/take")
-    wait_said(service, "sockact.worker.own_signals WARNING: ")
+    wait_said(service, "sockact.worker WARNING: ")
 
     service.drain_and_end()
 
@@ -132,7 +132,7 @@ def test_a_worker_that_is_signalled_by_others_drains_all_the_same(
     client.ask("/hold")
     held = service.gate.wait()
     os.kill(worker, number)
-    wait_said(service, f"pid={worker} sockact.lifecycle.conductor INFO: phase=deactivating")
+    wait_said(service, f"pid={worker} sockact.lifecycle INFO: phase=deactivating")
     held.release()
 
     assert client.read().status == 200
@@ -228,7 +228,7 @@ def test_what_an_app_has_done_to_a_signal_is_said_once_before_it_is_ready(
     service.drain_and_end()
 
     log = service.manager.stderr()
-    assert log.count(f"sockact.worker.own_signals WARNING: {said}") == 1
+    assert log.count(f"sockact.worker WARNING: {said}") == 1
     assert log.index(said) < log.index("gen 1 is ready")
 
 

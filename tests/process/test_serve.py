@@ -133,7 +133,7 @@ def test_a_wrong_setting_is_an_error_in_the_log(manager: Manager, listener: List
     manager.sockact("app:app", "--workers=x", listeners=[listener])
 
     assert manager.wait_exit() == 78
-    assert "sockact.process.launch ERROR: workers='x': expected a whole number\n" in manager.stderr()
+    assert "sockact.process ERROR: workers='x': expected a whole number\n" in manager.stderr()
 
 
 def test_an_unknown_keyword_is_an_error_of_the_settings(manager: Manager, listener: Listener) -> None:

@@ -12,7 +12,7 @@ from sockact.config.settings import Settings
 from sockact.engines.interface import Unwatched, Watcher
 from sockact.untrusted.text import told
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 class HandlerEngine:

@@ -20,7 +20,7 @@ from sockact.handover.transfer import Giver
 from sockact.system.forks import lending
 from sockact.system.hangup import hang_up
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 AGAIN = 0.1

@@ -30,7 +30,7 @@ AT_WORK = 256
 SIZE = 65536
 """Bytes of the longest datagram, udp(7); one of a Unix socket may be longer, and is cut."""
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 class Port:

@@ -31,7 +31,7 @@ from sockact.sockets.acceptor import Acceptor, accept_on
 from sockact.sockets.fds import Listener
 from sockact.system.hangup import hang_up
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 class Conversation(Protocol):

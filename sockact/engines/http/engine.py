@@ -40,7 +40,7 @@ from sockact.system.hangup import hang_up
 HTTP = "http"
 """Name of the listeners that `redirect_http` is about."""
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 class HttpEngine:

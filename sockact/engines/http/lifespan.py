@@ -18,7 +18,7 @@ from sockact.untrusted.text import told
 
 App = Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 class AppSays(Exception):  # noqa: N818 - never raised

@@ -20,7 +20,7 @@ from sockact.engines.http.lingering_close import Closing, Transport
 from sockact.engines.http.timeouts import Bounded, Wait
 from sockact.sockets.kernel import unread
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 PIECE = 4096

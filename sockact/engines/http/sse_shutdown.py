@@ -13,7 +13,7 @@ import signal
 from uvicorn.config import Config
 from uvicorn.server import Server
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 def say_farewell(config: Config) -> None:

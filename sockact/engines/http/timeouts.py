@@ -39,7 +39,7 @@ LONGEST = 5.0
 BATCH = 200
 """Connections looked at without a pause, that is for 0.5 ms."""
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 class Wait(Enum):
