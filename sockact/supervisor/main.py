@@ -20,7 +20,7 @@ from sockact.process.launch import MARGIN, Process
 from sockact.process.unapplied import differences, options
 from sockact.runtime import HERE
 from sockact.supervisor.fleet import Rules
-from sockact.supervisor.service import Recipe, Supervisor
+from sockact.supervisor.service import Supervisor, WorkerSpec
 
 ASSUME_READY = 1.0
 """Seconds of life after which a program that does not notify counts as ready."""
@@ -65,7 +65,7 @@ async def _live(
 ) -> None:
     conductor = process.conductor(chosen)
     command = foreign(process.program, program) if program else without_workers(process.program)
-    recipe = Recipe(
+    recipe = WorkerSpec(
         program=replace(command, env_files=chosen.env_file),
         listeners=process.sockets.listeners,
         most=most,

@@ -71,7 +71,7 @@ class Watcher(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class WorkerSpec:
     """How a worker is started.
 
     Attributes:
@@ -110,7 +110,7 @@ class Supervisor:
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: WorkerSpec,
         rules: Rules,
         watcher: Watcher,
         store: Store,
@@ -205,7 +205,7 @@ class Supervisor:
     def hammer(self) -> None:
         """End every drain under way by force."""
         self._forced = True  # for a stop that still asks for room
-        self._do(self._fleet.hammer())
+        self._do(self._fleet.abort())
 
     def signalled(self, number: signal.Signals) -> None:
         """Take one worker more or less; pass everything else on to the workers that can handle it."""
@@ -456,7 +456,7 @@ class Supervisor:
             return  # it takes them already
         if worker.drains:
             self._tell(number, signal.SIGTERM)
-        if worker.hammered:
+        if worker.aborted:
             self._tell(number, signal.SIGQUIT)
 
     def _stops(self, number: int, now: float) -> None:

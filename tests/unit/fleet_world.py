@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from sockact.supervisor.fleet import Fleet
-from sockact.supervisor.fleet.crew import KILL_AFTER_ABORT, Worker
 from sockact.supervisor.fleet.orders import (
     Action,
     Failed,
@@ -33,6 +32,7 @@ from sockact.supervisor.fleet.orders import (
     Tell,
 )
 from sockact.supervisor.fleet.rules import Rules
+from sockact.supervisor.fleet.workers import STACKS_TIMEOUT, WorkerRecord
 
 RULES = st.builds(
     Rules,
@@ -81,7 +81,7 @@ class Before:
     """What served when a reload began, and what has happened to that by itself since."""
 
     current: int
-    workers: dict[int, Worker]
+    workers: dict[int, WorkerRecord]
     pauses: dict[int, float]
     deaths: int
     touched: set[int] = field(default_factory=set)
@@ -133,8 +133,8 @@ class World(RuleBasedStateMachine):
         self.before = Before(
             self.fleet.current,
             {worker.number: replace(worker) for worker in self.fleet.workers.values() if not worker.drains},
-            dict(self.fleet._places.backoff.pauses),
-            self.fleet._places.backoff.deaths,
+            dict(self.fleet._slots.backoff.pauses),
+            self.fleet._slots.backoff.deaths,
         )
         self.begun += 1
         self.trying = self.begun
@@ -198,8 +198,8 @@ class World(RuleBasedStateMachine):
         self._do(self.fleet.stop(self.now))
 
     @rule()
-    def hammer(self) -> None:
-        self._do(self.fleet.hammer())
+    def abort(self) -> None:
+        self._do(self.fleet.abort())
 
     # What a process does. What it has said may also come after its end was reported.
 
@@ -391,7 +391,7 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.current and self.stop_at is None)
     @invariant()
     def each_place_is_taken_or_will_be(self) -> None:
-        taken = len(self._staff()) + len(self.fleet._places.backoff.pauses)
+        taken = len(self._staff()) + len(self.fleet._slots.backoff.pauses)
         if not self.leavers:
             assert taken == self.size
         else:
@@ -427,7 +427,7 @@ class World(RuleBasedStateMachine):
         left = {
             process.generation
             for process in self.processes.values()
-            if Order.DRAIN in process.told and Order.HAMMER not in process.told
+            if Order.DRAIN in process.told and Order.ABORT not in process.told
         }
         assert len(left - {self.current, self.trying}) <= self.rules_.max_draining
 
@@ -516,7 +516,7 @@ class World(RuleBasedStateMachine):
 
     def _say_ending(self, process: Process) -> None:
         self._touch(process)
-        if process.said_ending is None and not process.told.keys() & {Order.ABORT, Order.KILL}:
+        if process.said_ending is None and not process.told.keys() & {Order.KILL_WITH_STACKS, Order.KILL}:
             process.said_ending = self.now
         self.crew.discard(process.number)
         self.leavers.discard(process.number)
@@ -653,7 +653,7 @@ class World(RuleBasedStateMachine):
         if self.stop_at is not None:
             return
         drained = {tell.worker for tell in orders if tell.order is Order.DRAIN}
-        serving = serving - {tell.worker for tell in orders if tell.order is Order.ABORT}
+        serving = serving - {tell.worker for tell in orders if tell.order is Order.KILL_WITH_STACKS}
         if drained & serving:
             assert len(serving - drained) >= min(len(serving), self.size)
 
@@ -674,9 +674,9 @@ class World(RuleBasedStateMachine):
         match order:
             case Order.DRAIN:
                 self._judge_drain(process, outcomes, cause)
-            case Order.HAMMER:
-                assert Order.DRAIN in told
             case Order.ABORT:
+                assert Order.DRAIN in told
+            case Order.KILL_WITH_STACKS:
                 ready = process.ready_since(self.now)
                 assert not told
                 assert process.said_ending is None
@@ -687,7 +687,7 @@ class World(RuleBasedStateMachine):
                 self.leavers.discard(process.number)
             case Order.KILL:
                 self._judge_kill(process)
-        if order in (Order.ABORT, Order.KILL) and self.trying:
+        if order in (Order.KILL_WITH_STACKS, Order.KILL) and self.trying:
             given_up = any(isinstance(outcome, Failed) for outcome in outcomes)
             assert process.generation != self.trying or given_up or Order.DRAIN in told
         assert order not in told or order is Order.KILL
@@ -718,7 +718,7 @@ class World(RuleBasedStateMachine):
     def _judge_kill(self, process: Process) -> None:
         """See that it had the time that it was to have."""
         told, limit = process.told, self.rules_.stop_timeout
-        if Order.ABORT in told and self.now >= told[Order.ABORT] + KILL_AFTER_ABORT:
+        if Order.KILL_WITH_STACKS in told and self.now >= told[Order.KILL_WITH_STACKS] + STACKS_TIMEOUT:
             return
         if process.said_ending is not None and self.now >= process.said_ending + self.rules_.end_timeout:
             return
@@ -728,12 +728,12 @@ class World(RuleBasedStateMachine):
             assert process.ready_since(told[Order.DRAIN]) is None or process.said_ready == told[Order.DRAIN]
             assert self.now >= process.start_by
         else:
-            assert Order.ABORT not in told
+            assert Order.KILL_WITH_STACKS not in told
             assert process.said_ready is None
             assert self.now >= process.start_by
 
     def _judge_what_serves_after_failure(self, before: Before) -> None:
-        fleet, backoff = self.fleet, self.fleet._places.backoff
+        fleet, backoff = self.fleet, self.fleet._slots.backoff
         serving = {worker.number: worker for worker in fleet.workers.values() if not worker.drains}
         assert fleet.current == before.current
         assert set(serving) == (set(before.workers) | before.spawned) - before.exited - before.drained

@@ -9,7 +9,6 @@ import pytest
 
 from sockact.supervisor.fleet import Fleet
 from sockact.supervisor.fleet.backoff import LONGEST_PAUSE, YOUNG
-from sockact.supervisor.fleet.crew import KILL_AFTER_ABORT, Stage
 from sockact.supervisor.fleet.orders import (
     Action,
     Failed,
@@ -22,6 +21,7 @@ from sockact.supervisor.fleet.orders import (
     Tell,
 )
 from sockact.supervisor.fleet.rules import Rules
+from sockact.supervisor.fleet.workers import STACKS_TIMEOUT, Stage
 
 RULES = Rules(size=2, start_timeout=60.0, probation=1.0, stop_timeout=35.0)
 
@@ -79,7 +79,7 @@ def die_of(fleet: Fleet, number: int, now: float) -> list[Action]:
 
 
 def hammer(action: Action) -> list[Action]:
-    return [Tell(action.worker, Order.HAMMER)] if isinstance(action, Tell) else []
+    return [Tell(action.worker, Order.ABORT)] if isinstance(action, Tell) else []
 
 
 # Start.
@@ -287,20 +287,20 @@ def test_a_worker_that_has_drained_is_not_replaced() -> None:
 @pytest.mark.R39
 def test_of_too_many_draining_generations_the_oldest_is_hammered_once() -> None:
     fleet = serving(max_draining=2)
-    hammered = [
+    aborted = [
         [action.worker for action in reload(fleet, now) if action in hammer(action)]
         for now in (100.0, 105.0, 110.0, 115.0)
     ]
 
-    assert hammered == [[], [], [1, 2], [3, 4]]
+    assert aborted == [[], [], [1, 2], [3, 4]]
 
 
 def test_the_hammer_meets_those_that_drain_and_each_once() -> None:
     fleet = serving()
     reload(fleet, 100.0)
 
-    assert fleet.hammer() == [Tell(1, Order.HAMMER), Tell(2, Order.HAMMER)]
-    assert fleet.hammer() == []
+    assert fleet.abort() == [Tell(1, Order.ABORT), Tell(2, Order.ABORT)]
+    assert fleet.abort() == []
 
 
 # Crashes.
@@ -373,7 +373,7 @@ def test_workers_that_die_young_are_replaced_after_a_pause_that_doubles() -> Non
 
 def test_a_crash_loop_may_last_for_weeks() -> None:
     fleet = serving(size=1)
-    fleet._places.backoff.deaths = 50_000
+    fleet._slots.backoff.deaths = 50_000
 
     assert die(fleet, 1.0) == []
     assert fleet.deadline() == 1.0 + LONGEST_PAUSE
@@ -423,10 +423,10 @@ def test_a_worker_that_misses_its_ping_is_aborted_then_killed_then_replaced() ->
     fleet.pinged(2, 9.0)
 
     assert fleet.tick(9.9) == []
-    assert fleet.tick(10.0) == [Note("worker=1 missed its watchdog ping"), Tell(1, Order.ABORT)]
+    assert fleet.tick(10.0) == [Note("worker=1 missed its watchdog ping"), Tell(1, Order.KILL_WITH_STACKS)]
     fleet.pinged(2, 14.0)
-    assert fleet.tick(9.9 + KILL_AFTER_ABORT) == []
-    assert fleet.tick(10.0 + KILL_AFTER_ABORT) == [Tell(1, Order.KILL)]
+    assert fleet.tick(9.9 + STACKS_TIMEOUT) == []
+    assert fleet.tick(10.0 + STACKS_TIMEOUT) == [Tell(1, Order.KILL)]
     assert die_of(fleet, 1, 15.1) == [Spawn(3, 1)]
 
 
@@ -436,7 +436,7 @@ def test_a_program_that_was_not_made_for_the_watchdog_is_held_to_it_when_it_has_
 
     fleet.pinged(1, 100.0)
 
-    assert fleet.tick(110.0) == [Note("worker=1 missed its watchdog ping"), Tell(1, Order.ABORT)]
+    assert fleet.tick(110.0) == [Note("worker=1 missed its watchdog ping"), Tell(1, Order.KILL_WITH_STACKS)]
 
 
 def test_an_aborted_worker_is_not_spared_for_a_late_ping() -> None:
@@ -444,7 +444,7 @@ def test_an_aborted_worker_is_not_spared_for_a_late_ping() -> None:
     fleet.tick(10.0)
     fleet.pinged(1, 11.0)
 
-    assert fleet.tick(10.0 + KILL_AFTER_ABORT) == [Tell(1, Order.KILL)]
+    assert fleet.tick(10.0 + STACKS_TIMEOUT) == [Tell(1, Order.KILL)]
 
 
 def test_only_a_ready_worker_must_ping() -> None:
@@ -470,7 +470,7 @@ def test_a_new_worker_that_misses_its_ping_ends_the_reload() -> None:
 
     assert fleet.tick(11.0) == [
         Note("worker=3 missed its watchdog ping"),
-        Tell(3, Order.ABORT),
+        Tell(3, Order.KILL_WITH_STACKS),
         *drain(3, 4),
         Failed("missed its watchdog ping"),
     ]
@@ -495,7 +495,7 @@ def test_a_resize_in_a_tick_that_comes_late_drains_nobody_who_is_needed_by_then(
         fleet.ready(number, 1.0)
     told = fleet.resize(-1, 25.0)  # the trial and 2 have missed their pings at 11 and 10
 
-    assert Tell(2, Order.ABORT) in told
+    assert Tell(2, Order.KILL_WITH_STACKS) in told
     assert Tell(5, Order.DRAIN) not in told
     assert stages(fleet)[5] is Stage.READY
 
@@ -533,7 +533,7 @@ def test_a_stop_before_an_aborted_worker_is_killed_does_not_spare_it() -> None:
     fleet.tick(10.0)
     fleet.stop(14.0)
 
-    assert fleet.tick(10.0 + KILL_AFTER_ABORT) == [Tell(1, Order.KILL)]
+    assert fleet.tick(10.0 + STACKS_TIMEOUT) == [Tell(1, Order.KILL)]
 
 
 def test_a_stop_before_the_start_is_over_at_once() -> None:
@@ -646,7 +646,7 @@ def test_a_death_after_the_takeover_answers_the_reload_and_the_roll_out_goes_on(
 
     assert fleet.exited(5, "SIGSEGV", 102.0) == [
         Note("worker=5 gen=2 SIGSEGV"),
-        Note("gen=2 took over, and is rolled out further"),
+        Note("gen=2 took over; its roll-out goes on"),
         Reloaded(),
         Spawn(6, 2),
     ]
@@ -687,7 +687,7 @@ def test_a_generation_that_is_rolled_out_counts_among_those_that_drain() -> None
     fleet.reload(100.0)
     fleet.ready(4, 100.0)
 
-    assert fleet.tick(101.0) == [*drain(1), Spawn(5, 2), Tell(1, Order.HAMMER)]
+    assert fleet.tick(101.0) == [*drain(1), Spawn(5, 2), Tell(1, Order.ABORT)]
 
 
 def test_a_generation_that_was_given_up_counts_among_those_that_drain() -> None:
@@ -695,7 +695,7 @@ def test_a_generation_that_was_given_up_counts_among_those_that_drain() -> None:
 
     assert fleet.failing(3, "broken", 101.0) == [
         *(*drain(3, 4), Failed("broken")),
-        *(Tell(3, Order.HAMMER), Tell(4, Order.HAMMER)),
+        *(Tell(3, Order.ABORT), Tell(4, Order.ABORT)),
     ]
 
 
@@ -978,10 +978,10 @@ def test_an_end_is_told_once() -> None:
 def test_an_aborted_worker_gets_no_more_time_by_saying_that_it_ends() -> None:
     fleet = serving(watchdog=10.0)
     fleet.tick(10.0)
-    assert fleet.deadline() == 10.0 + KILL_AFTER_ABORT
+    assert fleet.deadline() == 10.0 + STACKS_TIMEOUT
 
     assert fleet.ending(1, 11.0) == []
-    assert fleet.deadline() == 10.0 + KILL_AFTER_ABORT
+    assert fleet.deadline() == 10.0 + STACKS_TIMEOUT
 
 
 def test_a_new_worker_that_says_that_it_ends_does_not_take_over() -> None:

@@ -12,11 +12,11 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.stateful import run_state_machine_as_test
 
 from sockact.supervisor.fleet import Fleet
-from sockact.supervisor.fleet.crew import Crew, Worker
 from sockact.supervisor.fleet.orders import Action, Order, Tell
-from sockact.supervisor.fleet.places import Places
 from sockact.supervisor.fleet.rules import Rules
+from sockact.supervisor.fleet.slots import Slots
 from sockact.supervisor.fleet.trial import Trial
+from sockact.supervisor.fleet.workers import WorkerRecord, Workers
 from tests.unit.fleet_world import World
 
 SETTINGS = settings(
@@ -50,7 +50,7 @@ class DrainsEarly(Fleet):
     def ready(self, number: int, now: float) -> list[Action]:
         actions = super().ready(number, now)
         if self._trial.takeover is not None:
-            actions += self._crew.drain(self._crew.of(self.current), now)
+            actions += self._workers.drain(self._workers.of(self.current), now)
         return actions
 
 
@@ -58,7 +58,7 @@ class Forgets(Fleet):
     """A generation that was given up is no longer looked after."""
 
     def _give_up(self, reason: str, now: float) -> list[Action]:
-        given_up, actions = self._crew.of(self.next), super()._give_up(reason, now)
+        given_up, actions = self._workers.of(self.next), super()._give_up(reason, now)
         for worker in given_up:
             del self.workers[worker.number]
         return actions
@@ -82,10 +82,10 @@ class StopsTwice(Fleet):
 
 
 class TrustsTheHanging(Fleet):
-    """A new worker that misses its ping is told to abort, and takes over all the same."""
+    """A new worker that misses its ping is killed, and takes over all the same."""
 
-    def _watchdog_expired(self, worker: Worker, now: float) -> list[Action]:
-        return worker.abort(now)
+    def _watchdog_expired(self, worker: WorkerRecord, now: float) -> list[Action]:
+        return worker.kill_with_stacks(now)
 
 
 class TrustsTheKilled(Fleet):
@@ -93,7 +93,7 @@ class TrustsTheKilled(Fleet):
 
     def ready(self, number: int, now: float) -> list[Action]:
         if (worker := self.workers.get(number)) is not None:
-            worker.doomed = False
+            worker.exiting = False
         return super().ready(number, now)
 
 
@@ -113,7 +113,7 @@ class TrustsTheEnding(Fleet):
     def ending(self, number: int, now: float) -> list[Action]:
         actions = super().ending(number, now)
         if number in self.workers and self.workers[number].ends:
-            self.workers[number].doomed = False
+            self.workers[number].exiting = False
         return actions
 
 
@@ -121,22 +121,22 @@ class LosesThePauses(Fleet):
     """A failed reload lets the dead be replaced too soon."""
 
     def _give_up(self, reason: str, now: float) -> list[Action]:
-        self._places.backoff.pauses.clear()
+        self._slots.backoff.pauses.clear()
         return super()._give_up(reason, now)
 
 
-class NeverKills(Crew):
+class NeverKills(Workers):
     """A worker that does not end holds up the stop."""
 
-    def drain(self, workers: Iterable[Worker], now: float) -> list[Action]:
+    def drain(self, workers: Iterable[WorkerRecord], now: float) -> list[Action]:
         actions = super().drain(workers, now)
-        for worker in self.workers.values():
+        for worker in self.by_number.values():
             worker.deadline = None if worker.drains else worker.deadline
         return actions
 
 
-class LetsAllGenerationsDrain(Crew):
-    """However many generations drain, none is hammered."""
+class LetsAllGenerationsDrain(Workers):
+    """However many generations drain, none is aborted."""
 
     def limit_draining(self, _: set[int]) -> list[Action]:
         return []
@@ -161,49 +161,49 @@ class LeavesTheTrialAsItIs(Trial):
     """A resize does not touch the generation on trial."""
 
     def fit(self, size: int, now: float) -> list[Action]:
-        return [] if self._crew.of(self.generation) else super().fit(size, now)
+        return [] if self._workers.of(self.generation) else super().fit(size, now)
 
 
 class ShrinksToNothing(Fleet):
     """The last worker goes as well."""
 
     def resize(self, change: int, now: float) -> list[Action]:
-        self._places.size += change
+        self._slots.size += change
         return self.tick(now)
 
 
-class DrainsWhoServes(Places):
+class DrainsWhoServes(Slots):
     """A resize drains the oldest, though others do not serve yet."""
 
     def fill(self, now: float, *, trial: bool) -> list[Action]:
         held = [worker for worker in self._present() if not worker.leaving]
-        actions = self._crew.drain(held[: max(len(held) - self.size, 0)], now)
+        actions = self._workers.drain(held[: max(len(held) - self.size, 0)], now)
         return [*actions, *super().fill(now, trial=trial)]
 
 
-class DrainsAllAtTheTakeover(Places):
+class DrainsAllAtTheTakeover(Slots):
     """The generation before drains when the first few of the new one have proved themselves."""
 
     def take_over(self, generation: int, now: float) -> list[Action]:
         actions = super().take_over(generation, now)
-        return [*actions, *self._crew.drain(self._crew.before(generation), now)]
+        return [*actions, *self._workers.drain(self._workers.before(generation), now)]
 
 
-class StartsAllAtTheTakeover(Places):
+class StartsAllAtTheTakeover(Slots):
     """A roll-out takes more memory than there is."""
 
     def _spare(self, **_: bool) -> int:
         return self.size
 
 
-class RollsDuringAReload(Places):
+class RollsDuringAReload(Slots):
     """A roll-out takes the room of the generation on trial."""
 
     def _spare(self, **_: bool) -> int:
         return super()._spare(trial=False)
 
 
-class KeepsTheLeftovers(Places):
+class KeepsTheLeftovers(Slots):
     """What a crash left of a roll-out stays beyond the next takeover."""
 
     def take_over(self, generation: int, now: float) -> list[Action]:
@@ -211,11 +211,11 @@ class KeepsTheLeftovers(Places):
         return []
 
 
-class RollsNoFurther(Places):
+class RollsNoFurther(Slots):
     """A crash ends the roll-out half-way."""
 
     def fill(self, now: float, *, trial: bool) -> list[Action]:
-        rolling = self._crew.before(self.generation) and self.backoff.deaths
+        rolling = self._workers.before(self.generation) and self.backoff.deaths
         return [] if rolling else super().fill(now, trial=trial)
 
 
@@ -233,26 +233,26 @@ class AnswersAtTheTakeover(Fleet):
         return [*super()._take_over(now), *self._answer_early()]
 
 
-class RecyclesAllAtOnce(Places):
-    """Who is tired does not wait for the others."""
+class RecyclesAllAtOnce(Slots):
+    """Those that are to be recycled do not wait for one another."""
 
     def recycle_next(self, now: float) -> list[Action]:
         actions = super().recycle_next(now)
-        for number in actions and self._tired:
-            self._crew.workers[number].leaving = True
+        for number in actions and self._to_recycle:
+            self._workers.by_number[number].leaving = True
         return actions
 
 
-class RecyclesWithoutReplacement(Places):
+class RecyclesWithoutReplacement(Slots):
     """Who is recycled drains at once."""
 
     def recycle_next(self, now: float) -> list[Action]:
         actions = super().recycle_next(now)
         leaving = [worker for worker in self._present() if worker.leaving]
-        return [*actions, *self._crew.drain(leaving if actions else [], now)]
+        return [*actions, *self._workers.drain(leaving if actions else [], now)]
 
 
-class RecyclesDuringAReload(Places):
+class RecyclesDuringAReload(Slots):
     """A recycling begins though a reload is under way."""
 
     def fill(self, now: float, *, trial: bool) -> list[Action]:
@@ -260,12 +260,12 @@ class RecyclesDuringAReload(Places):
         return [*actions, *(self.recycle_next(now) if trial else [])]
 
 
-class ForgetsTheTired(Places):
+class ForgetsQueue(Slots):
     """A reload that fails ends the recyclings that waited."""
 
     def fill(self, now: float, *, trial: bool) -> list[Action]:
         if trial:
-            self._tired.clear()
+            self._to_recycle.clear()
         return super().fill(now, trial=trial)
 
 
@@ -276,7 +276,7 @@ class ReplacesTwice(Fleet):
         worker = self.workers.get(number)
         again = worker is not None and worker.leaving and worker.serves
         actions = super().exited(number, reason, now)
-        return [*actions, *self._crew.spawn(self.current, int(again), now)]
+        return [*actions, *self._workers.spawn(self.current, int(again), now)]
 
 
 class WaitsForTheEndOfWhoStops(Fleet):
@@ -293,7 +293,7 @@ class ReplacesWhoStopsTwice(Fleet):
         worker = self.workers.get(number)
         again = worker is not None and worker.drains and worker.generation == self.current
         actions = super().exited(number, reason, now)
-        return [*actions, *self._crew.spawn(self.current, int(again and not self._stopping), now)]
+        return [*actions, *self._workers.spawn(self.current, int(again and not self._stopping), now)]
 
 
 class TellsWhoStops(Fleet):
@@ -336,7 +336,13 @@ FAULTS = [
         RollsNoFurther,
     ),
     *(WaitsForTheDead, AnswersAtTheTakeover),
-    *(RecyclesAllAtOnce, RecyclesWithoutReplacement, RecyclesDuringAReload, ForgetsTheTired, ReplacesTwice),
+    *(
+        RecyclesAllAtOnce,
+        RecyclesWithoutReplacement,
+        RecyclesDuringAReload,
+        ForgetsQueue,
+        ReplacesTwice,
+    ),
     *(WaitsForTheEndOfWhoStops, ReplacesWhoStopsTwice, TellsWhoStops, TrustsWhoStops),
     LetsWhoStopsTakeItsTime,
 ]
@@ -348,26 +354,26 @@ ROOM: dict[type, dict[str, Any]] = {
     ),
     TrustsTheKilled: {"size": 2, "start_timeout": 5.0, "assume_ready": None},
     **dict.fromkeys(
-        [ForgetsTheSize, LosesThePauses, ForgetsTheTired, RecyclesAllAtOnce, DrainsWhoServes], WHOLE
+        [ForgetsTheSize, LosesThePauses, ForgetsQueue, RecyclesAllAtOnce, DrainsWhoServes], WHOLE
     ),
 }
 """Rules under which a fault is found soon that is rare otherwise."""
 
 
-def with_fault(fault: type[Fleet | Crew | Trial | Places], rules: Rules) -> Fleet:
+def with_fault(fault: type[Fleet | Workers | Trial | Slots], rules: Rules) -> Fleet:
     """Return a fleet which has one faulty part, or is faulty itself."""
     if issubclass(fault, Fleet):
         return fault(rules)
     fleet = Fleet(rules)
-    crew = fault(rules) if issubclass(fault, Crew) else fleet._crew
-    fleet._crew = crew
+    crew = fault(rules) if issubclass(fault, Workers) else fleet._workers
+    fleet._workers = crew
     fleet._trial = fault(rules, crew) if issubclass(fault, Trial) else Trial(rules, crew)
-    fleet._places = fault(rules, crew) if issubclass(fault, Places) else Places(rules, crew)
+    fleet._slots = fault(rules, crew) if issubclass(fault, Slots) else Slots(rules, crew)
     return fleet
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_the_model_sees_a_fault(fault: type[Fleet | Crew | Trial | Places]) -> None:
+def test_the_model_sees_a_fault(fault: type[Fleet | Workers | Trial | Slots]) -> None:
     class Faulty(World):
         changes: ClassVar = ROOM.get(fault, {})
         kind = staticmethod(partial(with_fault, fault))

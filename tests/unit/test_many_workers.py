@@ -14,7 +14,7 @@ from sockact.handover.store import Store
 from sockact.process.command import Program
 from sockact.supervisor.fleet import Fleet, Rules
 from sockact.supervisor.fleet.orders import Note, Spawn
-from sockact.supervisor.service import Recipe, Supervisor
+from sockact.supervisor.service import Supervisor, WorkerSpec
 
 MANY = 50
 
@@ -75,7 +75,7 @@ def born(monkeypatch: pytest.MonkeyPatch) -> type[Born]:
 def supervising(size: int = MANY, **rules: Any) -> Supervisor:
     program = Program(("true",), ".", {})
     rules = {"start_timeout": 60.0, "probation": 0.0, "stop_timeout": 10.0, "assume_ready": 0.0, **rules}
-    recipe = Recipe(program, [], supplied=False, handover=False)
+    recipe = WorkerSpec(program, [], supplied=False, handover=False)
     return Supervisor(recipe, Rules(size=size, **rules), Nobody(), cast("Store", NoStore()))
 
 

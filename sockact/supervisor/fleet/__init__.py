@@ -1,58 +1,58 @@
-"""The fleet: what a supervisor decides about its workers, without a process, a socket or a clock.
+"""The fleet: a supervisor's decisions about its workers, without a process, a socket or a clock.
 
-What happens goes in, with the time it happened: `start`, `reload`, `resize`, `recycle`, `stop`,
-`hammer`, and `ready`, `extended`, `pinged`, `failing`, `stopping`, `ending`, `exited` of a worker, and
-`tick` when the `deadline` has come. What to do comes out, as a list of actions.
+Events go in, with the time they happened: `start`, `reload`, `resize`, `recycle`, `stop`, `abort`; of a
+worker `ready`, `extended`, `pinged`, `failing`, `stopping`, `ending`, `exited`; and `tick` when the
+`deadline` has come. Each returns a list of actions for the supervisor to carry out.
 
     worker       starting -> ready -> draining -> (gone)
     generation   next (on trial) -> current (it serves) -> old (it leaves, or drains)
 
 A generation is on trial (`trial`) until all its workers are ready and have lived for `probation`; until
 then the one before serves beside it. If one of them fails before, the generation is given up, and all
-is as it was. Else it becomes the current one, and who drains and who starts follows from its `places`:
+is as it was. Else it becomes the current one, and which workers drain or start follows from its `slots`:
 
 - without `surge` the whole generation was on trial, and the one before drains at once;
 - with it the first few were, and it is rolled out: an old worker drains for each new one that is ready,
   and the next ones start. The reload is answered when all are ready. A death meanwhile answers it at once:
-  the code has proved itself, so this is a crash like any other, and the roll-out goes on by itself.
+  the code has proved itself, so this is a crash like any other, and the roll-out goes on.
 
 A worker of the current generation that dies is replaced: at once, or, if it died young, after a pause
-that doubles (`backoff`). So is one that begins to stop without having been told; it drains then like any
-other. One that is recycled serves until another is ready in its stead: one at a time,
-and only when no place is free, no reload is under way and no generation is rolled out.
+that doubles (`backoff`). So is one that begins to stop without an order; it drains then like any
+other. A worker that is recycled serves until another is ready in its stead: one at a time,
+and only when no slot is free, no reload is under way and no generation is rolled out.
 """
 
 from __future__ import annotations
 
-from sockact.supervisor.fleet.crew import Crew, Stage, Worker
 from sockact.supervisor.fleet.orders import Action, Failed, Note, Reloaded, Started, Stopped
-from sockact.supervisor.fleet.places import Places
 from sockact.supervisor.fleet.rules import Rules
+from sockact.supervisor.fleet.slots import Slots
 from sockact.supervisor.fleet.trial import Trial
+from sockact.supervisor.fleet.workers import Stage, WorkerRecord, Workers
 
-__all__ = ["Fleet", "Rules", "Stage", "Worker"]
+__all__ = ["Fleet", "Rules", "Stage", "WorkerRecord"]
 
 
 class Fleet:
-    """All workers of a supervisor, and what is to happen to them."""
+    """All workers of a supervisor, and the decisions about them."""
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        self._crew = Crew(rules)
-        self._trial = Trial(rules, self._crew)
-        self._places = Places(rules, self._crew)
+        self._workers = Workers(rules)
+        self._trial = Trial(rules, self._workers)
+        self._slots = Slots(rules, self._workers)
         self._unanswered = False  # the reload has been decided, but not reported
         self._stopping = False
 
     @property
-    def workers(self) -> dict[int, Worker]:
-        """All that have not ended, by number."""
-        return self._crew.workers
+    def workers(self) -> dict[int, WorkerRecord]:
+        """All workers that have not ended, by number."""
+        return self._workers.by_number
 
     @property
     def current(self) -> int:
         """The generation that serves; 0 before the first."""
-        return self._places.generation
+        return self._slots.generation
 
     @property
     def next(self) -> int:
@@ -61,10 +61,10 @@ class Fleet:
 
     @property
     def size(self) -> int:
-        """How many workers a generation has, as `resize` left it."""
-        return self._places.size
+        """The number of workers of a generation, as `resize` left it."""
+        return self._slots.size
 
-    # What is asked for.
+    # Requests.
 
     def start(self, now: float) -> list[Action]:
         """Start the first generation."""
@@ -73,49 +73,49 @@ class Fleet:
     def reload(self, now: float) -> list[Action]:
         """Start a new generation beside the current one; not while another reload is under way.
 
-        If the current one is still rolled out, after a crash, that pauses: what it has started and what
-        is not ready goes, and with the takeover also what is left of the generation before it.
+        If the current one is still rolled out, after a crash, that pauses: its workers that are not ready
+        go, and with the takeover also the rest of the generation before it.
         """
         assert not self.next
         assert not self._unanswered
         begun = self._trial.begin(self.size, now)
-        return [*self._settle(now), *begun]  # room is made first
+        return [*self._settle(now), *begun]  # draining first makes room
 
     def resize(self, change: int, now: float) -> list[Action]:
-        """Keep so many workers more or less from now on, at least one; ignored while stopping."""
+        """Change the number of workers, to at least one; ignored while stopping."""
         if self._stopping:
             return []
         if self.rules.most is not None and self.size + change > self.rules.most:
             return [Note(f"no worker more: there are {self.size}, expected at most {self.rules.most}")]
-        self._places.size = max(self.size + change, 1)
+        self._slots.size = max(self.size + change, 1)
         return [*self._trial.fit(self.size, now), *self.tick(now)]
 
     def recycle(self, number: int, reason: str, now: float) -> list[Action]:
-        """Replace a worker without loss, as soon as it is its turn.
+        """Replace a worker without loss, when its turn comes.
 
-        Ignored for a worker that is not ready, not of the current generation, or about to go.
+        Ignored for a worker that is not ready, not of the current generation, or leaves already.
         """
         worker = self.workers.get(number)
         if worker is None:
             return []
-        self._places.recycle(worker, reason)
+        self._slots.recycle(worker, reason)
         return self._settle(now)
 
     def stop(self, now: float) -> list[Action]:
-        """Let all drain; a second time it does nothing."""
+        """Drain all workers; a second call does nothing."""
         if self._stopping:
             return []
         self._stopping = True
         self._unanswered = False
         self._trial.end()
-        self._places.backoff.reset()
-        return [*self._crew.drain(self.workers.values(), now), *self._end_if_empty()]
+        self._slots.backoff.reset()
+        return [*self._workers.drain(self.workers.values(), now), *self._end_if_empty()]
 
-    def hammer(self) -> list[Action]:
-        """End every drain under way by force."""
-        return self._crew.hammer(self.workers.values())
+    def abort(self) -> list[Action]:
+        """Abort every drain under way."""
+        return self._workers.abort(self.workers.values())
 
-    # What a worker did.
+    # Events of a worker.
 
     def ready(self, number: int, now: float) -> list[Action]:
         """Note that a worker is ready."""
@@ -143,9 +143,9 @@ class Fleet:
         return [*self._give_up(reason, now), *self._settle(now)]
 
     def ending(self, number: int, now: float) -> list[Action]:
-        """Note that a worker has said that it ends: it has drained, or failed to start. It says so once."""
+        """Note that a worker has announced its end: it has drained, or failed to start. It does so once."""
         worker = self.workers.get(number)
-        if worker is None or worker.doomed:
+        if worker is None or worker.exiting:
             return []
         worker.end(now + self.rules.end_timeout)
         if self._trial.has(worker):
@@ -153,16 +153,16 @@ class Fleet:
         return self._settle(now)
 
     def stopping(self, number: int, now: float) -> list[Action]:
-        """Note that a worker stops: STOPPING=1. If it was not told to, it is lost from now on."""
+        """Note that a worker stops: STOPPING=1. Without an order to do so, it is lost from now on."""
         worker = self.workers.get(number)
         if worker is None or worker.drains:
             return []
         on_trial = self._trial.has(worker)
-        self._crew.drain([worker], now)  # it does so already, and is not told
+        self._workers.drain([worker], now)  # it drains already, and gets no order
         return self._lost(worker, "stopped by itself", now, on_trial=on_trial)
 
     def exited(self, number: int, reason: str, now: float) -> list[Action]:
-        """Note that a worker has ended and was reaped; `reason` is why, should it not have ended."""
+        """Note that a worker has ended and was reaped; `reason` matters if it should not have ended."""
         worker = self.workers.pop(number, None)
         if worker is None:
             return []
@@ -170,21 +170,21 @@ class Fleet:
             return self._end_if_empty()
         return self._lost(worker, reason, now, on_trial=self._trial.has(worker))
 
-    def _lost(self, worker: Worker, reason: str, now: float, *, on_trial: bool) -> list[Action]:
-        """Go on without a worker that was not told to go."""
+    def _lost(self, worker: WorkerRecord, reason: str, now: float, *, on_trial: bool) -> list[Action]:
+        """Go on without a worker that had no order to end."""
         if on_trial:
             return [*self._give_up(reason, now), *self._settle(now)]
         actions: list[Action] = [Note(f"worker={worker.number} gen={worker.generation} {reason}")]
         if not worker.leaving:
-            self._places.backoff.died(worker.number, now - worker.born, now)
+            self._slots.backoff.died(worker.number, now - worker.born, now)
             actions += self._answer_early()
         return [*actions, *self._settle(now)]
 
     # Time.
 
     def deadline(self) -> float | None:
-        """Return when `tick` has something to do; None for never."""
-        times = [self._trial.takeover, *self._places.backoff.pauses.values()]
+        """Return the time at which `tick` has something to do; None for never."""
+        times = [self._trial.takeover, *self._slots.backoff.pauses.values()]
         for worker in self.workers.values():
             times += worker.times()
         return min((time for time in times if time is not None), default=None)
@@ -192,9 +192,9 @@ class Fleet:
     def tick(self, now: float) -> list[Action]:
         """Do what is due.
 
-        The order matters when it comes late, and much is due: who has missed a ping does not take
-        over, and whom a new generation replaces is not started any more. Who goes is decided when it is
-        known who serves.
+        The order matters when it comes late, and much is due: a worker that has missed a ping does not take
+        over, and one that a new generation replaces is not started any more. Which workers go is decided
+        last, when it is known which serve.
         """
         actions: list[Action] = []
         for worker in list(self.workers.values()):
@@ -207,10 +207,10 @@ class Fleet:
         for worker in list(self.workers.values()):
             if worker.deadline is not None and now >= worker.deadline:
                 actions += self._expired(worker, now)
-        self._places.backoff.expire(now)
+        self._slots.backoff.expire(now)
         return [*actions, *self._settle(now)]
 
-    def _make_ready(self, worker: Worker, now: float) -> None:
+    def _make_ready(self, worker: WorkerRecord, now: float) -> None:
         worker.become_ready(self._next_ping(now))
         if self._trial.has(worker):
             self._trial.watch(now)
@@ -218,12 +218,12 @@ class Fleet:
     def _next_ping(self, now: float) -> float | None:
         return None if self.rules.watchdog is None else now + self.rules.watchdog
 
-    def _watchdog_expired(self, worker: Worker, now: float) -> list[Action]:
+    def _watchdog_expired(self, worker: WorkerRecord, now: float) -> list[Action]:
         missed = "missed its watchdog ping"
-        actions = [Note(f"worker={worker.number} {missed}"), *worker.abort(now)]
+        actions = [Note(f"worker={worker.number} {missed}"), *worker.kill_with_stacks(now)]
         return [*actions, *(self._give_up(missed, now) if self._trial.has(worker) else [])]
 
-    def _expired(self, worker: Worker, now: float) -> list[Action]:
+    def _expired(self, worker: WorkerRecord, now: float) -> list[Action]:
         actions = worker.kill()
         if self._trial.has(worker):
             late = f"not ready within {self.rules.start_timeout:g} s"
@@ -234,34 +234,34 @@ class Fleet:
 
     def _take_over(self, now: float) -> list[Action]:
         first = not self.current
-        actions = self._places.take_over(self._trial.end(), now)
+        actions = self._slots.take_over(self._trial.end(), now)
         if first:
             return [Started()]
         self._unanswered = True
         return [*actions, *self._settle(now)]
 
     def _give_up(self, reason: str, now: float) -> list[Action]:
-        """End the generation on trial; what serves has not been touched."""
-        actions = self._crew.drain(self._crew.of(self._trial.end()), now)
+        """End the generation on trial; the serving one has not been touched."""
+        actions = self._workers.drain(self._workers.of(self._trial.end()), now)
         return [*actions, Failed(reason)]
 
     def _settle(self, now: float) -> list[Action]:
-        """Bring the current generation to its size, and answer the reload when it has it."""
+        """Bring the current generation to its size, and answer the reload when it is reached."""
         if self._stopping:
             return []
-        actions = self._places.fill(now, trial=self.next > 0)
-        actions += self._crew.limit_draining({self.current, self.next})
-        if self._unanswered and self._places.all_serve():
+        actions = self._slots.fill(now, trial=self.next > 0)
+        actions += self._workers.limit_draining({self.current, self.next})
+        if self._unanswered and self._slots.all_serve():
             self._unanswered = False
             actions.append(Reloaded())
-        return actions if self.next else [*actions, *self._places.recycle_next(now)]
+        return actions if self.next else [*actions, *self._slots.recycle_next(now)]
 
     def _answer_early(self) -> list[Action]:
-        """Let no reload wait for a generation that has proved itself, but has lost a worker since."""
+        """Answer the reload now: its generation has proved itself, but has lost a worker since."""
         if not self._unanswered:
             return []
         self._unanswered = False
-        return [Note(f"gen={self.current} took over, and is rolled out further"), Reloaded()]
+        return [Note(f"gen={self.current} took over; its roll-out goes on"), Reloaded()]
 
     def _end_if_empty(self) -> list[Action]:
         return [Stopped()] if self._stopping and not self.workers else []

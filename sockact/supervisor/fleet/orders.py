@@ -1,4 +1,4 @@
-"""What a fleet decides: the vocabulary between `fleet`, which is pure, and `supervisor`, which acts."""
+"""The actions that a fleet decides on; the supervisor carries them out."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from dataclasses import dataclass
 
 
 class Order(enum.Enum):
-    """What a worker can be told, as a signal.
+    """An order to a worker, with the signal that means the same.
 
-    The hammer is not SIGUSR2: of signals that wait, the kernel delivers the one with the lowest number
+    An abort ends the drain: what is still in flight is cut off. A kill ends the process.
+
+    ABORT is not SIGUSR2: of several pending signals the kernel delivers the one with the lowest number
     first, so that it would overtake the SIGTERM before it, and be a request to reload.
     """
 
     DRAIN = "SIGTERM"
-    HAMMER = "SIGQUIT"
-    ABORT = "SIGABRT"
+    ABORT = "SIGQUIT"
+    KILL_WITH_STACKS = "SIGABRT"
     KILL = "SIGKILL"
 
 
@@ -42,7 +44,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """The new generation serves, and the one before drains."""
+    """The new generation serves, and the one before it drains."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,19 +11,19 @@ class Rules:
     """The numbers by which the fleet decides; times in seconds.
 
     Attributes:
-        size: workers of a generation, until the fleet is resized.
-        most: how many it may be resized to; None for no limit.
-        start_timeout: until a worker must be ready.
-        probation: how long a generation must live before the one before may go.
-        stop_timeout: until a draining worker is killed; None for never.
-        end_timeout: until one that has said that it ends is killed.
-        max_draining: old generations that may drain at a time; the oldest of more is hammered.
-        surge: how many workers above the size a reload may start, where memory is short: so many are
+        size: the number of workers of a generation, until the fleet is resized.
+        most: the highest number that it can be resized to; None for no limit.
+        start_timeout: the time within which a worker must be ready.
+        probation: the time that a generation must live before the one before it may go.
+        stop_timeout: the time after which a draining worker is killed; None for never.
+        end_timeout: the time after which a worker is killed that has announced its end.
+        max_draining: how many old generations may drain at a time; of more, the oldest is aborted.
+        surge: how many workers above the size a reload may start, where memory is short: this many are
             on trial, and then the generation is rolled out step by step. None for all at once.
-        watchdog: longest pause between two pings of a ready worker; None for no watchdog.
-        all_ping: whether every program must ping; else only one that has pinged is held to it.
-        assume_ready: seconds after which a worker that does not notify counts as ready; None for never.
-        jitter: returns a factor for the pauses between deaths, around 1.
+        watchdog: the longest pause between two pings of a ready worker; None for no watchdog.
+        all_ping: whether every program must ping; else only one that has pinged before must go on.
+        assume_ready: the time after which a worker that does not notify counts as ready; None for never.
+        jitter: returns a factor, around 1, for the pauses after deaths.
     """
 
     size: int

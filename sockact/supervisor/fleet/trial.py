@@ -1,15 +1,15 @@
-"""The trial: a generation that is to serve, until it has proved itself or is given up.
+"""The trial of a new generation: it ends when the generation has proved itself, or is given up.
 
-The proof is that all on trial are ready and have lived for `probation` since. On trial is the whole
-generation, or with `surge` its first few. The first generation needs no probation: there is none before it
-that could serve instead; and all of it start at once: there is none beside which it would need memory.
+The proof is that all workers on trial are ready and have lived for `probation` since. On trial is the whole
+generation, or with `surge` its first few. The first generation needs no probation, since there is none
+before it that could serve instead; and all of it start at once, since none beside it needs memory.
 """
 
 from __future__ import annotations
 
-from sockact.supervisor.fleet.crew import Crew, Worker, choose
 from sockact.supervisor.fleet.orders import Action
 from sockact.supervisor.fleet.rules import Rules
+from sockact.supervisor.fleet.workers import WorkerRecord, Workers, choose
 
 
 class Trial:
@@ -17,16 +17,16 @@ class Trial:
 
     Args:
         rules: the numbers by which the fleet decides.
-        crew: all workers of the fleet.
+        workers: all workers of the fleet.
 
     Attributes:
         generation: its number; 0 for none.
-        takeover: when it will have proved itself; None before all are ready.
+        takeover: the time at which it will have proved itself; None before all are ready.
     """
 
-    def __init__(self, rules: Rules, crew: Crew) -> None:
+    def __init__(self, rules: Rules, workers: Workers) -> None:
         self._rules = rules
-        self._crew = crew
+        self._workers = workers
         self._begun = 0
         self.generation = 0
         self.takeover: float | None = None
@@ -38,30 +38,30 @@ class Trial:
         return self.fit(size, now)
 
     def fit(self, size: int, now: float) -> list[Action]:
-        """Start who is missing, or drain who is too many, when a generation has `size` workers."""
+        """Start the missing workers, or drain the excess ones, of a generation of `size` workers."""
         if not self.generation:
             return []
-        crew = self._crew.of(self.generation)
+        on_trial = self._workers.of(self.generation)
         most = size if self._first else min(size, self._rules.surge or size)
-        kept = choose(crew, most)
-        actions = self._crew.drain([worker for worker in crew if worker not in kept], now)
-        actions += self._crew.spawn(self.generation, most - len(kept), now)
+        kept = choose(on_trial, most)
+        actions = self._workers.drain([worker for worker in on_trial if worker not in kept], now)
+        actions += self._workers.spawn(self.generation, most - len(kept), now)
         self.watch(now)
         return actions
 
     def watch(self, now: float) -> None:
-        """Let the probation begin when all are ready; it goes on where it has begun."""
-        if not all(worker.serves for worker in self._crew.of(self.generation)):
+        """Begin the probation when all are ready; if it has begun, it goes on."""
+        if not all(worker.serves for worker in self._workers.of(self.generation)):
             self.takeover = None
         elif self.takeover is None:
             self.takeover = now + (0.0 if self._first else self._rules.probation)
 
-    def has(self, worker: Worker) -> bool:
+    def has(self, worker: WorkerRecord) -> bool:
         """Return whether a worker is on trial."""
         return worker.generation == self.generation and not worker.drains
 
     def end(self) -> int:
-        """End the trial, and return whose it was."""
+        """End the trial, and return the generation that was on trial."""
         ended, self.generation, self.takeover = self.generation, 0, None
         return ended
 
