@@ -11,8 +11,8 @@ from typing import Protocol
 
 from sockact.engines.interface import Watcher
 from sockact.handover.admission import Given, inspect
-from sockact.handover.envelope import Luggage, is_sealed, unseal
-from sockact.handover.transfer import Giver
+from sockact.handover.envelope import CarriedState, is_sealed, unseal
+from sockact.handover.transfer import HandoverSender
 from sockact.lifecycle.drain import Engine as Drained
 from sockact.sockets.fds import Listener, belongs_to
 from sockact.system import forks, standard_streams
@@ -48,10 +48,10 @@ class Engine(Drained, Protocol):
 class Connected(Protocol):
     """An engine whose clients have connections, which can move."""
 
-    def receive(self, connection: socket.socket, luggage: Luggage | None = None) -> None:
+    def receive(self, connection: socket.socket, luggage: CarriedState | None = None) -> None:
         """Go on with a connection that another process has given away; takes it over."""
 
-    def give_to(self, giver: Giver) -> None:
+    def give_to(self, giver: HandoverSender) -> None:
         """Give connections away in a drain, as long as somebody takes them."""
 
 
@@ -109,7 +109,7 @@ class Engines:
         for engine in self._engines:
             engine.accept()
 
-    def give_to(self, giver: Giver) -> None:
+    def give_to(self, giver: HandoverSender) -> None:
         """Give connections away in a drain, as long as somebody takes them."""
         for each in self._served:
             if each.moves is not None:

@@ -1,7 +1,7 @@
-"""What a supervisor takes from a worker that gives connections away: these, and no other descriptors.
+"""The supervisor's check of what a worker offers as connections: it takes these, and no other descriptors.
 
-A worker may be in the hands of whoever has broken into its app. What it gives goes on to workers that have
-nothing to do with that, of newer code even: it is looked at where it enters.
+A worker may be controlled by an attacker who has broken into its app. What it offers goes on to workers that
+have nothing to do with that, of newer code even: it is checked where it enters.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX, socket.AF_VSOCK)
 
 
 class Given(enum.Enum):
-    """What a descriptor is."""
+    """The kind of a descriptor that a worker offers."""
 
-    CONNECTION = "a client's connection, or an envelope of one"
+    CONNECTION = "a client's connection, or an envelope with one"
     GONE = "a connection whose client has gone"
-    OTHER = "something that no worker gives away"
+    OTHER = "something that no worker of ours offers"
 
 
 def inspect(fd: int) -> Given:
@@ -39,7 +39,7 @@ def inspect(fd: int) -> Given:
 
 def _inspect(sock: socket.socket) -> Given:
     if sock.family == socket.AF_UNIX and sock.type == socket.SOCK_SEQPACKET:
-        # An envelope has one message in its queue, of one byte; what comes with it, its receiver checks.
+        # An envelope has one message in its queue, of one byte; the receiver checks what comes with it.
         (waiting,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.FIONREAD, b"\0" * 4))
         return Given.CONNECTION if waiting == 1 else Given.OTHER
     if sock.type != socket.SOCK_STREAM or sock.family not in _FAMILIES:

@@ -1,11 +1,11 @@
-"""What a connection takes with it when it moves to another process, if it takes anything.
+"""The envelope: a connection that moves to another process, together with the state that it carries.
 
-    state     bytes in which a handler says how far it is, at most `LIMIT`
-    unread    what was read from the connection already, and has not been asked for
+    state     bytes in which a handler keeps how far it is, at most `STATE_LIMIT`
+    unread    bytes that were read from the connection already, but not by the handler
 
 An envelope is one descriptor for the connection and for these, so that no part of it arrives alone: a Unix
 socket in whose queue lie the connection and a memfd. It can be told from a client's connection, which is
-a stream. Its other end lies in the queue as well, held open by that alone: where it was closed, systemd
+a stream. Its other end lies in the queue as well, and is held open by that alone: if it were closed, systemd
 would find that the envelope has hung up, and drop it from its store (FDPOLL= in sd_notify(3)).
 """
 
@@ -19,20 +19,20 @@ from dataclasses import dataclass
 
 from sockact.untrusted import ancillary
 
-LIMIT = 64 * 1024
+STATE_LIMIT = 64 * 1024
 """Bytes of state."""
 
 CONTENT_LIMIT = 4 * 1024 * 1024
-"""Bytes of state and of what is unread, which is as much as asyncio reads ahead: well below a megabyte."""
+"""Bytes of state and of unread data; asyncio reads well below a megabyte ahead."""
 
 _HEAD = struct.Struct("!B?I")
 _VERSION = 1
 
 
 class Moving(Exception):  # noqa: N818  # no error
-    """Raised in a drain where a stream handler reads that takes a `state`: it is time for a `Handover`.
+    """Raised in a drain, in a read of a stream handler that takes a `state`: it should return a `Handover`.
 
-    Without one, the next process calls its handler as this one was called, if that has read nothing;
+    If it does not, the next process calls its handler as this one was called, if that has read nothing;
     else the connection is closed. A line or a number of bytes of which only a part has come is not lost:
     the next process reads all of it.
     """
@@ -43,11 +43,11 @@ class Handover:
     """Returned by a stream handler that is not done with the connection.
 
     The handler is called again with the connection and `state=`: by the next process if this one drains,
-    else here, where it is closed when nothing has come for `linger`. Best returned after each message: a
+    else here, where it is closed when nothing has come for `linger`. Best return it after each message: a
     drain then knows when the connection can move.
 
     Args:
-        state: how far the conversation is, at most 64 KiB.
+        state: the progress of the conversation, at most 64 KiB.
 
     Raises:
         ValueError: it is longer.
@@ -56,19 +56,19 @@ class Handover:
     state: bytes = b""
 
     def __post_init__(self) -> None:
-        if len(self.state) > LIMIT:
-            raise ValueError(f"a state of {len(self.state)} bytes: expected at most {LIMIT}")
+        if len(self.state) > STATE_LIMIT:
+            raise ValueError(f"a state of {len(self.state)} bytes: expected at most {STATE_LIMIT}")
 
 
 @dataclass(frozen=True, slots=True)
-class Luggage:
-    """What a connection takes with it; `state` is None where no handler has returned one yet."""
+class CarriedState:
+    """The state that a connection carries; `state` is None if no handler has returned one yet."""
 
     state: bytes | None = None
     unread: bytes = b""
 
 
-def seal(connection: int, luggage: Luggage) -> socket.socket:
+def seal(connection: int, carried: CarriedState) -> socket.socket:
     """Put copies into an envelope, which the caller closes.
 
     Raises:
@@ -76,10 +76,10 @@ def seal(connection: int, luggage: Luggage) -> socket.socket:
     """
     inside, outside = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with inside:
-        memory = os.memfd_create("sockact.luggage", os.MFD_CLOEXEC)
+        memory = os.memfd_create("sockact.state", os.MFD_CLOEXEC)
         try:
-            state = luggage.state or b""
-            content = _HEAD.pack(_VERSION, luggage.state is not None, len(state)) + state + luggage.unread
+            state = carried.state or b""
+            content = _HEAD.pack(_VERSION, carried.state is not None, len(state)) + state + carried.unread
             with open(memory, "wb", closefd=False) as file:
                 file.write(content)
             socket.send_fds(inside, [b"\0"], [connection, memory, inside.fileno()])
@@ -92,34 +92,34 @@ def seal(connection: int, luggage: Luggage) -> socket.socket:
 
 
 def is_sealed(sock: socket.socket) -> bool:
-    """Tell whether this is an envelope rather than a connection."""
+    """Return whether this is an envelope rather than a connection."""
     return sock.family == socket.AF_UNIX and sock.type == socket.SOCK_SEQPACKET
 
 
-def unseal(envelope: socket.socket) -> tuple[socket.socket, Luggage]:
-    """Return the connection in an envelope, and what it takes with it; the envelope is closed.
+def unseal(envelope: socket.socket) -> tuple[socket.socket, CarriedState]:
+    """Return the connection in an envelope, and the state that it carries; the envelope is closed.
 
-    It never waits: what is inside may be anything that whoever has broken into a worker has put there.
+    It never waits: an attacker who has broken into a worker may have put anything inside.
 
     Raises:
-        OSError: it is empty, of a version that is not known, or not what `seal` makes; nothing stays open.
+        OSError: it is empty, of an unknown version, or not made by `seal`; nothing stays open.
     """
     descriptors: list[int] = []
     try:
         descriptors = ancillary.receive(envelope, 1, socket.MSG_DONTWAIT).descriptors
         if len(descriptors) != 3:
             raise OSError(f"an envelope with {len(descriptors)} descriptors: expected 3")
-        luggage = _read(descriptors[1])
+        carried = _read(descriptors[1])
         connection = socket.socket(fileno=descriptors[0])
         del descriptors[0]
     finally:
         ancillary.close(descriptors)
         ancillary.close_socket(envelope)
-    return connection, luggage
+    return connection, carried
 
 
-def _read(memory: int) -> Luggage:
-    # Only a memfd, and what is like it, has seals: reading anything else might wait.
+def _read(memory: int) -> CarriedState:
+    # Only a memfd, and the like, has seals: reading anything else might wait.
     fcntl.fcntl(memory, fcntl.F_GET_SEALS)
     size = os.fstat(memory).st_size
     if not _HEAD.size <= size <= _HEAD.size + CONTENT_LIMIT:
@@ -135,4 +135,4 @@ def _read(memory: int) -> Luggage:
     end = _HEAD.size + length
     if end > len(content):
         raise OSError(f"an envelope with {length} bytes of state: {len(content) - _HEAD.size} are there")
-    return Luggage(content[_HEAD.size : end] if has_state else None, content[end:])
+    return CarriedState(content[_HEAD.size : end] if has_state else None, content[end:])

@@ -1,7 +1,7 @@
-"""A supervisor's exchange: what its workers give away goes to those that serve (see `handover`).
+"""Distributes handed-over connections among the serving workers of a supervisor (see `transfer`).
 
-The supervisor keeps a copy of each connection until a worker has said that it has arrived: what a worker
-had no descriptor for, or did not live to receive, goes to another one.
+The supervisor keeps a copy of each connection until a worker has confirmed that it has arrived: one that a
+worker had no descriptor for, or did not live to receive, goes to another worker.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from sockact.handover.admission import Given, inspect
-from sockact.handover.transfer import AGAIN, ARRIVING, BATCH, KEEP, LISTENING, RETIRE
+from sockact.handover.transfer import ARRIVING, DATAGRAM_CAPACITY, RETIRE, RETRY_PAUSE
+from sockact.protocols.worker_messages import KEEP, LISTENING, SupervisorOrder
 from sockact.untrusted import ancillary
 
 RECOVERY = 1.0
@@ -26,16 +27,17 @@ logger = logging.getLogger(__package__)
 
 
 class Supply:
-    """The supervisor's end of what one worker receives connections from; closed with the worker.
+    """The supervisor's end of the socket over which one worker receives connections; closed with the worker.
 
     Args:
-        arrived: called when the worker has said what it has of a batch, with what is missing.
-        lost: called with each batch of which it will say nothing any more.
+        arrived: called when the worker has confirmed a batch, with those that it could not receive.
+        lost: called with each batch that the worker will not confirm any more.
 
     Attributes:
+        theirs: the worker's end.
         passed: how many connections were sent over it.
-        given: how many of its worker were taken.
-        suspect: whether that has given something else, too.
+        taken: how many connections were taken from its worker.
+        suspect: whether the worker has offered something else, too.
     """
 
     def __init__(self, arrived: Callable[[list[int]], None], lost: Callable[[list[int]], None]) -> None:
@@ -44,17 +46,17 @@ class Supply:
         self.passed = 0
         self._takes_orders = False
         self._kept = False
-        self.given = 0
+        self.taken = 0
         self.suspect = False
         self._sent: deque[list[int]] = deque()
         self._ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours.setblocking(False)
         ancillary.refuse_descriptors(self._ours)
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._ours.fileno(), self._hear)
+        self._loop.add_reader(self._ours.fileno(), self._read_confirmation)
 
     def pass_on(self, descriptors: Sequence[int]) -> bool:
-        """Return whether these are on their way; they belong to this supply until the worker has them."""
+        """Send connections; return whether they are on their way. They belong to the supply until they arrive."""
         if self._kept:
             return False
         try:
@@ -71,22 +73,22 @@ class Supply:
             self._ours.send(bytes([RETIRE]))
 
     def take_orders(self) -> bool:
-        """Note that the worker takes orders, and tell it that it gets some; return whether that is new."""
+        """Note that the worker takes orders, and tell it that they come; return whether that is new."""
         new, self._takes_orders = not self._takes_orders, True
-        return new and self.order(LISTENING)
+        return new and self.order(SupervisorOrder(LISTENING))
 
-    def order(self, text: str) -> bool:
-        """Return whether an order is on its way: an older worker takes none, nor does one at its end."""
+    def order(self, order: SupervisorOrder) -> bool:
+        """Send an order; return whether it is on its way: an older worker takes none, nor one at its end."""
         if not self._takes_orders:
             return False
         try:
-            self._ours.send(bytes([RETIRE]) + text.encode())
+            self._ours.send(bytes([RETIRE]) + bytes(order))
         except OSError:
             return False
         return True
 
     def answer(self, taken: int) -> bool:
-        """Return whether the worker learns how many of its connections were taken; if not, it keeps all."""
+        """Tell the worker how many of its connections were taken; return False if it keeps them all."""
         if self._kept:
             return False
         try:
@@ -97,28 +99,28 @@ class Supply:
         return True
 
     def end(self) -> None:
-        """Tell the worker that nobody takes what it would give away."""
+        """Tell the worker that nobody takes its connections any more."""
         self._kept = True
-        if self.order(KEEP):
+        if self.order(SupervisorOrder(KEEP)):
             return  # there may be more orders
         with contextlib.suppress(OSError):
             self._ours.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """Give both ends up, and take back what has not arrived.
+        """Close both ends, and take back what has not arrived.
 
-        A worker that was killed may have said of more than one batch that it has it: what it has read from
-        those, nobody else can answer, and their clients are to learn that it is gone.
+        A worker that was killed may have confirmed more than one batch: nobody else can answer what it has
+        read from those connections, and their clients are to learn that it is gone.
         """
-        while self._sent and self._hear():
+        while self._sent and self._read_confirmation():
             pass
-        self._leave()
+        self._stop_reading()
         self.end()  # now, for a worker that lives on; closing may take time
         ancillary.close_socket(self._ours)
         self.theirs.close()
 
-    def _hear(self) -> bool:
-        """Read how many connections of the oldest batch have arrived; return whether it was said."""
+    def _read_confirmation(self) -> bool:
+        """Read how many connections of the oldest batch have arrived; return whether the worker told."""
         try:
             data = ancillary.read(self._ours, 1)
         except BlockingIOError:
@@ -126,39 +128,39 @@ class Supply:
         except OSError:
             data = b""
         if not data or not self._sent:
-            self._leave()
+            self._stop_reading()
             return False
         batch = self._sent.popleft()
         close_all(batch[: data[0]])
         self._arrived(batch[data[0] :])
         return True
 
-    def _leave(self) -> None:
+    def _stop_reading(self) -> None:
         self._loop.remove_reader(self._ours.fileno())
         while self._sent:
             self._lost(self._sent.popleft())
 
 
 class Exchange:
-    """Spreads connections over a supervisor's workers; those that nobody takes yet wait here.
+    """Distributes connections among a supervisor's workers; those that no worker takes yet wait here.
 
     Args:
-        serving: tells which workers shall have them.
-        homeless: what waits from the beginning.
-        share: tells how many a worker may give, all in all: none has more than it may have descriptors.
+        serving: returns the workers that are to have them.
+        unassigned: the connections that wait from the beginning.
+        share: returns how many a worker can hand over in all: no more than it may have descriptors.
 
     Attributes:
-        homeless: what waits.
+        unassigned: the connections that wait.
         room: how many may wait.
     """
 
     def __init__(
         self,
         serving: Callable[[], Sequence[int]],
-        homeless: Sequence[int] = (),
+        unassigned: Sequence[int] = (),
         share: Callable[[int], float] = lambda _: math.inf,
     ) -> None:
-        self.homeless = list(homeless)
+        self.unassigned = list(unassigned)
         self.room: float = math.inf
         self._serving = serving
         self._share = share
@@ -167,73 +169,78 @@ class Exchange:
         self._later: asyncio.TimerHandle | None = None
 
     def supply(self, worker: int) -> Supply:
-        """Return how a new worker is reached."""
+        """Return the supply of a new worker."""
         supply = self._supplies[worker] = Supply(self._arrived, self._lost)
         return supply
 
-    def take(self, descriptors: Sequence[int], giver: int, *, orphaned: bool = False) -> None:
-        """Take the connections that a worker has given, and pass them on.
+    def take(self, descriptors: Sequence[int], sender: int, *, sender_exited: bool = False) -> None:
+        """Take the connections that a worker has offered, and pass them on.
 
         Args:
-            descriptors: copies of the connections, of which the worker reads nothing until it is answered.
-            giver: the worker.
-            orphaned: whether it has ended, so that nobody else has them and nobody waits for the answer.
+            descriptors: copies of the connections; the worker reads nothing from them until it is answered.
+            sender: the worker.
+            sender_exited: it has ended, so that nobody else has them and nobody waits for the answer.
 
         There are none if they could not be received: this process has run out of descriptors. None are
-        taken while the workers that serve have run out of them: the giver serves its own better. Nor is
-        anything from the first on that is no connection.
+        taken while the workers that serve have run out of them: the sender serves its own better. Nor is
+        anything taken from the first descriptor on that is no connection.
         """
-        supply = self._supplies.get(giver)
-        room = 0 if self._crowded else self.room - len(self.homeless)
+        supply = self._supplies.get(sender)
+        found = self._admitted(descriptors, sender, supply)
+        answered = supply is not None and supply.answer(len(found))
+        if not (answered or sender_exited):
+            found = []
+        for fd, given in zip(descriptors, found, strict=False):
+            if given is Given.CONNECTION:
+                self.unassigned.append(fd)
+            else:
+                ancillary.close([fd])
         if supply is not None:
-            room = min(room, self._share(giver) - supply.given)
+            supply.taken += len(found)
+        close_all(descriptors[len(found) :])  # copies: the worker keeps them
+        self.pass_on()
+
+    def _admitted(self, descriptors: Sequence[int], sender: int, supply: Supply | None) -> list[Given]:
+        """Return what the first descriptors are, as many as can be taken."""
+        room = 0 if self._crowded else self.room - len(self.unassigned)
+        if supply is not None:
+            room = min(room, self._share(sender) - supply.taken)
         found = [inspect(fd) for fd in descriptors[: int(max(min(len(descriptors), room), 0))]]
         if Given.OTHER in found:
             if supply is not None and not supply.suspect:
                 supply.suspect = True
-                logger.warning("worker=%d gives away what is no connection: refused", giver)
+                logger.warning("worker=%d hands over a descriptor that is no connection: refused", sender)
             del found[found.index(Given.OTHER) :]
-        answered = supply is not None and supply.answer(len(found))
-        if not (answered or orphaned):
-            found = []
-        for fd, parcel in zip(descriptors, found, strict=False):
-            if parcel is Given.CONNECTION:
-                self.homeless.append(fd)
-            else:
-                ancillary.close([fd])
-        if supply is not None:
-            supply.given += len(found)
-        close_all(descriptors[len(found) :])  # copies: the worker keeps them
-        self.pass_on()
+        return found
 
     def pass_on(self) -> None:
-        """Give the connections that wait to the workers that serve, so that each gets as many in all.
+        """Send the waiting connections to the workers that serve, so that each gets as many in all.
 
-        Most come one by one, at the end of a response, and a rolling reload has one worker to give them
-        to at first: what a worker got before counts. What it had no descriptors for does so, too.
+        Most come one by one, at the end of a response, and a rolling reload has one worker to take them
+        at first: the connections that a worker got before count. So do those it had no descriptors for.
         """
         if self._later is not None:
             self._later.cancel()
             self._later = None
-        serving = self._serving() if self.homeless else ()
+        serving = self._serving() if self.unassigned else ()
         supplies = [self._supplies[number] for number in serving if number in self._supplies]
         if not supplies:
             return
-        homeless, self.homeless = self.homeless, []
+        waiting, self.unassigned = self.unassigned, []
         shares: list[list[int]] = [[] for _ in supplies]
         least = [(supply.passed, index) for index, supply in enumerate(supplies)]
         heapq.heapify(least)
-        for fd in homeless:
+        for fd in waiting:
             passed, index = least[0]
             shares[index].append(fd)
             heapq.heapreplace(least, (passed + 1, index))
         for supply, share in zip(supplies, shares, strict=True):
-            for start in range(0, len(share), BATCH):
-                batch = share[start : start + BATCH]
+            for start in range(0, len(share), DATAGRAM_CAPACITY):
+                batch = share[start : start + DATAGRAM_CAPACITY]
                 if not supply.pass_on(batch):
-                    self.homeless += batch
-        if self.homeless:
-            self._pass_on_later(AGAIN)
+                    self.unassigned += batch
+        if self.unassigned:
+            self._pass_on_later(RETRY_PAUSE)
 
     def retire(self, worker: int) -> None:
         """Tell a worker that is about to be stopped that it is replaced."""
@@ -245,44 +252,44 @@ class Exchange:
         supply = self._supplies.get(worker)
         return supply is not None and supply.take_orders()
 
-    def order(self, worker: int, text: str) -> bool:
-        """Return whether an order to a worker is on its way; if not, there are signals."""
+    def order(self, worker: int, order: SupervisorOrder) -> bool:
+        """Send a worker an order; return whether it is on its way. If not, there are signals."""
         supply = self._supplies.get(worker)
-        return supply is not None and supply.order(text)
+        return supply is not None and supply.order(order)
 
     def end(self) -> None:
-        """Take none any more: nobody will be there to receive them."""
+        """Take no more connections: nobody will be there to receive them."""
         for supply in self._supplies.values():
             supply.end()
         self.refuse()
 
     def refuse(self) -> None:
-        """Keep none."""
+        """Close the waiting connections, and keep none from now on."""
         self.room = 0
-        close_all(self.homeless)
-        self.homeless = []
+        close_all(self.unassigned)
+        self.unassigned = []
 
     def forget(self, worker: int) -> None:
-        """Close what a worker that has ended received from; what it has not received waits again."""
+        """Close the supply of a worker that has ended; what it has not received waits again."""
         if (supply := self._supplies.pop(worker, None)) is not None:
             supply.close()
 
     def _arrived(self, missing: list[int]) -> None:
-        """Let what a worker had no descriptors for wait, until it may have some again."""
+        """Keep the connections that a worker had no descriptors for, until it may have some again."""
         if missing and not self._crowded:
-            logger.warning("workers have run out of descriptors; connections that move there wait")
+            logger.warning("workers have run out of descriptors; handed-over connections wait")
         self._crowded = bool(missing)
         self._wait(missing, RECOVERY)
 
     def _lost(self, batch: list[int]) -> None:
-        """Let what a worker has not received before its end go to another one."""
+        """Send the connections that a worker has not received before its end to another one."""
         self._wait(batch, 0)
 
     def _wait(self, descriptors: list[int], seconds: float) -> None:
         if not self.room:
             close_all(descriptors)
         elif descriptors:
-            self.homeless += descriptors
+            self.unassigned += descriptors
             self._pass_on_later(seconds)
 
     def _pass_on_later(self, seconds: float) -> None:
@@ -291,5 +298,5 @@ class Exchange:
 
 
 def close_all(descriptors: Sequence[int]) -> None:
-    """Close what this process does not want, or has passed on."""
+    """Close descriptors that this process has passed on, or does not keep."""
     ancillary.close(descriptors)

@@ -1,14 +1,14 @@
-"""The manager's descriptor store, in which connections wait for the process that comes after this one.
+"""The manager's descriptor store, in which connections wait for the process that follows this one.
 
-systemd passes what it stores to the next process of the unit, beside the sockets; how much it stores is
-`FileDescriptorStoreMax=`, systemd.service(5). Where the unit stops for good it closes all of it instead,
-with requests in it that nobody has read: only this process's drain loses none of them. So a process that is
-to stop has to know which of both it is:
+systemd passes the descriptors in its store to the next process of the unit, beside the sockets; how many it
+stores is `FileDescriptorStoreMax=`, systemd.service(5). When the unit stops for good it closes all of them
+instead, with requests in them that nobody has read: only a drain of this process loses none of them. So a
+process that is to stop has to know which of the two it is:
 
-    told by a signal                 started again (`signals.FOLLOWED`, which `ExecStop=` sends)
-    a job of systemd's for the unit  as it says, where this process may ask: as root, for a service of a
-                                     user's manager, or where the system bus runs and knows this user
-    nothing                          taken for a stop: to lose no request comes before keeping connections
+    a signal tells               started again (`signals.FOLLOWED`, which `ExecStop=` sends)
+    a job of systemd for the     as the job says, if this process may ask: as root, for a service of a user's
+    unit                         manager, or where the system bus runs and knows this user
+    nothing                      taken for a stop: to lose no request comes before keeping connections
 """
 
 from __future__ import annotations
@@ -16,16 +16,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
-import subprocess
 from collections.abc import Sequence
 
-from sockact.handover.transfer import BATCH, CONNECTION, keepable
+from sockact.errors import UnavailableError
+from sockact.handover.transfer import CONNECTION, DATAGRAM_CAPACITY, keepable
 from sockact.protocols.notify import Notifier
-from sockact.systemd import unit_files
-
-PATIENCE = 2.0
-"""Seconds that systemd may take to say which job it is at."""
+from sockact.systemd import systemctl, unit_files
+from sockact.untrusted.number import decimal
 
 logger = logging.getLogger(__package__)
 
@@ -33,7 +30,7 @@ logger = logging.getLogger(__package__)
 class Store:
     """The store of this process's manager.
 
-    Its next process gets what it stores with the limits that this one has now.
+    The next process gets its content with the limits that this one has now.
     """
 
     def __init__(self, notifier: Notifier) -> None:
@@ -44,7 +41,7 @@ class Store:
         """Return how many connections a successor would get, now that this process is to stop.
 
         Args:
-            followed: whether this process was told that it has one; else systemd is asked.
+            followed: this process was told that it has a successor; else systemd is asked.
         """
         room = min(self._notifier.storage, self._most)
         return room if room and (followed or await asyncio.to_thread(is_followed)) else 0
@@ -53,11 +50,12 @@ class Store:
         """Store copies of connections; they stay open here."""
         if not self._notifier.storage:
             return
-        for start in range(0, len(descriptors), BATCH):
-            self._notifier.store(descriptors[start : start + BATCH], CONNECTION, must=True)
+        for start in range(0, len(descriptors), DATAGRAM_CAPACITY):
+            batch = descriptors[start : start + DATAGRAM_CAPACITY]
+            self._notifier.store(batch, CONNECTION, must=True)
 
     def explain(self) -> None:
-        """Say so, if this process and systemd do not know the same of the store."""
+        """Log a warning if this process and systemd do not agree on the size of the store."""
         told = self._notifier.storage
         most = allowed() if self._notifier.manager_is_systemd else None
         if most is None or most == told:
@@ -71,43 +69,28 @@ class Store:
         logger.warning("%s%s", text, "" if told else " (systemd before 254 does not set it by itself)")
 
     def clear(self) -> None:
-        """Let the manager forget all connections: its copies would keep open what the app has closed."""
+        """Remove all connections from the store: its copies would keep open what the app has closed."""
         if self._notifier.storage:
             self._notifier.forget(CONNECTION)
 
 
 def is_followed() -> bool:
-    """Tell whether systemd says that it starts this unit again once this process has ended; it blocks."""
+    """Return whether systemd says that it starts this unit again once this process has ended; blocks."""
     cgroup = unit_files.cgroup_of()
     unit = cgroup.rpartition("/")[2]
     if not unit:
         return False
-    scope = "--user" if unit_files.is_users(cgroup) else "--system"
-    command = ["systemctl", scope, "list-jobs", "--no-legend", "--plain", unit]
-    # With KillMode=control-group systemd ends all that is in the unit's cgroup, again and again until it
-    # finds nobody: also who has just been started to ask.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return _unknown(unit, str(error))
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    if done.returncode:
-        return _unknown(unit, done.stderr.strip())
-    jobs = [line.split() for line in done.stdout.splitlines()]
-    return any(job[1] == unit and "start" in job[2] for job in jobs if len(job) > 2)
-
-
-def _unknown(unit: str, reason: str) -> bool:
-    """Say that a stop is assumed, and what a unit has to say to keep connections over a restart."""
-    logger.info(
-        "systemd does not tell whether %s starts again (%s): connections are closed in order, as for a "
-        "stop; ExecStop= in units/app.service would tell",
-        unit,
-        reason,
-    )
-    return False
+        jobs = systemctl.jobs(unit, "--user" if unit_files.is_users(cgroup) else "--system")
+    except UnavailableError as error:
+        logger.info(
+            "systemd does not tell whether %s starts again (%s): connections are closed in order, as for a "
+            "stop; ExecStop= in units/app.service would tell",
+            unit,
+            error,
+        )
+        return False
+    return any("start" in job for job in jobs)
 
 
 def allowed() -> int | None:
@@ -116,4 +99,4 @@ def allowed() -> int | None:
     if unit is None or unit.fragment is None:
         return None
     most = ["0", *unit.read().get("Service.FileDescriptorStoreMax", ())][-1]
-    return int(most) if most.isascii() and most.isdecimal() and len(most) < 10 else 0
+    return decimal(most, digits=9) or 0

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from sockact.protocols.assignments import Reporter
+from sockact.protocols.worker_messages import Reporter
 from sockact.protocols.control import Caller
 from sockact.protocols.counters import Counters
 

@@ -24,7 +24,7 @@ from sockact.errors import ReloadRefused, SockactError
 from sockact.lifecycle.announcer import Announcer
 from sockact.lifecycle.phases import TABLE, Act, Event, Phase
 from sockact.lifecycle.reloads import Reloads
-from sockact.protocols.assignments import Reporter
+from sockact.protocols.worker_messages import Reporter
 from sockact.protocols.control import Caller
 from sockact.protocols.counters import Counters
 from sockact.system.signals import FOLLOWED, FREE, EarlySignals

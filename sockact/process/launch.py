@@ -28,7 +28,7 @@ from sockact.process.orphans import Inherited, children
 from sockact.process.pidfile import PidFile
 from sockact.process.unapplied import Beginning
 from sockact.protocols import control_address
-from sockact.protocols.assignments import Reporter
+from sockact.protocols.worker_messages import Reporter
 from sockact.protocols.control import Caller, ControlServer
 from sockact.protocols.environment import (
     ACTIVATED,
@@ -46,6 +46,7 @@ from sockact.sockets.fds import Listener
 from sockact.system import forks, private_folder, signals, standard_streams
 from sockact.system.signals import EarlySignals
 from sockact.systemd import activation
+from sockact.untrusted.number import decimal
 from sockact.untrusted.text import told
 
 MARGIN = 5.0
@@ -116,10 +117,10 @@ class Process:
         self.trial = os.environ.pop(TRIAL, None) is not None
         self.supervised = os.environ.pop(SUPERVISED, None) is not None
         self.own = os.environ.pop(OWN, None) is not None
-        generation = os.environ.pop(GENERATION, "")
-        self.generation = int(generation) if generation.isdecimal() else 1
+        generation = decimal(os.environ.pop(GENERATION, None))
+        self.generation = 1 if generation is None else generation
         inherited = os.environ.pop(CHILDREN, "").split(",")
-        self._inherited = [int(pid) for pid in inherited if pid.isdecimal()]
+        self._inherited = [pid for each in inherited if (pid := decimal(each, digits=9)) is not None]
         self.notifier = Reporter()
         told = os.environ.pop(ACTIVATED, "")
         self.activated = told == "1" if told else bool(self.sockets.listeners)

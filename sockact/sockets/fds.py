@@ -26,6 +26,7 @@ from typing import NoReturn
 from systemd import daemon
 
 from sockact.errors import ActivationError
+from sockact.untrusted.number import decimal
 
 FIRST = 3
 """SD_LISTEN_FDS_START: where passed descriptors begin."""
@@ -330,10 +331,9 @@ def _describe(fd: int, name: str) -> Listener:
 
 
 def _number(environ: Mapping[str, str], variable: str) -> int:
-    text = environ[variable]
-    if not (text.isascii() and text.isdigit() and len(text) < 20):  # what fits into 64 bits
-        raise ActivationError(f"{variable}={text!r}: expected a decimal number")
-    return int(text)
+    if (number := decimal(environ[variable])) is None:
+        raise ActivationError(f"{variable}={environ[variable]!r}: expected a decimal number")
+    return number
 
 
 def _is_open(fd: int) -> bool:

@@ -1,24 +1,23 @@
-"""What workers have said of their work: the hearing end of `Reporter`, in a supervisor."""
+"""The workers' reports of their activity, kept by the supervisor."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sockact.protocols.assignments import IDLE, OPTIONS, VERSION
-from sockact.protocols.counters import Counters, read, total
+from sockact.protocols.counters import Counters, total
+from sockact.protocols.worker_messages import WorkerMessage
 
 
 @dataclass(slots=True)
 class Report:
-    """What one worker has said.
+    """The report of one worker.
 
     Attributes:
-        counters: what it is doing, in numbers; None before it has said so.
-        version: what its code calls itself.
+        counters: its counters; None before it has sent any.
+        version: the version of its code.
         idle: whether it has had nothing to do for as long as its `idle_exit`.
-        stopping: whether it drains, told by whomever.
-        options: the settings that its code would have a supervisor go by; None before it has said so.
+        stopping: whether it drains, on whatever order.
+        options: the supervisor's settings, as its code has them; None before it has sent any.
     """
 
     counters: Counters | None = None
@@ -27,13 +26,13 @@ class Report:
     stopping: bool = False
     options: str | None = None
 
-    def hear(self, said: Mapping[str, str]) -> None:
-        """Take notice of a notification."""
-        self.counters = read(said) or self.counters
-        self.version = said.get(VERSION, self.version)
-        self.idle = said[IDLE] == "1" if IDLE in said else self.idle
-        self.options = said.get(OPTIONS, self.options)
-        self.stopping = self.stopping or said.get("STOPPING") == "1"
+    def hear(self, message: WorkerMessage) -> None:
+        """Note the worker's message."""
+        self.counters = message.counters or self.counters
+        self.version = self.version if message.version is None else message.version
+        self.idle = self.idle if message.idle is None else message.idle
+        self.options = self.options if message.options is None else message.options
+        self.stopping = self.stopping or message.stopping
 
 
 class Reports:
@@ -44,27 +43,27 @@ class Reports:
         self._past_requests = 0
 
     def of(self, worker: int) -> Report:
-        """Return the report of a worker; an empty one, if it has said nothing."""
+        """Return the report of a worker; an empty one, if it has sent nothing."""
         return self._reports.get(worker) or Report()
 
-    def hear(self, worker: int, said: Mapping[str, str]) -> bool:
-        """Take notice of what a worker says; return whether its counters have changed."""
+    def hear(self, worker: int, message: WorkerMessage) -> bool:
+        """Note a worker's message; return whether its counters have changed."""
         report = self._reports.setdefault(worker, Report())
         before = report.counters
-        report.hear(said)
+        report.hear(message)
         return report.counters != before
 
     def forget(self, worker: int) -> None:
-        """Forget one that has ended, but for the requests that it has answered."""
+        """Forget a worker that has ended, but for the number of requests that it has answered."""
         report = self._reports.pop(worker, Report())
         self._past_requests += (report.counters or Counters()).requests
 
     @property
     def counters(self) -> Counters:
-        """What all workers are doing, in numbers."""
+        """The sums of all workers' counters."""
         return total(report.counters for report in self._reports.values() if report.counters)
 
     @property
     def requests(self) -> int:
-        """How many requests all workers have begun to answer, those that have ended included."""
+        """The number of requests that all workers have begun to answer, ended workers included."""
         return self._past_requests + self.counters.requests

@@ -1,14 +1,18 @@
-"""Where the service of a unit can be asked, as systemctl tells: for the system's manager or the user's."""
+"""Everything that sockact asks systemctl: about a service that runs, the sockets of a unit, and its jobs."""
 
 from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sockact.errors import UnavailableError, UsageError
+
+JOB_TIMEOUT = 2.0
+"""Seconds that systemd may take to tell its jobs."""
 
 _TYPES = "service|socket|target|timer|path|mount|automount|swap|slice|scope|device"
 _PROPERTIES = "Id,LoadState,MainPID,RuntimeDirectory,Triggers"
@@ -20,8 +24,8 @@ class Located:
 
     Attributes:
         unit: its name.
-        scope: whose manager it is, as systemctl's option.
-        environ: what tells its processes where its control socket is.
+        scope: the manager that runs it, as systemctl's option: `--system` or `--user`.
+        environ: the variables that tell where its control socket is.
     """
 
     unit: str
@@ -35,17 +39,17 @@ def locate(unit: str, environ: Mapping[str, str], *, user: bool = False) -> Loca
     Args:
         unit: its name; `.service` may be left out.
         environ: where $XDG_RUNTIME_DIR is.
-        user: whether only the user's manager is asked; else it is, if the system's does not know the unit.
+        user: ask the user's manager alone; else it is asked if the system's does not know the unit.
 
     Raises:
-        UsageError: there is no such unit, or it is no service; says what to ask for, if something is known.
+        UsageError: there is no such unit, or it is no service; says what to ask for, if that is known.
         UnavailableError: it does not run, or systemctl does not tell.
     """
     name = _service(unit)
     scope = "--user" if user else "--system"
-    found, complaint = _asked(name, scope)
+    found, complaint = _properties(name, scope)
     if not user and not _is_known(found):
-        theirs, _ = _asked(name, "--user")
+        theirs, _ = _properties(name, "--user")
         if _is_known(theirs):
             scope, found = "--user", theirs
     if "LoadState" not in found:
@@ -56,6 +60,39 @@ def locate(unit: str, environ: Mapping[str, str], *, user: bool = False) -> Loca
     ]
     known = {"MAINPID": found["MainPID"], "RUNTIME_DIRECTORY": ":".join(directories)}
     return Located(name, scope, known)
+
+
+def socket_addresses(service: str, scope: str) -> dict[str, set[str]]:
+    """Return the addresses that the socket units of a service list, by the unit's name.
+
+    Only of sockets that have an address. Empty also where systemd does not tell the socket units.
+    """
+    units = [name for line in _values("TriggeredBy", service, scope) for name in line.split()]
+    return {
+        unit: _addresses(_values("Listen", unit, scope)) for unit in units if unit.endswith(".socket")
+    }
+
+
+def jobs(unit: str, scope: str) -> list[str]:
+    """Return the types of a unit's jobs under way, such as `stop` or `restart`; blocks.
+
+    Raises:
+        UnavailableError: systemctl does not tell.
+    """
+    command = ["list-jobs", "--no-legend", "--plain", unit]
+    # With KillMode=control-group systemd ends all that is in the unit's cgroup, again and again until it
+    # finds nobody: also a systemctl that has just been started from there.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        done = _run(scope, *command, timeout=JOB_TIMEOUT)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UnavailableError(str(error)) from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if done.returncode:
+        raise UnavailableError(done.stderr.strip())
+    lines = [line.split() for line in done.stdout.splitlines()]
+    return [job[2] for job in lines if len(job) > 2 and job[1] == unit]
 
 
 def _service(unit: str) -> str:
@@ -72,17 +109,47 @@ def _instance(template: str) -> str:
     return f"{name}@1{kind}"
 
 
-def _asked(name: str, scope: str) -> tuple[dict[str, str], str]:
-    """Return the properties of a unit, and what systemctl complains of."""
-    command = ["systemctl", "show", f"--property={_PROPERTIES}", scope, "--", name]
+def _properties(name: str, scope: str) -> tuple[dict[str, str], str]:
+    """Return the properties of a unit, and systemctl's complaint."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        done = _show(_PROPERTIES, name, scope)
     except OSError as error:
         return {}, str(error)
     if done.returncode:
         return {}, "; ".join(done.stderr.split("\n")).strip("; ")
     pairs = (line.partition("=") for line in done.stdout.splitlines())
     return {key: value for key, _, value in pairs}, ""
+
+
+def _values(name: str, unit: str, scope: str) -> list[str]:
+    """Return all values of a property; none if systemctl does not tell."""
+    try:
+        done = _show(name, unit, scope)
+    except OSError:
+        return []
+    lines = [] if done.returncode else done.stdout.splitlines()
+    return [line.removeprefix(f"{name}=") for line in lines if line.startswith(f"{name}=")]
+
+
+def _addresses(lines: Sequence[str]) -> set[str]:
+    """Read `Listen` as systemctl shows it: `127.0.0.1:8000 (Stream)`."""
+    found = (re.fullmatch(r"(.*) \((?:Stream|Datagram|SequentialPacket)\)", line) for line in lines)
+    return {match[1] for match in found if match}
+
+
+def _show(properties: str, unit: str, scope: str) -> subprocess.CompletedProcess[str]:
+    return _run("show", f"--property={properties}", scope, "--", unit)
+
+
+def _run(*words: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["systemctl", *words],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=timeout,
+        check=False,
+    )
 
 
 def _is_known(found: Mapping[str, str]) -> bool:

@@ -32,7 +32,7 @@ from sockact.process import event_loop, green_threads, unapplied
 from sockact.process.ending import threads
 from sockact.process.health import HealthServer
 from sockact.process.launch import MARGIN, Process
-from sockact.protocols.assignments import Reporter
+from sockact.protocols.worker_messages import Reporter
 from sockact.protocols.environment import GENERATION, REMARK
 from sockact.runtime import HERE
 from sockact.sockets.fds import Kind

@@ -21,7 +21,7 @@ from sockact import hooks
 from sockact.config.settings import Settings
 from sockact.engines.group import Engines
 from sockact.errors import AppError, ReloadRefused, SockactError
-from sockact.handover.transfer import Giver, Receiver, keepable
+from sockact.handover.transfer import HandoverSender, HandoverReceiver, keepable
 from sockact.lifecycle.drain import Drain
 from sockact.lifecycle.readiness import Readiness
 from sockact.lifecycle.tasks import Background
@@ -169,8 +169,8 @@ class Worker:
         self._beat: asyncio.TimerHandle | None = None
         self._readiness = readiness
         self._hurried = asyncio.Event()
-        self._giver = Giver(manager.give, confirms=supply is not None)
-        self._receiver: Receiver | None = None
+        self._giver = HandoverSender(manager.give, confirms=supply is not None)
+        self._receiver: HandoverReceiver | None = None
         self._state = "starting the app"
         self._started = False
         engine.watch(self)
@@ -217,9 +217,9 @@ class Worker:
             self._idle = Idle(self._settings.idle_exit, self._has_work, self._manager.idle)
         self._run_beside(hooks.READY, self._settings.start_timeout)
 
-    def _receive_from(self, supply: socket.socket) -> Receiver:
+    def _receive_from(self, supply: socket.socket) -> HandoverReceiver:
         manager = self._manager
-        receiver = Receiver(
+        receiver = HandoverReceiver(
             supply, self._engine.receive, self._giver, manager.ordered, self._exited, manager.orphaned
         )
         manager.take_orders()
@@ -318,7 +318,7 @@ class Worker:
         self._manager.stopped()  # before the app's own end, which may not come
         await self._release()
 
-    async def _ask_why(self, receiver: Receiver) -> None:
+    async def _ask_why(self, receiver: HandoverReceiver) -> None:
         """Wait until a supervisor says whether this worker alone stops, or the service, if it says so.
 
         It has heard STOPPING=1 by now. Until it answers, all goes on as before.

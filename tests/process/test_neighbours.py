@@ -526,7 +526,7 @@ def test_what_is_no_connection_does_not_reach_the_next_release(
     (tmp_path / "environment").write_text("HOSTILE=1\n")
     environ = {"RUNTIME_DIRECTORY": str(tmp_path), "SOCKACT_ENV_FILE": str(tmp_path / "environment")}
     pid = start(app, listener, 1, **environ)
-    wait_until(lambda: "gives away what is no connection" in app.stderr())
+    wait_until(lambda: "hands over a descriptor that is no connection" in app.stderr())
     (tmp_path / "environment").write_text("")
     assert reload_of(pid, **environ).returncode == 0
 

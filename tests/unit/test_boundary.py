@@ -20,7 +20,7 @@ from sockact.config.settings import Settings
 from sockact.engines.http.connection import Connection
 from sockact.engines.http.engine import HttpEngine
 from sockact.engines.http.limits import NOTHING, PIECE
-from sockact.handover.transfer import Giver
+from sockact.handover.transfer import HandoverSender
 
 LIMIT = 20.0
 """Seconds that a test waits before it gives up."""
@@ -74,7 +74,7 @@ class Chain:
         self.engines.append(engine)
         if len(self.engines) > 1:
             before = self.engines[-2]
-            giver = Giver(self._move, confirms=False)
+            giver = HandoverSender(self._move, confirms=False)
             giver.limit(1)
             before.give_to(giver)
             before.stop_accepting()

@@ -14,7 +14,7 @@ from sockact.config.settings import Settings
 from sockact.errors import AppError, ReloadRefused
 from sockact.lifecycle.conductor import Conductor, Ending
 from sockact.lifecycle.phases import Event
-from sockact.protocols.assignments import Reporter
+from sockact.protocols.worker_messages import Reporter
 from sockact.protocols.counters import Counters
 from sockact.system.signals import FOLLOWED, EarlySignals
 

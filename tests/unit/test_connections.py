@@ -14,7 +14,7 @@ import uvloop
 
 from sockact.config.settings import Settings
 from sockact.engines.http.engine import HttpEngine
-from sockact.handover.transfer import Giver
+from sockact.handover.transfer import HandoverSender
 from tests.manager import listening
 
 LIMIT = 20.0
@@ -32,7 +32,7 @@ class Store:
 
     def __init__(self) -> None:
         self.stored: list[socket.socket] = []
-        self.giver = Giver(self.take, confirms=True)
+        self.giver = HandoverSender(self.take, confirms=True)
 
     def take(self, descriptors: Sequence[int]) -> bool:
         self.stored += [socket.socket(fileno=os.dup(fd)) for fd in descriptors]

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from sockact.errors import ReloadRefused
-from sockact.protocols.assignments import ASK, CONSENT
+from sockact.protocols.worker_messages import WorkerMessage
 from sockact.supervisor.consent import Consent
 from tests.manager import LIMIT
 
@@ -23,12 +23,12 @@ def obtain(
     async def scene() -> None:
         consent = Consent(asked.append)
         for worker in wanting:
-            consent.heard(worker, {ASK: "1"})
+            consent.heard(worker, WorkerMessage(asks_before_reload=True))
         obtaining = asyncio.create_task(consent.obtain([1, 2, 3], limit))
         await asyncio.sleep(0)
         for worker, text in answers:
             assert not obtaining.done()
-            consent.forget(worker) if text is None else consent.heard(worker, {CONSENT: text})
+            consent.forget(worker) if text is None else consent.heard(worker, WorkerMessage(consent=text))
             for _ in range(3):
                 await asyncio.sleep(0)
         await obtaining
@@ -64,12 +64,12 @@ def test_a_worker_that_says_nothing_does_not_prevent_the_reload() -> None:
 def test_an_answer_that_nobody_waits_for_means_nothing() -> None:
     async def scene() -> None:
         consent = Consent(lambda _: None)
-        consent.heard(1, {ASK: "1"})
-        consent.heard(1, {CONSENT: "no"})
+        consent.heard(1, WorkerMessage(asks_before_reload=True))
+        consent.heard(1, WorkerMessage(consent="no"))
         obtaining = asyncio.create_task(consent.obtain([1], LIMIT))
         await asyncio.sleep(0)
         assert not obtaining.done()
-        consent.heard(1, {CONSENT: ""})
+        consent.heard(1, WorkerMessage(consent=""))
         await obtaining
 
     asyncio.run(scene())

@@ -12,7 +12,7 @@ from termios import TIOCOUTQ
 
 from sockact.engines.handlers.conversations import Asynchronous
 from sockact.handover.envelope import Handover, unseal
-from sockact.handover.transfer import Giver
+from sockact.handover.transfer import HandoverSender
 from tests.manager import LIMIT
 
 FAR = 100 * LIMIT
@@ -42,7 +42,7 @@ async def serve_one_message(drain_after: int) -> bytes:
         drain_in(drain_after)
         return Handover(b"%d" % (int(state) + 1))
 
-    giver = Giver(store, confirms=False)
+    giver = HandoverSender(store, confirms=False)
     giver.limit(1)
     client, server = socket.socketpair()
     with client, server:

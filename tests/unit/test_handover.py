@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from sockact.handover.exchange import Exchange
-from sockact.handover.transfer import BATCH, CONNECTION, Giver, Receiver
+from sockact.handover.transfer import DATAGRAM_CAPACITY, CONNECTION, HandoverSender, HandoverReceiver
 from sockact.protocols.notify import Notifier, NotifySocket
+from sockact.protocols.worker_messages import SupervisorOrder
 from tests.manager import LIMIT
 from tests.unit.test_notify import close
 
@@ -34,11 +35,11 @@ class Movable:
     def fileno(self) -> int:
         return self.server.fileno()
 
-    def moved(self) -> None:
+    def on_moved(self) -> None:
         self.outcome = "moved"
         self.server.close()
 
-    def stays(self) -> None:
+    def on_refused(self) -> None:
         self.outcome = "stays"
 
     def close(self) -> None:
@@ -69,14 +70,14 @@ class World:
         self.exchange = Exchange(lambda: self.serving)
         self.arrived: list[socket.socket] = []
         self.shares = {WORKER: 0, OTHER: 0}
-        self.receivers: dict[int, Receiver] = {}
+        self.receivers: dict[int, HandoverReceiver] = {}
         self.heard: list[str | int] = []
         self._notifier = Notifier()
         self.giver = self._worker(WORKER)
         self._worker(OTHER)
 
-    def _worker(self, number: int) -> Giver:
-        giver = Giver(lambda fds: self._notifier.store(fds, CONNECTION), confirms=True)
+    def _worker(self, number: int) -> HandoverSender:
+        giver = HandoverSender(lambda fds: self._notifier.store(fds, CONNECTION), confirms=True)
         supply = self.exchange.supply(number)
 
         def arrived(connection: socket.socket) -> None:
@@ -86,7 +87,7 @@ class World:
         ordered, exited = self.heard.append, self.heard.append
         orphaned = lambda: self.heard.append("orphaned")  # noqa: E731
         sock = supply.theirs.dup()
-        self.receivers[number] = Receiver(sock, arrived, giver, ordered, exited, orphaned)
+        self.receivers[number] = HandoverReceiver(sock, arrived, giver, ordered, exited, orphaned)
         supply.theirs.close()  # as the supervisor does when it has passed it
         return giver
 
@@ -243,15 +244,15 @@ def test_nothing_is_given_when_nobody_listens(run, movable) -> None:
 
 
 def test_many_go_in_batches_each_of_which_is_confirmed(run, movable) -> None:
-    connections = [movable() for _ in range(BATCH + 10)]
+    connections = [movable() for _ in range(DATAGRAM_CAPACITY + 10)]
 
     async def scene(world: World) -> None:
         for connection in connections:
             world.giver.offer(connection)
         await settle()
-        assert world.take() == BATCH
+        assert world.take() == DATAGRAM_CAPACITY
         await settle()
-        assert [each.outcome for each in connections] == ["moved"] * BATCH + [""] * 10
+        assert [each.outcome for each in connections] == ["moved"] * DATAGRAM_CAPACITY + [""] * 10
 
         assert world.take() == 10
         await settle()
@@ -425,7 +426,7 @@ def test_what_a_worker_has_received_before_its_end_goes_to_nobody_else(run, mova
     async def scene(world: World) -> None:
         world.serving = [WORKER]
         for connection in connections:
-            world.exchange.homeless.append(connection.server.detach())
+            world.exchange.unassigned.append(connection.server.detach())
             world.exchange.pass_on()
             world.receivers[WORKER].receive()  # and says so, which nobody has read yet
             connection.client.setblocking(False)
@@ -435,7 +436,7 @@ def test_what_a_worker_has_received_before_its_end_goes_to_nobody_else(run, mova
         world.exchange.forget(WORKER)
         world.serve(OTHER)
         assert [connection.client.recv(1) for connection in connections] == [b""] * 3
-        assert world.exchange.homeless == []
+        assert world.exchange.unassigned == []
 
     run(scene)
 
@@ -445,7 +446,7 @@ def test_what_a_worker_has_received_before_its_end_goes_to_nobody_else(run, mova
 
 def test_a_worker_that_has_not_asked_for_orders_gets_none(run) -> None:
     async def scene(world: World) -> None:
-        assert not world.exchange.order(OTHER, "SIGTERM")
+        assert not world.exchange.order(OTHER, SupervisorOrder("SIGTERM"))
         await settle()
         assert world.heard == []
         assert not world.receivers[OTHER].listened_to
@@ -460,9 +461,9 @@ def test_orders_arrive_in_their_order_and_beside_connections(run, movable) -> No
         assert world.exchange.take_orders(OTHER)
         world.serve(OTHER)
         await world.move(connection)
-        assert world.exchange.order(OTHER, "SIGTERM")
-        assert world.exchange.order(OTHER, "EXITED 12")
-        assert world.exchange.order(OTHER, "SIGQUIT")
+        assert world.exchange.order(OTHER, SupervisorOrder("SIGTERM"))
+        assert world.exchange.order(OTHER, SupervisorOrder("EXITED", 12))
+        assert world.exchange.order(OTHER, SupervisorOrder("SIGQUIT"))
         await until(lambda: len(world.heard) == 3)
         assert world.heard == ["SIGTERM", 12, "SIGQUIT"]
         assert len(world.arrived) == 1
@@ -483,7 +484,7 @@ def test_orders_reach_a_worker_after_the_supervisor_takes_nothing_any_more(run, 
         world.exchange.end()
         world.take()  # what was under way then
         await until(lambda: connection.outcome == "stays")
-        assert world.exchange.order(WORKER, "SIGQUIT")
+        assert world.exchange.order(WORKER, SupervisorOrder("SIGQUIT"))
         await until(lambda: "SIGQUIT" in world.heard)
         assert world.giver.room == 0
 
@@ -495,7 +496,7 @@ def test_an_older_worker_reads_that_nobody_takes_anything_from_the_end_of_its_su
         world.exchange.end()
         await until(lambda: world.heard == ["orphaned"] * 2)
         assert not world.exchange.take_orders(OTHER)
-        assert not world.exchange.order(OTHER, "SIGTERM")
+        assert not world.exchange.order(OTHER, SupervisorOrder("SIGTERM"))
 
     run(scene)
 
@@ -504,7 +505,7 @@ def test_no_order_is_on_its_way_to_a_worker_that_has_closed_its_supply(run) -> N
     async def scene(world: World) -> None:
         world.exchange.take_orders(OTHER)
         world.receivers[OTHER].close()
-        assert not world.exchange.order(OTHER, "SIGQUIT")
+        assert not world.exchange.order(OTHER, SupervisorOrder("SIGQUIT"))
         assert world.heard == []
 
     run(scene)
@@ -523,7 +524,7 @@ def test_a_worker_that_is_replaced_is_told_so_by_one_byte_which_each_version_rea
 def test_an_order_of_a_later_version_is_left_to_who_knows_orders(run) -> None:
     async def scene(world: World) -> None:
         world.exchange.take_orders(OTHER)
-        world.exchange.order(OTHER, "DANCE")
+        world.exchange.order(OTHER, SupervisorOrder("DANCE"))
         await until(lambda: world.heard == ["DANCE"])
         assert not world.receivers[OTHER].told.is_set()
 

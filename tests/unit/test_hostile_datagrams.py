@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from sockact.handover.admission import Given, inspect
-from sockact.handover.envelope import CONTENT_LIMIT, Luggage, seal, unseal
+from sockact.handover.envelope import CONTENT_LIMIT, CarriedState, seal, unseal
 from sockact.handover.exchange import Exchange
-from sockact.handover.transfer import ARRIVING, Giver, Receiver
+from sockact.handover.transfer import ARRIVING, HandoverSender, HandoverReceiver
 from sockact.protocols.notify import Notifier, NotifySocket, usec
 from sockact.untrusted import ancillary
 from tests.hostile import LONG, QUICK, slow_to_close
@@ -302,7 +302,7 @@ def unix_datagrams() -> contextlib.AbstractContextManager[socket.socket]:
 
 @contextlib.contextmanager
 def envelope() -> Iterator[socket.socket]:
-    with connection() as accepted, seal(accepted.fileno(), Luggage(b"state")) as sealed:
+    with connection() as accepted, seal(accepted.fileno(), CarriedState(b"state")) as sealed:
         yield sealed
 
 
@@ -364,7 +364,7 @@ def test_from_the_first_that_is_no_connection_on_a_worker_keeps_what_it_gives() 
             taken = ends.give(accepted.fileno(), accepted.fileno(), other.fileno(), accepted.fileno())
 
             assert taken == 2
-            assert len(ends.exchange.homeless) == 2
+            assert len(ends.exchange.unassigned) == 2
             ends.close()
 
     with none_left_open():
@@ -377,7 +377,7 @@ def test_one_whose_client_has_gone_is_taken_and_closed_and_the_next_one_moves() 
             ends = Ends(Exchange(lambda: ()))
 
             assert ends.give(gone.fileno(), accepted.fileno()) == 2
-            assert len(ends.exchange.homeless) == 1
+            assert len(ends.exchange.unassigned) == 1
             ends.close()
 
     with none_left_open():
@@ -418,7 +418,7 @@ def test_what_is_no_connection_does_not_keep_the_rest_of_a_batch_from_its_worker
 
     async def scene() -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        receiver = Receiver(theirs, arrived.append, Giver(lambda _: True, confirms=True))
+        receiver = HandoverReceiver(theirs, arrived.append, HandoverSender(lambda _: True, confirms=True))
         with ours, connection() as accepted, open("/dev/null") as other:  # noqa: ASYNC230
             batch = [other.fileno(), accepted.fileno(), other.fileno(), accepted.fileno()]
             socket.send_fds(ours, [bytes([ARRIVING])], batch)
@@ -519,7 +519,7 @@ def test_an_envelope_without_anything_is_an_oserror_at_once() -> None:
 
 def test_an_envelope_gives_what_was_put_into_it() -> None:
     with none_left_open(), connection() as accepted:
-        moved, luggage = unseal(seal(accepted.fileno(), Luggage(b"state", b"unread")))
+        moved, luggage = unseal(seal(accepted.fileno(), CarriedState(b"state", b"unread")))
         with moved:
             assert moved.getpeername() == accepted.getpeername()
-        assert luggage == Luggage(b"state", b"unread")
+        assert luggage == CarriedState(b"state", b"unread")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from sockact.protocols.assignments import IDLE, VERSION
 from sockact.protocols.counters import Counters
+from sockact.protocols.worker_messages import WorkerMessage
 from sockact.supervisor.reports import Report, Reports
 
 
-def counted(requests: int, in_flight: int = 0) -> dict[str, str]:
-    """Return the notification of a worker that counts."""
-    return dict(line.split("=") for line in Counters(requests, in_flight, 1).assignments().splitlines())
+IDLE = WorkerMessage(idle=True)
+
+
+def counted(requests: int, in_flight: int = 0) -> WorkerMessage:
+    """Return the message of a worker that counts."""
+    return WorkerMessage(counters=Counters(requests, in_flight, 1))
 
 
 def test_a_worker_that_has_said_nothing_has_an_empty_report() -> None:
@@ -18,7 +21,12 @@ def test_a_worker_that_has_said_nothing_has_an_empty_report() -> None:
 
 def test_what_a_worker_does_not_say_again_stays() -> None:
     reports = Reports()
-    for said in counted(3), {VERSION: "1.2"}, {IDLE: "1"}, {"STOPPING": "1"}, {"WATCHDOG": "1"}:
+    version, stopping, ping = (
+        WorkerMessage(version="1.2"),
+        WorkerMessage(stopping=True),
+        WorkerMessage(pings=True),
+    )
+    for said in counted(3), version, IDLE, stopping, ping:
         reports.hear(1, said)
 
     assert reports.of(1) == Report(Counters(3, 0, 1), "1.2", idle=True, stopping=True)
@@ -26,8 +34,8 @@ def test_what_a_worker_does_not_say_again_stays() -> None:
 
 def test_a_worker_may_have_something_to_do_again() -> None:
     reports = Reports()
-    reports.hear(1, {IDLE: "1"})
-    reports.hear(1, {IDLE: "0"})
+    reports.hear(1, IDLE)
+    reports.hear(1, WorkerMessage(idle=False))
 
     assert not reports.of(1).idle
 
@@ -35,7 +43,7 @@ def test_a_worker_may_have_something_to_do_again() -> None:
 def test_only_changed_counters_are_news() -> None:
     reports = Reports()
 
-    assert [reports.hear(1, said) for said in (counted(3), counted(3), {IDLE: "1"}, counted(4))] == [
+    assert [reports.hear(1, said) for said in (counted(3), counted(3), IDLE, counted(4))] == [
         True,
         False,
         False,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sockact.protocols.assignments import EXIT_SEEN, EXITS
-from sockact.supervisor.worker_exits import MOST, Exits
+from sockact.protocols.worker_messages import WorkerMessage
+from sockact.supervisor.worker_exits import MAX_REMEMBERED, Exits
 
 
 class World:
@@ -26,7 +26,7 @@ class World:
         """Let these serve, and want to know."""
         self.serving = list(workers)
         for worker in workers:
-            self.exits.heard(worker, {EXITS: "1"})
+            self.exits.heard(worker, WorkerMessage(watches_exits=True))
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_what_was_not_seen_by_one_that_has_ended_is_told_to_another(world: World
     world.serve(1, 2)
     world.exits.ended(100)
     world.exits.ended(101)
-    world.exits.heard(1, {EXIT_SEEN: "100"})
+    world.exits.heard(1, WorkerMessage(exit_seen=100))
     world.serving = [2]
     world.exits.forget(1)
     world.exits.ended(1001)
@@ -79,8 +79,8 @@ def test_what_was_not_seen_by_one_that_has_ended_is_told_to_another(world: World
 def test_only_who_was_told_can_have_seen_it(world: World, seen: str) -> None:
     world.serve(1, 2)
     world.exits.ended(100)
-    world.exits.heard(1, {EXIT_SEEN: seen})
-    world.exits.heard(2, {EXIT_SEEN: "100"})
+    world.exits.heard(1, WorkerMessage.from_assignments({"X_SOCKACT_EXIT_SEEN": seen}))
+    world.exits.heard(2, WorkerMessage(exit_seen=100))
     world.serving = [2]
     world.exits.forget(1)
     world.exits.pass_on()
@@ -107,8 +107,8 @@ def test_a_number_that_lives_again_is_not_told(world: World) -> None:
 
 
 def test_those_that_nobody_wants_to_know_of_do_not_pile_up(world: World) -> None:
-    for pid in range(MOST + 5):
+    for pid in range(MAX_REMEMBERED + 5):
         world.exits.ended(pid)
     world.serve(1)
 
-    assert [pid for _, pid in world.told] == list(range(5, MOST + 5))
+    assert [pid for _, pid in world.told] == list(range(5, MAX_REMEMBERED + 5))

@@ -15,8 +15,8 @@ from typing import Any
 
 from sockact.engines.handlers.reader import Reader
 from sockact.engines.http.connection_state import client_name
-from sockact.handover.envelope import Handover, Luggage, Moving, seal
-from sockact.handover.transfer import Giver
+from sockact.handover.envelope import Handover, CarriedState, Moving, seal
+from sockact.handover.transfer import HandoverSender
 from sockact.system.forks import lending
 from sockact.system.hangup import hang_up
 
@@ -59,9 +59,9 @@ class Asynchronous(Held):
         self,
         handler: Callable[..., Awaitable[Any]],
         connection: socket.socket,
-        luggage: Luggage | None,
+        luggage: CarriedState | None,
         linger: float,
-        giver: Callable[[], Giver | None],
+        giver: Callable[[], HandoverSender | None],
         *,
         takes_state: bool,
     ) -> None:
@@ -133,7 +133,7 @@ class Asynchronous(Held):
         """Whether the handler has read nothing since it was called: the connection is between messages."""
         return self._reader.consumed == self._consumed
 
-    def _taker(self) -> Giver | None:
+    def _taker(self) -> HandoverSender | None:
         """Return whom to give the connection to, if it may move."""
         transport = self._transport
         # What both ends of TLS have agreed upon cannot move.
@@ -153,7 +153,7 @@ class Asynchronous(Held):
         if envelope is None:
             return False
         with envelope:
-            parcel = Parcel(envelope, self._loop.create_future())
+            parcel = PendingHandover(envelope, self._loop.create_future())
             self._moving = True  # and stays so if the hammer comes first: another process may have it
             giver.offer(parcel)
             self._moving = await parcel.outcome
@@ -163,7 +163,7 @@ class Asynchronous(Held):
         """Return an envelope; None if others have not left descriptors enough for it."""
         for _ in range(TRIES):
             try:
-                return seal(self._connection.fileno(), Luggage(self._state, self._reader.unread))
+                return seal(self._connection.fileno(), CarriedState(self._state, self._reader.unread))
             except OSError as error:
                 logger.debug("%s does not move yet: %s", self, error)
                 await asyncio.sleep(AGAIN)
@@ -218,7 +218,7 @@ class _Protocol(asyncio.StreamReaderProtocol):
         super().connection_lost(exc)
 
 
-class Parcel:
+class PendingHandover:
     """An envelope on its way; see `handover.Movable`."""
 
     def __init__(self, envelope: socket.socket, outcome: asyncio.Future[bool]) -> None:
@@ -229,11 +229,11 @@ class Parcel:
         """Return the descriptor; below 0 once nobody waits for the outcome."""
         return self._envelope.fileno()
 
-    def moved(self) -> None:
+    def on_moved(self) -> None:
         """Take notice that another process has it."""
         self._settle(True)
 
-    def stays(self) -> None:
+    def on_refused(self) -> None:
         """Take notice that nobody has taken it."""
         self._settle(False)
 

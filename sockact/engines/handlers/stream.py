@@ -24,8 +24,8 @@ from sockact.config.settings import Settings
 from sockact.engines.handlers.base import HandlerEngine
 from sockact.engines.handlers.conversations import Asynchronous, Awaited, Threaded
 from sockact.engines.handlers.socketserver_adapter import Server
-from sockact.handover.envelope import Luggage
-from sockact.handover.transfer import Giver
+from sockact.handover.envelope import CarriedState
+from sockact.handover.transfer import HandoverSender
 from sockact.lifecycle.tasks import cancel
 from sockact.sockets.acceptor import Acceptor, accept_on
 from sockact.sockets.fds import Listener
@@ -65,7 +65,7 @@ class StreamEngine(HandlerEngine):
         self._settings = settings
         self._acceptors: list[Acceptor] = []
         self._conversations: dict[asyncio.Task[None], Conversation] = {}
-        self._giver: Giver | None = None
+        self._giver: HandoverSender | None = None
         # Both look at the handler's signature, which takes longer than many a connection.
         self._takes_state = kind == "stream" and kinds.takes_state(handler)
         self._is_async = kinds.is_async(handler)
@@ -77,7 +77,7 @@ class StreamEngine(HandlerEngine):
 
     connections = in_flight
 
-    def give_to(self, giver: Giver) -> None:
+    def give_to(self, giver: HandoverSender) -> None:
         """Give connections away whose handlers ask for it, as long as somebody takes them."""
         self._giver = giver
 
@@ -91,7 +91,7 @@ class StreamEngine(HandlerEngine):
         most = self._settings.max_connections
         return not most or self.connections < most
 
-    def receive(self, connection: socket.socket, luggage: Luggage | None = None) -> None:
+    def receive(self, connection: socket.socket, luggage: CarriedState | None = None) -> None:
         """Serve a connection; takes it over.
 
         Args:
@@ -111,7 +111,7 @@ class StreamEngine(HandlerEngine):
         if self._draining:
             conversation.drain()
 
-    def _continues(self, luggage: Luggage) -> bool:
+    def _continues(self, luggage: CarriedState) -> bool:
         """Return whether the handler is one that can go on where another process's has ended."""
         return self._takes_state or (self._kind == "stream" and luggage.state is None)
 
@@ -140,7 +140,7 @@ class StreamEngine(HandlerEngine):
             conversation.abort()
         await cancel(self._conversations)
 
-    def _conversation(self, connection: socket.socket, luggage: Luggage | None) -> Conversation:
+    def _conversation(self, connection: socket.socket, luggage: CarriedState | None) -> Conversation:
         linger = self._settings.linger
         if self._kind == "stream":
             return Asynchronous(
@@ -156,7 +156,7 @@ class StreamEngine(HandlerEngine):
         call = Server(self._handler, connection).serve if self._kind == "requests" else self._handler
         return Threaded(call, connection, self._threads, linger)
 
-    def _open_giver(self) -> Giver | None:
+    def _open_giver(self) -> HandoverSender | None:
         return self._giver if self._giver is not None and self._giver.room > 0 else None
 
     def _ended(self, task: asyncio.Task[None]) -> None:

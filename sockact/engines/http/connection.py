@@ -259,11 +259,11 @@ class Connection(Guarded):
         number: int = self.transport.get_extra_info("socket").fileno()
         return number
 
-    def moved(self) -> None:
+    def on_moved(self) -> None:
         """Give it up without a word to the client: another process has it."""
         self.transport.abort()
 
-    def stays(self) -> None:
+    def on_refused(self) -> None:
         """Go on with it: nobody has taken it."""
         self._moving = False
         self._stays = True

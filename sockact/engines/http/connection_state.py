@@ -12,7 +12,7 @@ from typing import Any
 from uvicorn.server import ServerState
 
 from sockact.engines.http.timeouts import Bounds
-from sockact.handover.transfer import Giver
+from sockact.handover.transfer import HandoverSender
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class State(ServerState):
         self.linger = linger
         self.graces = graces
         self.bounds = bounds
-        self.giver: Giver | None = None
+        self.giver: HandoverSender | None = None
         self.requests = 0
         self.requested: Callable[[], None] = lambda: None
         self.draining_since: float | None = None

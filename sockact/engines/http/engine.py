@@ -28,8 +28,8 @@ from sockact.engines.http.warmup import warm_up
 from sockact.engines.http.websocket import WebSocket
 from sockact.engines.http.wsgi import wsgi_as_asgi
 from sockact.engines.interface import Unwatched, Watcher
-from sockact.handover.envelope import Luggage
-from sockact.handover.transfer import Giver
+from sockact.handover.envelope import CarriedState
+from sockact.handover.transfer import HandoverSender
 from sockact.lifecycle.readiness import Readiness
 from sockact.lifecycle.tasks import cancel
 from sockact.sockets.acceptor import Acceptor, accept_on
@@ -136,12 +136,12 @@ class HttpEngine:
         most = self._settings.max_connections
         return not most or self.connections < most
 
-    def give_to(self, giver: Giver) -> None:
+    def give_to(self, giver: HandoverSender) -> None:
         """Give connections away in a drain, as long as somebody takes them."""
         self._state.giver = giver
         giver.when_closed(self._drain_connections)
 
-    def receive(self, connection: socket.socket, luggage: Luggage | None = None) -> None:
+    def receive(self, connection: socket.socket, luggage: CarriedState | None = None) -> None:
         """Go on with a connection that another process has given away; takes it over."""
         if luggage is None:
             self._arrive(partial(self._protocol, moved_here=True), connection)
