@@ -1,7 +1,7 @@
 """The supervisor's check of what a worker offers as connections: it takes these, and no other descriptors.
 
-A worker may be controlled by an attacker who has broken into its app. What it offers goes on to workers that
-have nothing to do with that, of newer code even: it is checked where it enters.
+An attacker who has broken into an app controls its worker. What that offers goes on to workers which have
+nothing to do with it, of newer code even: it is checked where it enters.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 
 An envelope is one descriptor for the connection and for these, so that no part of it arrives alone: a Unix
 socket in whose queue lie the connection and a memfd. It can be told from a client's connection, which is
-a stream. Its other end lies in the queue as well, and is held open by that alone: if it were closed, systemd
+a stream. Its other end lies in the queue as well, held open by that alone: if it were closed, systemd
 would find that the envelope has hung up, and drop it from its store (FDPOLL= in sd_notify(3)).
 """
 

@@ -27,7 +27,7 @@ logger = logging.getLogger(__package__)
 
 
 class Supply:
-    """The supervisor's end of the socket over which one worker receives connections; closed with the worker.
+    """The supervisor's end of the socket over which a worker receives connections; closed with it.
 
     Args:
         arrived: called when the worker has confirmed a batch, with those that it could not receive.
@@ -56,7 +56,7 @@ class Supply:
         self._loop.add_reader(self._ours.fileno(), self._read_confirmation)
 
     def pass_on(self, descriptors: Sequence[int]) -> bool:
-        """Send connections; return whether they are on their way. They belong to the supply until they arrive."""
+        """Send connections; if they are under way, which it returns, they belong to the supply."""
         if self._kept:
             return False
         try:
@@ -78,7 +78,7 @@ class Supply:
         return new and self.order(SupervisorOrder(LISTENING))
 
     def order(self, order: SupervisorOrder) -> bool:
-        """Send an order; return whether it is on its way: an older worker takes none, nor one at its end."""
+        """Send an order; return False if it cannot arrive: the worker is of older code, or at its end."""
         if not self._takes_orders:
             return False
         try:

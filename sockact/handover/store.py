@@ -5,10 +5,10 @@ stores is `FileDescriptorStoreMax=`, systemd.service(5). When the unit stops for
 instead, with requests in them that nobody has read: only a drain of this process loses none of them. So a
 process that is to stop has to know which of the two it is:
 
-    a signal tells               started again (`signals.FOLLOWED`, which `ExecStop=` sends)
-    a job of systemd for the     as the job says, if this process may ask: as root, for a service of a user's
-    unit                         manager, or where the system bus runs and knows this user
-    nothing                      taken for a stop: to lose no request comes before keeping connections
+    a signal tells         started again (`signals.FOLLOWED`, which `ExecStop=` sends)
+    a job of systemd's     as the job says, if this process may ask: as root, for a service of a user's
+    for the unit           manager, or where the system bus runs and knows this user
+    nothing                taken for a stop: to lose no request comes before keeping connections
 """
 
 from __future__ import annotations

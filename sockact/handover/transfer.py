@@ -1,16 +1,16 @@
 """The transfer of connections from one process to the next.
 
 A draining worker offers each idle connection to its manager, by FDSTORE=1 under the name `CONNECTION`,
-and keeps it, unread, until it is told that it was taken. A supervisor tells so and passes it on at once, to a
-worker that serves; both over a socket, the supply, which each worker gets under the name `SUPPLY`.
+and keeps it, unread, until it is told that it was taken. A supervisor confirms it and passes it on at once,
+to a worker that serves; both over a socket, the supply, which each worker gets under the name `SUPPLY`.
 Descriptors travel by SCM_RIGHTS, `DATAGRAM_CAPACITY` at a time; what the client has sent meanwhile waits in
 the kernel, and it sees nothing of all this.
 
 A message over a supply is one byte. To a worker: `ARRIVING`, with connections; `RETIRE`; or how many of
 the oldest batch that it has offered were taken. From a worker: how many of the oldest batch have arrived;
 the kernel cuts off what a process that has run out of descriptors cannot receive. The end of a supply
-means that nobody takes anything any more: the supervisor stops, or was killed. `RETIRE` with a text after it
-is an order, see `protocols.worker_messages`; an older worker reads the first byte alone, and gets none.
+means that nobody takes anything any more: the supervisor stops, or was killed. `RETIRE` with a text after
+it is an order, see `protocols.worker_messages`; an older worker reads the first byte alone, and gets none.
 
 A process without a supervisor, or a supervisor itself, keeps connections for its successor: it passes them
 on among its sockets where it becomes its successor itself, and puts them into the manager's store (`store`)

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from sockact.protocols.worker_messages import Reporter
 from sockact.protocols.control import Caller
 from sockact.protocols.counters import Counters
+from sockact.protocols.worker_messages import Reporter
 
 TICK = 1.0
 """Seconds between two status lines at most, and between two extensions of a deadline."""

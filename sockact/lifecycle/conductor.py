@@ -24,9 +24,9 @@ from sockact.errors import ReloadRefused, SockactError
 from sockact.lifecycle.announcer import Announcer
 from sockact.lifecycle.phases import TABLE, Act, Event, Phase
 from sockact.lifecycle.reloads import Reloads
-from sockact.protocols.worker_messages import Reporter
 from sockact.protocols.control import Caller
 from sockact.protocols.counters import Counters
+from sockact.protocols.worker_messages import Reporter
 from sockact.system.signals import FOLLOWED, FREE, EarlySignals
 from sockact.systemd import unit_files
 from sockact.untrusted.text import told
@@ -54,28 +54,28 @@ class Service(Protocol):
     async def start(self) -> None:
         """Get ready to answer requests; raises SockactError when that fails."""
 
-    async def check(self) -> None:
+    async def try_reload(self) -> None:
         """Try the new code beside the old one; raises ReloadRefused when it does not start."""
 
-    async def replace(self) -> bool:
+    async def take_over(self) -> bool:
         """Let the new code take over; raises ReloadRefused as long as the old code can go on.
 
         Returns:
             Whether this process itself has to become the new code (see `Ending.replaced`).
         """
 
-    async def stop(self, *, by_force: bool = False, followed: bool = False) -> None:
+    async def stop(self, *, abort: bool = False, followed: bool = False) -> None:
         """Drain and end; also called when `start` or `replace` was cancelled half-way.
 
         Args:
-            by_force: without waiting for what is under way.
+            abort: without waiting for what is under way.
             followed: whether the manager has said that it starts the service again.
         """
 
-    def hammer(self) -> None:
+    def abort(self) -> None:
         """End the drain under way by force."""
 
-    def signalled(self, number: signal.Signals) -> None:
+    def on_signal(self, number: signal.Signals) -> None:
         """Handle one of `signals.FREE`."""
 
     @property
@@ -189,15 +189,15 @@ class Conductor:
         if not (unless_heard and number in self._heard):
             self._handlers[number]()
 
-    def busy(self) -> None:
+    def on_busy(self) -> None:
         """Show the status to the manager once a second, until no request is in flight."""
         self._announcer.show_while_busy()
 
-    def show(self) -> None:
+    def on_status(self) -> None:
         """Show the status to the manager now, if it has changed."""
         self._announcer.show()
 
-    def idle(self) -> None:
+    def on_idle(self) -> None:
         """Take notice that the service has had nothing to do for so long that it may end."""
         self._events.put_nowait(Event.IDLE)
 
@@ -225,7 +225,7 @@ class Conductor:
             signal.SIGHUP: self.request_reload,
             signal.SIGUSR2: lambda: self._events.put_nowait(Event.USR2),
             FOLLOWED: self._note_followed,
-            **{number: functools.partial(self._service.signalled, number) for number in FREE},
+            **{number: functools.partial(self._service.on_signal, number) for number in FREE},
         }
         return {
             number: functools.partial(self._arrived, number, effect) for number, effect in effects.items()
@@ -272,7 +272,7 @@ class Conductor:
                 self._begin(self._stop)
             case Act.HAMMER:
                 self._by_force = True  # for a stop that has not begun yet
-                self._service.hammer()
+                self._service.abort()
             case Act.REPLACE:
                 self._replaced = True
 
@@ -313,7 +313,7 @@ class Conductor:
             async with self._announcer.extending(None):  # each try has its own limit
                 await self._check()
             async with self._announcer.extending(self._settings.replace_timeout):
-                replaced = await self._service.replace()
+                replaced = await self._service.take_over()
         except ReloadRefused as error:
             self._reloads.complaint = str(error)
             return Event.REFUSED
@@ -325,14 +325,14 @@ class Conductor:
         """Try the newest code: a request that comes during the try may mean yet newer code."""
         self._reloads.request()
         while self._reloads.due():
-            await self._service.check()
+            await self._service.try_reload()
 
     async def _stop(self) -> Event:
         limit = self._settings.stop_timeout
         if limit is not None:
             limit += self._settings.shutdown_timeout + LEFT  # the end of workers
         async with self._announcer.extending(limit):
-            await self._service.stop(by_force=self._by_force, followed=self._followed)
+            await self._service.stop(abort=self._by_force, followed=self._followed)
         return Event.STOPPED
 
     # What is said.

@@ -1,4 +1,4 @@
-"""A child process that notifies us: what it says, and how it ends."""
+"""A child process that notifies this one: its notifications, its end, and the rest of its process group."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sockact.process.command import Program
 from sockact.process.parent_death import Lifeline
-from sockact.process.process_group import PATIENCE, Leftovers, kill_group
-from sockact.protocols.assignments import ENDING, REASON
+from sockact.process.process_group import TERM_TIMEOUT, Leftovers, kill_group
 from sockact.protocols.notify import Notification, NotifySocket
+from sockact.protocols.worker_messages import WorkerMessage
 from sockact.sockets import fds
 from sockact.sockets.fds import Listener
 from sockact.system import forks, private_folder
 
-BATCH = 64
-"""Notifications heard in one turn of the loop: whoever goes on sending must not keep it from all others."""
+NOTIFICATIONS_PER_TURN = 64
+"""Notifications read in one turn of the loop: a child that goes on sending must not hold up all others."""
 
 QUEUE = 4096
-"""More than may wait in the queue: net.unix.max_dgram_qlen, 10 in the kernel and 512 with systemd."""
+"""More than can wait in the queue: net.unix.max_dgram_qlen, 10 in the kernel and 512 with systemd."""
 
 
 class Child:
     """A child that was started with a notify socket of its own; it is reaped here, with its process group.
 
-    Should this process be killed, it gets SIGTERM.
+    If this process is killed, the child gets SIGTERM.
 
     Args:
-        program: what to start.
-        listeners: what is passed to it.
+        program: the command.
+        listeners: the sockets that are passed to it.
         most: its soft limit of open descriptors; None for that of this process.
-        environ: what it gets beside the program's environment.
+        environ: variables beside the program's environment.
         heard: called with each of its notifications.
-        ended: called once, when it has ended, with how, in words; what is left of its group may live on.
+        ended: called once, when it has ended, with how, in words; the rest of its group may live on.
         blocked: signals that it starts with blocked.
-        whole_group: whether the other processes of its process group may speak for it, as with systemd's
+        whole_group: the other processes of its process group may notify for it, as with systemd's
             `NotifyAccess=all`.
-        stores: whether `heard` takes over the descriptors that come with FDSTORE=1.
-        ours: whether the program is of sockact, and knows its lifeline by name.
-        private: whether it notifies us where only this process's user, and root, can do so; which it could
-            not if it changed its user before it speaks.
+        stores: `heard` takes over the descriptors that come with FDSTORE=1.
+        ours: the program is sockact, and knows its lifeline by name.
+        private: only this process's user, and root, can reach its notify socket; the child could not, if it
+            changed its user before it notifies.
 
     Attributes:
-        reason: why it gives up, if it has said so.
+        reason: the reason for which it gives up, if it has told.
         exit_status: its exit status, once it has ended; 0 after a signal.
         gone: set when nothing is left of its process group either, and it was reaped.
 
@@ -79,33 +79,48 @@ class Child:
         self._heard = heard
         self._ended = ended
         with contextlib.ExitStack() as undone:
-            opened = undone.enter_context(contextlib.ExitStack())
-            path = private_folder.OWN.new_numbered("n") if private else None
-            if path is not None:
-                opened.callback(private_folder.OWN.give_back, path)
-            self._manager = opened.enter_context(NotifySocket(path, stores=stores))
-            forks.keep(self._manager)
-            lifeline = opened.enter_context(Lifeline())
-            self.pid = fds.spawn(
-                program.argv,
-                [*listeners, lifeline.named()] if ours else listeners,
-                program.environment({**environ, "NOTIFY_SOCKET": self._manager.address}),
-                inherited=[] if ours else [lifeline.fileno()],
-                directory=program.directory,
-                most=most,
-                blocked=blocked,
-            )
+            self._opened = undone.enter_context(contextlib.ExitStack())
+            self._manager = self._open_manager(stores=stores, private=private)
+            self.pid = self._spawn(program, listeners, environ, most, blocked, ours=ours)
             undone.callback(_killed, self.pid)  # nobody else would know of it
-            lifeline.tie(self.pid)
+            self._lifeline.tie(self.pid)
             self._pidfd = os.pidfd_open(self.pid)
             undone.pop_all()
-            self._opened = opened
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._manager.fileno(), self._listen)
         self._loop.add_reader(self._pidfd, self._reap)
 
+    def _open_manager(self, *, stores: bool, private: bool) -> NotifySocket:
+        path = private_folder.OWN.new_numbered("n") if private else None
+        if path is not None:
+            self._opened.callback(private_folder.OWN.give_back, path)
+        manager = self._opened.enter_context(NotifySocket(path, stores=stores))
+        forks.keep(manager)
+        return manager
+
+    def _spawn(
+        self,
+        program: Program,
+        listeners: Sequence[Listener],
+        environ: Mapping[str, str],
+        most: int | None,
+        blocked: Sequence[signal.Signals],
+        *,
+        ours: bool,
+    ) -> int:
+        self._lifeline = self._opened.enter_context(Lifeline())
+        return fds.spawn(
+            program.argv,
+            [*listeners, self._lifeline.named()] if ours else listeners,
+            program.environment({**environ, "NOTIFY_SOCKET": self._manager.address}),
+            inherited=[] if ours else [self._lifeline.fileno()],
+            directory=program.directory,
+            most=most,
+            blocked=blocked,
+        )
+
     def has_ended(self) -> bool:
-        """Tell whether the process has ended; it is not reaped before `ended` is about to be called."""
+        """Return whether the process has ended; it is not reaped before `ended` is about to be called."""
         poller = select.poll()
         poller.register(self._pidfd, select.POLLIN)
         return bool(poller.poll(0))
@@ -115,7 +130,7 @@ class Child:
         signal.pidfd_send_signal(self._pidfd, number)
 
     def kill(self) -> None:
-        """End it and its process group at once, and wait for that; `ended` is not called any more."""
+        """Kill it and its process group, and wait for that; `ended` is not called any more."""
         if self._leftovers is not None:
             self._leftovers.kill()
         elif not self.gone.is_set():
@@ -123,40 +138,41 @@ class Child:
             self._close()
             self.gone.set()
 
-    def _listen(self, most: int = BATCH) -> None:
+    def _listen(self, most: int = NOTIFICATIONS_PER_TURN) -> None:
         for _ in range(most):
             notification = self._manager.receive()
             if notification is None:
                 return
-            if not self._may_speak(notification.pid):
+            if not self._may_notify(notification.pid):
                 notification.close()
                 continue  # anyone of its user may write to the socket
-            self.reason = notification.assignments.get(REASON, self.reason)
-            if ENDING in notification.assignments and self._ends_since is None:
+            message = WorkerMessage.from_assignments(notification.assignments)
+            self.reason = self.reason if message.reason is None else message.reason
+            if message.ending and self._ends_since is None:
                 self._ends_since = self._loop.time()
             self._heard(notification)
 
-    def _may_speak(self, pid: int) -> bool:
+    def _may_notify(self, pid: int) -> bool:
         if pid == self.pid or not self._whole_group:
             return pid == self.pid
         try:
             return pid != 0 and os.getpgid(pid) == self.pid
         except OSError:
-            return False  # gone; so systemd-notify(1) waits until it was heard
+            return False  # gone; systemd-notify(1) waits until it was heard, for that reason
 
     def _reap(self) -> None:
-        self._listen(QUEUE)  # what it said last may still be unread
+        self._listen(QUEUE)  # its last notifications may still be unread
         code = _exit_code(self.pid)
         self.exit_status = max(code or 0, 0)
         self._close()
-        self._leftovers = Leftovers(self.pid, self._patience(), self._reaped)
+        self._leftovers = Leftovers(self.pid, self._term_timeout(), self._reaped)
         self._leftovers.end()
         self._ended(_in_words(code))
 
-    def _patience(self) -> float:
-        """Return how long what it leaves may take: a stop must be over soon after an end that took long."""
+    def _term_timeout(self) -> float:
+        """Return how long the rest of its group may take: less after an end that took long."""
         took = 0.0 if self._ends_since is None else self._loop.time() - self._ends_since
-        return max(PATIENCE - took, PATIENCE / 2)
+        return max(TERM_TIMEOUT - took, TERM_TIMEOUT / 2)
 
     def _reaped(self) -> None:
         with contextlib.suppress(ChildProcessError):  # see `_exit_code`
@@ -179,7 +195,7 @@ def _killed(pid: int) -> None:
 
 
 def _exit_code(pid: int) -> int | None:
-    """Return the exit code of a child that has ended, and do not reap it; below 0 for a signal.
+    """Return the exit code of a child that has ended, without reaping it; below 0 for a signal.
 
     None if an app that waits for any child, or ignores SIGCHLD, was faster.
     """
@@ -199,7 +215,7 @@ def _in_words(code: int | None) -> str:
 
 
 def _name(number: int) -> str:
-    """Return what a signal is called; the real-time ones have no names but the first and the last."""
+    """Return the name of a signal; of the real-time ones only the first and the last have one."""
     try:
         return signal.Signals(number).name
     except ValueError:

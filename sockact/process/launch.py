@@ -28,7 +28,6 @@ from sockact.process.orphans import Inherited, children
 from sockact.process.pidfile import PidFile
 from sockact.process.unapplied import Beginning
 from sockact.protocols import control_address
-from sockact.protocols.worker_messages import Reporter
 from sockact.protocols.control import Caller, ControlServer
 from sockact.protocols.environment import (
     ACTIVATED,
@@ -40,6 +39,7 @@ from sockact.protocols.environment import (
     TRIAL,
     UNIT,
 )
+from sockact.protocols.worker_messages import Reporter
 from sockact.runtime import HERE
 from sockact.sockets import fds, listen
 from sockact.sockets.fds import Listener

@@ -1,4 +1,4 @@
-"""Children of this process of which no code in it knows, so that nobody else reaps them.
+"""Reaps the children of this process that no other code in it knows.
 
 They are orphans, where this process is PID 1 of its PID namespace, as in a container (pid_namespaces(7),
 "The namespace init process"); and children of the program that this process executed before this one.
@@ -17,10 +17,10 @@ from sockact.system import proc
 
 
 class Orphans:
-    """Reaps those that have ended, if this process gets them, for as long as its event loop runs.
+    """Reaps orphans that have ended, if this process is PID 1, as long as its event loop runs.
 
     Args:
-        ours: returns the children for which somebody here waits.
+        ours: returns the children that other code here waits for.
     """
 
     def __init__(self, ours: Callable[[], Collection[int]]) -> None:
@@ -30,7 +30,7 @@ class Orphans:
             asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self.reap)
 
     def reap(self) -> None:
-        """Reap all that have ended."""
+        """Reap all orphans that have ended."""
         if self._paused:
             return
         ours = self._ours()
@@ -41,7 +41,7 @@ class Orphans:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Reap nothing as long as somebody here may have children of whom nobody else knows."""
+        """Reap nothing while other code here may have children that `ours` does not return."""
         before, self._paused = self._paused, True
         try:
             yield
@@ -54,7 +54,7 @@ class Inherited:
     """Reaps children of the program before this one when they end.
 
     Args:
-        pids: theirs, as they were.
+        pids: the children that it had.
     """
 
     def __init__(self, pids: Iterable[int]) -> None:

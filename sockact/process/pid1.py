@@ -1,8 +1,9 @@
 """PID 1 of a PID namespace whose service serves by itself: a process of its own, the service's parent.
 
 Orphans become children of PID 1, and cannot be told from those that the app has started and waits for. So
-the service must not be PID 1. What is instead reaps all that ends, passes signals and notifications on, and
-ends as the service does, and with it the namespace. A service that finds itself to be PID 1 executes it.
+the service must not be PID 1. This program is, instead: it reaps all that ends, passes signals and
+notifications on, and ends as the service does, and with it the namespace. A service that finds itself to be
+PID 1 executes it.
 
 Source: pid_namespaces(7), "The namespace init process".
 """
@@ -14,33 +15,33 @@ import os
 import select
 import signal
 import socket
-import struct
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 from sockact.protocols.environment import CHILDREN
 from sockact.sockets import fds
 from sockact.system import private_folder, signals
+from sockact.untrusted import ancillary
 
 PID = 1
 
 BLOCKED = "--blocked"
-"""Says that the service is a command of ours, which unblocks signals when its handlers stand."""
+"""The option for a service that is sockact, which unblocks signals when its handlers are in place."""
 
-PATIENCE = 1.0
+SEND_TIMEOUT = 1.0
 """Seconds that a notification waits for room in the manager's queue."""
 
 KILLED = 128
 """Exit status after a signal, plus its number, as shells write it: PID 1 cannot die of one."""
 
-_CREDENTIALS = struct.Struct("3i")
-_ROOM = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(253 * 4)
+NOTIFICATION_LIMIT = 65536
+"""Bytes of a notification; the manager drops one that is too long for it."""
 
 
 def command(argv: Sequence[str], *, ours: bool) -> tuple[str, ...]:
     """Return the command that starts `argv` as its child.
 
-    -P: a module of the program's that is called like one of Python's is not for it.
+    -P: a module of the program that has the name of one of Python's is not imported here.
     """
     return (sys.executable, "-P", "-m", "sockact.process.pid1", *([BLOCKED] if ours else []), "--", *argv)
 
@@ -74,7 +75,7 @@ def _stay(service: int, wakeup: int, relay: Relay | None) -> int:
         numbers = _read(wakeup)
         ended = _reap(service) if signal.SIGCHLD in numbers else None
         if relay is not None:
-            relay.pass_on(service)  # all that was said before it has ended
+            relay.pass_on(service)  # its last notifications, too
         if ended is not None:
             return ended if ended >= 0 else KILLED - ended
         for number in numbers:
@@ -83,7 +84,7 @@ def _stay(service: int, wakeup: int, relay: Relay | None) -> int:
 
 
 class Relay:
-    """Passes notifications of the service on, in the name of this process: managers listen to none else."""
+    """Passes notifications of the service on, sent by this process: managers accept them from no other."""
 
     def __init__(self, address: str, sock: socket.socket, manager: socket.socket) -> None:
         self.address = address
@@ -95,19 +96,18 @@ class Relay:
         return self._sock.fileno()
 
     def pass_on(self, service: int) -> None:
-        """Pass on what waits."""
+        """Pass on the notifications that wait."""
         while True:
             try:
-                data, ancillary, _, _ = self._sock.recvmsg(65536, _ROOM, socket.MSG_CMSG_CLOEXEC)
+                received = ancillary.receive(self._sock, NOTIFICATION_LIMIT)
             except BlockingIOError:
                 return
-            sender, descriptors = _unpacked(ancillary)
             try:
-                if sender == service:
+                if received.pid == service:
                     with contextlib.suppress(OSError):  # it does not listen any more
-                        socket.send_fds(self._manager, [data], descriptors)
+                        socket.send_fds(self._manager, [received.data], received.descriptors)
             finally:
-                for fd in descriptors:
+                for fd in received.descriptors:
                     os.close(fd)
 
 
@@ -119,7 +119,7 @@ def _relay(environ: Mapping[str, str]) -> Iterator[Relay | None]:
         return
     with contextlib.ExitStack() as opened:
         manager = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
-        manager.settimeout(PATIENCE)
+        manager.settimeout(SEND_TIMEOUT)
         sock = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -137,24 +137,13 @@ def _relay(environ: Mapping[str, str]) -> Iterator[Relay | None]:
         yield Relay(ours, sock, manager)
 
 
-def _unpacked(ancillary: Sequence[tuple[int, int, bytes]]) -> tuple[int, list[int]]:
-    """Return who has sent a notification, and the descriptors that came with it."""
-    sender, descriptors = 0, list[int]()
-    for level, kind, payload in ancillary:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
-            sender = _CREDENTIALS.unpack(payload)[0]
-        elif (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-            descriptors += [fd for (fd,) in struct.iter_unpack("i", payload[: len(payload) // 4 * 4])]
-    return sender, descriptors
-
-
 def _listen_to_signals() -> int:
-    """Let each signal that comes write its number into a pipe; return where to read them."""
+    """Make each signal that comes write its number into a pipe; return the end to read them from."""
     ours, theirs = os.pipe()
     for fd in (ours, theirs):
         os.set_blocking(fd, False)
     signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
-    # SIGABRT is a manager's watchdog: the service then writes its stacks.
+    # SIGABRT is a manager's watchdog: the service writes its stacks upon it.
     for number in (*signals.HANDLED, signal.SIGABRT, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
     return ours

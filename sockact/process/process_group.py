@@ -1,6 +1,6 @@
-"""What a child leaves in its process group when it ends: SIGTERM, a moment to take it, and SIGKILL.
+"""Ends the processes that a child leaves in its process group: SIGTERM, a moment to obey, and SIGKILL.
 
-Among it are an app's own children, which would pile up over reloads, and Python's resource tracker, which
+Among them are an app's own children, which would pile up over reloads, and Python's resource tracker, which
 removes shared memory when its process has gone. Meanwhile the child is not reaped, so that the number of
 the group stays its own.
 """
@@ -15,16 +15,16 @@ from collections.abc import Callable
 
 from sockact.system import proc
 
-PATIENCE = 2.0
-"""Seconds that they have to end by themselves."""
+TERM_TIMEOUT = 2.0
+"""Seconds from SIGTERM to SIGKILL."""
 
 
 class Leftovers:
-    """The processes that are left of a group whose leader has ended, and is not reaped.
+    """The other processes of a group whose leader has ended, and is not reaped.
 
     Args:
         group: the group.
-        seconds: until they are killed.
+        seconds: the time until they are killed.
         gone: called once, when none is left or all were killed.
     """
 
@@ -37,14 +37,14 @@ class Leftovers:
         self._timer: asyncio.TimerHandle | None = None
 
     def end(self) -> None:
-        """Let them end; if there are none, that is done at once."""
+        """Terminate them, and call `gone` when that is done; at once, if there are none."""
         if self._terminate():
             self._timer = self._loop.call_later(self._seconds, self.kill)
         else:
             self.kill()
 
     def kill(self) -> None:
-        """Kill what is left."""
+        """Kill those that are left."""
         kill_group(self._group)
         if self._timer is not None:
             self._timer.cancel()
@@ -54,10 +54,10 @@ class Leftovers:
         self._gone()
 
     def _terminate(self) -> bool:
-        """Let those end who have not been told to; return whether there are any at all."""
+        """Send SIGTERM to those that have not got it; return whether there are any at all."""
         left = members(self._group)
         for pid in left:
-            # One that has no descriptor any more is not watched; the time is up for it all the same.
+            # Without a free descriptor a process is not watched; it is killed at the timeout all the same.
             with contextlib.suppress(OSError):
                 if pid not in self._watched:
                     pidfd = self._watched[pid] = os.pidfd_open(pid)
@@ -76,7 +76,7 @@ class Leftovers:
 
 
 def members(group: int) -> list[int]:
-    """Return the processes of a group but for its leader, and for those that have ended."""
+    """Return the processes of a group without its leader, and without those that have ended."""
     others = (int(name) for name in os.listdir("/proc") if name.isdecimal() and int(name) != group)
     return [pid for pid in others if _is_member(pid, group)]
 

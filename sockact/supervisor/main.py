@@ -1,4 +1,4 @@
-"""The supervisor process: it loads no app and no HTTP engine, so that it is small and stays alive."""
+"""The supervisor process: it loads no app and no HTTP engine, which keeps it small and alive."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from sockact.process.health import HealthServer
 from sockact.process.launch import MARGIN, Process
 from sockact.process.unapplied import differences, options
 from sockact.runtime import HERE
+from sockact.supervisor.children import WorkerSpec
 from sockact.supervisor.fleet import Rules
-from sockact.supervisor.service import Supervisor, WorkerSpec
+from sockact.supervisor.service import Supervisor
 
 ASSUME_READY = 1.0
-"""Seconds of life after which a program that does not notify counts as ready."""
+"""Seconds after its start at which a program that does not notify counts as ready."""
 
-LEEWAY = 1.5
-"""Seconds beyond the time for the end of a worker until it is killed; before, it ends by its own means."""
+END_LEEWAY = 1.5
+"""Seconds beyond a worker's own limit for its end until it is killed."""
 
-WORDS = {
+HEALTH_WORDS = {
     Phase.ACTIVATING: "starting",
     Phase.ACTIVE: "ready",
     Phase.RELOADING: "ready",
@@ -36,7 +37,7 @@ WORDS = {
     Phase.INACTIVE: "draining",
     Phase.FAILED: "draining",
 }
-"""What a supervisor says of its service."""
+"""The word for each phase in the answers of a supervisor's health listener."""
 
 logger = logging.getLogger(__package__)
 
@@ -45,15 +46,15 @@ def supervise_in(process: Process, chosen: Settings, program: Sequence[str]) -> 
     """Keep workers from this process, until it is told to stop.
 
     Args:
-        process: what it was given.
-        chosen: how to keep them, and how they serve.
-        program: what a worker runs; empty for this very command, without its workers.
+        process: this process.
+        chosen: the settings.
+        program: the command of a worker; empty for this very command, without its workers.
     """
     logs.hold()
     HERE.role, HERE.activated = "supervisor", process.activated
-    envfile.read(chosen.env_file)  # a fault in it is one of the settings, and no worker's
+    envfile.read(chosen.env_file)  # a fault in it is one of the settings, not of a worker
     process.complete(chosen)
-    store = Store(process.notifier)
+    store = Store(process.notifier)  # before the limit is raised, which its size depends on
     most = raise_limit()
     with asyncio.Runner() as runner:
         runner.run(_live(process, chosen, program, store, most))
@@ -64,27 +65,16 @@ async def _live(
     process: Process, chosen: Settings, program: Sequence[str], store: Store, most: int | None
 ) -> None:
     conductor = process.conductor(chosen)
-    command = foreign(process.program, program) if program else without_workers(process.program)
-    recipe = WorkerSpec(
-        program=replace(command, env_files=chosen.env_file),
-        listeners=process.sockets.listeners,
-        most=most,
-        ours=not program,
-        supplied=process.own or not program,
-        handover=chosen.handover and (process.own or not program),
-        whole_group=chosen.notify_access == "all",
-        max_memory=chosen.max_worker_memory,
-    )
-    if recipe.handover:
+    spec = _spec(process, chosen, program, most)
+    if spec.handover:
         store.explain()
-    rules = rules_of(chosen, ours=not program)
-    homeless = [connection.detach() for connection in process.sockets.taken()]
-    leave = None if process.activated else process.sockets.leave
-    supervisor = Supervisor(recipe, rules, conductor, store, homeless, leave)
-    overlooked = Overlooked(process, chosen, supervisor)
-    conductor.overlooked = overlooked.since_start
-    conductor.started = overlooked.begin
-    health = HealthServer(process.sockets.health, lambda: WORDS[conductor.phase], chosen)
+    unassigned = [connection.detach() for connection in process.sockets.taken()]
+    leave = _leave_nothing if process.activated else process.sockets.leave
+    supervisor = Supervisor(spec, rules_of(chosen, ours=spec.ours), conductor, store, unassigned, leave)
+    unapplied = UnappliedChanges(process, chosen, supervisor)
+    conductor.overlooked = unapplied.since_start
+    conductor.started = unapplied.begin
+    health = HealthServer(process.sockets.health, lambda: HEALTH_WORDS[conductor.phase], chosen)
     health.open()
     ending = await process.conduct(conductor, supervisor)
     health.close()
@@ -93,31 +83,50 @@ async def _live(
         process.leave(ending.status)
 
 
-class Overlooked:
-    """What a reload does not take over, as far as that is the supervisor's.
+def _leave_nothing() -> None:
+    """Keep the listeners: they are the service manager's."""
 
-    A program that calls `serve` says its settings there: its workers tell when these change.
+
+def _spec(process: Process, chosen: Settings, program: Sequence[str], most: int | None) -> WorkerSpec:
+    command = foreign(process.program, program) if program else without_workers(process.program)
+    supplied = process.own or not program
+    return WorkerSpec(
+        program=replace(command, env_files=chosen.env_file),
+        listeners=process.sockets.listeners,
+        most=most,
+        ours=not program,
+        supplied=supplied,
+        handover=chosen.handover and supplied,
+        whole_group=chosen.notify_access == "all",
+        max_memory=chosen.max_worker_memory,
+    )
+
+
+class UnappliedChanges:
+    """The changes of the supervisor's own settings, which a reload does not apply.
+
+    A program that calls `serve` has its settings there: its workers tell when these change.
     """
 
     def __init__(self, process: Process, chosen: Settings, supervisor: Supervisor) -> None:
         self._process = process
         self._chosen = chosen
         self._supervisor = supervisor
-        self._said = ""
+        self._at_start = ""
 
     def begin(self) -> None:
-        """Note what the code says with which the service has started."""
-        self._said = self._supervisor.options() or ""
+        """Note the settings in the code with which the service has started."""
+        self._at_start = self._supervisor.options() or ""
 
     def since_start(self, environ: Mapping[str, str] | None) -> list[str]:
-        """Return what has changed; `environ` is what is known of the unit's environment."""
+        """Return the changes; `environ` is the unit's environment, as far as it is known."""
         unit = self._process.beginning.changed(environ)
         if self._process.own:
             now = self._supervisor.options()
-            return unit if now is None else unit + differences(self._said.split(), now.split())
+            return unit if now is None else unit + differences(self._at_start.split(), now.split())
         try:
             resolved = self._process.resolve()
-        except SettingsError:  # the new workers have said so, or it has come a moment ago
+        except SettingsError:  # the new workers have told of it, or the fault has come a moment ago
             return unit
         return unit + differences(options(self._chosen), options(resolved))
 
@@ -125,8 +134,8 @@ class Overlooked:
 def raise_limit() -> int | None:
     """Allow this process as many descriptors as it may have; return the limit before, None if it stays.
 
-    Connections pass through a supervisor, those of several workers at a time. The usual soft limit is
-    there for programs that call select(2): a worker, which runs the app, starts with it. Source: the
+    Connections pass through a supervisor, those of several workers at a time. The usual soft limit
+    protects programs that call select(2): a worker, which runs the app, starts with it. Source: the
     notes on LimitNOFILE= in systemd.exec(5).
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -141,7 +150,7 @@ def raise_limit() -> int | None:
 
 
 def without_workers(program: Program) -> Program:
-    """Return the command of a worker: that of its supervisor, but serving by itself.
+    """Return the command of a worker: the supervisor's own, but serving by itself.
 
     Raises:
         UsageError: there is no command that could be run.
@@ -154,12 +163,12 @@ def without_workers(program: Program) -> Program:
 
 
 def foreign(program: Program, argv: Sequence[str]) -> Program:
-    """Return another command, started where this one was."""
+    """Return another command, in the same folder and environment."""
     return replace(program, argv=tuple(argv))
 
 
 def _stop_timeout(chosen: Settings) -> float | None:
-    """Return until when a worker must have ended; one of ours does so itself, after hooks of SIGTERM."""
+    """Return the time in which a worker must have ended; ours keep to it themselves, hooks included."""
     if chosen.stop_timeout is None:
         return None
     return chosen.shutdown_timeout + chosen.stop_timeout + MARGIN
@@ -173,7 +182,7 @@ def rules_of(chosen: Settings, *, ours: bool) -> Rules:
         start_timeout=chosen.start_timeout,
         probation=chosen.probation,
         stop_timeout=_stop_timeout(chosen),
-        end_timeout=chosen.shutdown_timeout + LEEWAY,
+        end_timeout=chosen.shutdown_timeout + END_LEEWAY,
         max_draining=chosen.max_draining,
         surge=chosen.surge or None,
         watchdog=chosen.worker_watchdog,

@@ -1,4 +1,4 @@
-"""Everything that sockact asks systemctl: about a service that runs, the sockets of a unit, and its jobs."""
+"""All questions to systemctl: for a service that runs, the sockets of a unit, and its jobs."""
 
 from __future__ import annotations
 
@@ -68,9 +68,7 @@ def socket_addresses(service: str, scope: str) -> dict[str, set[str]]:
     Only of sockets that have an address. Empty also where systemd does not tell the socket units.
     """
     units = [name for line in _values("TriggeredBy", service, scope) for name in line.split()]
-    return {
-        unit: _addresses(_values("Listen", unit, scope)) for unit in units if unit.endswith(".socket")
-    }
+    return {unit: _addresses(_values("Listen", unit, scope)) for unit in units if unit.endswith(".socket")}
 
 
 def jobs(unit: str, scope: str) -> list[str]:

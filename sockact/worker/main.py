@@ -32,8 +32,8 @@ from sockact.process import event_loop, green_threads, unapplied
 from sockact.process.ending import threads
 from sockact.process.health import HealthServer
 from sockact.process.launch import MARGIN, Process
-from sockact.protocols.worker_messages import Reporter
 from sockact.protocols.environment import GENERATION, REMARK
+from sockact.protocols.worker_messages import Reporter
 from sockact.runtime import HERE
 from sockact.sockets.fds import Kind
 from sockact.system import forks, standard_streams
@@ -71,13 +71,15 @@ class _Supervisor:
     def __init__(self, conductor: Conductor, process: Process) -> None:
         notifier = process.notifier
         self.failed = process.report
-        self.busy = conductor.busy
+        self.busy = conductor.on_busy
         self.consent = notifier.consent
         self.hook_failed = notifier.hook_failed
         self.request_reload = notifier.request_reload
         self.recycle = notifier.recycle
         self.idle = notifier.idle
-        self.stopped = conductor.show  # connections were taken as they came; these are the last numbers
+        self.stopped = (
+            conductor.on_status
+        )  # connections were taken as they came; these are the last numbers
         self.take_orders = notifier.take_orders
         self.exit_seen = notifier.exit_seen
         self._conductor = conductor
@@ -116,7 +118,7 @@ class _Alone:
     replaces = False
 
     def __init__(self, conductor: Conductor, process: Process, *, storing: bool) -> None:
-        self.busy = conductor.busy
+        self.busy = conductor.on_busy
         self.failed = process.report
         self.recycle = process.notifier.recycle
         self.give = process.sockets.keep
@@ -132,7 +134,7 @@ class _Alone:
 
     def hook_failed(self, _text: str) -> None:
         if not self._process.trial:
-            self._conductor.show()
+            self._conductor.on_status()
 
     def hooked(self, point: str) -> None:
         """It asks in any case."""
@@ -155,7 +157,7 @@ class _Alone:
 
     def idle(self, idle: bool) -> None:
         if idle:
-            self._conductor.idle()
+            self._conductor.on_idle()
 
     def kept(self) -> Sequence[socket.socket]:
         if not self._process.trial:

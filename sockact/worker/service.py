@@ -21,7 +21,7 @@ from sockact import hooks
 from sockact.config.settings import Settings
 from sockact.engines.group import Engines
 from sockact.errors import AppError, ReloadRefused, SockactError
-from sockact.handover.transfer import HandoverSender, HandoverReceiver, keepable
+from sockact.handover.transfer import HandoverReceiver, HandoverSender, keepable
 from sockact.lifecycle.drain import Drain
 from sockact.lifecycle.readiness import Readiness
 from sockact.lifecycle.tasks import Background
@@ -263,7 +263,7 @@ class Worker:
     def _has_work(self) -> bool:
         return self._is_busy() or bool(self._inside.background)
 
-    async def check(self) -> None:
+    async def try_reload(self) -> None:
         """Ask the app, and let a canary start the new code, unless that is the manager's business."""
         if self._passing:
             raise ReloadRefused("this process ends with its connection: the next one has the new code")
@@ -286,7 +286,7 @@ class Worker:
             raise
         self._manager.consent("")
 
-    async def replace(self) -> bool:
+    async def take_over(self) -> bool:
         """Drain, so that the process can execute the new code, unless others do that."""
         if self._manager.replaces:
             return False
@@ -295,26 +295,26 @@ class Worker:
         await self._release()
         return True
 
-    async def stop(self, *, by_force: bool = False, followed: bool = False) -> None:
+    async def stop(self, *, abort: bool = False, followed: bool = False) -> None:
         """Drain, then let the app shut down."""
         if self._receiver is not None:
             self._hurried.clear()  # from now on it means this stop
             self._receiver.receive()  # the last that came, and whether anybody takes what we have
-            if not by_force:
+            if not abort:
                 await self._ask_why(self._receiver)
         if self._receiver is None or not self._receiver.retired:
-            await self._delay(by_force=by_force)
+            await self._delay(by_force=abort)
             self._engine.last = True
         if self._receiver is not None:
-            by_force = by_force or self._hurried.is_set()  # a supervisor says so once
+            abort = abort or self._hurried.is_set()  # a supervisor says so once
         else:
             self._hurried.clear()  # what that meant before has come to pass
             self._giver.limit(await self._manager.room(followed=followed))
-            by_force = by_force or self._hurried.is_set()
+            abort = abort or self._hurried.is_set()
             if self._drain.under_way:  # that of a reload: the code that was to have these does not come
                 self._receive_kept()
                 self._engine.leave()
-        await self._wait_drained(by_force=by_force)
+        await self._wait_drained(by_force=abort)
         self._manager.stopped()  # before the app's own end, which may not come
         await self._release()
 
@@ -374,12 +374,12 @@ class Worker:
         self._within(limit + CLEANUP, "its on_exit hooks")
         await self._inside.hooks.run_once(hooks.EXIT, limit)
 
-    def hammer(self) -> None:
+    def abort(self) -> None:
         """End the drain by force, or what precedes it."""
         self._hurried.set()
         self._drain.hammer()
 
-    def signalled(self, number: signal.Signals) -> None:
+    def on_signal(self, number: signal.Signals) -> None:
         """Say that it has no meaning, but to a hook; its default would end or halt the process."""
         if not any(self._inside.hooks.hooks(point(number)) for point in (hooks.before, hooks.after)):
             logger.info("%s has no meaning here", number.name)

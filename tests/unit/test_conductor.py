@@ -14,8 +14,8 @@ from sockact.config.settings import Settings
 from sockact.errors import AppError, ReloadRefused
 from sockact.lifecycle.conductor import Conductor, Ending
 from sockact.lifecycle.phases import Event
-from sockact.protocols.worker_messages import Reporter
 from sockact.protocols.counters import Counters
+from sockact.protocols.worker_messages import Reporter
 from sockact.system.signals import FOLLOWED, EarlySignals
 
 
@@ -42,21 +42,21 @@ class Scripted:
     async def start(self) -> None:
         await self._verb("start")
 
-    async def check(self) -> None:
+    async def try_reload(self) -> None:
         await self._verb("check")
 
-    async def replace(self) -> bool:
+    async def take_over(self) -> bool:
         await self._verb("replace")
         return True
 
-    async def stop(self, *, by_force: bool = False, followed: bool = False) -> None:
+    async def stop(self, *, abort: bool = False, followed: bool = False) -> None:
         self.followed = followed
-        await self._verb("stop by force" if by_force else "stop")
+        await self._verb("stop by force" if abort else "stop")
 
-    def hammer(self) -> None:
+    def abort(self) -> None:
         self.called.append("hammer")
 
-    def signalled(self, number: signal.Signals) -> None:
+    def on_signal(self, number: signal.Signals) -> None:
         self.called.append(number.name)
 
     def status(self) -> str:
@@ -105,7 +105,7 @@ def test_a_request_during_the_trial_is_tried_again(service: Scripted, early: Ear
             service.conductor._events.put_nowait(event)
         await asyncio.sleep(0)
 
-    service.check = check  # type: ignore[method-assign]
+    service.try_reload = check  # type: ignore[method-assign]
 
     assert service.run(early).replaced
     assert service.called == ["start", "check", "check", "replace"]
@@ -117,7 +117,7 @@ def test_a_refused_reload_leaves_the_service_active(service: Scripted, early: Ea
         asyncio.get_running_loop().call_soon(service.conductor._events.put_nowait, Event.STOP)
         raise ReloadRefused("no")
 
-    service.check = check  # type: ignore[method-assign]
+    service.try_reload = check  # type: ignore[method-assign]
 
     assert service.run(early) == Ending()
     assert service.called == ["start", "stop"]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from sockact.handover.exchange import Exchange
-from sockact.handover.transfer import DATAGRAM_CAPACITY, CONNECTION, HandoverSender, HandoverReceiver
+from sockact.handover.transfer import CONNECTION, DATAGRAM_CAPACITY, HandoverReceiver, HandoverSender
 from sockact.protocols.notify import Notifier, NotifySocket
 from sockact.protocols.worker_messages import SupervisorOrder
 from tests.manager import LIMIT

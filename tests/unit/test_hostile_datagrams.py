@@ -16,7 +16,7 @@ import pytest
 from sockact.handover.admission import Given, inspect
 from sockact.handover.envelope import CONTENT_LIMIT, CarriedState, seal, unseal
 from sockact.handover.exchange import Exchange
-from sockact.handover.transfer import ARRIVING, HandoverSender, HandoverReceiver
+from sockact.handover.transfer import ARRIVING, HandoverReceiver, HandoverSender
 from sockact.protocols.notify import Notifier, NotifySocket, usec
 from sockact.untrusted import ancillary
 from tests.hostile import LONG, QUICK, slow_to_close

@@ -12,9 +12,10 @@ import pytest
 from sockact.errors import SettingsError
 from sockact.handover.store import Store
 from sockact.process.command import Program
+from sockact.supervisor.children import WorkerSpec
 from sockact.supervisor.fleet import Fleet, Rules
 from sockact.supervisor.fleet.orders import Note, Spawn
-from sockact.supervisor.service import Supervisor, WorkerSpec
+from sockact.supervisor.service import Supervisor
 
 MANY = 50
 
@@ -55,11 +56,11 @@ class NoStore:
 
 
 class Nobody:
-    def busy(self) -> None: ...
+    def on_busy(self) -> None: ...
 
-    def idle(self) -> None: ...
+    def on_idle(self) -> None: ...
 
-    def show(self) -> None: ...
+    def on_status(self) -> None: ...
 
     def request_reload(self) -> None: ...
 
@@ -68,15 +69,15 @@ class Nobody:
 def born(monkeypatch: pytest.MonkeyPatch) -> type[Born]:
     Born.all = []
     monkeypatch.setattr(Born, "fails", False)
-    monkeypatch.setattr("sockact.supervisor.service.Child", Born)
+    monkeypatch.setattr("sockact.supervisor.children.Child", Born)
     return Born
 
 
 def supervising(size: int = MANY, **rules: Any) -> Supervisor:
     program = Program(("true",), ".", {})
     rules = {"start_timeout": 60.0, "probation": 0.0, "stop_timeout": 10.0, "assume_ready": 0.0, **rules}
-    recipe = WorkerSpec(program, [], supplied=False, handover=False)
-    return Supervisor(recipe, Rules(size=size, **rules), Nobody(), cast("Store", NoStore()))
+    spec = WorkerSpec(program, [], supplied=False, handover=False)
+    return Supervisor(spec, Rules(size=size, **rules), Nobody(), cast("Store", NoStore()))
 
 
 async def turns(count: int) -> None:
@@ -98,15 +99,15 @@ def test_between_two_workers_there_is_a_turn_for_whatever_happens(born: type[Bor
     asyncio.run(live())
 
 
-@pytest.mark.parametrize("by_force", [False, True])
-def test_a_stop_in_the_middle_starts_none_any_more(born: type[Born], by_force: bool) -> None:
+@pytest.mark.parametrize("abort", [False, True])
+def test_a_stop_in_the_middle_starts_none_any_more(born: type[Born], abort: bool) -> None:
     async def live() -> int:
         service = supervising(assume_ready=None)
         starting = asyncio.create_task(service.start())
         await turns(5)
         starting.cancel()
         before = len(born.all)
-        await service.stop(by_force=by_force)
+        await service.stop(abort=abort)
         await turns(MANY)
         assert not service.overview()["workers"]
         return before
@@ -154,7 +155,7 @@ def test_a_fault_in_a_later_turn_is_not_lost(born: type[Born], monkeypatch: pyte
         service = supervising(assume_ready=None)
         starting = asyncio.create_task(service.start())
         await turns(5)
-        monkeypatch.setattr("sockact.supervisor.service.Child", None)
+        monkeypatch.setattr("sockact.supervisor.children.Child", None)
         with pytest.raises(TypeError):
             await asyncio.wait_for(starting, 5)
 
@@ -168,7 +169,7 @@ def test_a_worker_that_is_not_started_yet_may_already_be_too_many(born: type[Bor
         starting = asyncio.create_task(service.start())
         await turns(5)
         for _ in range(MANY - 10):
-            service.signalled(signal.SIGTTOU)
+            service.on_signal(signal.SIGTTOU)
         await turns(MANY)
         assert len(service.overview()["workers"]) == 10
         starting.cancel()

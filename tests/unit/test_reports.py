@@ -6,7 +6,6 @@ from sockact.protocols.counters import Counters
 from sockact.protocols.worker_messages import WorkerMessage
 from sockact.supervisor.reports import Report, Reports
 
-
 IDLE = WorkerMessage(idle=True)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from sockact.engines.handlers.reader import Reader
 from sockact.engines.http.connection_state import client_name
-from sockact.handover.envelope import Handover, CarriedState, Moving, seal
+from sockact.handover.envelope import CarriedState, Handover, Moving, seal
 from sockact.handover.transfer import HandoverSender
 from sockact.system.forks import lending
 from sockact.system.hangup import hang_up

@@ -1,0 +1,205 @@
+"""The worker processes of a supervisor: started one after the other, signalled, and reaped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from sockact.errors import SettingsError
+from sockact.process.child import Child
+from sockact.process.command import Program
+from sockact.protocols.environment import GENERATION, SUPERVISED
+from sockact.protocols.notify import Notification
+from sockact.sockets.fds import Listener
+from sockact.supervisor.fleet.orders import Spawn
+from sockact.system.signals import REMEMBERED
+
+logger = logging.getLogger(__package__)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """The specification of a worker process.
+
+    Attributes:
+        program: the command that it runs; started anew each time, so that its files may have changed.
+        listeners: the sockets that it gets.
+        most: its soft limit of open descriptors; None for that of the supervisor.
+        ours: the program is sockact, which unblocks its signals when its handlers are in place.
+        supplied: the program knows the names under which sockact passes sockets to itself.
+        handover: connections move from one worker to another.
+        whole_group: the other processes of its process group may notify for it.
+        max_memory: bytes above which it is replaced; 0 for never.
+    """
+
+    program: Program
+    listeners: Sequence[Listener]
+    most: int | None = None
+    ours: bool = True
+    supplied: bool = True
+    handover: bool = True
+    whole_group: bool = False
+    max_memory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEvents:
+    """The callbacks for what happens to worker processes; the first argument is the worker's number.
+
+    Attributes:
+        supply: returns the socket by which a worker that is about to start gets connections, in a list.
+        on_start: called with its PID when its process has started.
+        on_failed_start: called with the reason when no process was started for it.
+        on_notification: called with each of its notifications.
+        on_end: called with its process, when that has ended, and with how it ended, in words.
+        on_fault: called with an exception that no failed start explains; returns whether it is handled.
+    """
+
+    supply: Callable[[int], list[Listener]]
+    on_start: Callable[[int, int], None]
+    on_failed_start: Callable[[int, str], None]
+    on_notification: Callable[[int, Notification], None]
+    on_end: Callable[[int, Child, str], None]
+    on_fault: Callable[[Exception], bool]
+
+
+class Children:
+    """The processes of all workers, by the worker's number.
+
+    Args:
+        spec: the specification of a worker process.
+        watchdog: the longest pause between two of its watchdog pings; None for no watchdog.
+        events: the callbacks.
+    """
+
+    def __init__(self, spec: WorkerSpec, watchdog: float | None, events: ChildEvents) -> None:
+        self._spec = spec
+        self._watchdog = watchdog
+        self._events = events
+        self._children: dict[int, Child] = {}
+        self._leaving: list[Child] = []  # ended, but not all of its process group
+        self._to_start: deque[Spawn] = deque()
+        self._closed = False
+        self._loop = asyncio.get_running_loop()
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._children)
+
+    @property
+    def waiting(self) -> bool:
+        """True while there are workers to start."""
+        return bool(self._to_start)
+
+    def start(self, spawn: Spawn) -> None:
+        """Start a worker when those before it have been started."""
+        self._to_start.append(spawn)
+        if len(self._to_start) == 1:
+            self._loop.call_soon(self._start_next)
+
+    def start_no_more(self) -> None:
+        """Start no worker from now on."""
+        self._closed = True
+
+    def cancel(self, worker: int) -> None:
+        """Do not start a worker that is to end already; it ends like one that was started."""
+        if any(spawn.worker == worker for spawn in self._to_start):
+            self._to_start = deque(spawn for spawn in self._to_start if spawn.worker != worker)
+            self._loop.call_soon(self._events.on_failed_start, worker, "was not started")
+
+    def get(self, worker: int) -> Child | None:
+        """Return the process of a worker; None before its start, and after its end."""
+        return self._children.get(worker)
+
+    def send(self, worker: int, number: signal.Signals) -> None:
+        """Send a worker a signal."""
+        child = self._children.get(worker)
+        if child is None:
+            return  # it could not be started, and its end is about to be reported
+        with contextlib.suppress(ProcessLookupError):  # it has ended, and is not reaped yet
+            child.send(number)
+
+    def kill(self) -> None:
+        """Kill all workers."""
+        for child in (*self._children.values(), *self._leaving):
+            child.kill()
+        self._children.clear()
+        self._to_start.clear()
+
+    async def wait_gone(self) -> None:
+        """Wait for the rest of the process groups of ended workers."""
+        for child in self._leaving:
+            await child.gone.wait()
+
+    def pids(self) -> set[int]:
+        """Return the PIDs of the processes that are reaped here."""
+        return {child.pid for child in (*self._children.values(), *self._leaving)}
+
+    def descriptor_limit(self, worker: int) -> int:
+        """Return how many descriptors a worker may have open."""
+        try:
+            return resource.prlimit(self._children[worker].pid, resource.RLIMIT_NOFILE)[0]
+        except (KeyError, OSError):
+            return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+    def _start_next(self) -> None:
+        """Start one worker, and the next one in a later turn of the loop: a SIGTERM may come between."""
+        if self._closed or not self._to_start:
+            return
+        try:
+            self._start(self._to_start.popleft())
+        except Exception as error:
+            if not self._events.on_fault(error):
+                raise
+        finally:
+            if self._to_start:
+                self._loop.call_soon(self._start_next)
+
+    def _start(self, spawn: Spawn) -> None:
+        number = spawn.worker
+        supply: list[Listener] = []
+        try:
+            supply = self._events.supply(number) if self._spec.supplied else []
+            child = self._children[number] = self._child(spawn, supply)
+        except (OSError, SettingsError) as error:
+            text = error.strerror if isinstance(error, OSError) else error
+            reason = f"no process can be started: {text}"
+            self._loop.call_soon(self._events.on_failed_start, number, reason)
+            return
+        finally:
+            for listener in supply:
+                listener.close()
+        self._events.on_start(number, child.pid)
+        logger.info("gen=%d worker=%d pid=%d starts", spawn.generation, number, child.pid)
+
+    def _child(self, spawn: Spawn, supply: Sequence[Listener]) -> Child:
+        spec, number = self._spec, spawn.worker
+        environ = {GENERATION: str(spawn.generation), SUPERVISED: "1"}
+        if self._watchdog is not None:
+            environ["WATCHDOG_USEC"] = str(round(self._watchdog * 1_000_000))
+        return Child(
+            spec.program,
+            [*spec.listeners, *supply],
+            environ,
+            heard=lambda notification: self._events.on_notification(number, notification),
+            ended=lambda how: self._ended(number, how),
+            most=spec.most,
+            # Their defaults would end a Python that still imports. Others may never unblock them.
+            blocked=REMEMBERED if spec.ours else (),
+            whole_group=spec.whole_group,
+            stores=bool(supply),
+            ours=spec.supplied,
+            # Another program may become another user before it says that it is ready.
+            private=spec.ours or os.geteuid() != 0,
+        )
+
+    def _ended(self, number: int, how: str) -> None:
+        child = self._children.pop(number)
+        self._leaving = [each for each in (*self._leaving, child) if not each.gone.is_set()]
+        self._events.on_end(number, child, how)
