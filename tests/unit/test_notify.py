@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from sockact.protocols.notify import (
-    LIMIT,
+    DATAGRAM_LIMIT,
     STATUS_LIMIT,
     Notification,
     Notifier,
@@ -247,7 +247,7 @@ def test_a_notification_is_read_line_by_line(data: bytes, expected: dict[str, st
 
 
 def test_a_notification_that_was_cut_is_of_nobody(manager: NotifySocket, notifier: Notifier) -> None:
-    notifier._send("X=" + "x" * LIMIT)
+    notifier._send("X=" + "x" * DATAGRAM_LIMIT)
 
     assert heard(manager) == Notification(0, {})
 

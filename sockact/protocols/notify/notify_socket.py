@@ -1,0 +1,95 @@
+"""The manager's end of the notify protocol."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from sockact.protocols.notify.wire import DATAGRAM_LIMIT, parse
+from sockact.untrusted import ancillary
+
+logger = logging.getLogger("sockact.protocols")
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One datagram that a `NotifySocket` received.
+
+    Attributes:
+        pid: the sender, as the kernel tells; 0 when it must not be believed.
+        assignments: its `NAME=value` lines; of a repeated name the first one.
+        stored: the open descriptors that came with FDSTORE=1, which now belong to the receiver.
+    """
+
+    pid: int
+    assignments: Mapping[str, str]
+    stored: tuple[int, ...] = ()
+
+    def close(self) -> None:
+        """Close the descriptors, which nobody keeps."""
+        ancillary.close(self.stored)
+
+
+class NotifySocket:
+    """A socket whose `address` a service gets as NOTIFY_SOCKET.
+
+    Descriptors that come with a datagram are closed at once, which is all a BARRIER=1 asks for. (So they
+    cannot be refused, SO_PASSRIGHTS in `ancillary`: the sender of one would fail.)
+
+    Args:
+        path: its path; else it has an abstract name, chosen by the kernel, which anyone can send to.
+        stores: whether descriptors that come with FDSTORE=1 are kept.
+
+    Raises:
+        OSError: it cannot be bound.
+    """
+
+    def __init__(self, path: str | None = None, *, stores: bool = False) -> None:
+        self._stores = stores
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            self._sock.setblocking(False)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            os.fchmod(self._sock.fileno(), 0o600)  # which bind(2) gives the file, less the umask
+            self._sock.bind(path or "")  # an empty name asks for one: unix(7), "Autobind feature"
+        except BaseException:
+            self._sock.close()
+            raise
+        self.address = path or "@" + self._sock.getsockname()[1:].decode("ascii")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket; a path stays for its owner to remove."""
+        ancillary.close_socket(self._sock)
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on until a notification can be read."""
+        return self._sock.fileno()
+
+    def receive(self) -> Notification | None:
+        """Read one notification; None when there is none. A cut one, or one of nobody, has the PID 0.
+
+        It never raises: whatever others send, the supervisor must get the notifications that follow.
+        """
+        try:
+            data, passed, pid, flags, _ = ancillary.receive(self._sock, DATAGRAM_LIMIT)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            logger.debug("a notification could not be read: %s", error)
+            return None
+        said = {} if flags & socket.MSG_TRUNC or not pid else parse(data)
+        whole = not flags & socket.MSG_CTRUNC  # else this process has run out of descriptors
+        if self._stores and whole and said.get("FDSTORE") == "1":
+            return Notification(pid, said, tuple(passed))
+        ancillary.close(passed)
+        return Notification(0 if flags & socket.MSG_TRUNC else pid, said)
