@@ -1,1 +1,1 @@
-"""What processes say to each other: one module per protocol, both ends in it."""
+"""The protocols between processes: both ends of each in one module or package."""

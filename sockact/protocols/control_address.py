@@ -1,10 +1,10 @@
-"""Where the control socket of a service is: `open_server` binds it, `find` finds it.
+"""The address of a service's control socket: `open_server` binds it, `find` finds it.
 
-    $RUNTIME_DIRECTORY/sockact-PID-RANDOM/control    in the service's own folder, see `folder`
-    $RUNTIME_DIRECTORY/sockact.sock                  a link to that: who knows the directory finds it
+    $RUNTIME_DIRECTORY/sockact-PID-RANDOM/control    in the service's own folder, see `private_folder`
+    $RUNTIME_DIRECTORY/sockact.sock                  a link to that, for callers that know the directory
     @sockact.PID, @sockact.PID.RANDOM                abstract, where no folder can be made
 
-Who looks for it knows the main process, and believes nobody else.
+A caller knows the main process, and trusts no other.
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 
 from sockact.errors import UnavailableError
-from sockact.protocols.control import connect, peer
+from sockact.protocols.control import connect
 from sockact.sockets.listen import listen_unix
+from sockact.sockets.peer import peer_of
 from sockact.system import private_folder, proc
 
 FILE_NAME = "control"
 
 LINK = "sockact.sock"
-"""Also where the socket itself was before there were folders."""
+"""The address of the socket itself before there were folders."""
 
-PATIENCE = 5.0
+CONNECT_TIMEOUT = 5.0
 """Seconds to wait for room in the queue of a control socket."""
 
 logger = logging.getLogger(__package__)
 
 
 def open_server(choice: str) -> socket.socket | None:
-    """Bind the control socket of this process; without one, the service serves all the same.
+    """Bind the control socket of this process; if that fails, the service serves without one.
 
     Args:
         choice: the setting `control`: a path, `auto` or `none`.
@@ -61,7 +62,7 @@ def _open_own() -> socket.socket:
 
 
 def _link(path: str) -> None:
-    """Let a link in the runtime directory lead to the socket, if no other service has one there."""
+    """Make a link to the socket in the runtime directory, if no other service has one there."""
     runtime = _runtime(os.environ)
     if not runtime:
         return
@@ -95,38 +96,44 @@ def find(
         choice: its setting `control`, but for `none`.
         environ: RUNTIME_DIRECTORY in it is the service's.
         pid: its main process; 0 if that is not known.
-        patience: how many seconds it may take until a call is taken; None for `control.CONTACT`.
+        patience: the seconds until a connection must be accepted; None for `control.CONNECT_TIMEOUT`.
 
     Returns:
-        A connection to it, and its address. It is the one that was looked at: another one to the same
-        address might lead to somebody else.
+        A connection to it, and its address. It is the connection whose peer was checked: another one to
+        the same address might lead to another process.
 
     Raises:
-        UnavailableError: nobody is there, or somebody else.
+        UnavailableError: no process is there, or another one.
     """
-    strangers: list[UnavailableError] = []
+    failures: list[UnavailableError] = []
     answering: dict[int, tuple[socket.socket, str]] = {}
     with contextlib.ExitStack() as opened:
         for where in _candidates(environ, pid) if choice == "auto" else [choice]:
             try:
                 sock = opened.enter_context(connect(where, patience))
+                answering.setdefault(_checked(sock, where, pid), (sock, where))
             except UnavailableError as error:
-                strangers.append(error)
-                continue
-            listener = peer(sock)[0]
-            if pid and listener and not _is_of(listener, pid):
-                text = f"the control socket {where} belongs to pid {listener}, expected {pid}"
-                strangers.insert(0, UnavailableError(text))
-            else:
-                answering.setdefault(listener, (sock, where))
-        sock, where = _chosen(answering, pid, strangers)
+                failures.append(error)
+        sock, where = _chosen(answering, pid, failures)
         return sock.dup(), where
 
 
+def _checked(sock: socket.socket, where: str, pid: int) -> int:
+    """Return the PID of the process that listens; raises UnavailableError if it is not of the service."""
+    listener = _pid_behind(sock)
+    if pid and listener and not _is_of(listener, pid):
+        raise _StrangerError(f"the control socket {where} belongs to pid {listener}, expected {pid}")
+    return listener
+
+
+class _StrangerError(UnavailableError):
+    """Another process has the control socket: the failure to report, if there are several."""
+
+
 def _chosen(
-    answering: Mapping[int, tuple[socket.socket, str]], pid: int, strangers: Sequence[UnavailableError]
+    answering: Mapping[int, tuple[socket.socket, str]], pid: int, failures: Sequence[UnavailableError]
 ) -> tuple[socket.socket, str]:
-    """Return who of those that answer is the service, by their PIDs; 0 is one of another PID namespace."""
+    """Return the one that is the service, by their PIDs; 0 is one of another PID namespace."""
     if pid and pid in answering:
         return answering[pid]
     if len(answering) > 1:
@@ -134,7 +141,9 @@ def _chosen(
         raise UnavailableError(f"several services answer for this RUNTIME_DIRECTORY: MAINPID may be {pids}")
     for found in answering.values():
         return found
-    raise strangers[0] if strangers else UnavailableError(f"no control socket of pid {pid} is found")
+    strangers = [each for each in reversed(failures) if isinstance(each, _StrangerError)]
+    missing = UnavailableError(f"no control socket of pid {pid} is found")
+    raise next(iter((*strangers, *failures)), missing)
 
 
 def _candidates(environ: Mapping[str, str], pid: int) -> Iterator[str]:
@@ -147,7 +156,7 @@ def _candidates(environ: Mapping[str, str], pid: int) -> Iterator[str]:
 
 
 def _abstract(pid: int) -> Iterator[str]:
-    """Find the abstract names that may be a service's. Source: proc_pid_net(5), unix."""
+    """Find the abstract names that a service may have. Source: proc_pid_net(5), unix."""
     name = re.compile(rf"@sockact\.{pid}(\.[0-9a-f]{{16}})?")
     with contextlib.suppress(OSError), open("/proc/net/unix") as file:
         for line in file:
@@ -156,20 +165,25 @@ def _abstract(pid: int) -> Iterator[str]:
 
 
 def _listener(where: str) -> int | None:
-    """Return the PID of the process that listens there; None for nobody, 0 in another PID namespace."""
+    """Return the PID of the process that listens there; None for none, 0 in another PID namespace."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(PATIENCE)
+        sock.settimeout(CONNECT_TIMEOUT)
         try:
             sock.connect("\0" + where[1:] if where.startswith("@") else where)
-            return peer(sock)[0]
+            return _pid_behind(sock)
         except OSError:
             return None
 
 
+def _pid_behind(sock: socket.socket) -> int:
+    peer = peer_of(sock)
+    return 0 if peer is None else peer.pid
+
+
 def _is_of(pid: int, main: int) -> bool:
-    """Tell whether a process is the main process, or its descendant, as behind a shell or an init."""
+    """Return whether a process is the main process, or its descendant, as behind a shell or an init."""
     if main == 1:
-        return pid == 1  # of whom all others descend
+        return pid == 1  # all others descend from it
     for _ in range(16):
         if pid in (main, 0, 1):
             break

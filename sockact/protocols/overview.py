@@ -1,4 +1,4 @@
-"""What `sockact status` shows: a service and its workers.
+"""The overview that `sockact status` shows: a service and its workers.
 
     {"phase": "active", "pid": 812, "status": "gen 3: 2 workers ready, 1 in flight", "generation": 3,
      "sockets": [{"name": "web", "kind": "stream socket", "address": "127.0.0.1:8000"}],
@@ -7,8 +7,8 @@
      "workers": [{"worker": 5, "generation": 3, "version": "", "pid": 845, "phase": "ready",
                   "uptime": 61.2, "requests": 1042, "in_flight": 1, "connections": 9, "rss": 41943040}]}
 
-Times are in seconds, `at` since 1970, `rss` in bytes. `reload` is null when there was none; what a
-program does not tell is null. `reloads` and `requests` count since the main process has started, or,
+Times are in seconds, `at` since 1970, `rss` in bytes. `reload` is null when there was none; values that a
+program does not tell are null. `reloads` and `requests` count since the main process has started, or,
 where it serves by itself, since the last reload. A service without workers shows itself as one.
 """
 
@@ -39,14 +39,14 @@ SHAPE = {
         }
     ],
 }
-"""The same for who is asked and who asks; see `shape`."""
+"""The same at both ends of the control socket; see `untrusted.shape`."""
 
 COUNTS = ("requests", "in_flight", "connections")
 COLUMNS = ("worker", "gen", "pid", "phase", "uptime", "requests", "in flight", "conns", "rss", "version")
 
 
 def generation(number: int, version: str) -> str:
-    """Return what a generation is called, in the status and in log lines."""
+    """Return the name of a generation, in the status and in log lines."""
     return f"gen {number} ({version})" if version else f"gen {number}"
 
 
@@ -59,7 +59,7 @@ def worker(
     counters: Counters | None,
     version: str,
 ) -> dict[str, Any]:
-    """Return what is shown of one worker."""
+    """Return one row of `workers`."""
     return {
         "worker": number,
         "generation": generation,
@@ -75,7 +75,7 @@ def worker(
 
 
 def resident(pid: int) -> int | None:
-    """Return the bytes of memory in which a process resides; None if it has ended. Source: proc(5)."""
+    """Return the resident memory of a process in bytes; None if it has ended. Source: proc(5)."""
     try:
         with open(f"/proc/{pid}/statm", encoding="ascii") as statm:
             return int(statm.read().split()[1]) * PAGE
@@ -84,7 +84,7 @@ def resident(pid: int) -> int | None:
 
 
 def render(service: Mapping[str, Any]) -> str:
-    """Write what is shown of a service as text for a terminal."""
+    """Write an overview as text for a terminal."""
     lines = [f"{service['phase']}: {service['status']}", f"main pid {service['pid']}"]
     if last := service["reload"]:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(last["at"]))

@@ -410,7 +410,7 @@ def test_a_service_that_takes_no_calls_is_not_waited_for_for_ever(
         done = run(capsys, verb, f"--control={path}", "--timeout=none")
 
     assert_one_line(done)
-    assert "takes no calls within 0.3 s" in done[2]
+    assert "accepts no connection within 0.3 s" in done[2]
 
 
 def fifo(path: Path) -> None:
