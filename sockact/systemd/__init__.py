@@ -1,1 +1,1 @@
-"""What systemd knows of this service: its unit files, its sockets, and what systemctl says."""
+"""systemd's knowledge of this service: its unit files, its sockets, and the answers of systemctl."""

@@ -1,8 +1,8 @@
-"""Whether sockets should have been passed to this process, and why they were not.
+"""Finds out that sockets should have been passed to this process, and why they were not.
 
-systemd passes sockets by the environment of the process that it starts: a wrapper that goes on beside
+systemd passes sockets by the environment of the process that it starts: a wrapper that runs on beside
 sockact keeps them, and one that cleans the environment loses them. A socket unit that is not active passes
-none, nor does one whose address has changed since it was started. In all these cases clients come to the
+none, nor does one whose address has changed since it was started. In all these cases clients connect to the
 socket unit's address: to listen anywhere else would only hide that.
 """
 
@@ -21,18 +21,18 @@ from sockact.systemd import unit_files
 from sockact.systemd.unit_files import UnitFiles
 
 STARTED = "SYSTEMD_EXEC_PID"
-"""The process that systemd has started, in the environment of all that it starts: systemd.exec(5), 248."""
+"""The variable with the PID of the process that systemd has started: systemd.exec(5), since 248."""
 
 EXEC = "Write `exec` before the command, or start sockact without a wrapper"
 
 
 @dataclass(frozen=True, slots=True)
 class Clue:
-    """What there was at the start of a process to which nothing was passed.
+    """The environment at the start of a process to which nothing was passed.
 
     Attributes:
         owner: the process that LISTEN_PID names, if that is another one.
-        loose: whether there is a listening socket where passed ones begin.
+        loose: whether there is a listening socket at the first descriptor of passed ones.
         count: LISTEN_FDS.
     """
 
@@ -42,14 +42,14 @@ class Clue:
 
     @classmethod
     def here(cls, environ: Mapping[str, str]) -> Clue:
-        """Look around, before this process opens a descriptor."""
+        """Collect it, before this process opens a descriptor."""
         owner = fds.meant_for_another(environ, os.getpid())
         return cls(owner, _listens(fds.FIRST), environ.get("LISTEN_FDS", ""))
 
     def explain(self) -> SockactError | None:
-        """Say what a wrapper did to sockets that were passed to it; None if that cannot be told."""
+        """Return what a wrapper did to sockets that were passed to it; None if that is not known."""
         passed = self.count not in ("", "0")
-        # Where there were none, a service manager such as ours says LISTEN_PID alone.
+        # If there were none, a service manager such as ours sets LISTEN_PID alone.
         if self.owner and (passed or self.loose) and self.owner in (found := ancestors(os.getpid())):
             return ActivationError(
                 f"LISTEN_PID={self.owner} is {found[self.owner]}, which has started this process: the"
@@ -63,15 +63,15 @@ class Clue:
 
 
 def obstacle(clue: Clue, environ: Mapping[str, str], *, told: bool) -> SockactError | None:
-    """Say why this process, to which nothing was passed, must not listen on anything else.
+    """Return why this process, to which nothing was passed, must not listen on anything else.
 
     Args:
-        clue: what there was at its start.
-        environ: its environment.
-        told: whether it was told where to listen.
+        clue: the environment at its start.
+        environ: its environment now.
+        told: whether its settings tell where to listen.
 
     Returns:
-        None where it may: on a laptop, in a container, under systemd without a socket unit.
+        None if it may: on a laptop, in a container, under systemd without a socket unit.
     """
     if reason := clue.explain():
         return reason
@@ -86,7 +86,7 @@ def obstacle(clue: Clue, environ: Mapping[str, str], *, told: bool) -> SockactEr
 
 
 def unheard(environ: Mapping[str, str], notify_socket: str) -> str:
-    """Say why systemd does not hear what this process says; empty if it does, or that is not known."""
+    """Return why systemd ignores this process's notifications; empty if it does not, as far as known."""
     started = environ.get(STARTED)
     if not notify_socket.endswith("/systemd/notify") or started in (None, str(os.getpid())):
         return ""
@@ -98,13 +98,13 @@ def unheard(environ: Mapping[str, str], notify_socket: str) -> str:
     if service.fragment is None or access[-1:] in (["all"], ["exec"]):
         return ""
     return (
-        f"systemd has started pid {started} ({found[started]}), and hears nothing from others"
-        f" (NotifyAccess=main): not that this one is ready. {EXEC}"
+        f"systemd has started pid {started} ({found[started]}), and ignores the notifications of others"
+        f" (NotifyAccess=main): it does not learn that this process is ready. {EXEC}"
     )
 
 
 def fleeting(listeners: Iterable[Listener], environ: Mapping[str, str]) -> list[str]:
-    """Say in a line for each passed Unix socket that its path does not outlive a restart of the service.
+    """Return a line for each passed Unix socket whose path does not outlive a restart of the service.
 
     Source: systemd.exec(5), RuntimeDirectory= and RuntimeDirectoryPreserve=.
     """
@@ -136,7 +136,7 @@ def _contains(folder: str, path: str) -> bool:
 
 
 def ancestors(pid: int) -> dict[str, str]:
-    """Return the processes above one, as far as they can be seen: their names by their PIDs."""
+    """Return the ancestors of a process, as far as they can be seen: their names by their PIDs."""
     found: dict[str, str] = {}
     while (stat := proc.stat(pid)) is not None:
         pid = int(stat[1])
@@ -158,7 +158,7 @@ def _missing(service: UnitFiles, units: list[UnitFiles], clue: Clue) -> SockactE
         restart = f"systemctl stop {service.name}; {restart}; systemctl start {service.name}"
     return UnavailableError(
         f"{service.name} was passed no socket, though there is {names}: it is not active, or its addresses"
-        f" have changed since it was started. `{restart}` mends both;"
+        f" have changed since it was started. `{restart}` repairs both;"
         " to listen elsewhere, mask it and say --listen"
     )
 
@@ -171,14 +171,14 @@ def _unknown(service: UnitFiles) -> SockactError:
 
 
 def _is_main(environ: Mapping[str, str]) -> bool:
-    """Tell whether systemd has started this very process."""
+    """Return whether systemd has started this very process."""
     return environ.get(STARTED) == str(os.getpid())
 
 
 def _is_wrapped(environ: Mapping[str, str]) -> bool:
-    """Tell whether systemd has started a wrapper of this process; not where somebody has a terminal.
+    """Return whether systemd has started a wrapper of this process; not if there is a terminal.
 
-    Without that variable a wrapper is what stands alone between a process and its service's cgroup.
+    Without that variable a wrapper is a single process between this one and its service's cgroup.
     """
     stat = proc.stat(os.getpid())
     if stat is None or stat[4] != "0":

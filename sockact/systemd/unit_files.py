@@ -1,10 +1,10 @@
-"""What the files of this process's unit say, so that nobody has to be asked.
+"""Reads the files of this process's unit.
 
 A service in a sandbox can seldom ask systemd: its private socket is root's, and the system bus does not
 talk to a user that it cannot name (`DynamicUser=yes`). But units are files that everybody may read, found
 in the folders of systemd.unit(5).
 
-Rule of this file: what cannot be read is not there.
+Rule of this file: a file that cannot be read counts as missing.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ USER = (
 )
 
 Assignments = Mapping[str, Sequence[str]]
-"""The values of each `Section.Option`, in their order; an empty assignment forgets those before it."""
+"""The values of each `Section.Option`, in their order; an empty assignment removes those before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class UnitFiles:
 
     Attributes:
         name: `app.service`; of an instance `app@1.service`.
-        folders: where unit files are, those that prevail first.
+        folders: the folders of unit files, in the order of precedence.
     """
 
     name: str
@@ -79,7 +79,7 @@ class UnitFiles:
 
     @property
     def enabled(self) -> bool:
-        """Whether another unit pulls it in, by a link in a folder that `systemctl enable` makes."""
+        """True if another unit pulls it in, by a link in a folder that `systemctl enable` makes."""
         return any(
             os.path.lexists(f"{folder}/{each}/{self.name}")
             for folder in self.folders
@@ -88,7 +88,7 @@ class UnitFiles:
         )
 
     def read(self) -> Assignments:
-        """Return what the unit file and its drop-ins say; nothing if they cannot be read."""
+        """Return the assignments of the unit file and its drop-ins; none if they cannot be read."""
         found: dict[str, list[str]] = {}
         fragment = self.fragment
         for path in () if fragment is None else (fragment, *self._drop_ins()):
@@ -128,7 +128,7 @@ class UnitFiles:
         ]
 
     def wants(self, unit: UnitFiles) -> bool:
-        """Tell whether another unit is started with this one, or with the machine."""
+        """Return whether another unit is started with this one, or with the machine."""
         relations = ("Requires", "Wants", "BindsTo", "Requisite", "Upholds")
         names = self._words("Service.Sockets", *(f"Unit.{each}" for each in relations))
         return unit.name in names or unit.enabled
@@ -139,7 +139,7 @@ class UnitFiles:
         return [_instantiated(word, self.name) for word in values.split()]
 
     def _elsewhere(self) -> Iterator[str]:
-        """Go through the names of all socket units."""
+        """Yield the names of all socket units."""
         for folder in self.folders:
             yield from (name for name in _listed(folder) if name.endswith(".socket") and "@." not in name)
 
@@ -166,7 +166,7 @@ def of_this_process(environ: Mapping[str, str]) -> UnitFiles | None:
 
 
 def awaits_reloading(environ: Mapping[str, str]) -> bool:
-    """Tell whether systemd waits for RELOADING=1 after a SIGHUP; so it may, where no file says otherwise.
+    """Return whether systemd waits for RELOADING=1 after a SIGHUP; True also if no file tells.
 
     Source: systemd.service(5), Type=notify-reload.
     """
@@ -179,7 +179,7 @@ def cgroup_in(cgroups: str) -> str:
     """Return the cgroup of the service in which a process is, '' if it is in none.
 
     Args:
-        cgroups: what /proc/self/cgroup says.
+        cgroups: the content of /proc/self/cgroup.
 
     Source: cgroups(7), systemd.resource-control(5): a unit's processes are in or below its own cgroup.
     """
@@ -196,12 +196,12 @@ def cgroup_of(pid: int | str = "self") -> str:
 
 
 def is_users(cgroup: str) -> bool:
-    """Tell whether a service is one of a user's manager, by its cgroup."""
+    """Return whether a service is run by a user's manager, by its cgroup."""
     return any(part.startswith("user@") for part in cgroup.split("/")[:-1])
 
 
 def parse(text: str) -> Iterator[tuple[str, str]]:
-    """Go through the assignments of a unit file, as `Section.Option` and value.
+    """Yield the assignments of a unit file, as `Section.Option` and value.
 
     Source: systemd.syntax(7).
     """
@@ -230,13 +230,13 @@ def template(name: str) -> str:
 
 
 def _instantiated(word: str, name: str) -> str:
-    """Fill an instance's name into a word of its template."""
+    """Put an instance's name into a word of its template."""
     instance = name.partition("@")[2].rpartition(".")[0]
     return word.replace("%i", instance).replace("%I", instance) if instance else word
 
 
 def _service(unit: UnitFiles) -> str:
-    """Return the service that a socket unit starts; that of its name, unless it says another."""
+    """Return the service that a socket unit starts: the one of its name, unless it names another."""
     said = unit.read()
     if said.get("Socket.Accept", ["no"])[-1:] in (["yes"], ["true"], ["1"], ["on"]):
         return ""  # each connection has a service of its own

@@ -1,1 +1,1 @@
-"""What others have written or sent, read so that it can do no harm: text, files, JSON, descriptors."""
+"""Safe reading of input from others: text, numbers, files, JSON, descriptors."""

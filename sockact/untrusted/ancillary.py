@@ -1,11 +1,12 @@
-"""Descriptors that somebody else sends: received so that none is lost, and closed beside the event loop.
+"""Descriptors that others send: received so that none is lost, and closed beside the event loop.
 
 close(2) may take as long as a sender likes: of a socket with SO_LINGER until its data is acknowledged
 (socket(7)), of a Unix socket in whose queue such a one lies, of a file whose file system is a process. The
-kernel closes in the same way, within the system call, what a process reads past without taking it.
+kernel closes in the same way, within the system call, descriptors that a process reads past without
+receiving them.
 
-Rule of this file: whoever reads from a socket on which others may send descriptors reads with room for all
-that a message can carry, and closes what it does not want by `close`.
+Rule of this file: code that reads from a socket on which others may send descriptors has room for all that
+a message can carry, and closes those that it does not keep by `close`.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ MOST = 253
 """Descriptors that one message can carry: SCM_MAX_FD of the kernel, unix(7)."""
 
 SO_PASSRIGHTS = 83
-"""Whether descriptors can be sent to a Unix socket: Linux 6.16, include/uapi/asm-generic/socket.h. Python
-has no name for it. What is connected to a listening socket inherits it."""
+"""The option that allows to send descriptors to a Unix socket: Linux 6.16,
+include/uapi/asm-generic/socket.h. Python has no name for it. A connection inherits it from its listener."""
 
 THREADS = 16
-"""Closes that take time, at a time; what is to be closed meanwhile waits, open."""
+"""Slow closes at a time; further descriptors wait, open."""
 
-IDLE = 5.0
+IDLE_TIMEOUT = 5.0
 """Seconds until a thread without work ends."""
 
 PEEKED = 1024 * 1024
@@ -45,11 +46,11 @@ class Received(NamedTuple):
     """One message, or a piece of a stream.
 
     Attributes:
-        data: what was read; empty also at the end of a stream.
-        descriptors: what came with it, close-on-exec; they belong to the caller.
-        pid: whose it is, where the socket has SO_PASSCRED; else 0, and if the kernel does not know.
+        data: the bytes; empty also at the end of a stream.
+        descriptors: the descriptors that came with it, close-on-exec; they belong to the caller.
+        pid: the sender, if the socket has SO_PASSCRED; else 0, and if the kernel does not know.
         flags: MSG_TRUNC if the data was cut, MSG_CTRUNC if this process has no room for a descriptor.
-        address: from where a datagram came.
+        address: the sender's address, of a datagram.
     """
 
     data: bytes
@@ -60,14 +61,14 @@ class Received(NamedTuple):
 
 
 def receive(sock: socket.socket, size: int, flags: int = 0) -> Received:
-    """Read what has come on a socket, with all descriptors; raises OSError as recvmsg(2)."""
+    """Read from a socket, with all descriptors; raises OSError as recvmsg(2)."""
     data, ancillary, found, address = sock.recvmsg(size, _ROOM, socket.MSG_CMSG_CLOEXEC | flags)
     descriptors, pid = _unpacked(ancillary)
     return Received(data, descriptors, pid, found, address)
 
 
 def _unpacked(ancillary: Iterable[tuple[int, int, bytes]]) -> tuple[list[int], int]:
-    """Return the descriptors that came with a message, and the PID of who has sent it."""
+    """Return the descriptors that came with a message, and the PID of its sender."""
     pid = 0
     descriptors: list[int] = []
     for level, kind, payload in ancillary:
@@ -79,14 +80,14 @@ def _unpacked(ancillary: Iterable[tuple[int, int, bytes]]) -> tuple[list[int], i
 
 
 def read(sock: socket.socket, size: int) -> bytes:
-    """Read what has come on a socket, where no descriptors are wanted; raises OSError as recvmsg(2)."""
+    """Read from a socket, and close the descriptors that come; raises OSError as recvmsg(2)."""
     received = receive(sock, size)
     close(received.descriptors)
     return received.data
 
 
 async def read_later(sock: socket.socket, size: int) -> bytes:
-    """Wait until something comes on a non-blocking socket, and read that."""
+    """Wait until a non-blocking socket is readable, and read from it."""
     import asyncio  # `import sockact` needs no event loop
 
     loop = asyncio.get_running_loop()
@@ -109,19 +110,19 @@ def _come(future: Any) -> None:
 
 
 class Sifting(socket.socket):
-    """A connection that takes the data, and no descriptors, where the kernel cannot refuse them.
+    """A connection that receives data, and no descriptors, where the kernel cannot refuse them.
 
     asyncio's transports read and close by these methods; uvloop's call the kernel themselves.
     """
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """Read what has come."""
+        """Read, as socket.recv."""
         received = receive(self, size, flags)
         close(received.descriptors)
         return received.data
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        """Read what has come into a buffer."""
+        """Read into a buffer, as socket.recv_into."""
         room = memoryview(buffer).cast("B")
         room = room[:nbytes] if nbytes else room
         count, ancillary, _, _ = self.recvmsg_into([room], _ROOM, socket.MSG_CMSG_CLOEXEC | flags)
@@ -129,20 +130,20 @@ class Sifting(socket.socket):
         return count
 
     def close(self) -> None:
-        """Close it. Whoever ends the connection by that has hung up before: nothing can be added."""
+        """Close it. A caller that ends the connection by that has hung up before: nothing can be added."""
         if self.fileno() >= 0:
             close([self.detach()])
 
 
 def sifted(connection: socket.socket) -> socket.socket:
-    """Return a connection that takes no descriptors; what it is made of belongs to it."""
+    """Return a connection that receives no descriptors; it takes over the one it is made of."""
     if connection.family != socket.AF_UNIX or can_refuse():
         return connection
     return Sifting(connection.family, connection.type, connection.proto, connection.detach())
 
 
 def can_refuse() -> bool:
-    """Tell whether the kernel can refuse descriptors that somebody sends to a Unix socket."""
+    """Return whether the kernel can refuse descriptors that are sent to a Unix socket."""
     with socket.socket(socket.AF_UNIX) as sock:
         try:
             sock.getsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS)
@@ -152,7 +153,7 @@ def can_refuse() -> bool:
 
 
 def is_exposed(listener: socket.socket) -> bool:
-    """Tell whether everybody on the machine may send descriptors to those who accept on this socket."""
+    """Return whether every user of the machine may send descriptors to connections of this listener."""
     if listener.family != socket.AF_UNIX or listener.type != socket.SOCK_STREAM or can_refuse():
         return False
     path = listener.getsockname()
@@ -163,14 +164,14 @@ def is_exposed(listener: socket.socket) -> bool:
 
 
 def refuse_descriptors(sock: socket.socket) -> None:
-    """Let nobody send descriptors to a Unix socket, where the kernel knows how; EPERM is what they get."""
+    """Make the kernel refuse descriptors sent to a Unix socket, if it can; the sender gets EPERM."""
     if sock.family == socket.AF_UNIX:
         with contextlib.suppress(OSError):  # older than 6.16
             sock.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)
 
 
 def holds_descriptors(connection: socket.socket) -> bool:
-    """Tell whether descriptors wait on a connection whose listener refuses them: sent before it did so."""
+    """Return whether descriptors wait on a connection whose listener refuses them: sent before it did."""
     try:
         if not connection.getsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS):
             return False
@@ -183,17 +184,17 @@ def holds_descriptors(connection: socket.socket) -> bool:
 
 
 def close_socket(sock: socket.socket) -> None:
-    """Close a socket for good, in whose queue somebody may have left descriptors; nobody else uses it."""
+    """Close a socket in whose queue others may have left descriptors; no other process uses it."""
     if sock.fileno() < 0:
         return
     if sock.family == socket.AF_UNIX:
         with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RD)  # from now on nobody can add anything
+            sock.shutdown(socket.SHUT_RD)  # from now on no one can add anything
     close([sock.detach()])
 
 
 def close(descriptors: Iterable[int]) -> None:
-    """Close descriptors, now or soon; never waits."""
+    """Close descriptors, now or soon; never blocks."""
     later: list[int] = []
     for fd in descriptors:
         if _is_quick(fd):
@@ -205,9 +206,9 @@ def close(descriptors: Iterable[int]) -> None:
 
 
 def _is_quick(fd: int) -> bool:
-    """Tell whether closing this takes no time.
+    """Return whether closing this takes no time.
 
-    A pipe, as comes with BARRIER=1; a socket in whose queue nothing is left, and one that does not linger.
+    So it is for a pipe, as comes with BARRIER=1, and for a socket with an empty queue that does not linger.
     """
     try:
         mode = os.fstat(fd).st_mode
@@ -229,7 +230,7 @@ def _is_quick(fd: int) -> bool:
 
 
 class _Closer:
-    """The threads that close; none as long as there is nothing to close."""
+    """The threads that close descriptors; there are none while there is nothing to close."""
 
     of_this_process: ClassVar[_Closer]
 
@@ -260,13 +261,13 @@ class _Closer:
             _close_one(fd)
 
     def _next(self) -> int | None:
-        """Wait for something to close; None when it is time to end."""
+        """Wait for a descriptor to close; return None when the thread is to end."""
         with self._changed:
             self._idle += 1
-            self._changed.wait_for(lambda: self._descriptors, IDLE)
+            self._changed.wait_for(lambda: self._descriptors, IDLE_TIMEOUT)
             self._idle -= 1
             if self._descriptors:
-                # What waits behind this one, if it takes time, is another thread's.
+                # If this one takes time, another thread closes those that wait behind it.
                 if len(self._descriptors) > 1 and not self._idle and self._threads < THREADS:
                     self._start()
                 return self._descriptors.popleft()
@@ -280,7 +281,7 @@ def _close_one(fd: int) -> None:
 
 
 def _begin_anew() -> None:
-    """Forget, in a forked child, threads that it does not have."""
+    """Forget, in a forked child, the threads, which it does not have."""
     _Closer.of_this_process = _Closer()
 
 

@@ -1,6 +1,6 @@
-"""Reads small files that somebody else may have written: whatever is there, it takes no time and no room.
+"""Reads small files that others may have written, in bounded time and memory, whatever they are.
 
-A FIFO without a writer would keep who opens it waiting, and a device may have no end.
+A FIFO without a writer would block open(2), and a device may have no end.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ import errno
 import os
 import stat
 
-MOST = 1 << 20
+SIZE_LIMIT = 1 << 20
 """Bytes of a file that is read whole; more than execve(2) takes of all variables of a process."""
 
 
-def read(path: str | os.PathLike[str], most: int = MOST) -> bytes:
-    """Return what is in a regular file.
+def read(path: str | os.PathLike[str], most: int = SIZE_LIMIT) -> bytes:
+    """Return the content of a regular file.
 
     Raises:
-        OSError: there is none, it is something else, or it has more than `most` bytes; `strerror` says it.
+        OSError: there is none, it is not regular, or it has more than `most` bytes; `strerror` tells which.
     """
     # Opening a terminal that way does not make it ours.
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)

@@ -1,9 +1,9 @@
-"""Tells whether what another process has sent has the shape that it must have.
+"""Checks that a value from another process has the expected shape.
 
 bool, str          a value of just this type
 int, float         a number, not negative; no larger than a process can have counted, or a clock said
-(shape,)           that, or null
-[shape]            a list of such
+(shape,)           this shape, or null
+[shape]            a list of this shape
 {"key": shape}     an object with these keys, and perhaps others
 """
 
@@ -12,11 +12,11 @@ from __future__ import annotations
 from typing import Any
 
 _MOST = {int: 2**63, float: 1e11}
-"""Above that: what 64 bits hold, and seconds that no calendar knows (localtime(3))."""
+"""The first values too large: for 64 bits, and for seconds that a calendar knows (localtime(3))."""
 
 
 def deviation(value: Any, shape: Any, where: str = "answer") -> str:
-    """Return what is wrong with a value, or with a part of it; empty if nothing is."""
+    """Return the first deviation of a value, or of a part of it, from its shape; empty if there is none."""
     if isinstance(shape, tuple):
         return "" if value is None else deviation(value, shape[0], where)
     if isinstance(shape, dict):

@@ -1,7 +1,7 @@
-"""Text of others as it may be shown: on a terminal, in a log line, in a status.
+"""Makes text of others safe to show: on a terminal, in a log line, in a status.
 
-Whoever names a path, a version or an error could otherwise begin a log line of their own, or tell root's
-terminal what to do: by a line feed, by ESC, or by the marks that turn the direction of writing
+The author of a path, a version or an error text could otherwise begin a log line of their own, or control
+root's terminal: by a line feed, by ESC, or by the marks that turn the direction of writing
 (https://trojansource.codes).
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 
 def visible(text: str) -> str:
-    r"""Return a text in one line, in which what cannot be printed is written as in Python: `\n`, `\x1b`."""
+    r"""Return a text in one line, with characters that cannot be printed as in Python: `\n`, `\x1b`."""
     return text if text.isprintable() else "".join(map(_char, text))
 
 
@@ -19,11 +19,11 @@ def visible_lines(text: str) -> list[str]:
 
 
 def told(error: BaseException) -> str:
-    """Return an error's kind and what it says; that is code of who has raised it, and may fail as well."""
+    """Return an error's type and text; the text comes from foreign code, which may fail as well."""
     try:
         text = str(error)
     except Exception as fault:  # noqa: BLE001 - not ours
-        text = f"it cannot say what, for {type(fault).__name__}"
+        text = f"its text is not available: {type(fault).__name__}"
     return f"{type(error).__name__}: {text}"
 
 

@@ -214,7 +214,7 @@ def test_a_wrapper_that_is_heard_in_the_place_of_its_service_is_named(plain: Mac
 
     assert plain.run("systemctl", "start", "plain.service", check=False).returncode != 0
 
-    assert "hears nothing from others (NotifyAccess=main)" in plain.journal("plain.service", since=since)
+    assert "ignores the notifications of others (NotifyAccess=main)" in plain.journal("plain.service", since=since)
 
 
 # The supervisor is killed while systemd reloads the service.

@@ -556,12 +556,12 @@ class Speechless(Exception):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("raise Speechless()", "app cannot be imported: Speechless: it cannot say what, for RuntimeError"),
+        ("raise Speechless()", "app cannot be imported: Speechless: its text is not available: RuntimeError"),
         (
             "async def app(s, receive, t): await receive(); raise Speechless()",
             "the app's startup failed: Speechless: ",
         ),
-        ("hooks.on_start(lambda: exec('raise Speechless()'))", "failed: Speechless: it cannot say what"),
+        ("hooks.on_start(lambda: exec('raise Speechless()'))", "failed: Speechless: its text is not available"),
     ],
     ids=["import", "startup", "hook"],
 )
