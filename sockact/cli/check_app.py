@@ -1,6 +1,6 @@
-"""`sockact check-app`: would these apps serve? Asked before a deploy, of the canary that a reload asks.
+"""`sockact check-app`: tries apps before a deploy, in the same trial as a reload.
 
-The settings are those of `sockact run`, from flags and variables, so that a unit's own words do.
+The settings are those of `sockact run`, from flags and variables, so that a unit's own command line works.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from sockact.worker import canary
 
 
 def check(apps: Sequence[str], references: Sequence[str], given: Mapping[str, Any]) -> str:
-    """Start the apps as a canary, and return what it says of itself.
+    """Start the apps on trial, and return the result in words.
 
     Args:
-        apps: as `sockact run` takes them.
+        apps: the apps, as `sockact run` takes them.
         references: their `module:attribute`.
         given: settings, beside those in the environment.
 
     Raises:
-        UsageError: a reference is not of that form.
-        SettingsError: a setting, or a file that it names, makes no sense.
-        AppError: an app cannot be imported, is none, or does not start.
+        UsageError: a reference does not have that form.
+        SettingsError: a setting, or a file that it names, is not valid.
+        AppError: an app cannot be imported, is no app, or does not start.
     """
     for reference in references:
         loader.parts(reference)
@@ -43,16 +43,16 @@ def check(apps: Sequence[str], references: Sequence[str], given: Mapping[str, An
     argv = (sys.executable, "-P", "-m", "sockact", "run", *words, *apps)
     program = Program(argv, working_directory(os.environ), dict(os.environ))
     try:
-        return f"{' '.join(apps)}: {asyncio.run(_rehearse(program, chosen))}"
+        return f"{' '.join(apps)}: {asyncio.run(_try(program, chosen))}"
     except ReloadRefused as error:
         raise of_status(error.found)(f"{' '.join(apps)}: {error}") from error
 
 
-async def _rehearse(program: Program, chosen: Settings) -> str:
-    """Wait for the verdict; a SIGTERM ends the child too, as Ctrl-C does by itself."""
+async def _try(program: Program, chosen: Settings) -> str:
+    """Wait for the result; a SIGTERM ends the child too, as Ctrl-C does by itself."""
     task = asyncio.ensure_future(canary.rehearse(program, chosen))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
         return await task
     except asyncio.CancelledError:
-        raise AppError("ended by a signal before there was a verdict") from None
+        raise AppError("ended by a signal before there was a result") from None

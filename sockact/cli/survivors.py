@@ -1,8 +1,8 @@
-"""The workers of a supervisor that has died while `ExecReload=` waited for it.
+"""Waits for the workers of a supervisor that has died during the reload for which `ExecReload=` waits.
 
-They drain, and systemd lets them, as long as its reload is under way: what ends that is the end of the
+They drain, and systemd does not stop them as long as its reload is under way, that is, until the end of the
 process that it runs for `ExecReload=`. systemd then finds that the main process is gone, and kills all
-that is left, whatever `ExitType=` says (252 and 257). So this process stays until nobody is left but it.
+that is left, whatever `ExitType=` is (252 and 257). So this process stays until it is the last one.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import time
 
 from sockact.systemd import unit_files
 
-DEPARTURE = 2.0
+END_TIMEOUT = 2.0
 """Seconds within which a process has ended whose sockets are closed."""
 
 MOUNTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")
 
 PAUSE = 0.1
-"""Seconds between two looks at the cgroup; it says nothing about who may come, only about who is there."""
+"""Seconds between two looks at the cgroup: it does not tell of processes to come."""
 
 
 class MainProcess:
-    """The main process of this process's service, to be noticed when it ends.
+    """The main process of this process's service, and its end.
 
     Args:
         pid: its PID; 0 if it is not known.
@@ -41,14 +41,13 @@ class MainProcess:
             self._poller.register(pidfd, select.POLLIN)
 
     def has_ended(self) -> bool:
-        """Tell whether it has gone, or goes within a moment."""
-        return bool(self._pid) and (self._poller is None or bool(self._poller.poll(1000 * DEPARTURE)))
+        """Return whether it has ended, or ends within a moment."""
+        return bool(self._pid) and (self._poller is None or bool(self._poller.poll(1000 * END_TIMEOUT)))
 
     def wait_for_the_others(self) -> None:
         """Wait until the service consists of this process alone; systemd limits how long that may take.
 
-        Not where it is to end with its main process: what is left then is nobody's, and would hold up the
-        restart.
+        Not if the service is to end with its main process: the rest would only hold up the restart.
         """
         service = unit_files.of_this_process(os.environ)
         said = {} if service is None else service.read()
@@ -62,7 +61,7 @@ class MainProcess:
 
 
 def members(cgroup: str) -> set[int]:
-    """Return the processes in a cgroup and below it; none where they cannot be told."""
+    """Return the processes in a cgroup and below it; none if the cgroup cannot be read."""
     for mount in MOUNTS if cgroup else ():
         if os.path.isdir(mount + cgroup):
             return {pid for folder, _, _ in os.walk(mount + cgroup) for pid in _processes(folder) if pid}
@@ -81,7 +80,7 @@ def _wait_ended(pid: int) -> None:
     try:
         pidfd = os.pidfd_open(pid)
     except OSError:
-        return  # it has
+        return  # it has ended
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
     poller.poll()

@@ -70,14 +70,11 @@ class Child:
         ours: bool = False,
         private: bool = True,
     ) -> None:
-        self.reason = ""
-        self.exit_status = 0
+        self.reason, self.exit_status = "", 0
         self.gone = asyncio.Event()
         self._leftovers: Leftovers | None = None
         self._ends_since: float | None = None
-        self._whole_group = whole_group
-        self._heard = heard
-        self._ended = ended
+        self._heard, self._ended, self._whole_group = heard, ended, whole_group
         with contextlib.ExitStack() as undone:
             self._opened = undone.enter_context(contextlib.ExitStack())
             self._manager = self._open_manager(stores=stores, private=private)
@@ -86,6 +83,9 @@ class Child:
             self._lifeline.tie(self.pid)
             self._pidfd = os.pidfd_open(self.pid)
             undone.pop_all()
+        self._watch()
+
+    def _watch(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._manager.fileno(), self._listen)
         self._loop.add_reader(self._pidfd, self._reap)

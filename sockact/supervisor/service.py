@@ -20,13 +20,13 @@ from sockact.process.child import Child
 from sockact.process.launch import MARGIN
 from sockact.process.orphans import Orphans
 from sockact.protocols import overview
-from sockact.protocols.counters import Counters, count
+from sockact.protocols.counters import Counters
 from sockact.protocols.notify import Notification
 from sockact.protocols.worker_messages import EXITED, SupervisorOrder, WorkerMessage
 from sockact.sockets.fds import Listener
 from sockact.supervisor.children import ChildEvents, Children, WorkerSpec
 from sockact.supervisor.consent import Consent
-from sockact.supervisor.fleet import Fleet, Rules, Stage, WorkerRecord
+from sockact.supervisor.fleet import Fleet, Rules, Stage
 from sockact.supervisor.fleet.backoff import YOUNG
 from sockact.supervisor.fleet.orders import (
     Action,
@@ -39,6 +39,7 @@ from sockact.supervisor.fleet.orders import (
     Stopped,
     Tell,
 )
+from sockact.supervisor.fleet_view import FleetView
 from sockact.supervisor.reports import Reports
 from sockact.supervisor.worker_exits import Exits
 
@@ -90,6 +91,7 @@ class Supervisor:
         self._fleet = Fleet(rules)
         self._children = Children(spec, rules.watchdog, self._events())
         self._reports = Reports()
+        self._view = FleetView(self._fleet, self._children, self._reports)
         self._store = store
         self._leave = leave
         self._exchange = Exchange(self._receivers, unassigned, self._children.descriptor_limit)
@@ -116,14 +118,6 @@ class Supervisor:
         )
 
     # The verbs of a service.
-
-    @property
-    def name(self) -> str:
-        """The beginning of the status: the generation that serves, or the first."""
-        number = self._fleet.current or self._fleet.next or 1
-        workers = (worker for worker in self._fleet.workers.values() if worker.generation == number)
-        versions = {self._reports.of(worker.number).version for worker in workers}
-        return overview.generation(number, ", ".join(sorted(versions - {""})))
 
     async def start(self) -> None:
         """Start the first generation; raises the error of its worker when it does not get ready."""
@@ -201,14 +195,14 @@ class Supervisor:
 
     # Its state, as others see it.
 
+    @property
+    def name(self) -> str:
+        """The beginning of the status: the generation that serves, or the first."""
+        return self._view.name
+
     def status(self) -> str:
         """Return how many workers are ready, and how many drain, in words."""
-        workers = self._fleet.workers.values()
-        serving = self._fleet.current or self._fleet.next
-        ready = sum(worker.stage is Stage.READY and worker.generation == serving for worker in workers)
-        text = f"{count(ready, 'worker')} ready, {self.counters.in_flight} in flight"
-        draining = sum(worker.stage is Stage.DRAINING for worker in workers)
-        return text + (f", {draining} draining" if draining else "") + self._hook_failed
+        return self._view.status() + self._hook_failed
 
     @property
     def counters(self) -> Counters:
@@ -217,26 +211,11 @@ class Supervisor:
 
     def options(self) -> str | None:
         """Return the supervisor's settings, as the newest code has them; None if it has not told."""
-        newest = (each for each in self._fleet.workers.values() if each.generation == self._fleet.current)
-        said = [self._reports.of(worker.number).options for worker in newest]
-        return next((options for options in said if options is not None), None)
+        return self._view.options()
 
     def overview(self) -> dict[str, Any]:
         """Return the workers, those that drain included; see `sockact.protocols.overview`."""
-        rows = [
-            self._row(worker, child)
-            for worker in self._fleet.workers.values()
-            if (child := self._children.get(worker.number)) is not None
-        ]
-        return {"generation": self._fleet.current, "requests": self._reports.requests, "workers": rows}
-
-    def _row(self, worker: WorkerRecord, child: Child) -> dict[str, Any]:
-        report = self._reports.of(worker.number)
-        age = self._loop.time() - worker.born
-        generation, stage = worker.generation, worker.stage.value
-        return overview.worker(
-            worker.number, generation, child.pid, stage, age, report.counters, report.version
-        )
+        return self._view.overview(self._loop.time())
 
     # The fleet's decisions.
 

@@ -23,7 +23,7 @@ def told(error: BaseException) -> str:
     try:
         text = str(error)
     except Exception as fault:  # noqa: BLE001 - not ours
-        text = f"its text is not available: {type(fault).__name__}"
+        text = f"it has no text: {type(fault).__name__}"
     return f"{type(error).__name__}: {text}"
 
 

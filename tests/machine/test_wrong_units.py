@@ -214,7 +214,8 @@ def test_a_wrapper_that_is_heard_in_the_place_of_its_service_is_named(plain: Mac
 
     assert plain.run("systemctl", "start", "plain.service", check=False).returncode != 0
 
-    assert "ignores the notifications of others (NotifyAccess=main)" in plain.journal("plain.service", since=since)
+    ignored = "ignores the notifications of others (NotifyAccess=main)"
+    assert ignored in plain.journal("plain.service", since=since)
 
 
 # The supervisor is killed while systemd reloads the service.

@@ -171,7 +171,7 @@ def test_a_check_that_is_ended_leaves_nothing_behind(service: Service, number: s
         _, err = checking.communicate(timeout=LIMIT)
 
     assert checking.returncode == 1
-    assert b"ended by a signal before there was a verdict" in err
+    assert b"ended by a signal before there was a result" in err
     assert not Path(f"/proc/{trial}").exists()
     held.close()
 

@@ -556,12 +556,12 @@ class Speechless(Exception):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("raise Speechless()", "app cannot be imported: Speechless: its text is not available: RuntimeError"),
+        ("raise Speechless()", "app cannot be imported: Speechless: it has no text: RuntimeError"),
         (
             "async def app(s, receive, t): await receive(); raise Speechless()",
             "the app's startup failed: Speechless: ",
         ),
-        ("hooks.on_start(lambda: exec('raise Speechless()'))", "failed: Speechless: its text is not available"),
+        ("hooks.on_start(lambda: exec('raise Speechless()'))", "failed: Speechless: it has no text"),
     ],
     ids=["import", "startup", "hook"],
 )

@@ -1,0 +1,69 @@
+"""Finds the service that a command is for, and asks it over its control socket."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from sockact.config import values
+from sockact.errors import UsageError
+from sockact.protocols import control, control_address
+from sockact.untrusted.number import decimal
+
+
+def ask(
+    verb: str,
+    environ: Mapping[str, str],
+    path: str | None,
+    timeout: str,
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Ask the service that an environment names, and return its answer.
+
+    Args:
+        verb: `reload` or `status`.
+        environ: the variables MAINPID, RUNTIME_DIRECTORY and SOCKACT_CONTROL of the service.
+        path: the path of its control socket, if the user gave one.
+        timeout: the time that the answer may take, as the user gave it.
+        more: further members of the request.
+
+    Raises:
+        UsageError: no service is named, or it has no control socket.
+    """
+    _prepare()
+    try:
+        patience = values.seconds_or_none(timeout)
+    except ValueError as error:
+        raise UsageError(f"--timeout={timeout}: {error}, or none") from None
+    pid = main_pid(environ)
+    choice = _choice(environ, path, pid, verb)
+    sock, where = control_address.find(choice, environ, pid, patience)
+    with sock:
+        return control.ask(sock, verb, where, patience=patience, **more)
+
+
+def _choice(environ: Mapping[str, str], path: str | None, pid: int, verb: str) -> str:
+    """Return the service's setting `control`, which a given path overrides."""
+    choice = environ.get("SOCKACT_CONTROL", "auto") if path is None else path
+    if choice == "auto" and not pid and not environ.get("RUNTIME_DIRECTORY"):
+        raise UsageError(f"RUNTIME_DIRECTORY and MAINPID are unset: no service to {verb} is named by them")
+    if choice == "none":
+        raise UsageError(f"SOCKACT_CONTROL={choice}: this service has no control socket")
+    return choice
+
+
+def _prepare() -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack characters of the answer
+    for number in (signal.SIGINT, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)  # after Ctrl-C nobody needs a traceback
+
+
+def main_pid(environ: Mapping[str, str] = os.environ) -> int:
+    """Return the main process of the service; 0 if the environment does not name it."""
+    return decimal(environ.get("MAINPID"), digits=9) or 0
