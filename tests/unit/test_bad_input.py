@@ -91,10 +91,10 @@ def test_where_there_is_no_project_there_are_no_settings_of_it(tmp_path: Path) -
 
 def test_a_file_may_be_as_large_as_all_that_a_process_may_get(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    path.write_bytes(b"x" * files.MOST)
+    path.write_bytes(b"x" * files.SIZE_LIMIT)
 
-    assert len(files.read(path)) == files.MOST
-    path.write_bytes(b"x" * (files.MOST + 1))
+    assert len(files.read(path)) == files.SIZE_LIMIT
+    path.write_bytes(b"x" * (files.SIZE_LIMIT + 1))
     with pytest.raises(OSError, match="larger than 1,048,576 bytes"):
         files.read(path)
 
@@ -109,7 +109,7 @@ def test_a_file_may_be_as_large_as_all_that_a_process_may_get(tmp_path: Path) ->
     ],
 )
 def test_the_time_for_an_environment_file_grows_as_the_file_does(part: str, repeated: int) -> None:
-    text = "".join(part.format(number) for number in range(repeated))[: files.MOST]
+    text = "".join(part.format(number) for number in range(repeated))[: files.SIZE_LIMIT]
     text = text[: text.rfind("\n") + 1]
 
     began = time.monotonic()
