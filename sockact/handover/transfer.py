@@ -44,8 +44,8 @@ logger = logging.getLogger(__package__)
 CONNECTION = "sockact.connection"
 SUPPLY = "sockact.supply"
 
-DATAGRAM_CAPACITY = 253
-"""Descriptors that one datagram can carry: SCM_MAX_FD of the kernel, unix(7)."""
+DATAGRAM_CAPACITY = ancillary.MAX_DESCRIPTORS
+"""Connections in one batch, at most."""
 
 KEPT = 4096
 """Connections kept for a process that gets them by LISTEN_FDS, at most: the list of all their names has to

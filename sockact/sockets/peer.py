@@ -1,4 +1,4 @@
-"""The process at the other end of a Unix socket, as the kernel tells."""
+"""Who is at the other end of a Unix connection, as the kernel says."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ _NO_USER = 0xFFFFFFFF
 
 
 class Peer(NamedTuple):
-    """The process at the other end, and its user and group at that time. Source: SO_PEERCRED in unix(7).
+    """The process that has opened the connection, and whose it was then. Source: SO_PEERCRED in unix(7).
 
-    That is the process which called connect(2); seen from there, the one which called listen(2). `pid` is 0
-    for a process that this one's PID namespace does not know, such as a proxy outside our container.
+    `pid` is 0 of a process that this one's PID namespace does not know: a proxy outside our container.
     """
 
     pid: int
@@ -24,7 +23,7 @@ class Peer(NamedTuple):
 
 
 def peer_of(connection: socket.socket) -> Peer | None:
-    """Return the peer of a connection; None if it is no Unix connection, or the kernel does not know."""
+    """Return who has opened a connection; None if it is no Unix connection, or nobody knows."""
     if connection.family != socket.AF_UNIX:
         return None
     peer = Peer(*_UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)))

@@ -253,7 +253,7 @@ class Supervisor:
         self._children.cancel(number)
         if order is Order.KILL:
             ends = self._fleet.workers[number].ends
-            missed = "it does not end, though it has said so" if ends else "its time is up"
+            missed = "it has announced its end, but does not end" if ends else "it missed its deadline"
             logger.warning("worker=%d is killed: %s", number, missed)
         self._tell(number, signal.Signals[order.value])
 

@@ -53,7 +53,7 @@ def locate(unit: str, environ: Mapping[str, str], *, user: bool = False) -> Loca
         if _is_known(theirs):
             scope, found = "--user", theirs
     if "LoadState" not in found:
-        raise UnavailableError(f"systemctl does not tell where {unit} is: {complaint or 'it says nothing'}")
+        raise UnavailableError(f"systemctl does not tell where {unit} is: {complaint or 'no output'}")
     _require_service(unit, found)
     directories = [
         os.path.join(_runtime(scope, environ), each) for each in found.get("RuntimeDirectory", "").split()

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, ClassVar, NamedTuple
 
-MOST = 253
+MAX_DESCRIPTORS = 253
 """Descriptors that one message can carry: SCM_MAX_FD of the kernel, unix(7)."""
 
 SO_PASSRIGHTS = 83
@@ -39,7 +39,7 @@ PEEKED = 1024 * 1024
 
 _CREDENTIALS = struct.Struct("3i")
 _LINGER = struct.Struct("2i")
-_ROOM = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(MOST * struct.calcsize("i"))
+_ROOM = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(MAX_DESCRIPTORS * struct.calcsize("i"))
 
 
 class Received(NamedTuple):

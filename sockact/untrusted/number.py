@@ -1,4 +1,4 @@
-"""Reads a decimal number that somebody else has written: a variable, or a value in a datagram.
+"""Reads a decimal number that others have written: a variable, or a value in a datagram.
 
 int() alone takes too much: blanks, signs, underscores, digits of any script, and texts of any length.
 """
@@ -13,7 +13,7 @@ def decimal(text: str | None, *, digits: int = DIGITS) -> int | None:
     """Return the number that a text of ASCII digits stands for.
 
     Args:
-        text: the text; None if nothing was said.
+        text: the text; None if there is none.
         digits: how many digits it may have.
 
     Returns:

@@ -74,7 +74,7 @@ def test_no_content_raises_or_leaks(text: bytes, stores: bool) -> None:
     with none_left_open(), NotifySocket(stores=stores) as manager:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as voice:
             voice.connect(manager.address.replace("@", "\0"))
-            socket.send_fds(voice, [text], [0] * ancillary.MOST)
+            socket.send_fds(voice, [text], [0] * ancillary.MAX_DESCRIPTORS)
             voice.send(b"X_NEXT=1")
 
         first, second = manager.receive(), manager.receive()

@@ -183,7 +183,7 @@ def test_no_signal_makes_more_workers_than_the_settings_could() -> None:
     fleet.start(0.0)
 
     assert fleet.resize(1, 0.0) == [Spawn(3, 1)]
-    assert fleet.resize(1, 0.0) == [Note("no worker more: there are 3, expected at most 3")]
+    assert fleet.resize(1, 0.0) == [Note("no more workers: there are 3, expected at most 3")]
     assert fleet.size == 3
     assert fleet.resize(-1, 0.0)
     assert fleet.resize(1, 0.0) == [Spawn(4, 1)]

@@ -86,7 +86,7 @@ class Fleet:
         if self._stopping:
             return []
         if self.rules.most is not None and self.size + change > self.rules.most:
-            return [Note(f"no worker more: there are {self.size}, expected at most {self.rules.most}")]
+            return [Note(f"no more workers: there are {self.size}, expected at most {self.rules.most}")]
         self._slots.size = max(self.size + change, 1)
         return [*self._trial.fit(self.size, now), *self.tick(now)]
 
