@@ -51,7 +51,9 @@ class Consent:
                 await self._settled.wait()
         except TimeoutError:
             silent = ", ".join(f"worker={worker}" for worker in sorted(self._pending))
-            logger.warning("%s did not answer within %g s whether a reload may begin: it begins", silent, limit)
+            logger.warning(
+                "%s did not answer within %g s whether a reload may begin: it begins", silent, limit
+            )
         finally:
             self._pending = set()
         if self._refusal:
