@@ -56,7 +56,7 @@ class Supply:
         self._loop.add_reader(self._ours.fileno(), self._read_confirmation)
 
     def pass_on(self, descriptors: Sequence[int]) -> bool:
-        """Send connections; if they are under way, which it returns, they belong to the supply."""
+        """Send connections; return whether that succeeded: they belong to the supply then."""
         if self._kept:
             return False
         try:

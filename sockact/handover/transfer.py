@@ -169,7 +169,7 @@ class HandoverSender:
 
 
 class HandoverReceiver:
-    """Receives connections and orders from a supervisor, and which connections it has taken.
+    """Receives connections, orders and confirmations from a supervisor.
 
     Args:
         sock: the worker's end of the supply.

@@ -43,7 +43,7 @@ logger = logging.getLogger(__package__)
 
 
 def supervise_in(process: Process, chosen: Settings, program: Sequence[str]) -> None:
-    """Keep workers from this process, until it is told to stop.
+    """Supervise workers in this process, until it is told to stop.
 
     Args:
         process: this process.
