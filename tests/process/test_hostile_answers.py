@@ -396,7 +396,7 @@ def test_a_status_has_a_limit_that_nobody_has_to_ask_for(
 def test_a_service_that_takes_no_calls_is_not_waited_for_for_ever(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
-    monkeypatch.setattr(control, "CONTACT", 0.3)
+    monkeypatch.setattr(control, "CONNECT_TIMEOUT", 0.3)
     path = tmp_path / "sockact.sock"
     with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as stack:
         listener.bind(str(path))
@@ -491,7 +491,7 @@ def test_a_service_whose_words_the_terminal_lacks_is_shown_all_the_same(
 def test_a_reload_may_take_as_long_as_it_takes(
     hostile: Callable[[Behaviour], Hostile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "CONTACT", 0.1)
+    monkeypatch.setattr(control, "CONNECT_TIMEOUT", 0.1)
 
     def late(connection: socket.socket) -> None:
         time.sleep(0.5)

@@ -399,7 +399,7 @@ def test_what_a_new_worker_has_no_descriptors_for_is_served_when_it_has(service:
 
     reload_all(service, pid)
 
-    wait_until(lambda: "run out of descriptors; connections that move" in service.manager.stderr())
+    wait_until(lambda: "run out of descriptors; handed-over connections" in service.manager.stderr())
     allow(workers(pid)[0], 1024)
     assert counted(clients) == (60, 0)
 
