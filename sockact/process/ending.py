@@ -52,14 +52,12 @@ class Exit:
 
     Attributes:
         status: the exit status, if the end has to be forced.
-        last: called then, after the report; it does not wait for long, and may become another program.
-        loop: the event loop that runs; the report tells which tasks are left at its end.
     """
 
     def __init__(self) -> None:
         self.status = 0
-        self.last: Callable[[], object] = lambda: None
-        self.loop: asyncio.AbstractEventLoop | None = None
+        self._on_expiry: Callable[[], object] = lambda: None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = os.getpid()
         self._changed = threading.Condition()
         self._deadline: float | None = None
@@ -71,8 +69,18 @@ class Exit:
         self._threads = False
         self._stderr: int | None = None
 
+    def serve(self, loop: asyncio.AbstractEventLoop, on_expiry: Callable[[], object]) -> None:
+        """Set the event loop that runs, and the last action of an end that takes too long.
+
+        Args:
+            loop: the report names the tasks that are left in it.
+            on_expiry: called after the report, before the process is killed; must not wait for long, and
+                may execute another program.
+        """
+        self._loop, self._on_expiry = loop, on_expiry
+
     def within(self, seconds: float | None, step: str) -> None:
-        """Let the next step take so long; None for as long as it likes."""
+        """Bound the next step of the end to so many seconds; None for no limit."""
         if os.getpid() != self._pid:
             return
         self._start_threads()
@@ -134,7 +142,7 @@ class Exit:
         self._expired.set()
         self._reported.wait(REPORT)
         try:
-            self.last()
+            self._on_expiry()
         except SystemExit as error:
             self.status = error.code if isinstance(error.code, int) else 1
         finally:
@@ -142,7 +150,7 @@ class Exit:
 
     def _report(self) -> None:
         self._expired.wait()
-        held = "; ".join(holders(None if self._end is None else self.loop)) or "nothing that can be named"
+        held = "; ".join(holders(None if self._end is None else self._loop)) or "nothing that can be named"
         text = "pid=%d leaves: %s took longer than %.1f s, held by %s"
         logger.warning(text, self._pid, self._step, self._limit, one_line(held))
         _flush()

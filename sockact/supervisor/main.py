@@ -9,16 +9,18 @@ import resource
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from sockact import runtime
 from sockact.config import envfile, logs
 from sockact.config.settings import MANY, Settings
 from sockact.errors import ReloadRefused, SettingsError, UsageError
 from sockact.handover.store import Store
+from sockact.lifecycle.deadlines import KILL_MARGIN
 from sockact.lifecycle.phases import Phase
+from sockact.lifecycle.service import Callbacks
 from sockact.process.command import Program
 from sockact.process.health import HealthServer
-from sockact.process.launch import MARGIN, Process
+from sockact.process.launch import Process
 from sockact.process.unapplied import differences, options
-from sockact.runtime import HERE
 from sockact.supervisor.fleet import Rules
 from sockact.supervisor.service import Recipe, Supervisor
 
@@ -50,7 +52,7 @@ def supervise_in(process: Process, chosen: Settings, program: Sequence[str]) -> 
         program: what a worker runs; empty for this very command, without its workers.
     """
     logs.hold()
-    HERE.role, HERE.activated = "supervisor", process.activated
+    runtime.begin_role("supervisor", activated=process.activated)
     envfile.read(chosen.env_file)  # a fault in it is one of the settings, and no worker's
     process.complete(chosen)
     store = Store(process.notifier)
@@ -82,13 +84,12 @@ async def _live(
     leave = None if process.activated else process.sockets.leave
     supervisor = Supervisor(recipe, rules, conductor, store, homeless, leave)
     overlooked = Overlooked(process, chosen, supervisor)
-    conductor.overlooked = overlooked.since_start
-    conductor.started = overlooked.begin
+    callbacks = Callbacks(on_started=overlooked.begin, unapplied=overlooked.since_start)
     health = HealthServer(process.sockets.health, lambda: WORDS[conductor.phase], chosen)
     health.open()
-    ending = await process.conduct(conductor, supervisor)
+    ending = await process.conduct(conductor, supervisor, callbacks)
     health.close()
-    if ending.at_once:
+    if ending.killed:
         supervisor.kill()
         process.leave(ending.status)
 
@@ -162,7 +163,7 @@ def _stop_timeout(chosen: Settings) -> float | None:
     """Return until when a worker must have ended; one of ours does so itself, after hooks of SIGTERM."""
     if chosen.stop_timeout is None:
         return None
-    return chosen.shutdown_timeout + chosen.stop_timeout + MARGIN
+    return chosen.shutdown_timeout + chosen.stop_timeout + KILL_MARGIN
 
 
 def rules_of(chosen: Settings, *, ours: bool) -> Rules:

@@ -21,9 +21,9 @@ from sockact.errors import ReloadRefused, SettingsError, of_status
 from sockact.handover.exchange import Exchange
 from sockact.handover.store import Store
 from sockact.handover.transfer import CONNECTION, EXITED, SUPPLY
+from sockact.lifecycle.deadlines import KILL_MARGIN
 from sockact.process.child import Child
 from sockact.process.command import Program
-from sockact.process.launch import MARGIN
 from sockact.process.orphans import Orphans
 from sockact.protocols import overview
 from sockact.protocols.assignments import ENDING, HOOK, IDLE, ORDERS, RECYCLE, REQUEST
@@ -57,14 +57,14 @@ logger = logging.getLogger(__package__)
 class Watcher(Protocol):
     """Who wants to know what happens to a supervisor."""
 
-    def busy(self) -> None:
-        """Take notice that the status changes, or is about to."""
+    def on_busy(self) -> None:
+        """Called when the status changes, or is about to."""
 
-    def idle(self) -> None:
-        """Take notice that no worker has had anything to do for as long as its `idle_exit`."""
+    def on_idle(self) -> None:
+        """Called when no worker has had anything to do for as long as its `idle_exit`."""
 
-    def show(self) -> None:
-        """Take notice that the status has changed, and is worth a look."""
+    def on_status(self) -> None:
+        """Called when the status has changed in a way that is to be shown now."""
 
     def request_reload(self) -> None:
         """Take notice that the app's own code wants a reload."""
@@ -133,10 +133,11 @@ class Supervisor:
         )
         self._hook_failed = ""
         self._exit_status = 0
+        self._logged_reason: str | None = None
         self._outcome: asyncio.Future[Action] | None = None
         self._stopped = asyncio.Event()
         self._ending = False
-        self._forced = False
+        self._abort = False
         self._loop = asyncio.get_running_loop()
         self._orphans = Orphans(self._pids)
         self._timer: asyncio.TimerHandle | None = None
@@ -156,20 +157,22 @@ class Supervisor:
             self._exchange.room = 0
             self._ending = True
             await self._end()
-            raise of_status(self._exit_status)(outcome.reason)
+            error = of_status(self._exit_status)(outcome.reason)
+            error.logged = outcome.reason == self._logged_reason
+            raise error
         if not self._recipe.handover:
             self._exchange.refuse()
         self._store.clear()
 
-    async def check(self) -> None:
+    async def try_reload(self) -> None:
         """Ask the workers that want to be asked; raises ReloadRefused when one is against it.
 
         The trial is left to the new generation: it does not serve alone until it has proved itself.
         """
         # Twice: a worker's limit for hooks before the signal, and for those that answer.
-        await self._consent.obtain(self._serving(), 2 * self._fleet.rules.start_timeout + MARGIN)
+        await self._consent.obtain(self._serving(), 2 * self._fleet.rules.start_timeout + KILL_MARGIN)
 
-    async def replace(self) -> bool:
+    async def take_over(self) -> bool:
         """Let a new generation take over; raises ReloadRefused when it fails."""
         before, self._hook_failed = self._hook_failed, ""
         outcome = await self._wait_for(self._fleet.reload(self._loop.time()))
@@ -178,36 +181,36 @@ class Supervisor:
             raise ReloadRefused(outcome.reason)
         return False
 
-    async def stop(self, *, by_force: bool = False, followed: bool = False) -> None:
+    async def stop(self, *, abort: bool = False, followed: bool = False) -> None:
         """Let all workers drain, and wait until the last one has ended."""
-        self._forced = by_force
+        self._abort = abort
         self._ending = True  # now: who stops while systemd is asked has been told so by others
         if self._recipe.handover:
             with self._orphans.paused():  # systemd is asked by a child
                 self._exchange.room = await self._store.room(followed=followed)
         else:
             self._exchange.room = 0
-        await self._end(by_force=self._forced)
+        await self._end(abort=self._abort)
         self._store.put(self._exchange.homeless)
 
-    async def _end(self, *, by_force: bool = False) -> None:
+    async def _end(self, *, abort: bool = False) -> None:
         if self._leave is not None:
             self._leave()
         if not self._exchange.room:
             self._exchange.end()
         self._do(self._fleet.stop(self._loop.time()))
-        if by_force:
-            self.hammer()
+        if abort:
+            self.abort()
         await self._stopped.wait()
         for child in self._leaving:
             await child.gone.wait()  # systemd kills what is left when this process has ended
 
-    def hammer(self) -> None:
-        """End every drain under way by force."""
-        self._forced = True  # for a stop that still asks for room
+    def abort(self) -> None:
+        """Abort what is left of every drain under way."""
+        self._abort = True  # for a stop that still asks for room
         self._do(self._fleet.hammer())
 
-    def signalled(self, number: signal.Signals) -> None:
+    def on_signal(self, number: signal.Signals) -> None:
         """Take one worker more or less; pass everything else on to the workers that can handle it."""
         if change := RESIZING.get(number):
             self._do(self._fleet.resize(change, self._loop.time()))
@@ -430,13 +433,13 @@ class Supervisor:
             self._take_orders(number)
         self._heard_of_phase(number, said, now)
         if self._reports.hear(number, said):
-            self._watcher.busy()
+            self._watcher.on_busy()
         if said.get("ERRNO", "0") != "0":
             self._do(self._fleet.failing(number, said.get("STATUS") or f"ERRNO={said['ERRNO']}", now))
         if ENDING in said:
             self._do(self._fleet.ending(number, now))
         if IDLE in said and not self._unborn and all(map(self._is_idle, self._children)):
-            self._watcher.idle()
+            self._watcher.on_idle()
         if reason := said.get(RECYCLE) or self._overweight(number):
             self._do(self._fleet.recycle(number, reason, now))
         self._heard_of_hooks(number, said)
@@ -473,7 +476,7 @@ class Supervisor:
         self._exits.heard(number, said)
         if HOOK in said:
             self._hook_failed = f"; worker={number}: {said[HOOK]}"
-            self._watcher.show()  # now: it may be the last that happens here
+            self._watcher.on_status()  # now: it may be the last that happens here
         if REQUEST in said:
             self._watcher.request_reload()
 
@@ -493,10 +496,11 @@ class Supervisor:
         child = self._children.pop(number)
         self._leaving = [each for each in (*self._leaving, child) if not each.gone.is_set()]
         self._exit_status = self._exit_status or child.exit_status
+        self._logged_reason = child.reason or self._logged_reason
         self._consent.forget(number)
         self._exchange.forget(number)
         self._exits.forget(number)
         self._reports.forget(number)
-        self._watcher.busy()  # the status counts it
+        self._watcher.on_busy()  # the status counts it
         self._do(self._fleet.exited(number, child.reason or how, self._loop.time()))
         self._exits.ended(child.pid)

@@ -392,7 +392,7 @@ def test_no_request_stays_counted_however_it_ends(service: Service, mode: tuple[
     wait_until(lambda: [row["requests"] for row in status(service)["workers"]] == [160])
     wait_until(lambda: [row["in_flight"] for row in status(service)["workers"]] == [0])
     stop(service)
-    assert "hammer" not in service.manager.stderr()
+    assert "aborting" not in service.manager.stderr()
 
 
 @pytest.mark.R24

@@ -55,11 +55,11 @@ class NoStore:
 
 
 class Nobody:
-    def busy(self) -> None: ...
+    def on_busy(self) -> None: ...
 
-    def idle(self) -> None: ...
+    def on_idle(self) -> None: ...
 
-    def show(self) -> None: ...
+    def on_status(self) -> None: ...
 
     def request_reload(self) -> None: ...
 
@@ -106,7 +106,7 @@ def test_a_stop_in_the_middle_starts_none_any_more(born: type[Born], by_force: b
         await turns(5)
         starting.cancel()
         before = len(born.all)
-        await service.stop(by_force=by_force)
+        await service.stop(abort=by_force)
         await turns(MANY)
         assert not service.overview()["workers"]
         return before
@@ -168,7 +168,7 @@ def test_a_worker_that_is_not_started_yet_may_already_be_too_many(born: type[Bor
         starting = asyncio.create_task(service.start())
         await turns(5)
         for _ in range(MANY - 10):
-            service.signalled(signal.SIGTTOU)
+            service.on_signal(signal.SIGTTOU)
         await turns(MANY)
         assert len(service.overview()["workers"]) == 10
         starting.cancel()
