@@ -120,7 +120,10 @@ class Drain:
     def _rest(self) -> str:
         """Return what is left to abort, like `3 connections and 1 request`."""
         engine = self._engine
-        parts = [count(engine.connections, "connection"), count(engine.in_flight, "request")]
-        if self._background:
-            parts.append(count(len(self._background), "background task"))
-        return f"{', '.join(parts[:-1])} and {parts[-1]}"
+        numbers = {
+            "connection": engine.connections,
+            "request": engine.in_flight,
+            "background task": len(self._background),
+        }
+        *others, last = [count(number, noun) for noun, number in numbers.items() if number] or ["nothing"]
+        return f"{', '.join(others)} and {last}" if others else last

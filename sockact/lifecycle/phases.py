@@ -35,7 +35,7 @@ class Event(enum.Enum):
     RENEWED = "the new code serves"
     REPLACED = "the new code takes over this process"
     STOPPED = "the stop is done"
-    FAILED = "the start, reload or stop has failed"
+    FAILED = "an error"
     STOP = "SIGTERM or SIGINT"
     RELOAD = "SIGHUP or a caller on the control socket"
     USR2 = "SIGUSR2"

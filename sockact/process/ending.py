@@ -1,12 +1,12 @@
-"""The end of a process that serves: each step of it has a deadline, and what holds it up is named.
+"""The end of a process that serves: each step of it has a deadline, and the log names what holds it up.
 
 The steps are the drain, the app's shutdown, the end of the event loop, and that of Python, which waits for
-threads and runs exit handlers for as long as they like. A step that takes too long is the last one.
+threads and exit handlers without a limit. A step that takes too long is the last one: the process exits.
 
-One thread keeps the time, and another one reports: what it writes to may be what hangs. Both are started
-in good time, since Python 3.12 starts none any more when it ends. Where no thread runs, as C code holds the
-GIL or Python's modules are gone already, faulthandler ends the process: with exit status 1, since it knows
-no other, and with the stacks on stderr.
+One thread keeps the time, and another one reports: the log may be what hangs. Both are started early, since
+Python 3.12 starts no thread any more when it ends. Where no thread runs, because C code holds the GIL or
+Python's modules are gone already, faulthandler ends the process: with exit status 1, since it knows no
+other, and with the stacks on stderr.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from sockact.process.orphans import children
 from sockact.protocols.notify import one_line
 from sockact.system import standard_streams
 
-LEAST = 0.5
-"""Seconds that an end has at least: one that nothing holds is to be orderly, whatever the setting."""
+MIN_END = 0.5
+"""The least seconds for an end: one that nothing holds up is orderly, whatever the setting."""
 
-REPORT = 0.5
-"""Seconds that the report, and what else is still to be done, may take."""
+REPORT_TIMEOUT = 0.5
+"""Seconds for the report, or for writing out what is in buffers."""
 
-TRACKER = 2.0
-"""Seconds that multiprocessing's resource tracker has to end, when all who use it should have."""
+TRACKER_TIMEOUT = 2.0
+"""Seconds for multiprocessing's resource tracker to end, when all of its users should have."""
 
-LAST_RESORT = 1.0
+FAULTHANDLER_MARGIN = 1.0
 """Seconds beyond a deadline until faulthandler ends the process."""
 
 _WAITING = ("multiprocessing", "subprocess.py")
-"""Where the main thread is, in Python's library, while it waits for a child."""
+"""The files of Python's library in which the main thread waits for a child."""
 
 logger = logging.getLogger(__package__)
 
 
 class Exit:
-    """The end of this process; a child that it forks has another one.
+    """The deadlines of this process's end; a child that it forks has none of them.
 
     Attributes:
-        status: the exit status, if the end has to be forced.
+        status: the exit status, if the process exits at a deadline.
     """
 
     def __init__(self) -> None:
@@ -94,29 +94,29 @@ class Exit:
             return
         if self._stderr is None:
             self._stderr = _unblocked_stderr()
-        faulthandler.dump_traceback_later(seconds + LAST_RESORT, exit=True, file=self._stderr)
+        faulthandler.dump_traceback_later(seconds + FAULTHANDLER_MARGIN, exit=True, file=self._stderr)
 
     def begin(self, limit: float) -> None:
-        """Let the end take so long from now on: that of the event loop and that of Python together."""
+        """Bound the rest of the end: that of the event loop and that of Python together."""
         if self._end is None:
-            limit = max(limit, LEAST)
+            limit = max(limit, MIN_END)
             self._end = time.monotonic() + limit
             self.within(limit, "the end of its event loop")
 
     def go_on(self) -> None:
-        """Let what is left of the time be that of Python's end."""
+        """Bound the end of Python by the rest of that time."""
         assert self._end is not None
         self.within(max(self._end - time.monotonic(), 0.0), "its end")
 
     def pause(self) -> None:
-        """Let the program go on for as long as it likes; what is left of the time is for Python's end."""
+        """Lift the bound for a program that goes on; the rest of the time bounds the end of Python."""
         assert self._end is not None
         left = max(self._end - time.monotonic(), 0.0)
         self.within(None, "")
 
         def begin() -> None:
             if self.status == 0 and getattr(sys, "last_value", None) is not None:
-                self.status = 1  # that of a program which an exception has ended
+                self.status = 1  # of a program that an exception has ended
             self.within(left, "its end")
 
         _before_python_ends(begin)
@@ -129,7 +129,7 @@ class Exit:
         try:
             for work in (self._keep_time, self._report):
                 threading.Thread(target=work, name=f"sockact.exit.{work.__name__}", daemon=True).start()
-        except RuntimeError as error:  # there may be no more of them
+        except RuntimeError as error:  # the limit of threads is reached
             logger.warning("no thread can be started, faulthandler alone bounds the end: %s", error)
 
     def _keep_time(self) -> None:
@@ -137,10 +137,10 @@ class Exit:
             while self._deadline is None or self._deadline > time.monotonic():
                 self._changed.wait(None if self._deadline is None else self._deadline - time.monotonic())
         faulthandler.dump_traceback_later(
-            2 * LAST_RESORT, exit=True, file=self._stderr or standard_streams.descriptor()
+            2 * FAULTHANDLER_MARGIN, exit=True, file=self._stderr or standard_streams.descriptor()
         )
         self._expired.set()
-        self._reported.wait(REPORT)
+        self._reported.wait(REPORT_TIMEOUT)
         try:
             self._on_expiry()
         except SystemExit as error:
@@ -158,7 +158,7 @@ class Exit:
 
 
 def holders(loop: asyncio.AbstractEventLoop | None = None) -> list[str]:
-    """Say what this process waits for: threads, the main thread's work, children, tasks of `loop`."""
+    """Return what this process waits for: threads, the main thread's work, children, tasks of `loop`."""
     main = list(_frames(threading.main_thread().ident))
     found = threads()
     if at_work := _work_of(main):
@@ -172,56 +172,56 @@ def holders(loop: asyncio.AbstractEventLoop | None = None) -> list[str]:
 
 
 def threads() -> list[str]:
-    """Name the threads for which Python waits at its end, and say where each of them is."""
+    """Return the threads for which Python waits at its end, each with the function in which it is."""
     main = threading.main_thread()
     waited_for = [thread for thread in threading.enumerate() if thread is not main and not thread.daemon]
     return [f"thread {thread.name!r}{_place(list(_frames(thread.ident)))}" for thread in waited_for]
 
 
 def let_tracker_end() -> None:
-    """Let multiprocessing's resource tracker end before this process does, as far as it does so soon.
+    """Wait for the end of multiprocessing's resource tracker, up to `TRACKER_TIMEOUT`.
 
-    It removes what is left of shared memory, and systemd would kill it with the end of the main process.
+    It removes shared memory that is left, and systemd would kill it with the end of the main process.
     """
     tracker = _tracker()
     fd, pid = getattr(tracker, "_fd", None), getattr(tracker, "_pid", None)
     if fd is None or pid is None:
         return
     with contextlib.suppress(OSError):  # it has ended
-        tracker._fd = None  # noqa: SLF001 - Python has no word for it before 3.14
+        tracker._fd = None  # noqa: SLF001 - Python has no function for it before 3.14
         os.close(fd)
         pidfd = os.pidfd_open(pid)
         ended = select.poll()
         ended.register(pidfd, select.POLLIN)
-        ended.poll(1000 * TRACKER)
+        ended.poll(1000 * TRACKER_TIMEOUT)
         os.close(pidfd)
 
 
 def flush() -> None:
     """Write out what is still in buffers, before the process ends without Python's help.
 
-    As far as that is done in a moment: whoever reads from a pipe may have stopped to.
+    As far as that takes a moment only: the reader of a pipe may have stopped reading.
     """
     standard_streams.fill()
     thread = threading.Thread(target=_flush, name="sockact.exit.flush", daemon=True)
     try:
         thread.start()
-    except RuntimeError:  # there may be no more of them
+    except RuntimeError:  # the limit of threads is reached
         return
-    thread.join(REPORT)
+    thread.join(REPORT_TIMEOUT)
 
 
 def _flush() -> None:
-    with contextlib.suppress(Exception):  # handlers are the app's, and nobody is left who could be told
+    with contextlib.suppress(Exception):  # handlers are the app's, and there is nowhere left to report to
         logging.shutdown()
     standard_streams.flush()
 
 
 def _before_python_ends(begin: Callable[[], None]) -> None:
-    """Call `begin` when the program's code has come to its end, before Python waits for threads.
+    """Call `begin` when the program's code has ended, before Python waits for threads.
 
-    Not by atexit, which comes after that. The end of the main thread, which anybody can wait for, comes
-    after what executors do there: they wait for their threads.
+    Not by atexit, which comes after that. The end of the main thread, for which any thread can wait, comes
+    after the exit functions of executors, which wait for their threads.
     """
     register = getattr(threading, "_register_atexit", None)
     if register is None:
@@ -236,7 +236,7 @@ def _before_python_ends(begin: Callable[[], None]) -> None:
 
 
 def _work_of(main: list[FrameType]) -> str:
-    """Say what the main thread does, from its frames; empty if it only waits for threads."""
+    """Return what the main thread does, from its frames; empty if it only waits for threads."""
     if not main:
         return "an exit handler that is no Python function"
     outermost = main[-1].f_code
@@ -255,7 +255,7 @@ def _frames(thread: int | None) -> Iterator[FrameType]:
 
 
 def _place(frames: list[FrameType]) -> str:
-    """Say in which function a thread is, or where the app has called that, if it is one of Python's."""
+    """Return the app's function in which a thread is, or one of Python's if there is none."""
     if not frames:
         return ""
     library = os.path.dirname(os.__file__)
@@ -268,7 +268,7 @@ def _file(frame: FrameType) -> str:
 
 
 def _children() -> Iterator[tuple[int, str]]:
-    """Give the children that have not ended, but for multiprocessing's own, which ends by itself."""
+    """Yield the children that have not ended, but for multiprocessing's own, which ends by itself."""
     tracker = _tracker()
     for pid in children():
         if (command := _command(pid)) and pid != getattr(tracker, "_pid", None):
@@ -289,7 +289,7 @@ def _command(pid: int) -> str:
 
 
 def _unblocked_stderr() -> int:
-    """Return a descriptor of stderr on which a write does not wait, where that is a pipe; else stderr's."""
+    """Return a non-blocking descriptor of stderr, if that is a pipe; otherwise stderr's own."""
     kept = standard_streams.descriptor()
     with contextlib.suppress(OSError):
         if stat.S_ISFIFO(os.fstat(kept).st_mode):
