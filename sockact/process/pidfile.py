@@ -1,7 +1,7 @@
 """The file with the PID of the main process, for other managers than systemd.
 
-It exists while the service does, through every reload, and is always complete. systemd needs none, as it has
-started the main process itself.
+It exists while the service does, through every reload, and is always complete. systemd needs none, as it
+has started the main process itself.
 
 Others may write to the folder, as to /tmp. So the file is made under a name that nobody can have taken, and
 replaces only a file of our own; a link that is found there later is not followed, a FIFO not waited for.
