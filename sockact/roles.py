@@ -13,8 +13,7 @@ from typing import Any
 
 from sockact.config import settings
 from sockact.config.settings import Settings
-from sockact.process import pid1, without_ssl
-from sockact.process.ending import let_tracker_end
+from sockact.process import pid1, resource_tracker, without_ssl
 from sockact.process.launch import Process, live
 from sockact.protocols.environment import OWN
 
@@ -32,7 +31,7 @@ def run(app: object, program: Sequence[str], given: Mapping[str, Any]) -> None:
 
             supervise_in(process, chosen, program)
 
-    atexit.register(let_tracker_end)  # the first to register is the last to be called
+    atexit.register(resource_tracker.wait_for_end)  # the first to register is the last to be called
     live(take_role, given)
 
 

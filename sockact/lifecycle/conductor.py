@@ -43,7 +43,6 @@ class Conductor:
         settings: the deadlines.
         reloads: the reloads of this service; those that began before this start included.
         end_signals: the signals of which the second one kills.
-        remark: the changes that the reload which ends with this start did not apply.
     """
 
     def __init__(
@@ -52,14 +51,12 @@ class Conductor:
         settings: Settings,
         reloads: Reloads | None = None,
         end_signals: EndSignals | None = None,
-        remark: str = "",
     ) -> None:
         self.phase = Phase.ACTIVATING
         self._notifier = notifier
         self._settings = settings
-        self._reloads = reloads or Reloads((), successor=False)
+        self._reloads = reloads or Reloads()
         self._end_signals = end_signals or EndSignals()
-        self._remark = remark
         self._announcer = Announcer(
             notifier, self._text, lambda: self._service.counters, self._check_signals
         )
@@ -233,7 +230,7 @@ class Conductor:
             self._reloads.complaint = str(error)
             return Event.REFUSED
         self._reloads.complaint = ""
-        self._remark = ", ".join(self._callbacks.unapplied(self._reloads.environ))
+        self._reloads.unapplied = ", ".join(self._callbacks.unapplied(self._reloads.environ))
         return Event.REPLACED if replaced else Event.RENEWED
 
     async def _try_reload(self) -> None:
@@ -269,12 +266,9 @@ class Conductor:
     def _say_ready(self) -> None:
         self._notifier.ready(self._text())
         logger.info("%s is ready", self._service.name)
-        if self._remark:
-            logger.warning("the reload did not take over, a restart does: %s", self._remark)
-        self._settle(True, f"{self._service.name} is ready{self._restart_for()}")
-
-    def _restart_for(self) -> str:
-        return f"; only a restart takes over: {self._remark}" if self._remark else ""
+        if unapplied := self._reloads.unapplied:
+            logger.warning("the reload did not take over, a restart does: %s", unapplied)
+        self._settle(True, f"{self._service.name} is ready{self._reloads.restart_for()}")
 
     def _refuse(self) -> None:
         self._notifier.ready(self._text())
@@ -293,13 +287,13 @@ class Conductor:
             going_on = f"{self._service.name} goes on: {self._service.status()}"
             return f"reload failed: {complaint} ({going_on})"
         verb = "" if self.phase is Phase.ACTIVE else f"{self.phase.value}, "
-        restart_for = self._restart_for() if self.phase is Phase.ACTIVE else ""
+        restart_for = self._reloads.restart_for() if self.phase is Phase.ACTIVE else ""
         return f"{self._service.name}: {verb}{self._service.status()}{restart_for}"
 
     def _ending(self) -> Ending:
         callers = self._reloads.waiting
         if self._replaced:
-            return Ending(replaced=True, callers=callers, remark=self._remark)
+            return Ending(replaced=True, callers=callers, unapplied=self._reloads.unapplied)
         reason = "the service was stopped" if self._failure is None else str(self._failure)
         for caller in callers:
             caller.answer(False, f"reload failed: {reason}")

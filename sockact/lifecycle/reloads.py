@@ -15,13 +15,18 @@ class Reloads:
     Args:
         callers: those who wait for the result of a reload that ends with this start.
         successor: this start is the end of a reload.
+        unapplied: the changes that it did not apply.
 
     Attributes:
         complaint: the reason why the last one was refused; empty if it was not.
+        unapplied: the changes that the last one did not apply, as only a restart does.
     """
 
-    def __init__(self, callers: Sequence[Caller], *, successor: bool) -> None:
+    def __init__(
+        self, callers: Sequence[Caller] = (), *, successor: bool = False, unapplied: str = ""
+    ) -> None:
         self.complaint = ""
+        self.unapplied = unapplied
         self._under_way = successor
         self._requested = False
         self._callers = list(callers)
@@ -45,6 +50,10 @@ class Reloads:
             self._callers += self._next_callers
             self._next_callers = []
         return requested
+
+    def restart_for(self) -> str:
+        """Return the addition to a status about changes that were not applied; empty for none."""
+        return f"; only a restart takes over: {self.unapplied}" if self.unapplied else ""
 
     def settle(self, ok: bool, text: str) -> list[Caller]:
         """Note the result of the reload under way, if it is no first start; return its callers."""

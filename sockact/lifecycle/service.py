@@ -93,11 +93,11 @@ class Ending:
         replaced: this process now has to become the new code, in place.
         killed: it has to end at once: it was told twice to end.
         callers: those who still wait for the result of the reload.
-        remark: the changes that the reload did not apply.
+        unapplied: the changes that the reload did not apply.
     """
 
     status: int = 0
     replaced: bool = False
     killed: bool = False
     callers: Sequence[Caller] = ()
-    remark: str = ""
+    unapplied: str = ""

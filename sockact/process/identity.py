@@ -17,7 +17,7 @@ from sockact.protocols.environment import (
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ProcessIdentity:
     """The facts about one process.
 
     Attributes:
@@ -27,7 +27,7 @@ class Identity:
         generation: the number of its code, from 1.
         children: the children of the program that it has replaced.
         activated: True if sockets were passed to the service; None if it has to find out.
-        remark: the changes that the reload which has started it did not apply.
+        unapplied: the changes that the reload which has started it did not apply.
     """
 
     trial: bool
@@ -36,10 +36,10 @@ class Identity:
     generation: int
     children: Sequence[int]
     activated: bool | None
-    remark: str
+    unapplied: str
 
     @classmethod
-    def taken_from(cls, environ: MutableMapping[str, str]) -> Identity:
+    def taken_from(cls, environ: MutableMapping[str, str]) -> ProcessIdentity:
         """Return the facts in an environment, and remove them from it: they are not for children."""
         generation = environ.pop(GENERATION, "")
         children = environ.pop(CHILDREN, "").split(",")
@@ -51,5 +51,5 @@ class Identity:
             generation=int(generation) if generation.isdecimal() else 1,
             children=[int(pid) for pid in children if pid.isdecimal()],
             activated=activated == "1" if activated else None,
-            remark=environ.pop(REMARK, ""),
+            unapplied=environ.pop(REMARK, ""),
         )

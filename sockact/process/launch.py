@@ -28,7 +28,7 @@ from sockact.process import event_loop, green_threads, import_path
 from sockact.process.command import Program
 from sockact.process.descriptors import Sockets
 from sockact.process.ending import Exit, flush
-from sockact.process.identity import Identity
+from sockact.process.identity import ProcessIdentity
 from sockact.process.offered_sockets import opened
 from sockact.process.orphans import Inherited, children
 from sockact.process.pidfile import PidFile
@@ -80,7 +80,7 @@ class Process:
         given: settings, beside those in the environment.
 
     Attributes:
-        trial, supervised, own, generation: as in `Identity`.
+        trial, supervised, own, generation: as in `ProcessIdentity`.
         activated: whether sockets were passed to the service.
         early: the signals until the event loop handles them.
         sockets: its descriptors.
@@ -104,7 +104,7 @@ class Process:
         self._shows_faults = not faulthandler.is_enabled()
         # The watchdog's SIGABRT then shows where every thread hangs.
         faulthandler.enable(file=standard_streams.descriptor())
-        self._identity = identity = Identity.taken_from(os.environ)
+        self._identity = identity = ProcessIdentity.taken_from(os.environ)
         self.trial, self.supervised, self.own = identity.trial, identity.supervised, identity.own
         self.generation = identity.generation
         passed = bool(self.sockets.listeners)
@@ -177,11 +177,12 @@ class Process:
     def conductor(self, chosen: Settings) -> Conductor:
         """Return a conductor, which takes over the callers that were passed to this process."""
         callers, self.sockets.callers = self.sockets.callers, []
-        reloads = Reloads(callers, successor=self.generation > 1)
+        successor = self.generation > 1
         if self.supervised:
-            return Conductor(self.notifier, chosen, reloads)
+            return Conductor(self.notifier, chosen, Reloads(callers, successor=successor))
+        reloads = Reloads(callers, successor=successor, unapplied=self._identity.unapplied)
         end_signals = EndSignals({**SECOND_SIGINT, signal.SIGTERM: IMPATIENCE})
-        return Conductor(self.notifier, chosen, reloads, end_signals, self._identity.remark)
+        return Conductor(self.notifier, chosen, reloads, end_signals)
 
     def unapplied(self, environ: Mapping[str, str] | None) -> Sequence[str]:
         """Return the changes that a reload of this process did not apply; see `Beginning.changed`."""

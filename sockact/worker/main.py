@@ -27,17 +27,18 @@ from sockact.lifecycle.readiness import Readiness
 from sockact.lifecycle.service import Callbacks, Ending
 from sockact.lifecycle.tasks import Background
 from sockact.process import event_loop, green_threads, unapplied
-from sockact.process.ending import threads
 from sockact.process.health import HealthServer
+from sockact.process.holders import threads
 from sockact.process.launch import Process
 from sockact.protocols.assignments import Reporter
 from sockact.protocols.environment import GENERATION, REMARK
 from sockact.sockets.fds import Kind
 from sockact.system import forks, standard_streams
 from sockact.worker import manager
+from sockact.worker.app_lifecycle import Inside
 from sockact.worker.hook_runner import HookRunner
 from sockact.worker.own_signals import OwnSignals, guarded, say_overridden
-from sockact.worker.service import Host, Inside, Worker
+from sockact.worker.service import Host, Worker
 from sockact.worker.signal_hooks import SignalHooks
 
 logger = logging.getLogger(__package__)
@@ -142,14 +143,19 @@ class _Serving:
             runtime.set_reload(None)
             _report(process.generation, inside.hooks.failures)
             process.begin_end()
+        self._leave_behind(ending, worker, inside)
+        return ending
+
+    def _leave_behind(self, ending: Ending, worker: Worker, inside: Inside) -> None:
+        """Exit now if something is left that the end of the loop, or of Python, would wait for.
+
+        Threads cannot be cancelled, nor tasks that refuse it.
+        """
         left = threads() if worker.aborted else []
         if left:
             logger.warning("pid=%d leaves, and ends %s", os.getpid(), "; ".join(left))
         if ending.killed or inside.hooks.stuck or left:
-            # Threads cannot be cancelled, nor tasks that refuse it: the end of the loop, and of Python,
-            # would wait for them.
             self._leave(ending)
-        return ending
 
     def _inside(self, loop: asyncio.AbstractEventLoop, on_hook_failed: Callable[[str], None]) -> Inside:
         """Return the part of the app's code in the life of this process."""
@@ -233,8 +239,8 @@ class _Serving:
         process.notifier.extend(self._settings.start_timeout + KILL_MARGIN)
         logger.info("gen=%d gives way to %s", process.generation, " ".join(program.argv))
         more = {GENERATION: str(process.generation + 1)}
-        if ending.remark:
-            more[REMARK] = ending.remark
+        if ending.unapplied:
+            more[REMARK] = ending.unapplied
         process.become(program.argv, program.environment(more), ending.callers)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 import logging
 import os
 import signal
@@ -21,65 +20,25 @@ from typing import Any
 from sockact import hooks
 from sockact.config.settings import Settings
 from sockact.engines.group import Engines
-from sockact.errors import AppError, ReloadRefused, SockactError
+from sockact.errors import ReloadRefused, SockactError
 from sockact.handover.transfer import Giver, Receiver, keepable
-from sockact.lifecycle.deadlines import DRAIN_LEEWAY, SHUTDOWN_LEEWAY
+from sockact.lifecycle.deadlines import DRAIN_LEEWAY
 from sockact.lifecycle.drain import Drain
-from sockact.lifecycle.readiness import Readiness
-from sockact.lifecycle.tasks import Background
 from sockact.process import green_threads
 from sockact.process.command import Program
 from sockact.protocols import overview
 from sockact.protocols.counters import Counters, count
-from sockact.runtime import Draining
-from sockact.system import standard_streams
 from sockact.worker import trial
-from sockact.worker.hook_runner import HookRunner
+from sockact.worker.app_lifecycle import AppLifecycle, Inside
 from sockact.worker.idle import Idle
 from sockact.worker.manager import Links, SupervisorLink
 from sockact.worker.recycling import Recycling
+from sockact.worker.state import WorkerState
 
 RETIRE_TIMEOUT = 1.0
 """Seconds for a supervisor to say why a worker stops that was not told by it to stop."""
 
 logger = logging.getLogger(__package__)
-
-
-class WorkerState(enum.Enum):
-    """The lifecycle of a worker; text and phase are derived from it.
-
-    Attributes:
-        text: the beginning of its status; empty where counters say more.
-        phase: its phase in `sockact status`.
-    """
-
-    STARTING = "starting the app", "starting"
-    READY = "", "ready"
-    TRYING = "trying the new code", "ready"
-    DELAYING = "about to drain", "ready"
-    CALLED_OFF = "about to drain", "starting"  # a stop has overtaken the start
-    DRAINING = "", "draining"
-
-    def __init__(self, text: str, phase: str) -> None:
-        self.text = text
-        self.phase = phase
-
-
-@dataclass(frozen=True, slots=True)
-class Inside:
-    """The part of the app's code in the life of its process.
-
-    Attributes:
-        hooks: runs its hooks.
-        background: its background tasks.
-        draining: tells it when the process drains.
-        readiness: tells load balancers whether it is ready.
-    """
-
-    hooks: HookRunner
-    background: Background
-    draining: Draining
-    readiness: Readiness
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +81,7 @@ class Worker:
         self._supervisor = links.supervisor
         self._kept = links.kept
         self._inside = inside
+        self._app = AppLifecycle(engine, settings, inside, host.within, links.manager.on_busy)
         self._state = WorkerState.STARTING
         self._born = time.monotonic()
         self._idle: Idle | None = None
@@ -165,7 +125,12 @@ class Worker:
         if self._supervisor is not None and self._supervisor.supply is not None:
             # Before the app starts: an order to stop must arrive whatever the app has done by then.
             self._receiver = self._receive_from(self._supervisor, self._supervisor.supply)
-        await self._start_app()
+        try:
+            await self._app.start()
+        except SockactError as error:
+            self._manager.on_failure(error)  # before the app's own end, which may not come
+            await self._app.end()  # as far as it was started
+            raise
         if self._settings.handover:
             self._engine.give_to(self._giver)
         self._receive_kept()
@@ -174,7 +139,7 @@ class Worker:
         self._recycling.begin()
         if self._settings.idle_exit:
             self._idle = Idle(self._settings.idle_exit, self._has_work, self._manager.on_idle)
-        self._run_beside(hooks.READY, self._settings.start_timeout)
+        self._app.on_ready()
 
     def _receive_from(self, supervisor: SupervisorLink, supply: socket.socket) -> Receiver:
         receiver = Receiver(
@@ -189,36 +154,16 @@ class Worker:
         return receiver
 
     def _on_process_exit(self, pid: int) -> None:
-        """Called when another process that has loaded the app has ended: runs the app's hooks for that."""
-        hooked = self._inside.hooks.run(hooks.WORKER_EXIT, self._settings.start_timeout, pid)
+        self._app.on_process_exit(pid, self._send_exit_seen)
 
-        def seen(task: asyncio.Task[None]) -> None:
-            if self._supervisor is not None and not task.cancelled():
-                self._supervisor.send_exit_seen(pid)
-
-        self._inside.background.start(hooked).add_done_callback(seen)
+    def _send_exit_seen(self, pid: int) -> None:
+        if self._supervisor is not None:
+            self._supervisor.send_exit_seen(pid)
 
     def _receive_kept(self) -> None:
         for connection in self._kept.take() if self._kept is not None else ():
             connection.setblocking(False)
             self._engine.receive(connection)
-
-    async def _start_app(self) -> None:
-        limit = self._settings.start_timeout
-        try:
-            await self._inside.hooks.require(hooks.START, limit, AppError)
-            await self._engine.start()
-            green_threads.refuse()
-            standard_streams.fill()
-        except SockactError as error:
-            self._manager.on_failure(error)  # before the app's own end, which may not come
-            await self._end_app()  # as far as it was started
-            raise
-
-    def _run_beside(self, point: str, limit: float | None) -> None:
-        if self._inside.hooks.hooks(point):
-            task = self._inside.background.start(self._inside.hooks.run(point, limit))
-            task.add_done_callback(lambda _: self._manager.on_busy())  # a hook may touch signals
 
     def _is_busy(self) -> bool:
         return bool(self._engine.connections or self._engine.in_flight)
@@ -241,9 +186,8 @@ class Worker:
     async def _ask_hooks(self) -> None:
         """Run the hooks that may refuse a reload, and tell a supervisor their answer."""
         try:
-            await self._inside.hooks.require(hooks.RELOAD, self._settings.start_timeout, ReloadRefused)
+            await self._app.ask_reload()
         except ReloadRefused as error:
-            logger.info("the app refuses the reload", exc_info=error.__cause__)
             self._send_consent(str(error))
             raise
         self._send_consent("")
@@ -258,7 +202,7 @@ class Worker:
             return False
         self._giver.limit(keepable())
         await self._wait_drained()
-        await self._end_app()
+        await self._app.end()
         return True
 
     async def stop(self, *, abort: bool = False, followed: bool = False) -> None:
@@ -269,7 +213,7 @@ class Worker:
             abort = await self._prepare_stop_supervised(self._receiver, abort=abort)
         await self._wait_drained(abort=abort)
         self._manager.on_drained()  # before the app's own end, which may not come
-        await self._end_app()
+        await self._app.end()
 
     async def _prepare_stop_supervised(self, receiver: Receiver, *, abort: bool) -> bool:
         """Go on until the drain may begin; return whether it is to abort."""
@@ -323,8 +267,7 @@ class Worker:
             self._idle.close()
         self._bound_drain()
         if not self._drain.begun:
-            self._inside.draining.begin()
-            self._run_beside(hooks.DRAIN, self._settings.drain_timeout)
+            self._app.on_drain()
         self._state = WorkerState.DRAINING
         try:
             await self._drain.wait(abort=abort)
@@ -341,16 +284,6 @@ class Worker:
         elif (allowed := self._settings.worker_watchdog) is not None:
             self._host.within(allowed, "a turn of the event loop in its drain")
             self._beat = asyncio.get_running_loop().call_later(allowed / 4, self._bound_drain)
-
-    async def _end_app(self) -> None:
-        """End the app: its `on_stop` hooks, its shutdown, its `on_exit` hooks."""
-        limit = self._settings.shutdown_timeout
-        self._host.within(limit + SHUTDOWN_LEEWAY, "its on_stop hooks")
-        await self._inside.hooks.run_once(hooks.STOP, limit)
-        self._host.within(limit + SHUTDOWN_LEEWAY, "the app's shutdown")
-        await self._engine.close()
-        self._host.within(limit + SHUTDOWN_LEEWAY, "its on_exit hooks")
-        await self._inside.hooks.run_once(hooks.EXIT, limit)
 
     def abort(self) -> None:
         """End the drain, or what precedes it, and abort what is left."""

@@ -48,14 +48,7 @@ async def run_trial(
         raise ReloadRefused(f"no process can be started: {error.strerror}") from error
     logger.info("pid=%d tries the new code", trial.child.pid)
     try:
-        try:
-            await trial.wait_ready(chosen.start_timeout + KILL_MARGIN)
-            await trial.wait_ended(chosen.end_timeout + KILL_MARGIN)
-        finally:
-            if not trial.ended.is_set():
-                with contextlib.suppress(ProcessLookupError):
-                    trial.child.send(signal.SIGKILL)
-            await trial.child.gone.wait()  # nobody sees to what it leaves, once the new code runs here
+        await trial.wait_result(chosen)
     finally:
         trial.child.kill()
         on_ended(trial.child.pid)
@@ -74,7 +67,17 @@ class _TrialProcess:
             program, [], {TRIAL: "1"}, heard=self._on_notification, ended=self._on_end, ours=True
         )
 
-    async def wait_ready(self, timeout: float) -> None:
+    async def wait_result(self, chosen: Settings) -> None:
+        try:
+            await self._wait_ready(chosen.start_timeout + KILL_MARGIN)
+            await self._wait_ended(chosen.end_timeout + KILL_MARGIN)
+        finally:
+            if not self.ended.is_set():
+                with contextlib.suppress(ProcessLookupError):
+                    self.child.send(signal.SIGKILL)
+            await self.child.gone.wait()  # nobody sees to what it leaves, once the new code runs here
+
+    async def _wait_ready(self, timeout: float) -> None:
         events = [asyncio.ensure_future(event.wait()) for event in (self.ready, self.ended)]
         await asyncio.wait(events, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         for event in events:
@@ -86,7 +89,7 @@ class _TrialProcess:
             raise ReloadRefused(text, self.child.exit_status)
         raise ReloadRefused(f"the new code was not ready within {timeout:g} s")
 
-    async def wait_ended(self, timeout: float) -> None:
+    async def _wait_ended(self, timeout: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self.ended.wait()
