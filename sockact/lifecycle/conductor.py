@@ -94,7 +94,7 @@ class Conductor:
         self._events.put_nowait(Event.RELOAD)
 
     def obey(self, number: signal.Signals, *, unless_heard: bool = False) -> None:
-        """Have the effect of a signal, with its hooks.
+        """Handle a signal as if it had come, with its hooks.
 
         Args:
             number: the signal.

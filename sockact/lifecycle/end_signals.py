@@ -18,7 +18,7 @@ SECOND_SIGINT: Mapping[signal.Signals, float] = MappingProxyType({signal.SIGINT:
 
 
 class EndSignals:
-    """The signals to end that a process has got.
+    """The signals to end that have come to a process.
 
     Args:
         twice: the signals of which the second one kills, and the seconds that have to pass between the

@@ -1,4 +1,4 @@
-"""The worker process: it loads the app, serves it or tries it, and can become its own successor."""
+"""The worker process: it loads the app, serves it or tries it, and can execute its own successor."""
 
 from __future__ import annotations
 
