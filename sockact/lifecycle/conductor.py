@@ -8,11 +8,9 @@ decides the exit status. To the manager a worker and a supervisor look the same.
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from sockact.config.settings import Settings
@@ -23,11 +21,12 @@ from sockact.lifecycle.end_signals import KILLED, EndSignals
 from sockact.lifecycle.phases import TABLE, Act, Event, Phase
 from sockact.lifecycle.reloads import Reloads
 from sockact.lifecycle.service import Callbacks, Ending, Service
+from sockact.lifecycle.signal_events import SignalEvents
+from sockact.lifecycle.verbs import Verbs
 from sockact.protocols.assignments import Reporter
 from sockact.protocols.control import Caller
-from sockact.system.signals import FOLLOWED, FREE, EarlySignals
+from sockact.system.signals import EarlySignals
 from sockact.systemd import unit_files
-from sockact.untrusted.text import told
 
 logger = logging.getLogger(__package__)
 
@@ -61,11 +60,8 @@ class Conductor:
             notifier, self._text, lambda: self._service.counters, self._check_signals
         )
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self._verb: asyncio.Task[None] | None = None
-        self._handlers: Mapping[signal.Signals, Callable[[], None]] = {}
-        self._heard: set[signal.Signals] = set()
+        self._verbs = Verbs(self._events.put_nowait, self._fail)
         self._abort = False
-        self._followed = False
         self._failure: SockactError | None = None
         self._replaced = False
 
@@ -75,9 +71,9 @@ class Conductor:
         """Start the service, and return when it has ended."""
         loop = asyncio.get_running_loop()
         self._service, self._callbacks = service, callbacks
-        self._handlers = self._make_handlers()
-        with early.handed_over(loop, self._handlers), callbacks.keep_signals():
-            self._begin(self._start)
+        self._signals = SignalEvents(self._end_signals, service, callbacks, self._events.put_nowait)
+        with early.handed_over(loop, self._signals.handlers), callbacks.keep_signals():
+            self._verbs.begin(self._start)
             pinging = loop.create_task(self._announcer.ping())
             try:
                 while self.phase not in (Phase.INACTIVE, Phase.FAILED):
@@ -94,14 +90,8 @@ class Conductor:
         self._events.put_nowait(Event.RELOAD)
 
     def obey(self, number: signal.Signals, *, unless_heard: bool = False) -> None:
-        """Handle a signal as if it had come, with its hooks.
-
-        Args:
-            number: the signal.
-            unless_heard: only if it has not come, and was not obeyed, before.
-        """
-        if not (unless_heard and number in self._heard):
-            self._handlers[number]()
+        """Handle a signal as if it had come; see `SignalEvents.obey`."""
+        self._signals.obey(number, unless_heard=unless_heard)
 
     def on_busy(self) -> None:
         """Called when a request begins: shows the status each second until none is in flight."""
@@ -131,35 +121,8 @@ class Conductor:
             **self._service.overview(),
         }
 
-    def _make_handlers(self) -> dict[signal.Signals, Callable[[], None]]:
-        effects: dict[signal.Signals, Callable[[], None]] = {
-            signal.SIGTERM: lambda: self._told_to_end(signal.SIGTERM),
-            signal.SIGINT: lambda: self._told_to_end(signal.SIGINT),
-            signal.SIGQUIT: lambda: self._events.put_nowait(Event.QUIT),
-            signal.SIGHUP: self.request_reload,
-            signal.SIGUSR2: lambda: self._events.put_nowait(Event.USR2),
-            FOLLOWED: self._note_followed,
-            **{number: functools.partial(self._service.on_signal, number) for number in FREE},
-        }
-        return {
-            number: functools.partial(self._arrived, number, effect) for number, effect in effects.items()
-        }
-
     def _check_signals(self) -> None:
         self._callbacks.check_signals()
-
-    def _note_followed(self) -> None:
-        # Comes before the SIGTERM or in the same turn of the loop: of pending signals, the kernel delivers
-        # the one with the lowest number first. The stop reads it in a later turn.
-        self._followed = True
-
-    def _arrived(self, number: signal.Signals, effect: Callable[[], None]) -> None:
-        self._heard.add(number)
-        self._callbacks.on_signal(number, effect)
-
-    def _told_to_end(self, number: signal.Signals) -> None:
-        second = self._end_signals.is_second(number, asyncio.get_running_loop().time())
-        self._events.put_nowait(Event.KILL if second else Event.STOP)
 
     def _step(self, event: Event) -> None:
         before = self.phase
@@ -173,7 +136,7 @@ class Conductor:
                 self._say_ready()
             case Act.BEGIN_RELOAD:
                 self._say_reloading()
-                self._begin(self._reload)
+                self._verbs.begin(self._reload)
             case Act.REMEMBER_RELOAD:
                 self._reloads.request()
             case Act.REFUSE_RELOAD:
@@ -181,33 +144,14 @@ class Conductor:
             case Act.BEGIN_STOP | Act.BEGIN_ABORT:
                 self._abort = act is Act.BEGIN_ABORT
                 self._notifier.stopping(self._text())
-                self._begin(self._stop)
+                self._verbs.begin(self._stop)
             case Act.ABORT:
                 self._abort = True  # for a stop that has not begun yet
                 self._service.abort()
             case Act.HAND_OVER:
                 self._replaced = True
 
-    # The verbs. Each runs as a task and ends in one event; a stop cancels whichever is under way.
-
-    def _begin(self, verb: Callable[[], Awaitable[Event]]) -> None:
-        before = self._verb
-
-        async def perform() -> None:
-            if before and not before.done():
-                before.cancel()
-                await asyncio.wait([before])
-            try:
-                self._events.put_nowait(await verb())
-            except SockactError as error:
-                self._fail(error)
-            except (Exception, asyncio.CancelledError) as error:
-                if asyncio.current_task() is not self._verb:
-                    raise  # a stop has taken over
-                logger.exception("phase=%s: a fault of sockact", self.phase.value)
-                self._fail(SockactError(told(error)))
-
-        self._verb = asyncio.get_running_loop().create_task(perform())
+    # The verbs. Each ends in one event; a stop cancels the one under way.
 
     def _fail(self, error: SockactError) -> None:
         self._failure = error
@@ -244,7 +188,7 @@ class Conductor:
         if limit is not None:
             limit += self._settings.shutdown_timeout + SERVICE_MARGIN  # the end of workers
         async with self._announcer.extending(limit):
-            await self._service.stop(abort=self._abort, followed=self._followed)
+            await self._service.stop(abort=self._abort, followed=self._signals.followed)
         return Event.STOPPED
 
     # Announcements.
