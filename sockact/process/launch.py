@@ -32,7 +32,7 @@ from sockact.process.identity import ProcessIdentity
 from sockact.process.offered_sockets import opened
 from sockact.process.orphans import Inherited, children
 from sockact.process.pidfile import PidFile
-from sockact.process.unapplied import Beginning
+from sockact.process.unapplied import StartSnapshot
 from sockact.protocols import control_address
 from sockact.protocols.assignments import Reporter
 from sockact.protocols.control import Caller, ControlServer
@@ -110,7 +110,7 @@ class Process:
         passed = bool(self.sockets.listeners)
         self.activated = passed if identity.activated is None else identity.activated
         self.notifier = Reporter()
-        self.beginning = Beginning(os.environ)
+        self.beginning = StartSnapshot(os.environ)
         os.environ.pop(UNIT, None)
         environ = {**os.environ, ACTIVATED: f"{self.activated:d}", UNIT: self.beginning.note}
         self.program = Program.of_this_process(environ)
@@ -185,7 +185,7 @@ class Process:
         return Conductor(self.notifier, chosen, reloads, end_signals)
 
     def unapplied(self, environ: Mapping[str, str] | None) -> Sequence[str]:
-        """Return the changes that a reload of this process did not apply; see `Beginning.changed`."""
+        """Return the changes that a reload of this process did not apply; see `StartSnapshot.changed`."""
         return () if self.supervised else self.beginning.changed(environ)
 
     async def conduct(self, conductor: Conductor, service: Service, callbacks: Callbacks) -> Ending:

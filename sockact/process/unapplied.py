@@ -35,7 +35,7 @@ MAX_SETTINGS_LENGTH = 3000
 """The most characters of settings that a caller sends; the control socket takes a line of 4096."""
 
 
-class Beginning:
+class StartSnapshot:
     """The settings and unit files with which the main process was started.
 
     Args:

@@ -22,7 +22,7 @@ logger = logging.getLogger(__package__)
 
 
 @dataclass(frozen=True, slots=True)
-class Inside:
+class AppContext:
     """The part of the app's code in the life of its process.
 
     Attributes:
@@ -44,7 +44,7 @@ class AppLifecycle:
     Args:
         engine: serves the app.
         settings: the limits.
-        inside: the part of the app's code.
+        context: the part of the app's code.
         within: as in `Host`.
         on_hooks_done: called when hooks in the background are done; they may have touched signals.
     """
@@ -53,19 +53,19 @@ class AppLifecycle:
         self,
         engine: Engines,
         settings: Settings,
-        inside: Inside,
+        context: AppContext,
         within: Callable[[float | None, str], None],
         on_hooks_done: Callable[[], None],
     ) -> None:
         self._engine = engine
         self._settings = settings
-        self._inside = inside
+        self._context = context
         self._within = within
         self._on_hooks_done = on_hooks_done
 
     async def start(self) -> None:
         """Start the app, and accept connections; raises SockactError, and leaves the rest to `end`."""
-        await self._inside.hooks.require(hooks.START, self._settings.start_timeout, AppError)
+        await self._context.hooks.require(hooks.START, self._settings.start_timeout, AppError)
         await self._engine.start()
         green_threads.refuse()
         standard_streams.fill()
@@ -77,7 +77,7 @@ class AppLifecycle:
     async def ask_reload(self) -> None:
         """Run the `on_reload` hooks; raises ReloadRefused if one of them fails."""
         try:
-            await self._inside.hooks.require(hooks.RELOAD, self._settings.start_timeout, ReloadRefused)
+            await self._context.hooks.require(hooks.RELOAD, self._settings.start_timeout, ReloadRefused)
         except ReloadRefused as error:
             logger.info("the app refuses the reload", exc_info=error.__cause__)
             raise
@@ -89,27 +89,27 @@ class AppLifecycle:
             pid: that process.
             on_seen: called with it when the hooks have run.
         """
-        task = self._inside.background.start(
-            self._inside.hooks.run(hooks.WORKER_EXIT, self._settings.start_timeout, pid)
+        task = self._context.background.start(
+            self._context.hooks.run(hooks.WORKER_EXIT, self._settings.start_timeout, pid)
         )
         task.add_done_callback(lambda task: None if task.cancelled() else on_seen(pid))
 
     def on_drain(self) -> None:
         """Called when the drain begins: tells the app, and runs the `on_drain` hooks."""
-        self._inside.draining.begin()
+        self._context.draining.begin()
         self._run_in_background(hooks.DRAIN, self._settings.drain_timeout)
 
     async def end(self) -> None:
         """End the app: its `on_stop` hooks, its shutdown, its `on_exit` hooks."""
         limit = self._settings.shutdown_timeout
         self._within(limit + SHUTDOWN_LEEWAY, "its on_stop hooks")
-        await self._inside.hooks.run_once(hooks.STOP, limit)
+        await self._context.hooks.run_once(hooks.STOP, limit)
         self._within(limit + SHUTDOWN_LEEWAY, "the app's shutdown")
         await self._engine.close()
         self._within(limit + SHUTDOWN_LEEWAY, "its on_exit hooks")
-        await self._inside.hooks.run_once(hooks.EXIT, limit)
+        await self._context.hooks.run_once(hooks.EXIT, limit)
 
     def _run_in_background(self, point: str, limit: float | None) -> None:
-        if self._inside.hooks.hooks(point):
-            task = self._inside.background.start(self._inside.hooks.run(point, limit))
+        if self._context.hooks.hooks(point):
+            task = self._context.background.start(self._context.hooks.run(point, limit))
             task.add_done_callback(lambda _: self._on_hooks_done())

@@ -35,7 +35,7 @@ from sockact.protocols.environment import GENERATION, REMARK
 from sockact.sockets.fds import Kind
 from sockact.system import forks, standard_streams
 from sockact.worker import manager
-from sockact.worker.app_lifecycle import Inside
+from sockact.worker.app_lifecycle import AppContext
 from sockact.worker.hook_runner import HookRunner
 from sockact.worker.own_signals import OwnSignals, guarded, say_overridden
 from sockact.worker.service import Host, Worker
@@ -126,27 +126,27 @@ class _Serving:
         conductor = process.conductor(self._settings)
         process.exit.serve(loop, lambda: self._on_expiry(conductor))
         links = manager.links(process, conductor)
-        inside = self._inside(loop, links.manager.on_hook_failed)
+        context = self._context(loop, links.manager.on_hook_failed)
         mounted = self._mount(found)
         if links.kept is not None:
             self._explain_store(links.kept)
-        worker = self._worker(mounted, links, inside)
+        worker = self._worker(mounted, links, context)
         runtime.set_reload(links.manager.request_reload)
         if links.supervisor is not None:
             hooks.REGISTRY.watch(links.supervisor.on_hook_added)
         try:
-            ending = await self._lead(conductor, worker, inside, mounted)
+            ending = await self._lead(conductor, worker, context, mounted)
         except SockactError as error:
             process.report(error)  # while there is time
             raise
         finally:
             runtime.set_reload(None)
-            _report(process.generation, inside.hooks.failures)
+            _report(process.generation, context.hooks.failures)
             process.begin_end()
-        self._leave_behind(ending, worker, inside)
+        self._leave_behind(ending, worker, context)
         return ending
 
-    def _leave_behind(self, ending: Ending, worker: Worker, inside: Inside) -> None:
+    def _leave_behind(self, ending: Ending, worker: Worker, context: AppContext) -> None:
         """Exit now if something is left that the end of the loop, or of Python, would wait for.
 
         Threads cannot be cancelled, nor tasks that refuse it.
@@ -154,38 +154,40 @@ class _Serving:
         left = threads() if worker.aborted else []
         if left:
             logger.warning("pid=%d leaves, and ends %s", os.getpid(), "; ".join(left))
-        if ending.killed or inside.hooks.stuck or left:
+        if ending.killed or context.hooks.stuck or left:
             self._leave(ending)
 
-    def _inside(self, loop: asyncio.AbstractEventLoop, on_hook_failed: Callable[[str], None]) -> Inside:
+    def _context(
+        self, loop: asyncio.AbstractEventLoop, on_hook_failed: Callable[[str], None]
+    ) -> AppContext:
         """Return the part of the app's code in the life of this process."""
         without = hooks.SERVING if self._process.trial else ()
-        inside = Inside(
+        context = AppContext(
             HookRunner(hooks.REGISTRY, without, on_hook_failed),
             Background(),
             runtime.draining,
             Readiness(),
         )
-        runtime.set_loop(loop, inside.background)
-        return inside
+        runtime.set_loop(loop, context.background)
+        return context
 
-    def _worker(self, mounted: Sequence[Mount], links: manager.Links, inside: Inside) -> Worker:
+    def _worker(self, mounted: Sequence[Mount], links: manager.Links, context: AppContext) -> Worker:
         process, chosen = self._process, self._settings
-        served = [_served(mount, chosen, inside.readiness, self._tls) for mount in mounted]
+        served = [_served(mount, chosen, context.readiness, self._tls) for mount in mounted]
         engines = Engines(served, None if process.activated else self._leave_listeners)
         host = Host(process.program, process.generation, process.sockets.connected, process.exit.within)
-        return Worker(engines, chosen, host, links, inside)
+        return Worker(engines, chosen, host, links, context)
 
     def _explain_store(self, kept: manager.KeptConnections) -> None:
         process = self._process
         if self._settings.handover and not process.sockets.connected and process.generation == 1:
             kept.explain()
 
-    def _callbacks(self, conductor: Conductor, inside: Inside) -> Callbacks:
+    def _callbacks(self, conductor: Conductor, context: AppContext) -> Callbacks:
         """Return the callbacks by which signals take effect with the app's hooks around them."""
         chosen = self._settings
         stops = dict.fromkeys((signal.SIGTERM, signal.SIGINT), chosen.shutdown_timeout)
-        hooked = SignalHooks(inside.hooks, inside.background, stops, chosen.start_timeout)
+        hooked = SignalHooks(context.hooks, context.background, stops, chosen.start_timeout)
         own = OwnSignals(hooked.deliver, lambda: conductor.obey(signal.SIGTERM))
         return Callbacks(
             on_signal=own.deliver,
@@ -203,15 +205,15 @@ class _Serving:
             self._process.sockets.leave()
 
     async def _lead(
-        self, conductor: Conductor, worker: Worker, inside: Inside, mounted: Sequence[Mount]
+        self, conductor: Conductor, worker: Worker, context: AppContext, mounted: Sequence[Mount]
     ) -> Ending:
         process = self._process
         if process.trial:
             await self._run_trial(worker, mounted)
             return Ending()
         if health := process.sockets.health:
-            HealthServer(health, lambda: inside.readiness.word, self._settings).open_thread()
-        return await process.conduct(conductor, worker, self._callbacks(conductor, inside))
+            HealthServer(health, lambda: context.readiness.word, self._settings).open_thread()
+        return await process.conduct(conductor, worker, self._callbacks(conductor, context))
 
     async def _run_trial(self, worker: Worker, mounted: Sequence[Mount]) -> None:
         try:

@@ -29,7 +29,7 @@ from sockact.process.command import Program
 from sockact.protocols import overview
 from sockact.protocols.counters import Counters, count
 from sockact.worker import trial
-from sockact.worker.app_lifecycle import AppLifecycle, Inside
+from sockact.worker.app_lifecycle import AppContext, AppLifecycle
 from sockact.worker.idle import Idle
 from sockact.worker.manager import Links, SupervisorLink
 from sockact.worker.recycling import Recycling
@@ -67,11 +67,11 @@ class Worker:
         settings: the settings.
         host: the process.
         links: the links to its manager.
-        inside: the part of the app's code.
+        context: the part of the app's code.
     """
 
     def __init__(
-        self, engine: Engines, settings: Settings, host: Host, links: Links, inside: Inside
+        self, engine: Engines, settings: Settings, host: Host, links: Links, context: AppContext
     ) -> None:
         self.name = overview.generation(host.generation, settings.version)
         self._engine = engine
@@ -80,14 +80,14 @@ class Worker:
         self._manager = links.manager
         self._supervisor = links.supervisor
         self._kept = links.kept
-        self._inside = inside
-        self._app = AppLifecycle(engine, settings, inside, host.within, links.manager.on_busy)
+        self._context = context
+        self._app = AppLifecycle(engine, settings, context, host.within, links.manager.on_busy)
         self._state = WorkerState.STARTING
         self._born = time.monotonic()
         self._idle: Idle | None = None
         self._green = green_threads.Watch()
         self._recycling = Recycling(settings.max_requests, settings.max_worker_age, links.manager.recycle)
-        self._drain = Drain(engine, inside.background, settings.drain_timeout)
+        self._drain = Drain(engine, context.background, settings.drain_timeout)
         self._beat: asyncio.TimerHandle | None = None
         self._abort_asked = asyncio.Event()
         confirms = links.supervisor is not None and links.supervisor.supply is not None
@@ -135,7 +135,7 @@ class Worker:
             self._engine.give_to(self._giver)
         self._receive_kept()
         self._state = WorkerState.READY
-        self._inside.readiness.word = "ready"
+        self._context.readiness.word = "ready"
         self._recycling.begin()
         if self._settings.idle_exit:
             self._idle = Idle(self._settings.idle_exit, self._has_work, self._manager.on_idle)
@@ -169,7 +169,7 @@ class Worker:
         return bool(self._engine.connections or self._engine.in_flight)
 
     def _has_work(self) -> bool:
-        return self._is_busy() or bool(self._inside.background)
+        return self._is_busy() or bool(self._context.background)
 
     async def try_reload(self) -> None:
         """Ask the app's hooks, and run a trial of the new code, unless a supervisor starts that."""
@@ -253,14 +253,14 @@ class Worker:
 
     async def _delay(self, *, abort: bool) -> None:
         """Announce the stop, and go on for `drain_delay`, in which load balancers notice it."""
-        self._inside.readiness.word = "draining"
+        self._context.readiness.word = "draining"
         if self._settings.drain_delay and not (abort or self._drain.begun):
             started = self._state is not WorkerState.STARTING
             self._state = WorkerState.DELAYING if started else WorkerState.CALLED_OFF
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.drain_delay):
                     await self._abort_asked.wait()
-        self._inside.readiness.refusing = True
+        self._context.readiness.refusing = True
 
     async def _wait_drained(self, *, abort: bool = False) -> None:
         if self._idle is not None:
@@ -292,7 +292,7 @@ class Worker:
 
     def on_signal(self, number: signal.Signals) -> None:
         """Called when a signal has come whose default would end or halt the process: only hooks use it."""
-        if not any(self._inside.hooks.hooks(point(number)) for point in (hooks.before, hooks.after)):
+        if not any(self._context.hooks.hooks(point(number)) for point in (hooks.before, hooks.after)):
             logger.info("%s has no meaning here", number.name)
 
     def status(self) -> str:
@@ -301,7 +301,7 @@ class Worker:
             text = self._drain.status()
         else:
             text = self._state.text or f"ready, {count(self._engine.in_flight, 'request')} in flight"
-        return text + self._inside.hooks.complaint()
+        return text + self._context.hooks.complaint()
 
     def overview(self) -> dict[str, Any]:
         """Return this process as the only worker of its service."""
