@@ -9,9 +9,14 @@ from __future__ import annotations
 
 
 class SockactError(Exception):
-    """Anything sockact gives up on; on its own, a fault of sockact itself (EX_SOFTWARE)."""
+    """Anything sockact gives up on; on its own, a fault of sockact itself (EX_SOFTWARE).
+
+    Attributes:
+        logged: whether another process has logged the reason.
+    """
 
     exit_status = 70
+    logged = False
 
 
 class AppError(SockactError):

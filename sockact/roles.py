@@ -1,4 +1,4 @@
-"""What a process of sockact becomes: one that serves, or a supervisor of workers that do.
+"""The choice of a process's role: it serves, or supervises workers that serve.
 
 Only what the role needs is imported: a supervisor loads no HTTP engine.
 """
@@ -13,8 +13,7 @@ from typing import Any
 
 from sockact.config import settings
 from sockact.config.settings import Settings
-from sockact.process import pid1, without_ssl
-from sockact.process.ending import let_tracker_end
+from sockact.process import pid1, resource_tracker, without_ssl
 from sockact.process.launch import Process, live
 from sockact.protocols.environment import OWN
 
@@ -22,7 +21,7 @@ logger = logging.getLogger(__package__)
 
 
 def run(app: object, program: Sequence[str], given: Mapping[str, Any]) -> None:
-    """Be the process of `sockact run`, with either an app or a program."""
+    """Run the process of `sockact run`, with either an app or a program."""
 
     def take_role(process: Process, chosen: Settings) -> None:
         if app is not None and process.serves_itself(chosen):
@@ -32,12 +31,12 @@ def run(app: object, program: Sequence[str], given: Mapping[str, Any]) -> None:
 
             supervise_in(process, chosen, program)
 
-    atexit.register(let_tracker_end)  # the first to register is the last to be called
+    atexit.register(resource_tracker.wait_for_end)  # the first to register is the last to be called
     live(take_role, given)
 
 
 def serve(app: object, given: Mapping[str, Any], sock: Any) -> None:
-    """Be a process whose program has called `sockact.serve`."""
+    """Run a process whose program has called `sockact.serve`."""
 
     def take_role(process: Process, chosen: Settings) -> None:
         if sock is not None:
@@ -53,7 +52,7 @@ def serve(app: object, given: Mapping[str, Any], sock: Any) -> None:
 
 def _serve(process: Process, chosen: Settings, app: object, *, import_here: bool) -> None:
     if os.getpid() == pid1.PID and process.program.argv:
-        process.sockets.check(told=process.told)
+        process.sockets.check(told=process.listen_given)
         command = pid1.command(process.program.argv, ours=import_here)
         process.become(command, process.program.environ, process.sockets.callers)
     without_ssl.undo()
@@ -63,12 +62,13 @@ def _serve(process: Process, chosen: Settings, app: object, *, import_here: bool
 
 
 def _become_supervisor(process: Process, chosen: Settings) -> None:
-    """Give up what the program has loaded; its own command is what the workers run.
+    """Execute a supervisor in place of the program; its workers run the program's own command.
 
-    -P: a module of the program's that is called like one of Python's is not for the supervisor.
+    -P: a module of the program with the name of one of Python's is not for the supervisor.
     """
-    process.sockets.check(told=process.told)
-    told = settings.option("listen", chosen.listen) if process.told else []  # also if it is the default
+    process.sockets.check(told=process.listen_given)
+    given = process.listen_given  # even if it is the default
+    told = settings.option("listen", chosen.listen) if given else []
     options = [each for each in settings.options(chosen) if each not in told]
     sockact = (process.program.argv[0], "-P", "-m", "sockact", "run", *options, *told)
     environ = {**process.program.environ, OWN: "1"}

@@ -17,7 +17,7 @@ from sockact.config import envfile, logs, pyproject, settings
 from sockact.config.settings import Settings
 from sockact.errors import AppError, ReloadRefused, of_status
 from sockact.process.command import Program, working_directory
-from sockact.worker import canary
+from sockact.worker import trial
 
 
 def check(apps: Sequence[str], references: Sequence[str], given: Mapping[str, Any]) -> str:
@@ -50,7 +50,7 @@ def check(apps: Sequence[str], references: Sequence[str], given: Mapping[str, An
 
 async def _try(program: Program, chosen: Settings) -> str:
     """Wait for the result; a SIGTERM ends the child too, as Ctrl-C does by itself."""
-    task = asyncio.ensure_future(canary.rehearse(program, chosen))
+    task = asyncio.ensure_future(trial.run_trial(program, chosen))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
         return await task

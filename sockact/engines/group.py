@@ -13,7 +13,7 @@ from sockact.engines.interface import Watcher
 from sockact.handover.admission import Given, inspect
 from sockact.handover.envelope import CarriedState, is_sealed, unseal
 from sockact.handover.transfer import HandoverSender
-from sockact.lifecycle.drain import Engine as Drained
+from sockact.lifecycle.drain import Drainable
 from sockact.sockets.fds import Listener, belongs_to
 from sockact.system import forks, standard_streams
 from sockact.system.hangup import hang_up
@@ -22,7 +22,7 @@ from sockact.untrusted import ancillary
 logger = logging.getLogger(__package__)
 
 
-class Engine(Drained, Protocol):
+class Engine(Drainable, Protocol):
     """What serves one app."""
 
     @property

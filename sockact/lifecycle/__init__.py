@@ -1,1 +1,1 @@
-"""The life of one service: phases, conductor, drain, and what is told to the manager."""
+"""The life of one service: phases, conductor, drain, deadlines, and the announcements to its manager."""

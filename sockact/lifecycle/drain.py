@@ -1,7 +1,7 @@
-"""The drain, written once for all engines: stop accepting, wait, and the hammer at the end.
+"""The drain, written once for all engines: stop accepting, wait, and abort the rest at the drain timeout.
 
-It begins once and has one deadline, whoever waits for it: a stop that overtakes a reload goes on
-with the drain that the reload began.
+It begins once and has one deadline, whoever waits for it: a stop that overtakes a reload continues the
+drain that the reload began.
 """
 
 from __future__ import annotations
@@ -10,94 +10,86 @@ import asyncio
 import logging
 from typing import Protocol
 
+from sockact.lifecycle.tasks import Background
 from sockact.protocols.counters import count
 
 logger = logging.getLogger(__package__)
 
 
-class Engine(Protocol):
-    """What can be drained."""
+class Drainable(Protocol):
+    """Anything that accepts connections and can be drained of them."""
 
     @property
     def in_flight(self) -> int:
-        """Requests at work."""
+        """The number of requests in flight."""
 
     @property
     def connections(self) -> int:
-        """Open connections."""
+        """The number of open connections."""
 
     def stop_accepting(self) -> None:
-        """Take no more connections, and let those that are here drain."""
+        """Accept no more connections, and begin to drain the present ones."""
 
     async def wait_drained(self) -> None:
         """Wait until nothing is left."""
 
     async def abort(self) -> None:
-        """End what is left by force."""
-
-
-class Background(Protocol):
-    """Tasks beside the requests."""
-
-    def __len__(self) -> int:
-        """How many there are."""
-
-    async def wait(self) -> None:
-        """Wait until none is left."""
-
-    async def abort(self) -> None:
-        """Cancel what is left."""
+        """Abort what is left."""
 
 
 class Drain:
-    """The drain of one engine, and of what goes on beside it.
+    """The drain of one engine and of the background tasks.
 
     Args:
-        engine: what to drain.
-        background: what else it waits for.
-        timeout: seconds until the hammer; None for never.
+        engine: the engine.
+        background: the tasks.
+        timeout: the drain timeout in seconds; None for none.
 
     Attributes:
         begun: whether it has begun.
-        under_way: whether it has, and not ended.
-        hammered: whether it was ended by force.
+        under_way: whether it has begun and not ended.
+        aborted: whether something was left to abort.
     """
 
-    def __init__(self, engine: Engine, background: Background, timeout: float | None) -> None:
+    def __init__(self, engine: Drainable, background: Background, timeout: float | None) -> None:
         self.begun = False
         self.under_way = False
-        self.hammered = False
+        self.aborted = False
         self._engine = engine
         self._background = background
         self._timeout = timeout
         self._deadline: float | None = None
-        self._hammer = asyncio.Event()
+        self._abort_asked = asyncio.Event()
 
-    def hammer(self) -> None:
-        """End the drain now; before it has begun this does nothing."""
+    def abort(self) -> None:
+        """Abort what is left now; before the drain has begun this does nothing."""
         if self.begun:
-            self._hammer.set()
+            self._abort_asked.set()
 
-    async def wait(self, *, by_force: bool = False) -> None:
-        """Begin if that is still to be done, and wait for the end; which is now, if `by_force`."""
+    async def wait(self, *, abort: bool = False) -> None:
+        """Begin, if it has not begun, and wait for the end.
+
+        Args:
+            abort: end it now, and abort what is left.
+        """
         loop = asyncio.get_running_loop()
         if not self.begun:
             self.begun = self.under_way = True
             self._deadline = None if self._timeout is None else loop.time() + self._timeout
             self._engine.stop_accepting()
-        if by_force:
-            self.hammer()
+        if abort:
+            self.abort()
         drained = loop.create_task(self._wait_drained())
-        hammer = loop.create_task(self._hammer.wait())
+        asked = loop.create_task(self._abort_asked.wait())
         left = None if self._deadline is None else max(self._deadline - loop.time(), 0)
         try:
-            await asyncio.wait({drained, hammer}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({drained, asked}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if not drained.done():
                 await self._abort()
             self.under_way = False
         finally:
             drained.cancel()
-            hammer.cancel()
+            asked.cancel()
 
     async def _wait_drained(self) -> None:
         while True:
@@ -107,24 +99,31 @@ class Drain:
             await self._background.wait()
 
     async def _abort(self) -> None:
-        self.hammered = True
-        logger.warning(
-            "hammer: the drain ends by force with %d connections and %d requests in flight%s",
-            self._engine.connections,
-            self._engine.in_flight,
-            self._beside(),
-        )
+        self.aborted = True
+        told = self._abort_asked.is_set() or self._timeout is None
+        reason = "told to abort" if told else f"drain timeout after {self._timeout:g} s"
+        logger.warning("%s: aborting %s", reason, self._rest())
         await self._engine.abort()
         await self._background.abort()
 
     def status(self) -> str:
-        """Say how far it is, for `systemctl status`."""
+        """Return the progress, for `systemctl status`."""
         engine = self._engine
         text = f"draining, {count(engine.in_flight, 'request')} in flight"
-        text += f", {count(engine.connections, 'connection')}{self._beside()}"
+        text += f", {count(engine.connections, 'connection')}"
+        if self._background:
+            text += f", {count(len(self._background), 'background task')}"
         if self._deadline is not None:
             text += f", {max(self._deadline - asyncio.get_running_loop().time(), 0):.0f} s left"
         return text
 
-    def _beside(self) -> str:
-        return f", {count(len(self._background), 'background task')}" if self._background else ""
+    def _rest(self) -> str:
+        """Return what is left to abort, like `3 connections and 1 request`."""
+        engine = self._engine
+        numbers = {
+            "connection": engine.connections,
+            "request": engine.in_flight,
+            "background task": len(self._background),
+        }
+        *others, last = [count(number, noun) for noun, number in numbers.items() if number] or ["nothing"]
+        return f"{', '.join(others)} and {last}" if others else last

@@ -1,11 +1,11 @@
-"""Whether a service wants new clients, as load balancers ask it.
+"""The readiness of a service for new clients, as load balancers ask for it.
 
-    word       said with  when
-    starting   503        before the app has started
-    ready      200        also throughout a reload, in workers that are replaced as well
-    draining   503        from the moment a stop begins, `drain_delay` before it stops accepting
+    word       status  meaning
+    starting   503     the app has not started yet
+    ready      200     also throughout a reload, and in workers that are being replaced
+    draining   503     from the moment a stop begins, `drain_delay` before it stops accepting
 
-Whether it is alive at all, it says by answering.
+Any answer at all means that it is alive.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ READY_PATH = "/-/ready"
 LIVE_PATH = "/-/live"
 
 RETRY_AFTER = 5
-"""Seconds after which a client that was refused may try again: a restart takes less."""
+"""Seconds after which a refused client may try again: a restart takes less."""
 
 _WORDS = {"starting": 503, "ready": 200, "draining": 503, "live": 200}
 
 
 class Readiness:
-    """What this process says of itself.
+    """The readiness of this process.
 
     Attributes:
         word: one of the words above.
@@ -44,7 +44,7 @@ class Answer:
 
 
 def answer(word: str) -> Answer:
-    """Return the response that says a word."""
+    """Return the response with a word."""
     status = _WORDS[word]
     body = f"{word}\n".encode()
     headers = [

@@ -1,4 +1,4 @@
-"""The reloads of a service: who asked for one, and how the last ones ended."""
+"""The reloads of a service: who asked for one, and the results of the last ones."""
 
 from __future__ import annotations
 
@@ -10,18 +10,23 @@ from sockact.protocols.control import Caller
 
 
 class Reloads:
-    """Those of one conductor.
+    """The reloads of one conductor.
 
     Args:
-        callers: who waits for the result of a reload that ends with this start.
-        successor: whether this start is the end of a reload.
+        callers: those who wait for the result of a reload that ends with this start.
+        successor: this start is the end of a reload.
+        unapplied: the changes that it did not apply.
 
     Attributes:
-        complaint: why the last one was refused; empty if it was not.
+        complaint: the reason why the last one was refused; empty if it was not.
+        unapplied: the changes that the last one did not apply, as only a restart does.
     """
 
-    def __init__(self, callers: Sequence[Caller], *, successor: bool) -> None:
+    def __init__(
+        self, callers: Sequence[Caller] = (), *, successor: bool = False, unapplied: str = ""
+    ) -> None:
         self.complaint = ""
+        self.unapplied = unapplied
         self._under_way = successor
         self._requested = False
         self._callers = list(callers)
@@ -30,15 +35,15 @@ class Reloads:
         self._counts = {"ok": 0, "failed": 0}
 
     def join(self, caller: Caller) -> None:
-        """Let a caller wait for the result of the reload that `due` tells of next."""
+        """Add a caller who waits for the result of the next reload that `due` reports."""
         self._next_callers.append(caller)
 
     def request(self) -> None:
-        """Remember that a reload is wanted; if one is under way, it may have read older code."""
+        """Note a request for a reload; one that is under way may have read older code."""
         self._requested = True
 
     def due(self) -> bool:
-        """Tell whether one was requested since the last time; its callers wait from now on."""
+        """Return whether a reload was requested since the last call; its callers wait from now on."""
         requested, self._requested = self._requested, False
         if requested:
             self._under_way = True
@@ -46,8 +51,12 @@ class Reloads:
             self._next_callers = []
         return requested
 
+    def restart_for(self) -> str:
+        """Return the addition to a status about changes that were not applied; empty for none."""
+        return f"; only a restart takes over: {self.unapplied}" if self.unapplied else ""
+
     def settle(self, ok: bool, text: str) -> list[Caller]:
-        """Note how the one under way ended, if it was not the first start; return who waits for that."""
+        """Note the result of the reload under way, if it is no first start; return its callers."""
         if self._under_way:
             self._last = {"at": time.time(), "ok": ok, "text": text}
             self._counts["ok" if ok else "failed"] += 1
@@ -57,18 +66,18 @@ class Reloads:
 
     @property
     def environ(self) -> Mapping[str, str] | None:
-        """What those who wait for the one under way know of the unit's environment; None for nothing."""
+        """The unit's environment as the present callers know it; None if they know nothing of it."""
         known = [caller.environ for caller in self._callers if caller.environ is not None]
         return known[-1] if known else None
 
     @property
     def managed(self) -> bool:
-        """Whether the service manager waits for the result, as the process that it runs for a reload."""
+        """True if the service manager waits for the result, as the process that it runs for a reload."""
         return any(caller.manager for caller in self.waiting)
 
     @property
     def waiting(self) -> list[Caller]:
-        """Who has not been told a result yet."""
+        """The callers who have not been told a result yet."""
         return [*self._callers, *self._next_callers]
 
     def overview(self) -> dict[str, Any]:

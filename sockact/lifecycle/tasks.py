@@ -1,4 +1,4 @@
-"""Tasks that a drain waits for, and ends by force when its time is up."""
+"""Background tasks: a drain waits for them, and cancels them at its timeout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Background:
-    """Work of a process beside its requests; each task belongs to this until it ends."""
+    """The background tasks of a process; each is kept here until it ends."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -22,24 +22,24 @@ class Background:
         return len(self._tasks)
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Begin; the drain waits for the end, and cancels it at the hammer."""
+        """Start a task; the drain waits for its end, and cancels it at the drain timeout."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def wait(self) -> None:
-        """Wait until none is left, those included that begin meanwhile."""
+        """Wait until none is left, including those that start meanwhile."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
     async def abort(self) -> None:
-        """Cancel all, and wait for a moment until they have ended."""
+        """Cancel all, and give them a moment to end."""
         await cancel(self._tasks)
 
 
 async def cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel what was not done in time, and wait for a moment until it has ended."""
+    """Cancel tasks, and give them a moment to end."""
     left = list(tasks)
     for task in left:
         task.cancel("its time is up")

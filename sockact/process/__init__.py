@@ -1,1 +1,1 @@
-"""What every process of sockact has: descriptors, children, PID file, health listeners."""
+"""The parts of every process of sockact: descriptors, children, PID file, health listeners."""

@@ -1,4 +1,4 @@
-"""This very program, to be run again: by the canary, and by the reload that replaces it in place."""
+"""The command of this program, to be run again: by a trial, and by a reload in place."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sockact.errors import ReloadRefused
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """How this program was started.
+    """A program with its directory and environment.
 
     Attributes:
         argv: its command; the interpreter is named by its path, which may by then lead to another.
         directory: its working directory, by the name it was given, which may by then lead to another.
-        environ: its environment; what the app has changed in it is not passed on.
-        env_files: read anew for each process that is started; what they say is not in `environ`, so that a
-            variable which is in none of them any more is gone.
-        obstacle: why it cannot be run again, if it has no command.
+        environ: its environment, without the changes of the app.
+        env_files: read anew for each process that is started; their variables are not in `environ`, so that
+            one which is in none of them any more is gone.
+        obstacle: the reason why it cannot be run again, if it has no command.
     """
 
     argv: tuple[str, ...]
@@ -33,7 +33,7 @@ class Program:
 
     @classmethod
     def of_this_process(cls, environ: Mapping[str, str]) -> Program:
-        """Return how this process was started, with the environment that its program has by now."""
+        """Return the program of this process, with the environment that it has by now."""
         return cls(_COMMAND, _DIRECTORY, dict(environ))
 
     def require_command(self) -> None:
@@ -42,7 +42,7 @@ class Program:
             raise ReloadRefused(self.obstacle)
 
     def environment(self, more: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment of a process that is started now, with what only sockact knows.
+        """Return the environment of a process that is started now, with `more` variables.
 
         Raises:
             SettingsError: an environment file cannot be used.
@@ -54,14 +54,14 @@ def command(executable: str, orig_argv: Sequence[str]) -> tuple[str, ...]:
     """Return the command that starts this program again; empty for an interactive interpreter."""
     first, *rest = orig_argv or [""]
     if not isinstance(executable, str) or not os.access(executable, os.X_OK):
-        executable = first  # what a program has made of it is no interpreter
+        executable = first  # the program has put something else there than an interpreter
     if not executable or not rest or rest == ["-"] or sys.flags.interactive:
         return ()
     return (executable, *rest)
 
 
 def working_directory(environ: Mapping[str, str]) -> str:
-    """Return the working directory as $PWD writes it, symbolic links and all, if that is where we are."""
+    """Return the working directory as $PWD spells it, with its symbolic links, if that is the same."""
     name = environ.get("PWD", "")
     if os.path.isabs(name):
         with contextlib.suppress(OSError):
@@ -69,10 +69,10 @@ def working_directory(environ: Mapping[str, str]) -> str:
                 return name
     try:
         return os.getcwd()
-    except OSError:  # it was removed; what is started there then fails, and says so
+    except OSError:  # it was removed; a process that is started there fails, and says so
         return name or "."
 
 
-# When sockact is imported: what the program does to all of this comes later, as a rule.
+# Read when sockact is imported: as a rule, the program changes it later.
 _COMMAND = command(sys.executable, sys.orig_argv)
 _DIRECTORY = working_directory(os.environ)

@@ -1,4 +1,4 @@
-"""The descriptors of a worker process: taken over at its start, passed on when it replaces itself.
+"""The descriptors of a process: taken over at its start, passed on when it executes the new code.
 
 Besides the listeners there are five kinds that sockact passes to itself, under names of its own: the
 control socket, connections of callers on it that still wait for the result of a reload, connections of
@@ -34,18 +34,18 @@ logger = logging.getLogger(__package__)
 
 @dataclass(slots=True)
 class Sockets:
-    """What this process serves on, and how it can be told to reload.
+    """The descriptors that were passed to this process, or that it has opened to serve.
 
     Attributes:
-        listeners: on which the app is served.
+        listeners: the listeners of the app.
         control: the control socket, if there is one.
-        health: on which sockact itself says how the service is.
-        supply: where a supervisor sends connections that outlive the process which accepted them.
-        lifeline: what tells by a signal that the parent has ended; stays open as long as the process lives.
-        connections: those of clients, whom nobody has told of any change.
-        callers: who waits for the reload of which the start of this process is the second half.
-        clue: what there was at the start of this process.
-        fault: what is wrong with what was passed.
+        health: the listeners on which sockact itself answers.
+        supply: the socket on which a supervisor sends connections.
+        lifeline: signals the end of the parent; stays open as long as the process lives.
+        connections: the connections of clients that outlive the process which accepted them.
+        callers: the callers of the reload that ends with the start of this process.
+        clue: the traces of socket activation at the start of this process.
+        fault: the error in the descriptors that were passed.
     """
 
     listeners: list[Listener] = field(default_factory=list)
@@ -60,9 +60,9 @@ class Sockets:
 
     @classmethod
     def adopted(cls) -> Sockets:
-        """Take over what was passed, before this process opens a descriptor that could be taken for it.
+        """Take over the descriptors that were passed, before this process opens one that could be mistaken.
 
-        What is wrong with it is kept for `complete`: so early there is no way to report it.
+        An error in them is kept for `complete`: so early there is no way to report it.
         """
         sockets = cls(clue=Clue.here(os.environ))
         try:
@@ -73,18 +73,18 @@ class Sockets:
             try:
                 sockets._sort(listener)
             except ActivationError as error:
-                sockets.fault = sockets.fault or error  # and go on: stored clients are not lost by it
+                sockets.fault = sockets.fault or error  # go on: the connections of clients must not be lost
         return sockets
 
     def check(self, *, told: bool) -> None:
-        """Find out whether something is wrong with what was passed, or with that nothing was.
+        """Check the descriptors that were passed.
 
         Args:
-            told: whether this process was told where to listen.
+            told: whether a setting names the addresses for the case that none were.
 
         Raises:
-            ActivationError: what was passed is malformed, or a wrapper has it.
-            UnavailableError: nothing was passed, though there is a socket unit.
+            ActivationError: they are malformed, or a wrapper has them.
+            UnavailableError: none were passed, though there is a socket unit.
         """
         if self.fault is not None:
             raise self.fault
@@ -97,21 +97,21 @@ class Sockets:
 
     @property
     def connected(self) -> bool:
-        """Whether clients' connections were passed rather than sockets that listen: `Accept=yes`."""
+        """True if connections were passed rather than listening sockets: `Accept=yes`."""
         return bool(self.listeners) and all(listener.connected for listener in self.listeners)
 
     def complete(self, settings: Settings, *, controlled: bool, told: bool = True) -> None:
-        """Bind what was not passed.
+        """Bind the sockets that were not passed.
 
         Args:
-            settings: where to.
-            told: whether that was said, and is not the default.
-            controlled: whether there shall be a control socket.
+            settings: name the addresses.
+            told: whether they were given, and are not the default.
+            controlled: whether a control socket is needed.
 
         Raises:
             ActivationError, UnavailableError: as `check`.
-            SettingsError, UnavailableError: as `listen.bind`; also UnavailableError: nothing was passed
-                where it has to be.
+            SettingsError, UnavailableError: as `listen.bind`; also UnavailableError: no socket was passed
+                though `require_activation` is set.
         """
         self.check(told=told)
         if not self.listeners:
@@ -122,14 +122,14 @@ class Sockets:
             private_folder.OWN.adopt(self.control.address)
 
     def close_unused(self, used: Sequence[Listener]) -> None:
-        """Give up the listeners that are not `used`; the manager keeps them."""
+        """Close the listeners that are not `used`; the manager keeps them."""
         for listener in [each for each in self.listeners if each not in used]:
             logger.warning("no app is for %s=%s: closed", listener.name, listener.address)
             self.listeners.remove(listener)
             listener.close()
 
     def leave(self) -> None:
-        """Close the sockets that listen: nobody accepts there any more, and newcomers are refused.
+        """Close the listening sockets, on which nobody accepts any more: new connections are refused.
 
         The others stay: they are still written to.
         """
@@ -138,7 +138,7 @@ class Sockets:
             listener.close()
 
     def passed_on(self, callers: Sequence[Caller]) -> list[Listener]:
-        """Return everything that the next program needs, `callers` who wait for it included."""
+        """Return all descriptors that the next program needs, those of `callers` who wait included."""
         own = [listener for listener in (self.control, self.supply) if listener is not None]
         return [
             *self.listeners,
@@ -149,12 +149,12 @@ class Sockets:
         ]
 
     def descriptors(self) -> list[int]:
-        """Return all descriptors of these that are open."""
+        """Return all of these descriptors that are open."""
         held = self.passed_on(self.callers) + ([] if self.lifeline is None else [self.lifeline])
         return [each.fd if each.sock is None else each.sock.fileno() for each in held]
 
     def keep(self, descriptors: Sequence[int]) -> bool:
-        """Keep copies of clients' connections, to pass them on; return whether that was possible."""
+        """Keep copies of connections, to pass them on; return whether that was possible."""
         copies: list[Listener] = []
         try:
             copies.extend(Listener.of(socket.socket(fileno=os.dup(fd)), CONNECTION) for fd in descriptors)
@@ -166,16 +166,16 @@ class Sockets:
         return True
 
     def kept(self) -> list[int]:
-        """Return the descriptors of the clients' connections."""
+        """Return the descriptors of the connections."""
         return [connection.fd for connection in self.connections]
 
     def taken(self) -> list[socket.socket]:
-        """Return the clients' connections; from now on they are the caller's."""
+        """Return the connections; from now on they are the caller's."""
         connections, self.connections = self.connections, []
         return [connection.sock for connection in connections if connection.sock is not None]
 
     def close(self) -> None:
-        """Give everything up; whoever else holds the sockets keeps them listening."""
+        """Close everything; another process that holds the sockets keeps them listening."""
         for listener in self.passed_on([]):
             listener.close()
 
@@ -187,7 +187,7 @@ class Sockets:
         ]
 
     def addresses(self) -> dict[str, tuple[str, ...]]:
-        """Return where the app is served, by the names of the sockets."""
+        """Return the addresses at which the app is served, by the names of the sockets."""
         names = dict.fromkeys(listener.name for listener in self.listeners)
         return {
             name: tuple(listener.address for listener in self.listeners if listener.name == name)
@@ -195,7 +195,7 @@ class Sockets:
         }
 
     def describe(self) -> str:
-        """Say for a log line where the app is served."""
+        """Return the addresses at which the app is served, for a log line."""
         return ", ".join(f"{listener.name}={listener.address}" for listener in self.listeners)
 
     def _bind(self, settings: Settings) -> None:
@@ -206,7 +206,7 @@ class Sockets:
         logger.info("no socket was passed: listens on %s", self.describe())
 
     def _sort(self, listener: Listener) -> None:
-        """Put a descriptor where it belongs; raises ActivationError if it is not what its name says."""
+        """Sort a descriptor by its name; raises ActivationError if it is of another kind."""
         name = listener.name
         if name == health.NAME and listener.listening and listener.kind is Kind.STREAM:
             self.health.append(listener)
@@ -229,7 +229,7 @@ class Sockets:
             self.callers.append(Caller(listener.sock))
 
     def _has(self, name: str) -> bool:
-        """Tell whether a descriptor is there already of which there is only one."""
+        """Return whether a descriptor of which there is only one is there already."""
         single = {CONTROL: self.control, SUPPLY: self.supply, LIFELINE: self.lifeline}
         return single.get(name) is not None
 
@@ -246,7 +246,7 @@ _OURS: dict[str, Callable[[Listener], bool]] = {
     # Its client may have gone, so that it need not be connected any more.
     CONNECTION: lambda listener: listener.kind in (Kind.STREAM, Kind.SEQPACKET) and not listener.listening,
 }
-"""What a descriptor is that sockact passes to itself, by its name."""
+"""The kinds of the descriptors that sockact passes to itself, by their names."""
 
 
 def _misnamed(listener: Listener) -> ActivationError:

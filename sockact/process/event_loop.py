@@ -1,6 +1,6 @@
-"""The event loop that serves: uvloop's, or asyncio's own for what needs that one.
+"""The choice of the event loop that serves: uvloop's, or asyncio's own where that is needed.
 
-nest_asyncio needs it: code may then run a loop that runs already. It patches the class of asyncio's.
+nest_asyncio needs it: it patches asyncio's class, so that code can run a loop that already runs.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ UVLOOP = "uvloop"
 ADVICE = "nest_asyncio needs asyncio's own event loop: set loop=asyncio (--loop asyncio)"
 
 _UNPATCHED = "Can't patch loop of type"
-"""How nest_asyncio's ValueError begins."""
-
+"""The beginning of nest_asyncio's ValueError."""
 
 logger = logging.getLogger(__package__)
 
 
 def suited(choice: str, listeners: Iterable[Listener]) -> str:
-    """Return what the setting `loop` names, or asyncio's where a neighbour could halt uvloop's."""
+    """Return the `choice` of the setting `loop`, or asyncio's where other users could halt uvloop's."""
     exposed = [each for each in listeners if each.sock is not None and ancillary.is_exposed(each.sock)]
     if choice != UVLOOP or not exposed:
         return choice
@@ -39,26 +38,26 @@ def suited(choice: str, listeners: Iterable[Listener]) -> str:
 
 
 def kind(choice: str) -> type[asyncio.AbstractEventLoop]:
-    """Return the kind of loop that the setting `loop` names, whatever policy the app has set."""
+    """Return the class of the loop that a choice names, whatever policy the app has set."""
     if choice != UVLOOP:
         return asyncio.SelectorEventLoop
-    import uvloop  # only where it serves
+    import uvloop  # only in a process that serves
 
     return uvloop.Loop
 
 
 def is_nested_in_vain(choice: str) -> bool:
-    """Tell whether nest_asyncio has patched asyncio, and this loop goes on without."""
+    """Return whether nest_asyncio has patched asyncio, without effect on this loop."""
     return choice == UVLOOP and hasattr(asyncio, "_nest_patched")
 
 
 def advised(text: str) -> str:
-    """Return the text of an error, with what can be done where it is one that the loop has caused."""
+    """Return the text of an error, with the advice if the loop has caused it."""
     return f"{text}; {ADVICE}" if _UNPATCHED in text else text
 
 
 class Advised(logging.Filter):
-    """Adds that to the record of an error."""
+    """Adds the advice to the record of an error."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Keep every record."""

@@ -1,7 +1,7 @@
-"""Refuses to serve where green threads have taken the place of what asyncio stands on.
+"""The check for green threads: asyncio cannot work where they have replaced functions of Python.
 
 `gevent.monkey.patch_all()`, and eventlet's, put functions of their own into Python's modules. asyncio's
-event loop then waits in them for what they would only do if it did not wait.
+event loop then blocks in them, and waits for work that they only do when it does not block.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ logger = logging.getLogger(__package__)
 
 
 def patched() -> str:
-    """Return who has put something of their own in the place of what is needed here, and of what."""
+    """Return the library that has replaced a function, and that function; empty for none."""
     found = {
         "socket.socket": socket.socket,
         "select.select": select.select,
@@ -33,19 +33,19 @@ def patched() -> str:
 
 
 def refuse() -> None:
-    """Raise AppError if somebody has."""
+    """Raise AppError if a library has replaced one."""
     if what := patched():
         raise AppError(_explained(what))
 
 
 class Watch:
-    """Says once that somebody has done so while this process serves, when it is too late to refuse."""
+    """Logs once that a library has done so while this process serves, when it is too late to refuse."""
 
     def __init__(self) -> None:
         self._said = False
 
     def look(self) -> None:
-        """Look, at the price of a moment."""
+        """Check; called often, and cheap."""
         if not self._said and (what := patched()):
             self._said = True
             logger.error("%s; while this process serves, which may hang from now on", _explained(what))

@@ -1,8 +1,8 @@
-"""The listeners named `health`: a supervisor, or a thread beside the app, says there how the service is.
+"""The server on the listeners named `health`: a supervisor, or a thread beside the app, answers there.
 
-Neither waits for the app, so that a busy one does not make the host look dead.
+Neither waits for the app, so that a busy app does not make the host look dead.
 
-    GET /, /-/ready, `ready_path`   as `readiness` says
+    GET /, /-/ready, `ready_path`   as in `readiness`
     GET /-/live, `live_path`        200
 """
 
@@ -27,14 +27,13 @@ from sockact.untrusted import ancillary
 NAME = "health"
 """FileDescriptorName= of these listeners."""
 
-PATIENCE = 5.0
-"""Seconds a client may take for its request."""
+REQUEST_TIMEOUT = 5.0
+"""Seconds for a client to send its request and read the response."""
 
-MOST = 64
-"""Clients at a time; the one that has been there for longest makes room for another."""
+MAX_CLIENTS = 64
+"""Clients at a time; for another one, the oldest is disconnected."""
 
-HEAD_LIMIT = 65536
-"""Bytes of a request's head."""
+MAX_HEAD_BYTES = 65536
 
 logger = logging.getLogger(__package__)
 
@@ -44,8 +43,8 @@ class HealthServer:
 
     Args:
         listeners: listening stream sockets.
-        word: returns what to say, of the words in `readiness`.
-        settings: the paths.
+        word: returns the present word, as in `readiness`.
+        settings: name more paths.
     """
 
     def __init__(self, listeners: Sequence[Listener], word: Callable[[], str], settings: Settings) -> None:
@@ -57,15 +56,15 @@ class HealthServer:
         self._acceptors: list[Acceptor] = []
 
     def open(self) -> None:
-        """Answer from now on, in the running loop."""
+        """Start to answer, in the running loop."""
         self._acceptors = [Acceptor(sock, self._arrived) for sock in self._sockets]
 
     def open_thread(self) -> None:
-        """Answer from now on, in a thread that ends with the process."""
+        """Start to answer, in a thread that ends with the process."""
         threading.Thread(target=self._run, name=NAME, daemon=True).start()
 
     def close(self) -> None:
-        """Answer no more."""
+        """Stop answering."""
         for acceptor in self._acceptors:
             acceptor.stop()
         for task in self._tasks:
@@ -81,14 +80,14 @@ class HealthServer:
         await asyncio.Event().wait()
 
     def _arrived(self, connection: socket.socket) -> None:
-        if len(self._tasks) >= MOST:
+        if len(self._tasks) >= MAX_CLIENTS:
             self._tasks.pop(0).cancel()
         task = asyncio.get_running_loop().create_task(self._serve(connection))
         self._tasks.append(task)
         task.add_done_callback(functools.partial(self._served, connection))
 
     def _served(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
-        """Close a connection whose task has ended, or was cancelled before it had begun."""
+        """Close a connection when its task has ended, or was cancelled before it began."""
         if task in self._tasks:
             self._tasks.remove(task)
         with contextlib.suppress(OSError):
@@ -97,7 +96,7 @@ class HealthServer:
 
     async def _serve(self, connection: socket.socket) -> None:
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(REQUEST_TIMEOUT):
                 head = await _read_head(connection)
                 await asyncio.get_running_loop().sock_sendall(connection, self._response(head))
         except (OSError, TimeoutError, ValueError) as error:
@@ -126,8 +125,8 @@ async def _read_head(connection: socket.socket) -> bytes:
     """Read until a head is complete; raises ValueError if none comes."""
     head = b""
     while b"\r\n\r\n" not in head:
-        data = await ancillary.read_later(connection, HEAD_LIMIT)
+        data = await ancillary.read_later(connection, MAX_HEAD_BYTES)
         head += data
-        if not data or len(head) > HEAD_LIMIT:
-            raise ValueError(f"{len(head)} bytes that are no head of a request")
+        if not data or len(head) > MAX_HEAD_BYTES:
+            raise ValueError(f"{len(head)} bytes without the end of a request's head")
     return head

@@ -1,8 +1,8 @@
-"""Where this process imports from, for as long as it lives.
+"""The import path of this process, which stays on one release.
 
 A release behind a symbolic link, `current -> releases/42`, stays the same one for a process that still
-drains when the link has moved on: what it has not imported yet comes from its own release, as does all
-that it imports from its virtual environment if that is part of the release.
+drains when the link has moved on: modules that it imports later come from its own release, also those of
+its virtual environment, if that is part of the release.
 """
 
 from __future__ import annotations

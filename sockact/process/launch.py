@@ -1,4 +1,4 @@
-"""What every process of sockact holds from its first line to its last: signals, sockets, its manager.
+"""The process of sockact that runs here, from its first line to its last: signals, sockets, its manager.
 
 It speaks sd_listen_fds(3) and sd_notify(3) to whoever started it: systemd, a supervisor, or nobody.
 """
@@ -10,73 +10,58 @@ import faulthandler
 import logging
 import os
 import signal
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
+from sockact import runtime
 from sockact.config import logs, pyproject, settings
 from sockact.config.settings import Settings
-from sockact.errors import AppError, ReloadRefused, SockactError, UnavailableError, UsageError
+from sockact.errors import ReloadRefused, SockactError
 from sockact.handover.store import Store
-from sockact.lifecycle.conductor import IMPATIENCE, Conductor, Ending, Service
+from sockact.lifecycle.conductor import Conductor
+from sockact.lifecycle.deadlines import KILL_MARGIN
+from sockact.lifecycle.end_signals import IMPATIENCE, SECOND_SIGINT, EndSignals
+from sockact.lifecycle.reloads import Reloads
+from sockact.lifecycle.service import Callbacks, Ending, Service
 from sockact.process import event_loop, green_threads, import_path
 from sockact.process.command import Program
 from sockact.process.descriptors import Sockets
 from sockact.process.ending import Exit, flush
+from sockact.process.identity import ProcessIdentity
+from sockact.process.offered_sockets import opened
 from sockact.process.orphans import Inherited, children
 from sockact.process.pidfile import PidFile
-from sockact.process.unapplied import Beginning
+from sockact.process.unapplied import StartSnapshot
 from sockact.protocols import control_address
 from sockact.protocols.control import Caller, ControlServer
-from sockact.protocols.environment import (
-    ACTIVATED,
-    CHILDREN,
-    GENERATION,
-    OWN,
-    REMARK,
-    SUPERVISED,
-    TRIAL,
-    UNIT,
-)
+from sockact.protocols.environment import ACTIVATED, CHILDREN, UNIT
 from sockact.protocols.worker_messages import Reporter
-from sockact.runtime import HERE
 from sockact.sockets import fds, listen
 from sockact.sockets.fds import Listener
 from sockact.system import forks, private_folder, signals, standard_streams
 from sockact.system.signals import EarlySignals
 from sockact.systemd import activation
-from sockact.untrusted.number import decimal
 from sockact.untrusted.text import told
-
-MARGIN = 5.0
-"""Seconds beyond a limit of ours until we end what should have ended itself, and have said why."""
 
 logger = logging.getLogger(__package__)
 
 
 def live(run: Callable[[Process, Settings], None], given: Mapping[str, Any]) -> None:
-    """Be a process of sockact: take over what was passed, settle the settings, and report what fails.
+    """Run a process of sockact: take over what was passed, resolve the settings, and report failures.
 
     Args:
-        run: what the process is for.
+        run: takes the role of the process.
         given: settings, beside those in the environment.
 
     Raises:
         SystemExit: it failed; the reason is in the log and in the status, the code is that of
             `SockactError.exit_status`.
     """
-    process = Process()
+    process = Process(given)
     import_path.pin()
     try:
-        logs.configure("info", os.environ)  # for what is wrong with the settings
-        chosen = pyproject.resolve(given, os.environ)
-        logs.configure(chosen.log_level, os.environ)
-        process.end_timeout = chosen.shutdown_timeout
-        process.resolve = lambda: pyproject.resolve(given, os.environ)
-        process.told = pyproject.says("listen", given, os.environ)
-        for name in settings.misspelt(os.environ):
-            logger.warning("%s is no setting: ignored", name)
+        chosen = process.configure()
         green_threads.refuse()
         with forks.only_here():
             run(process, chosen)
@@ -91,22 +76,27 @@ def live(run: Callable[[Process, Settings], None], given: Mapping[str, Any]) -> 
 class Process:
     """This process; there is one.
 
+    Args:
+        given: settings, beside those in the environment.
+
     Attributes:
-        trial: whether it is a canary, which starts the app and does not serve it.
-        supervised: whether it is a worker of a supervisor.
-        own: whether the program that it supervises has called `sockact.serve`.
+        trial, supervised, own, generation: as in `ProcessIdentity`.
         activated: whether sockets were passed to the service.
+        early: the signals until the event loop handles them.
+        sockets: its descriptors.
+        notifier: the notifier.
+        program: its own program, to be run again.
+        beginning: the settings and unit files with which the main process was started.
         exit: its end, once that has begun.
-        end_timeout: how long that may take.
-        told: whether it was said where to listen, if nothing is passed.
-        resolve: settles the settings anew, as they are by now.
-        remark: what the reload that has started it did not take over.
-        beginning: what the main process was started with.
+        end_timeout: the seconds that its end may take.
+        listen_given: whether a setting names the addresses for the case that no socket is passed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self._given = given
         self.exit = Exit()
         self.end_timeout = Settings().shutdown_timeout
+        self.listen_given = False
         self._reported = False
         self.early = EarlySignals()
         self.sockets = Sockets.adopted()
@@ -114,85 +104,95 @@ class Process:
         self._shows_faults = not faulthandler.is_enabled()
         # The watchdog's SIGABRT then shows where every thread hangs.
         faulthandler.enable(file=standard_streams.descriptor())
-        self.trial = os.environ.pop(TRIAL, None) is not None
-        self.supervised = os.environ.pop(SUPERVISED, None) is not None
-        self.own = os.environ.pop(OWN, None) is not None
-        generation = decimal(os.environ.pop(GENERATION, None))
-        self.generation = 1 if generation is None else generation
-        inherited = os.environ.pop(CHILDREN, "").split(",")
-        self._inherited = [pid for each in inherited if (pid := decimal(each, digits=9)) is not None]
+        self._identity = identity = ProcessIdentity.taken_from(os.environ)
+        self.trial, self.supervised, self.own = identity.trial, identity.supervised, identity.own
+        self.generation = identity.generation
+        passed = bool(self.sockets.listeners)
+        self.activated = passed if identity.activated is None else identity.activated
         self.notifier = Reporter()
-        told = os.environ.pop(ACTIVATED, "")
-        self.activated = told == "1" if told else bool(self.sockets.listeners)
-        self.remark = os.environ.pop(REMARK, "")
-        self.beginning = Beginning(os.environ)
+        self.beginning = StartSnapshot(os.environ)
         os.environ.pop(UNIT, None)
         environ = {**os.environ, ACTIVATED: f"{self.activated:d}", UNIT: self.beginning.note}
         self.program = Program.of_this_process(environ)
-        self.told = False
-        self.resolve: Callable[[], Settings] = Settings
         self._pid_file: PidFile | None = None
-        forks.begin(self._private, self._become_a_stranger)
+        forks.begin(self._private, self._forget_in_fork)
+
+    def configure(self) -> Settings:
+        """Return the settings, and log as they say; raises SettingsError."""
+        logs.configure("info", os.environ)  # for an error in the settings
+        chosen = self.resolve()
+        logs.configure(chosen.log_level, os.environ)
+        self.end_timeout = chosen.shutdown_timeout
+        self.listen_given = pyproject.says("listen", self._given, os.environ)
+        for name in settings.misspelt(os.environ):
+            logger.warning("%s is no setting: ignored", name)
+        return chosen
+
+    def resolve(self) -> Settings:
+        """Return the settings as they are by now; raises SettingsError."""
+        return pyproject.resolve(self._given, os.environ)
 
     def serves_itself(self, chosen: Settings) -> bool:
-        """Tell whether the app belongs into this process; otherwise into workers."""
+        """Return whether the app is served by this process; otherwise by workers."""
         return self.trial or self.supervised or not chosen.workers or self.sockets.connected
 
     def offer(self, sock: Any) -> None:
-        """Listen where the program says, if nothing was passed.
+        """Use the program's own sockets, if none were passed.
 
         Args:
-            sock: a socket, a list of sockets, or a function that opens them, as `sockact.serve` has it.
+            sock: as for `opened`.
 
         Raises:
-            UsageError: it is none of these.
-            UnavailableError, AppError: the function has failed.
+            UsageError, UnavailableError, AppError: as `opened`.
             ActivationError, UnavailableError: as `Sockets.check`.
         """
         if self.trial or self.supervised or self.sockets.listeners:
             return
         self.sockets.check(told=True)
-        for each in _opened(sock):
+        for each in opened(sock):
             self.sockets.listeners.append(Listener.of(each, listen.NAME))
         if not callable(sock):
             obstacle = "the program has opened its socket itself, and would do so again"
             self.program = replace(self.program, argv=(), obstacle=obstacle)
 
     def complete(self, chosen: Settings) -> None:
-        """Bind what was not passed, by `Sockets.complete`, and say who is the main process.
+        """Bind the sockets that were not passed, by `Sockets.complete`, and write the PID file.
 
-        The control socket and the PID file of workers are their supervisor's. Processes of one connection
-        each have no PID file: there are several.
+        Workers have no control socket and no PID file: these are their supervisor's. Processes of one
+        connection each have no PID file: there are several.
         """
-        self.sockets.complete(chosen, controlled=not self.supervised, told=self.told)
+        self.sockets.complete(chosen, controlled=not self.supervised, told=self.listen_given)
         if not self.supervised:
             self._warn()
         if chosen.pid_file and not (self.supervised or self.sockets.connected):
             self._pid_file = PidFile(chosen.pid_file)
 
     def _warn(self) -> None:
-        """Say what is wrong with the unit, as far as it can be seen, and serve all the same."""
+        """Log the faults of the unit that can be seen; they do not keep the app from being served."""
         for line in activation.fleeting(self.sockets.listeners if self.activated else (), os.environ):
             logger.warning("%s", line)
         if reason := activation.unheard(os.environ, self.notifier.variables.get("NOTIFY_SOCKET", "")):
             logger.warning("%s", reason)
 
     def conductor(self, chosen: Settings) -> Conductor:
-        """Return who leads a service here, and tells callers that were passed to it how that went."""
+        """Return a conductor, which takes over the callers that were passed to this process."""
         callers, self.sockets.callers = self.sockets.callers, []
         successor = self.generation > 1
-        twice = {signal.SIGINT: 0.0} | ({} if self.supervised else {signal.SIGTERM: IMPATIENCE})
-        conductor = Conductor(self.notifier, chosen, callers, successor=successor, twice=twice)
-        if not self.supervised:
-            conductor.remark, self.remark = self.remark, ""
-            conductor.overlooked = self.beginning.changed
-        return conductor
+        if self.supervised:
+            return Conductor(self.notifier, chosen, Reloads(callers, successor=successor))
+        reloads = Reloads(callers, successor=successor, unapplied=self._identity.unapplied)
+        end_signals = EndSignals({**SECOND_SIGINT, signal.SIGTERM: IMPATIENCE})
+        return Conductor(self.notifier, chosen, reloads, end_signals)
 
-    async def conduct(self, conductor: Conductor, service: Service) -> Ending:
-        """Let `conductor` lead `service` through its life, and obey the control socket meanwhile."""
+    def unapplied(self, environ: Mapping[str, str] | None) -> Sequence[str]:
+        """Return the changes that a reload of this process did not apply; see `StartSnapshot.changed`."""
+        return () if self.supervised else self.beginning.changed(environ)
+
+    async def conduct(self, conductor: Conductor, service: Service, callbacks: Callbacks) -> Ending:
+        """Run a service by its conductor, and answer the control socket meanwhile."""
         control = self.sockets.control
         with contextlib.ExitStack() as servers:
-            servers.callback(Inherited(self._inherited).close)
+            servers.callback(Inherited(self._identity.children).close)
             if control is not None and control.sock is not None:
                 server = ControlServer(
                     control.sock,
@@ -200,12 +200,12 @@ class Process:
                     lambda: {**conductor.overview(), "sockets": self.sockets.overview()},
                 )
                 servers.callback(server.close)
-            return await conductor.run(service, self.early)
+            return await conductor.run(service, self.early, callbacks)
 
     def become(
         self, argv: Sequence[str], environ: Mapping[str, str], callers: Sequence[Caller]
     ) -> NoReturn:
-        """Execute another program in this process, with all that was passed to it, and who waits."""
+        """Execute another program in this process, and pass on all that was passed to it, and `callers`."""
         signals.block()
         self.notifier.flush()
         flush()
@@ -219,21 +219,24 @@ class Process:
             self.fail(ReloadRefused(f"{argv[0]} cannot be executed: {error}"))
 
     def begin_end(self) -> None:
-        """Bound the rest of this process's life, as it serves no more: the loop's end, and Python's."""
+        """Bound the end of this process, which serves no more: that of the loop, and that of Python."""
         self.exit.begin(self.end_timeout)
         if self.supervised:
             self.notifier.ending()
         elif not self._reported:  # a stop or a reload, for which the manager waits
-            self.notifier.extend(self.end_timeout + MARGIN)
+            self.notifier.extend(self.end_timeout + KILL_MARGIN)
 
     def report(self, error: SockactError) -> None:
-        """Say why this process ends, everywhere where somebody may look; once."""
+        """Report the reason for this process's end, once: to the log, the manager and the callers."""
         if self._reported:
             return
         self._reported = True
         self.exit.status = error.exit_status
         text = event_loop.advised(str(error))
-        logger.error("%s", text, exc_info=error.__cause__ if error.exit_status == 1 else None)
+        if error.logged:
+            logger.error("not started, exit status %d: a worker has logged the reason", error.exit_status)
+        else:
+            logger.error("%s", text, exc_info=error.__cause__ if error.exit_status == 1 else None)
         self.notifier.failing(text)
         Store(self.notifier).put(self.sockets.kept())  # systemd tries again, soon
         for caller in self.sockets.callers:
@@ -241,7 +244,7 @@ class Process:
         self.forget()
 
     def fail(self, error: SockactError) -> NoReturn:
-        """Say why, and end."""
+        """Report an error, and end with its exit status."""
         self.report(error)
         self.begin_end()
         self.notifier.flush()
@@ -249,7 +252,7 @@ class Process:
         raise SystemExit(error.exit_status)
 
     def close(self) -> None:
-        """Give everything up, for a program that goes on."""
+        """Release everything, for a program that goes on."""
         self.forget()
         self.sockets.close()
         self.early.restore()
@@ -257,14 +260,14 @@ class Process:
         self._go_on()
 
     def leave(self, status: int) -> NoReturn:
-        """End at once, without waiting for threads or tasks."""
+        """End now, without waiting for threads or tasks."""
         self.forget()
         self.notifier.flush()
         flush()
         os._exit(status)
 
     def _go_on(self) -> None:
-        """Let a program go on for as long as it likes, unless another process waits for its end."""
+        """Allow a program any time to go on, unless another process waits for its end."""
         self.exit.begin(self.end_timeout)
         if self.supervised or self.trial:
             self.exit.go_on()
@@ -272,12 +275,12 @@ class Process:
             self.exit.pause()
 
     def _private(self) -> list[int]:
-        """Return the descriptors that no process may keep which the app makes."""
+        """Return the descriptors that processes made by the app must not keep."""
         return [*self.sockets.descriptors(), self.notifier.fileno(), private_folder.OWN.fileno()]
 
-    def _become_a_stranger(self) -> None:
-        """Be no process of sockact, in one that the app has forked."""
-        HERE.forget()
+    def _forget_in_fork(self) -> None:
+        """Reset what the app has forked: it is no process of sockact."""
+        runtime.forget()
         if self._shows_faults:
             faulthandler.disable()
 
@@ -286,17 +289,3 @@ class Process:
         control_address.close()
         if self._pid_file is not None:
             self._pid_file.remove()
-
-
-def _opened(sock: Any) -> Sequence[socket.socket]:
-    """Return the sockets that the program has opened, or opens now."""
-    try:
-        found = sock() if callable(sock) else sock
-    except OSError as error:
-        raise UnavailableError(f"sock={sock!r}: {error}") from error
-    except Exception as error:
-        raise AppError(f"sock={sock!r} failed: {told(error)}") from error
-    opened = list(found) if isinstance(found, list | tuple) else [found]
-    if not opened or not all(isinstance(each, socket.socket) and each.fileno() >= 0 for each in opened):
-        raise UsageError(f"sock={found!r}: expected an open socket, several in a list, or what opens them")
-    return opened

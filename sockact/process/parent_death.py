@@ -1,13 +1,13 @@
-"""A child whose parent is killed gets SIGTERM from the kernel: nobody else is left to let it drain.
+"""The lifeline of a child: it gets SIGTERM from the kernel when its parent is killed, and drains.
 
-Parent and child each hold an end of a connection on which nothing is ever sent. That the parent's end is
-closed, for whatever reason, is an event at the child's, and events there are signalled: fcntl(2), F_SETSIG.
-This holds for every program that leaves a descriptor alone which it does not know. One of ours is told of
-it, by LISTEN_FDNAMES, so that it does not pass it on to what it starts itself.
+Parent and child each hold an end of a connection on which nothing is ever sent. When the parent's end is
+closed, for whatever reason, that is an event at the child's, and events there are signalled: fcntl(2),
+F_SETSIG. This works with every program that leaves a descriptor alone which it does not know. A program of
+ours is told of it, by LISTEN_FDNAMES, so that it does not pass it on to its own children.
 
 Rejected: PR_SET_PDEATHSIG. A process can only set it for itself, and Python has no function for it: with
 an interpreter before each worker that calls it by ctypes, each took 20 ms longer to start. Also, it is sent
-when merely the thread ends that has started the child. setpriv(1) sets it too, but a sandboxed service
+when merely the thread that has started the child ends. setpriv(1) sets it too, but a sandboxed service
 lacks the privileges.
 """
 
@@ -24,7 +24,7 @@ from sockact.system import forks
 from sockact.untrusted import ancillary
 
 LIFELINE = "sockact.lifeline"
-"""What a program of ours finds it called."""
+"""The name under which it is passed to a program of ours."""
 
 
 class Lifeline:
@@ -47,11 +47,11 @@ class Lifeline:
         return self._theirs.fileno()
 
     def named(self) -> Listener:
-        """Return the same as what is passed to a program that knows it."""
+        """Return the same as a listener, to pass it to a program that knows it."""
         return Listener.of(self._theirs, LIFELINE)
 
     def tie(self, pid: int) -> None:
-        """Let the child that has inherited it get SIGTERM when this process ends before `close`."""
+        """Have SIGTERM sent to the child that has inherited it, when this process ends before `close`."""
         # Owner and signal belong to what was opened, not to the descriptor: the child shares them.
         fcntl.fcntl(self._theirs, fcntl.F_SETOWN, pid)
         fcntl.fcntl(self._theirs, fcntl.F_SETSIG, signal.SIGTERM)
@@ -60,6 +60,6 @@ class Lifeline:
         self._theirs.close()
 
     def close(self) -> None:
-        """Give both ends up, when the child has ended or was not started."""
+        """Close both ends, when the child has ended or was not started."""
         ancillary.close_socket(self._ours)
         self._theirs.close()

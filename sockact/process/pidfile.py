@@ -1,10 +1,10 @@
-"""The file with the PID of the main process, for whoever is no systemd: it exists while the service lives.
+"""The file with the PID of the main process, for other managers than systemd.
 
-It is there whole or not at all, and stays through every reload. systemd needs none, as it has started the
-main process itself.
+It exists while the service does, through every reload, and is always complete. systemd needs none, as it
+has started the main process itself.
 
 Others may write to the folder, as to /tmp. So the file is made under a name that nobody can have taken, and
-takes the place only of a file of our own; what is found there later is neither followed nor waited for.
+replaces only a file of our own; a link that is found there later is not followed, a FIFO not waited for.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class PidFile:
             raise SettingsError(f"pid_file={path!r} cannot be written: {error.strerror}") from error
 
     def remove(self) -> None:
-        """Remove it, unless something else is there by now: another process's, perhaps."""
+        """Remove it, unless another file is there by now, of another process perhaps."""
         with contextlib.suppress(OSError):
             if _identity(os.lstat(self._path)) == self._ours:
                 os.unlink(self._path)
 
 
 def _require_ours(path: str) -> None:
-    """Raise OSError if there is something that no process of this user has left there as its PID file."""
+    """Raise OSError if a file is there that no process of this user can have left as its PID file."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
@@ -59,5 +59,5 @@ def _require_ours(path: str) -> None:
 
 
 def _identity(found: os.stat_result) -> tuple[int, int, int]:
-    # The time, too: the number of a file that has gone may be that of the next one.
+    # The time, too: the number of a removed file may be given to the next one.
     return found.st_dev, found.st_ino, found.st_mtime_ns

@@ -1,4 +1,4 @@
-"""Where an app may not be served: said before anything is taken over, or bound."""
+"""The places where an app cannot be served, refused before anything is taken over or bound."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ logger = logging.getLogger(__package__)
 
 
 def require_own_thread() -> None:
-    """Raise UsageError in another thread than the first, and in async code."""
-    if threading.get_native_id() != os.getpid():  # not asking for objects, which green threads replace
+    """Raise UsageError outside of the main thread, and in async code."""
+    if threading.get_native_id() != os.getpid():  # green threads replace the objects that could be asked
         raise UsageError("serve was called in another thread: signals arrive in the main thread only")
     if _in_async_code():
         raise UsageError("serve was called in async code: it runs an event loop of its own, and blocks")
 
 
 def require_own_process() -> None:
-    """Raise UsageError in a process that the app has made, after a line in the log.
+    """Log and raise UsageError in a process that the app has made.
 
-    One that multiprocessing starts anew runs the program, before it begins the work that it is made for.
+    One that multiprocessing starts anew runs the program before the work that it is made for.
     """
     if not (found := _made_by()):
         return
@@ -41,7 +41,7 @@ def _made_by() -> str:
     forked = sys.modules.get("sockact.system.forks")  # imported by each process that serves
     if forked is not None and forked.is_child():
         return "serve was called in a process that was forked from one that serves"
-    # What spawn and forkserver call the program while they run it; else it is another name of __main__.
+    # spawn and forkserver run the program under this name; otherwise it is another name of __main__.
     if getattr(sys.modules.get("__mp_main__"), "__name__", "") == "__mp_main__":
         return "serve was called in a process of multiprocessing"
     processes = sys.modules.get("multiprocessing.process")
@@ -53,7 +53,7 @@ def _made_by() -> str:
 def _in_async_code() -> bool:
     asyncio = sys.modules.get("asyncio")
     if asyncio is None:
-        return False  # whoever runs a loop has imported it, and what becomes a supervisor need not
+        return False  # code that runs a loop has imported it; a future supervisor need not
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -1,8 +1,8 @@
-"""What a reload does not take over, because only the start of the main process reads it.
+"""The changes that a reload does not apply, because only the start of the main process reads them.
 
-The main process lives on with its command line, its environment and its settings. systemd starts the
-process of `ExecReload=` with the unit's environment as it is now, so that this can tell of some; the unit's
-files tell of the rest, as what they say is noted at the start.
+The main process keeps its command line, its environment and its settings. systemd starts the process of
+`ExecReload=` with the unit's present environment, so that this process can report some of the changes; the
+unit's files show the rest, as their checksums are noted at the start.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ MAIN = (
     *("max_worker_memory", "worker_watchdog", "notify", "notify_access", "handover", "drain_delay"),
     *("drain_timeout", "shutdown_timeout", "control", "pid_file", "log_level"),
 )
-"""The settings that a supervisor goes by itself."""
+"""The settings that a supervisor applies itself."""
 
 LIVE = (
     *("ExecReload", "ExecStop", "Restart", "Timeout", "Kill", "SendSIG", "Success", "RuntimeMaxSec"),
     *("FinalKillSignal", "ExitType", "NotifyAccess", "FileDescriptorStore", "OOMPolicy"),
     *("CPU", "Memory", "Tasks", "IO", "IPAccounting"),
 )
-"""How options of a service begin that systemd itself goes by, and knows after `daemon-reload`."""
+"""The beginnings of service options that systemd itself applies, and knows after `daemon-reload`."""
 
-MOST = 3000
-"""Bytes of settings that a caller tells at most; the control socket takes a line of 4096."""
+MAX_SETTINGS_LENGTH = 3000
+"""The most characters of settings that a caller sends; the control socket takes a line of 4096."""
 
 
-class Beginning:
-    """What the main process was started with.
+class StartSnapshot:
+    """The settings and unit files with which the main process was started.
 
     Args:
-        environ: its environment; where it is the successor of one, that has noted there what the unit said.
+        environ: its environment; a predecessor has noted the checksums of the unit's options there.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -48,10 +48,10 @@ class Beginning:
         self.note = environ[UNIT] if UNIT in environ else _written(_digests(self._service))
 
     def changed(self, environ: Mapping[str, str] | None) -> list[str]:
-        """Return what has changed since, in a few words each.
+        """Return the changes since then, in a few words each.
 
         Args:
-            environ: the settings in the unit's environment as it is now; None if nobody has told.
+            environ: the settings in the unit's present environment; None if it is not known.
         """
         before, now = _read(self.note), _digests(self._service)
         options = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
@@ -61,31 +61,31 @@ class Beginning:
 
 
 def settings_in(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings in an environment; none if they are too many words."""
+    """Return the settings in an environment; none if they are too long to be sent."""
     found = {
         variable: environ[variable]
         for variable in map(settings.variable, settings.FIELDS)
         if variable in environ
     }
-    return found if sum(map(len, found.values())) < MOST else {}
+    return found if sum(map(len, found.values())) < MAX_SETTINGS_LENGTH else {}
 
 
 def options(chosen: Settings) -> list[str]:
-    """Return the options that choose those settings which a supervisor goes by."""
+    """Return the command-line options of the settings that a supervisor applies."""
     defaults = settings.FIELDS
     kept = [name for name in MAIN if getattr(chosen, name) != defaults[name].default]
     return [word for name in kept for word in settings.option(name, getattr(chosen, name))]
 
 
 def differences(before: Iterable[str], now: Sequence[str]) -> list[str]:
-    """Return which of these options are new, and the names of those that are gone."""
+    """Return the options that are new, and the names of those that are gone."""
     gone = {word.partition("=")[0] for word in before} - {word.partition("=")[0] for word in now}
     added = [word for word in now if word not in set(before)]
     return [word.removeprefix("--") for word in added] + [f"no {name}" for name in sorted(gone)]
 
 
 def _by_unit(names: Iterable[str]) -> list[str]:
-    """Turn `app.service:ExecStart` into words, one for each unit."""
+    """Return texts like `ExecStart= in app.service`, one for each unit."""
     found: dict[str, list[str]] = {}
     for name in names:
         unit, _, option = name.partition(":")
@@ -94,7 +94,7 @@ def _by_unit(names: Iterable[str]) -> list[str]:
 
 
 def _digests(service: UnitFiles | None) -> dict[str, str]:
-    """Return a checksum of each option that only a start reads: of the service, and of its socket units."""
+    """Return a checksum of each option of the service and its socket units that only a start reads."""
     if service is None:
         return {}
     found = {}

@@ -1,4 +1,4 @@
-"""What a supervisor does without: it lives as long as the service, and costs memory all the time."""
+"""Keeps OpenSSL out of a supervisor's memory (about 3 MB), which it would take all the time."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sockact.protocols.environment import SUPERVISED, TRIAL
 def before_asyncio(program: Sequence[str], given: Mapping[str, Any], environ: Mapping[str, str]) -> None:
     """Keep OpenSSL out of this process, if it is going to supervise: 3 MB, and 5 ms of its start.
 
-    asyncio imports ssl by itself, and does without where Python was built without it; None in sys.modules
+    asyncio imports ssl by itself, and works without where Python was built without it; None in sys.modules
     makes every import of it fail. Too early for `Process.serves_itself`, whose module imports asyncio.
 
     Args:
-        program: what the workers shall run, if not this very command.
+        program: the program of the workers, if it is not this command.
         given: settings, beside those in the environment.
         environ: the process environment.
     """
@@ -27,7 +27,7 @@ def before_asyncio(program: Sequence[str], given: Mapping[str, Any], environ: Ma
 
 
 def undo() -> None:
-    """Let this process have OpenSSL after all: what was passed to it leaves nothing to supervise."""
+    """Allow OpenSSL after all, in a process that has nothing to supervise."""
     if sys.modules.get("ssl", sys) is None:
         del sys.modules["ssl"]
 

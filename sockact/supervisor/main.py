@@ -9,16 +9,18 @@ import resource
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from sockact import runtime
 from sockact.config import envfile, logs
 from sockact.config.settings import MANY, Settings
 from sockact.errors import ReloadRefused, SettingsError, UsageError
 from sockact.handover.store import Store
+from sockact.lifecycle.deadlines import KILL_MARGIN
 from sockact.lifecycle.phases import Phase
+from sockact.lifecycle.service import Callbacks
 from sockact.process.command import Program
 from sockact.process.health import HealthServer
-from sockact.process.launch import MARGIN, Process
+from sockact.process.launch import Process
 from sockact.process.unapplied import differences, options
-from sockact.runtime import HERE
 from sockact.supervisor.children import WorkerSpec
 from sockact.supervisor.fleet import Rules
 from sockact.supervisor.service import Supervisor
@@ -51,7 +53,7 @@ def supervise_in(process: Process, chosen: Settings, program: Sequence[str]) -> 
         program: the command of a worker; empty for this very command, without its workers.
     """
     logs.hold()
-    HERE.role, HERE.activated = "supervisor", process.activated
+    runtime.begin_role("supervisor", activated=process.activated)
     envfile.read(chosen.env_file)  # a fault in it is one of the settings, not of a worker
     process.complete(chosen)
     store = Store(process.notifier)  # before the limit is raised, which its size depends on
@@ -72,13 +74,12 @@ async def _live(
     leave = _leave_nothing if process.activated else process.sockets.leave
     supervisor = Supervisor(spec, rules_of(chosen, ours=spec.ours), conductor, store, unassigned, leave)
     unapplied = UnappliedChanges(process, chosen, supervisor)
-    conductor.overlooked = unapplied.since_start
-    conductor.started = unapplied.begin
+    callbacks = Callbacks(on_started=unapplied.begin, unapplied=unapplied.since_start)
     health = HealthServer(process.sockets.health, lambda: HEALTH_WORDS[conductor.phase], chosen)
     health.open()
-    ending = await process.conduct(conductor, supervisor)
+    ending = await process.conduct(conductor, supervisor, callbacks)
     health.close()
-    if ending.at_once:
+    if ending.killed:
         supervisor.kill()
         process.leave(ending.status)
 
@@ -171,7 +172,7 @@ def _stop_timeout(chosen: Settings) -> float | None:
     """Return the time in which a worker must have ended; ours keep to it themselves, hooks included."""
     if chosen.stop_timeout is None:
         return None
-    return chosen.shutdown_timeout + chosen.stop_timeout + MARGIN
+    return chosen.shutdown_timeout + chosen.stop_timeout + KILL_MARGIN
 
 
 def rules_of(chosen: Settings, *, ours: bool) -> Rules:

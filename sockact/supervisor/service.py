@@ -16,8 +16,8 @@ from sockact.errors import ReloadRefused, of_status
 from sockact.handover.exchange import Exchange
 from sockact.handover.store import Store
 from sockact.handover.transfer import CONNECTION, SUPPLY
+from sockact.lifecycle.deadlines import KILL_MARGIN
 from sockact.process.child import Child
-from sockact.process.launch import MARGIN
 from sockact.process.orphans import Orphans
 from sockact.protocols import overview
 from sockact.protocols.counters import Counters
@@ -99,6 +99,7 @@ class Supervisor:
         self._exits = Exits(self._tell_exit, self._serving)
         self._hook_failed = ""
         self._exit_status = 0
+        self._logged_reason: str | None = None
         self._outcome: asyncio.Future[Action] | None = None
         self._stopped = asyncio.Event()
         self._ending = False
@@ -126,7 +127,9 @@ class Supervisor:
             self._exchange.room = 0
             self._begin_end()
             await self._end()
-            raise of_status(self._exit_status)(outcome.reason)
+            error = of_status(self._exit_status)(outcome.reason)
+            error.logged = outcome.reason == self._logged_reason
+            raise error
         if not self._spec.handover:
             self._exchange.refuse()
         self._store.clear()
@@ -137,7 +140,7 @@ class Supervisor:
         The new code itself is tried by `take_over`: it does not serve alone until it has proved itself.
         """
         # Twice: a worker's limit for hooks before the signal, and for those that answer.
-        await self._consent.obtain(self._receivers(), 2 * self._fleet.rules.start_timeout + MARGIN)
+        await self._consent.obtain(self._receivers(), 2 * self._fleet.rules.start_timeout + KILL_MARGIN)
 
     async def take_over(self) -> bool:
         """Replace the generation by a new one; raises ReloadRefused when that fails."""
@@ -375,6 +378,7 @@ class Supervisor:
 
     def _ended(self, number: int, child: Child, how: str) -> None:
         self._exit_status = self._exit_status or child.exit_status
+        self._logged_reason = child.reason or self._logged_reason
         self._consent.forget(number)
         self._exchange.forget(number)
         self._exits.forget(number)

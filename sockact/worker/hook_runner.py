@@ -1,8 +1,8 @@
-"""What runs hooks: in order, each within its time, whatever they do.
+"""The runner of hooks: in order, each within its time, whatever they do.
 
-A point has a limit of time for all of its hooks. Each gets its own timeout of that, but no more than its
-share of what is left, so that one that hangs leaves time to those after it. What fails is logged, told and
-remembered, and the next hook runs; only `require` ends with the first failure.
+A point has a time limit for all of its hooks. Of that each gets its own timeout, but no more than its share
+of what is left, so that one that hangs leaves time to the next ones. A failure is logged, reported and
+noted, and the next hook runs; only `require` ends with the first failure.
 
 A hook that is not async runs in a thread, which nothing can end: it is left behind when its time is up. It
 is a daemon thread of its own, not one of an executor, for which Python would wait at its end.
@@ -24,7 +24,7 @@ from sockact.errors import HookTimeout, SockactError
 from sockact.hooks import Hook, Registry
 from sockact.untrusted.text import told
 
-CLEANUP = 1.0
+CLEANUP_TIMEOUT = 1.0
 """Seconds that async hooks may take to clean up after those of their point have run."""
 
 logger = logging.getLogger(__package__)
@@ -36,43 +36,48 @@ class HookRunner:
     Args:
         registry: the hooks.
         without: points of which the hooks do not run in this process.
+        on_failure: called with the text of each failure.
 
     Attributes:
-        failures: what has failed, in words.
-        failed: called with each failure.
+        failures: the texts of the failures.
     """
 
-    def __init__(self, registry: Registry, without: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        without: Collection[str] = (),
+        on_failure: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.failures: list[str] = []
-        self.failed: Callable[[str], None] = lambda _: None
+        self._on_failure = on_failure
         self._registry = registry
         self._without = without
         self._once: dict[str, asyncio.Task[None]] = {}
         self._left: set[asyncio.Task[Any]] = set()
 
     def hooks(self, point: str) -> list[Hook]:
-        """Return those that run at `point`."""
+        """Return the hooks that run at `point`."""
         return [] if point in self._without else list(self._registry.of(point))
 
     @property
     def stuck(self) -> bool:
-        """Whether an async hook goes on though it was cancelled."""
+        """True if an async hook goes on though it was cancelled."""
         return bool(self._left)
 
     def complaint(self) -> str:
-        """Say for a status what has failed last, and how often something has; empty for nothing."""
+        """Return the last failure and the number of failures, for a status; empty for none."""
         if not self.failures:
             return ""
         more = f" ({len(self.failures)} hooks have failed)" if len(self.failures) > 1 else ""
         return f"; {self.failures[-1]}{more}"
 
     async def run(self, point: str, limit: float | None = None, *arguments: object) -> None:
-        """Run the hooks of a point; what fails harms nobody.
+        """Run the hooks of a point; a failure does not end the run.
 
         Args:
             point: one of those in `hooks`.
             limit: seconds for all of them; None for the timeout of each.
-            arguments: what each of them gets.
+            arguments: passed to each of them.
         """
         hooks = self.hooks(point)
         clock = asyncio.get_running_loop().time
@@ -87,11 +92,11 @@ class HookRunner:
                 raise
             if error is not None:
                 self._fail(_failure(point, hook, error), error)
-        if self._left:  # not after each: what one takes to clean up is time of those after it
-            await asyncio.wait(self._left, timeout=CLEANUP)
+        if self._left:  # not after each: its cleanup would take the time of the next ones
+            await asyncio.wait(self._left, timeout=CLEANUP_TIMEOUT)
 
     async def run_once(self, point: str, limit: float) -> None:
-        """Run the hooks of a point, or wait for them if they run already, also when it was cancelled."""
+        """Run the hooks of a point once; wait for them if they run already, also when it was cancelled."""
         if point not in self._once:
             self._once[point] = asyncio.get_running_loop().create_task(self.run(point, limit))
         await asyncio.shield(self._once[point])
@@ -100,7 +105,7 @@ class HookRunner:
         """Run the hooks of a point, up to the first that fails.
 
         Raises:
-            SockactError: one has failed; a `refusal`, whose cause is what the hook has raised.
+            SockactError: one has failed; a `refusal`, whose cause is the error that the hook has raised.
         """
         deadline = asyncio.get_running_loop().time() + limit
         for hook in self.hooks(point):
@@ -109,7 +114,7 @@ class HookRunner:
                 raise refusal(_failure(point, hook, error)) from error
 
     async def _call(self, hook: Hook, most: float | None, *arguments: object) -> BaseException | None:
-        """Return what the hook has raised, or that it has not ended in time."""
+        """Return the error that the hook has raised, or a `HookTimeout`."""
         timeout = hook.timeout if most is None else max(min(hook.timeout, most), 0)
         task = asyncio.get_running_loop().create_task(_caught(partial(hook.function, *arguments)))
         try:
@@ -123,7 +128,7 @@ class HookRunner:
         return HookTimeout(f"it did not end within {timeout:.3g} s")
 
     def _leave(self, task: asyncio.Task[Any]) -> None:
-        """End a hook; it may take that as it likes, nobody waits for it."""
+        """Cancel a hook; it may ignore that, nobody waits for it."""
         self._left.add(task)
         task.add_done_callback(self._left.discard)
         task.cancel()
@@ -131,11 +136,11 @@ class HookRunner:
     def _fail(self, text: str, error: BaseException | None) -> None:
         logger.error("%s", text, exc_info=error)
         self.failures.append(text)
-        self.failed(text)
+        self._on_failure(text)
 
 
 async def _caught(function: Callable[[], Any]) -> BaseException | None:
-    """Return what a hook raises; passed on, sys.exit would end the loop, a cancellation our wait."""
+    """Return the error that a hook raises: SystemExit would end the loop, CancelledError our own wait."""
     try:
         result = function() if _is_async(function) else await _in_thread(function)
         if isinstance(result, _Raised):
@@ -157,7 +162,7 @@ def _is_async(function: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Raised:
-    """What a thread returns in place of an error: no future takes a StopIteration."""
+    """The result of a thread that has raised an error: no future takes a StopIteration."""
 
     error: BaseException
 

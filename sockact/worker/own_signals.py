@@ -1,20 +1,20 @@
-"""Keeps the signals of a process that serves doing what they mean, whatever its app does to them.
+"""The protection of a serving process's signal handlers against its app.
 
-    an app calls                        then
-    loop.add_signal_handler(SIGTERM)    its callback is called beside what the signal does
-    loop.remove_signal_handler          its own callback goes
+    an app calls                        result
+    loop.add_signal_handler(SIGTERM)    its callback is called in addition to the signal's effect
+    loop.remove_signal_handler          its own callback is removed
     loop.stop                           the process drains and ends
-    signal.signal                       ours is put back; for signals that mean nothing to a service
-                                        (`signals.FREE`), its handler is called beside it
-    signal.pthread_sigmask              ours are unblocked
-    signal.set_wakeup_fd                ours is put back
-    faulthandler.register               ours is put back, but for the FREE ones
+    signal.signal                       our handler is put back; for signals without a meaning for a service
+                                        (`signals.FREE`), the app's handler is called in addition to it
+    signal.pthread_sigmask              our signals are unblocked
+    signal.set_wakeup_fd                our descriptor is put back
+    faulthandler.register               our handler is put back, but for the FREE ones
 
-The first three are seen at once, on a loop made by `guarded`; the others when `look` is called. Each is
-said once, with the signal and the name of what was found.
+The first three are noticed at once, on a loop made by `guarded`; the others when `look` is called. Each is
+logged once, with the signal and the name of what was found.
 
-Rejected: to replace `signal.signal` by a function of ours. Who has imported it before has the other one,
-and libraries that are written in C do not ask it.
+Rejected: to replace `signal.signal` by a function of ours. Code that has imported it before has the other
+one, and libraries that are written in C do not call it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 from sockact.system.signals import FREE, HANDLED
 
-INSTEAD = "what shall run then belongs into a hook, see sockact.hooks.before_signal"
+INSTEAD = "use a hook instead, see sockact.hooks.before_signal"
 PUT_BACK = f"sockact's handler is put back; {INSTEAD}"
 
 logger = logging.getLogger(__package__)
@@ -47,16 +47,16 @@ else:
 
 
 class GuardedLoop(_Loop):
-    """The part of an event loop that lets an app touch signals only beside ours; see `guarded`.
+    """The part of an event loop that adds an app's signal callbacks to ours; see `guarded`.
 
     Attributes:
-        guard: keeps ours; None for a loop like any other.
+        guard: protects our handlers; None for a loop like any other.
     """
 
     guard: OwnSignals | None = None
 
     def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
-        """Add a handler; the loop's own rules hold for what cannot be one."""
+        """Add a handler; the loop's own rules hold for anything that cannot be one."""
         if self.guard is not None and _could_be_added(sig, callback):
             self.guard.add(signal.Signals(sig), callback, functools.partial(callback, *args))
         else:
@@ -69,7 +69,7 @@ class GuardedLoop(_Loop):
         return super().remove_signal_handler(sig)
 
     def stop(self) -> None:
-        """Stop the loop, or drain and end, where it would take with it what is in flight."""
+        """Stop the loop; or drain and end, where stopping would lose requests in flight."""
         if self.guard is not None:
             self.guard.end_in_good_order()
         else:
@@ -77,24 +77,24 @@ class GuardedLoop(_Loop):
 
 
 def guarded(kind: type[asyncio.AbstractEventLoop]) -> Callable[[], asyncio.AbstractEventLoop]:
-    """Return a kind of event loop whose signals an `OwnSignals` can keep."""
+    """Return a kind of event loop whose signal handlers an `OwnSignals` can protect."""
     # Libraries tell loops by their module: "uvloop", "asyncio".
     return type(kind.__name__, (GuardedLoop, kind), {"__module__": kind.__module__})
 
 
 class OwnSignals:
-    """The signals of one process.
+    """Protects the signal handlers of one process.
 
     Args:
-        deliver: called with each signal that comes, and with its effect, which it calls.
-        end: lets the process drain and end.
+        on_signal: called with each signal that comes and with its effect; calls that effect.
+        on_stop: called when the app stops the loop; drains, and ends the process.
     """
 
     def __init__(
-        self, deliver: Callable[[signal.Signals, Callable[[], None]], None], end: Callable[[], None]
+        self, on_signal: Callable[[signal.Signals, Callable[[], None]], None], on_stop: Callable[[], None]
     ) -> None:
-        self._deliver = deliver
-        self._end = end
+        self._on_signal = on_signal
+        self._on_stop = on_stop
         self._beside: dict[signal.Signals, tuple[str, Callable[[], object]]] = {}
         self._ours: dict[signal.Signals, Any] = {}
         self._wakeup = -1
@@ -103,7 +103,7 @@ class OwnSignals:
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
-        """Keep the handlers that the running loop has by now."""
+        """Protect the handlers that the running loop has by now."""
         loop = asyncio.get_running_loop()
         self._ours = {number: signal.getsignal(number) for number in HANDLED}
         self._wakeup = _wakeup_descriptor()
@@ -117,8 +117,8 @@ class OwnSignals:
                 loop.guard = None
 
     def deliver(self, number: signal.Signals, effect: Callable[[], None]) -> None:
-        """Let a signal that has come take effect, and call what the app has for it."""
-        self._deliver(number, effect)
+        """Handle a signal that has come: its effect, then the app's callback for it."""
+        self._on_signal(number, effect)
         if number not in self._beside:
             return
         name, callback = self._beside[number]
@@ -130,40 +130,40 @@ class OwnSignals:
         finally:
             self._calling = False
 
-    # What an app asks the loop for.
+    # The app's calls of the loop.
 
     def add(self, number: signal.Signals, callback: object, called: Callable[[], object]) -> None:
-        """Let the app's callback be called beside what a signal does."""
+        """Add the app's callback to the effect of a signal."""
         name = name_of(callback)
         self._beside[number] = name, called
-        self._say(f"{number.name}: loop.add_signal_handler({name}): it is called beside what sockact does")
+        self._say(f"{number.name}: loop.add_signal_handler({name}): it is called after sockact's handler")
 
     def remove(self, number: signal.Signals) -> bool:
-        """Take the app's callback away; return whether there was one."""
+        """Remove the app's callback; return whether there was one."""
         if self._beside.pop(number, None) is not None:
             return True
-        self._say(f"{number.name}: loop.remove_signal_handler: it goes on doing what sockact does")
+        self._say(f"{number.name}: loop.remove_signal_handler: sockact's handler stays")
         return False
 
     def end_in_good_order(self) -> None:
-        """Drain, unless a signal that does what it means has led here."""
-        self._say("loop.stop was called by the app: the loop stops when what is in flight is answered")
+        """Drain, unless the app was called for a signal, whose effect comes anyway."""
+        self._say("loop.stop was called by the app: the loop stops after the requests in flight")
         if not self._calling:
-            self._end()
+            self._on_stop()
 
-    # What it has done by other ways.
+    # The app's calls of Python's modules.
 
     def look(self) -> None:
-        """Put back what the app has replaced."""
+        """Put back the handlers that the app has replaced."""
         for number, ours in self._ours.items():
             found = signal.getsignal(number)
             if found is not ours:
                 self._replaced(number, found)
             elif number in FREE:
-                continue  # what is beneath, a library's or faulthandler's, is the app's business
+                continue  # the handler beneath, a library's or faulthandler's, is the app's business
             elif faulthandler.unregister(number):  # type: ignore[func-returns-value]  # it does
                 self._say(f"{number.name}: faulthandler.register: {PUT_BACK}")
-            # In any case: code in C that has replaced ours has not told Python.
+            # In any case: Python does not know of a handler that C code has installed.
             signal.signal(number, ours)
             signal.siginterrupt(number, False)
         if self._ours:
@@ -174,7 +174,7 @@ class OwnSignals:
         name = name_of(found)
         if number in FREE and callable(found):
             self._beside[number] = name, functools.partial(found, number, None)
-            self._say(f"{number.name}: signal.signal({name}): it is called beside what sockact does")
+            self._say(f"{number.name}: signal.signal({name}): it is called after sockact's handler")
         else:
             self._say(f"{number.name}: signal.signal({name}): {PUT_BACK}")
 
@@ -189,9 +189,9 @@ class OwnSignals:
         if self._wakeup == -1:
             return
         if signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False) != self._wakeup:
-            self._say("signal.set_wakeup_fd was called by the app: that of the event loop is put back")
+            self._say("signal.set_wakeup_fd was called by the app: the event loop's descriptor is put back")
             with contextlib.suppress(OSError):
-                os.write(self._wakeup, b"\0")  # no signal, but the loop looks after those that have come
+                os.write(self._wakeup, b"\0")  # no signal, but the loop then handles those that have come
 
     def _say(self, text: str) -> None:
         if text not in self._said:
@@ -200,7 +200,7 @@ class OwnSignals:
 
 
 def say_overridden(others: Mapping[signal.Signals, Any]) -> None:
-    """Say which handlers of the program, or of an app at its import, are not called while it is served."""
+    """Log the handlers of the program, or of an app's import, that are not called while it is served."""
     for number, handler in others.items():
         name = name_of(handler)
         logger.warning(
@@ -209,7 +209,7 @@ def say_overridden(others: Mapping[signal.Signals, Any]) -> None:
 
 
 def name_of(handler: Any) -> str:
-    """Return what a handler is called in its source."""
+    """Return the name of a handler in its source."""
     while isinstance(handler, functools.partial):
         handler = handler.func
     if isinstance(handler, signal.Handlers):
@@ -227,7 +227,7 @@ def _could_be_added(sig: object, callback: object) -> bool:
 
 
 def _wakeup_descriptor() -> int:
-    """Return where Python writes the numbers of signals; there is no way to ask but to set it."""
+    """Return the descriptor to which Python writes the numbers of signals: setting it tells the old one."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
     try:
         found = signal.set_wakeup_fd(-1)

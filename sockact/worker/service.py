@@ -1,7 +1,7 @@
 """The worker: the service that serves an app, and does not know who its manager is.
 
-A reload replaces the code in place: a canary tries it, the drain ends, and the process executes its
-own command again, with the same PID and the same sockets.
+Without a supervisor, a reload replaces the code in place: a trial starts it, the worker drains, and the
+process executes its own command again, with the same PID and the same sockets.
 """
 
 from __future__ import annotations
@@ -13,343 +13,264 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from sockact import hooks
 from sockact.config.settings import Settings
 from sockact.engines.group import Engines
-from sockact.errors import AppError, ReloadRefused, SockactError
+from sockact.errors import ReloadRefused, SockactError
 from sockact.handover.transfer import HandoverReceiver, HandoverSender, keepable
+from sockact.lifecycle.deadlines import DRAIN_LEEWAY
 from sockact.lifecycle.drain import Drain
-from sockact.lifecycle.readiness import Readiness
-from sockact.lifecycle.tasks import Background
 from sockact.process import green_threads
 from sockact.process.command import Program
 from sockact.protocols import overview
 from sockact.protocols.counters import Counters, count
-from sockact.runtime import Draining
-from sockact.system import standard_streams
-from sockact.worker import canary
-from sockact.worker.hook_runner import HookRunner
+from sockact.worker import trial
+from sockact.worker.app_lifecycle import AppContext, AppLifecycle
 from sockact.worker.idle import Idle
+from sockact.worker.manager import Links, SupervisorLink
 from sockact.worker.recycling import Recycling
+from sockact.worker.state import WorkerState
 
-LEEWAY = 3.0
-"""Seconds beyond the hammer, which also takes a moment, until an event loop that hangs ends the process."""
-
-CLEANUP = 2.0
-"""Seconds beyond the limit of the app's shutdown until one that hangs in the event loop does so."""
-
-TELLING = 1.0
-"""Seconds that a supervisor may take to say why a worker stops that has not heard it from it."""
+RETIRE_TIMEOUT = 1.0
+"""Seconds for a supervisor to say why a worker stops that was not told by it to stop."""
 
 logger = logging.getLogger(__package__)
 
 
-class Manager(Protocol):
-    """Who is told what a worker wants; its supervisor, or itself where it has none.
-
-    Attributes:
-        replaces: whether it replaces workers by itself, and only asks them before.
-    """
-
-    replaces: bool
-
-    def consent(self, refusal: str) -> None:
-        """Take the answer whether a reload may begin; empty if it may."""
-
-    def hook_failed(self, text: str) -> None:
-        """Take notice that a hook of the app has failed."""
-
-    def failed(self, error: SockactError) -> None:
-        """Take notice that the app has not started."""
-
-    def busy(self) -> None:
-        """Take notice that a request is at work."""
-
-    def idle(self, idle: bool) -> None:
-        """Take notice that there has been nothing to do for `idle_exit`, or that there is again."""
-
-    def recycle(self, reason: str) -> None:
-        """Replace this worker by another one."""
-
-    def give(self, connections: Sequence[int]) -> bool:
-        """Give connections to it; return whether they are on their way."""
-
-    def kept(self) -> Sequence[socket.socket]:
-        """Return the connections that were kept for this worker, and belong to it from now on."""
-
-    async def room(self, *, followed: bool) -> int:
-        """Return how many connections are to be kept for the next process, now that this one stops.
-
-        Args:
-            followed: whether the service manager has said that there will be one.
-        """
-
-    def stopped(self) -> None:
-        """Take notice that a worker has drained, and is not replaced."""
-
-    def take_orders(self) -> None:
-        """Give orders from now on, over the supply."""
-
-    def ordered(self, order: str) -> None:
-        """Let this process do what it was ordered."""
-
-    def exit_seen(self, pid: int) -> None:
-        """Take notice that the hooks for the end of a process have run."""
-
-    def orphaned(self) -> None:
-        """Take notice that the manager has gone."""
-
-
 @dataclass(frozen=True, slots=True)
-class Inside:
-    """What the app's code has to do with the life of its process.
+class Host:
+    """The process that a worker runs in.
 
     Attributes:
-        hooks: what it runs at which point.
-        background: its work beside the requests.
-        draining: what tells it of the drain.
+        program: its own program, which a trial runs.
+        generation: the number of its code.
+        single: whether it serves only connections that were passed to it, and ends with them.
+        within: called with the seconds within which the next step of the end has to be done, even if the
+            event loop hangs, and with the name of that step; None for no limit.
     """
 
-    hooks: HookRunner
-    background: Background
-    draining: Draining
+    program: Program
+    generation: int
+    single: bool
+    within: Callable[[float | None, str], None]
 
 
 class Worker:
-    """The service of apps on the listeners that were passed; see `lifecycle.Service`.
+    """Serves apps on the listeners that were passed; see `lifecycle.service.Service`.
 
     Args:
-        engine: what serves.
-        settings: how to serve.
-        program: what a canary runs.
-        generation: its number.
-        manager: whom to tell what it wants.
-        readiness: what it says of itself.
-        inside: the part of the app's code in it.
-        supply: from where connections come that other workers give away.
-        passing: whether it serves only connections that were passed, and ends with them.
-        within: called with the seconds within which the next step of the end has to be done, even if the
-            event loop hangs, and what that is; None for no limit.
+        engine: serves them.
+        settings: the settings.
+        host: the process.
+        links: the links to its manager.
+        context: the part of the app's code.
     """
 
     def __init__(
-        self,
-        engine: Engines,
-        settings: Settings,
-        program: Program,
-        generation: int,
-        manager: Manager,
-        readiness: Readiness,
-        inside: Inside,
-        supply: socket.socket | None = None,
-        *,
-        passing: bool = False,
-        within: Callable[[float | None, str], None] = lambda *_: None,
+        self, engine: Engines, settings: Settings, host: Host, links: Links, context: AppContext
     ) -> None:
-        self.name = overview.generation(generation, settings.version)
-        self._generation = generation
-        self._manager = manager
+        self.name = overview.generation(host.generation, settings.version)
+        self._engine = engine
+        self._settings = settings
+        self._host = host
+        self._manager = links.manager
+        self._supervisor = links.supervisor
+        self._kept = links.kept
+        self._context = context
+        self._app = AppLifecycle(engine, settings, context, host.within, links.manager.on_busy)
+        self._state = WorkerState.STARTING
         self._born = time.monotonic()
         self._idle: Idle | None = None
         self._green = green_threads.Watch()
-        self._recycling = Recycling(settings.max_requests, settings.max_worker_age, manager.recycle)
-        self._engine = engine
-        self._settings = settings
-        self._program = program
-        self._inside = inside
-        inside.hooks.failed = manager.hook_failed
-        self._drain = Drain(engine, inside.background, settings.drain_timeout)
-        self._supply = supply
-        self._passing = passing
-        self._within = within
+        self._recycling = Recycling(settings.max_requests, settings.max_worker_age, links.manager.recycle)
+        self._drain = Drain(engine, context.background, settings.drain_timeout)
         self._beat: asyncio.TimerHandle | None = None
-        self._readiness = readiness
-        self._hurried = asyncio.Event()
-        self._giver = HandoverSender(manager.give, confirms=supply is not None)
+        self._abort_asked = asyncio.Event()
+        confirms = links.supervisor is not None and links.supervisor.supply is not None
+        self._giver = HandoverSender(links.manager.give, confirms=confirms)
         self._receiver: HandoverReceiver | None = None
-        self._state = "starting the app"
-        self._started = False
         engine.watch(self)
 
     @property
-    def hammered(self) -> bool:
-        """Whether the drain was ended by force."""
-        return self._drain.hammered
+    def aborted(self) -> bool:
+        """True if the drain has aborted something."""
+        return self._drain.aborted
 
     @property
     def counters(self) -> Counters:
-        """What it is doing, in numbers."""
+        """The work of this worker, in numbers."""
         engine = self._engine
         return Counters(engine.requests, engine.in_flight, engine.connections)
 
     def requested(self) -> None:
-        """Take notice of a request that begins."""
+        """Called when a request begins."""
         self._green.look()
-        self._manager.busy()
+        self._manager.on_busy()
         self._recycling.requested(self._engine.requests)
 
     def changed(self) -> None:
-        """Take notice of a connection that has come or gone."""
+        """Called when a connection has come or gone."""
         self._green.look()
         if self._idle is not None:
             self._idle.changed()
-        if self._passing and not self._is_busy():
-            self._manager.idle(True)
+        if self._host.single and not self._is_busy():
+            self._manager.on_idle(True)
 
     async def start(self) -> None:
-        """Start the app and accept."""
-        if self._supply is not None:
-            # Before the app starts: who gives it up must be heard whatever it has done by then.
-            self._receiver = self._receive_from(self._supply)
-        await self._start_app()
+        """Start the app, and accept connections."""
+        if self._supervisor is not None and self._supervisor.supply is not None:
+            # Before the app starts: an order to stop must arrive whatever the app has done by then.
+            self._receiver = self._receive_from(self._supervisor, self._supervisor.supply)
+        try:
+            await self._app.start()
+        except SockactError as error:
+            self._manager.on_failure(error)  # before the app's own end, which may not come
+            await self._app.end()  # as far as it was started
+            raise
         if self._settings.handover:
             self._engine.give_to(self._giver)
         self._receive_kept()
-        self._state = ""
-        self._started = True
-        self._readiness.word = "ready"
+        self._state = WorkerState.READY
+        self._context.readiness.word = "ready"
         self._recycling.begin()
         if self._settings.idle_exit:
-            self._idle = Idle(self._settings.idle_exit, self._has_work, self._manager.idle)
-        self._run_beside(hooks.READY, self._settings.start_timeout)
+            self._idle = Idle(self._settings.idle_exit, self._has_work, self._manager.on_idle)
+        self._app.on_ready()
 
-    def _receive_from(self, supply: socket.socket) -> HandoverReceiver:
-        manager = self._manager
+    def _receive_from(self, supervisor: SupervisorLink, supply: socket.socket) -> HandoverReceiver:
         receiver = HandoverReceiver(
-            supply, self._engine.receive, self._giver, manager.ordered, self._exited, manager.orphaned
+            supply,
+            self._engine.receive,
+            self._giver,
+            supervisor.on_order,
+            self._on_process_exit,
+            supervisor.on_supervisor_exited,
         )
-        manager.take_orders()
+        supervisor.accept_orders()
         return receiver
 
-    def _exited(self, pid: int) -> None:
-        """Let the app know that another process which has loaded it has ended."""
-        hooked = self._inside.hooks.run(hooks.WORKER_EXIT, self._settings.start_timeout, pid)
+    def _on_process_exit(self, pid: int) -> None:
+        self._app.on_process_exit(pid, self._send_exit_seen)
 
-        def seen(task: asyncio.Task[None]) -> None:
-            if not task.cancelled():
-                self._manager.exit_seen(pid)
-
-        self._inside.background.start(hooked).add_done_callback(seen)
+    def _send_exit_seen(self, pid: int) -> None:
+        if self._supervisor is not None:
+            self._supervisor.send_exit_seen(pid)
 
     def _receive_kept(self) -> None:
-        for connection in self._manager.kept():
+        for connection in self._kept.take() if self._kept is not None else ():
             connection.setblocking(False)
             self._engine.receive(connection)
-
-    async def _start_app(self) -> None:
-        limit = self._settings.start_timeout
-        try:
-            await self._inside.hooks.require(hooks.START, limit, AppError)
-            await self._engine.start()
-            green_threads.refuse()
-            standard_streams.fill()
-        except SockactError as error:
-            self._manager.failed(error)  # before the app's own end, which may not come
-            await self._release()  # what was begun
-            raise
-
-    def _run_beside(self, point: str, limit: float | None) -> None:
-        if self._inside.hooks.hooks(point):
-            task = self._inside.background.start(self._inside.hooks.run(point, limit))
-            task.add_done_callback(lambda _: self._manager.busy())  # a hook may touch signals
 
     def _is_busy(self) -> bool:
         return bool(self._engine.connections or self._engine.in_flight)
 
     def _has_work(self) -> bool:
-        return self._is_busy() or bool(self._inside.background)
+        return self._is_busy() or bool(self._context.background)
 
     async def try_reload(self) -> None:
-        """Ask the app, and let a canary start the new code, unless that is the manager's business."""
-        if self._passing:
+        """Ask the app's hooks, and run a trial of the new code, unless a supervisor starts that."""
+        if self._host.single:
             raise ReloadRefused("this process ends with its connection: the next one has the new code")
-        self._state = "trying the new code"
+        self._state = WorkerState.TRYING
         try:
-            await self._ask()
-            if self._manager.replaces:
-                return
-            await canary.rehearse(self._program, self._settings, self._exited)
+            await self._ask_hooks()
+            if self._supervisor is None:
+                await trial.run_trial(self._host.program, self._settings, self._on_process_exit)
         finally:
-            self._state = ""
+            self._state = WorkerState.READY
 
-    async def _ask(self) -> None:
-        """Run the hooks that may refuse a reload, and say how that went."""
+    async def _ask_hooks(self) -> None:
+        """Run the hooks that may refuse a reload, and tell a supervisor their answer."""
         try:
-            await self._inside.hooks.require(hooks.RELOAD, self._settings.start_timeout, ReloadRefused)
+            await self._app.ask_reload()
         except ReloadRefused as error:
-            logger.info("the app refuses the reload", exc_info=error.__cause__)
-            self._manager.consent(str(error))
+            self._send_consent(str(error))
             raise
-        self._manager.consent("")
+        self._send_consent("")
+
+    def _send_consent(self, refusal: str) -> None:
+        if self._supervisor is not None:
+            self._supervisor.send_consent(refusal)
 
     async def take_over(self) -> bool:
-        """Drain, so that the process can execute the new code, unless others do that."""
-        if self._manager.replaces:
+        """Drain, so that the process can execute the new code, unless a supervisor starts that."""
+        if self._supervisor is not None:
             return False
         self._giver.limit(keepable())
         await self._wait_drained()
-        await self._release()
+        await self._app.end()
         return True
 
     async def stop(self, *, abort: bool = False, followed: bool = False) -> None:
-        """Drain, then let the app shut down."""
-        if self._receiver is not None:
-            self._hurried.clear()  # from now on it means this stop
-            self._receiver.receive()  # the last that came, and whether anybody takes what we have
-            if not abort:
-                await self._ask_why(self._receiver)
-        if self._receiver is None or not self._receiver.retired:
-            await self._delay(by_force=abort)
-            self._engine.last = True
-        if self._receiver is not None:
-            abort = abort or self._hurried.is_set()  # a supervisor says so once
+        """Drain, then end the app."""
+        if self._receiver is None:
+            abort = await self._prepare_stop_alone(abort=abort, followed=followed)
         else:
-            self._hurried.clear()  # what that meant before has come to pass
-            self._giver.limit(await self._manager.room(followed=followed))
-            abort = abort or self._hurried.is_set()
-            if self._drain.under_way:  # that of a reload: the code that was to have these does not come
-                self._receive_kept()
-                self._engine.leave()
-        await self._wait_drained(by_force=abort)
-        self._manager.stopped()  # before the app's own end, which may not come
-        await self._release()
+            abort = await self._prepare_stop_supervised(self._receiver, abort=abort)
+        await self._wait_drained(abort=abort)
+        self._manager.on_drained()  # before the app's own end, which may not come
+        await self._app.end()
+
+    async def _prepare_stop_supervised(self, receiver: HandoverReceiver, *, abort: bool) -> bool:
+        """Go on until the drain may begin; return whether it is to abort."""
+        self._abort_asked.clear()  # from now on it is about this stop
+        receiver.receive()  # the last connections, and whether anybody takes those of this worker
+        if not abort:
+            await self._ask_why(receiver)
+        if not receiver.retired:
+            await self._delay(abort=abort)
+            self._engine.last = True
+        return abort or self._abort_asked.is_set()  # a supervisor orders it once
+
+    async def _prepare_stop_alone(self, *, abort: bool, followed: bool) -> bool:
+        """Go on until the drain may begin; return whether it is to abort."""
+        await self._delay(abort=abort)
+        self._engine.last = True
+        self._abort_asked.clear()  # it has ended the delay
+        room = 0 if self._kept is None else await self._kept.room(followed=followed)
+        self._giver.limit(room)
+        if self._drain.under_way:  # of a reload: the code that was to have these does not come
+            self._receive_kept()
+            self._engine.leave()
+        return abort or self._abort_asked.is_set()
 
     async def _ask_why(self, receiver: HandoverReceiver) -> None:
-        """Wait until a supervisor says whether this worker alone stops, or the service, if it says so.
+        """Wait until a supervisor says whether this worker alone stops or the service does.
 
-        It has heard STOPPING=1 by now. Until it answers, all goes on as before.
+        It has read STOPPING=1 by now. Until it answers, all goes on as before.
         """
         if receiver.listened_to:
-            told = [asyncio.ensure_future(event.wait()) for event in (receiver.told, self._hurried)]
+            told = [asyncio.ensure_future(event.wait()) for event in (receiver.told, self._abort_asked)]
             try:
-                await asyncio.wait(told, timeout=TELLING, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(told, timeout=RETIRE_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 for each in told:
                     each.cancel()
 
-    async def _delay(self, *, by_force: bool) -> None:
-        """Say that the service stops, and go on as before for a while: load balancers need it to notice."""
-        self._readiness.word = "draining"
-        if self._settings.drain_delay and not (by_force or self._drain.begun):
-            self._state = "about to drain"
+    async def _delay(self, *, abort: bool) -> None:
+        """Announce the stop, and go on for `drain_delay`, in which load balancers notice it."""
+        self._context.readiness.word = "draining"
+        if self._settings.drain_delay and not (abort or self._drain.begun):
+            started = self._state is not WorkerState.STARTING
+            self._state = WorkerState.DELAYING if started else WorkerState.CALLED_OFF
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.drain_delay):
-                    await self._hurried.wait()
-        self._readiness.refusing = True
+                    await self._abort_asked.wait()
+        self._context.readiness.refusing = True
 
-    async def _wait_drained(self, *, by_force: bool = False) -> None:
+    async def _wait_drained(self, *, abort: bool = False) -> None:
         if self._idle is not None:
             self._idle.close()
         self._bound_drain()
         if not self._drain.begun:
-            self._inside.draining.begin()
-            self._run_beside(hooks.DRAIN, self._settings.drain_timeout)
+            self._app.on_drain()
+        self._state = WorkerState.DRAINING
         try:
-            await self._drain.wait(by_force=by_force)
+            await self._drain.wait(abort=abort)
         finally:
             if self._beat is not None:
                 self._beat.cancel()
@@ -357,45 +278,34 @@ class Worker:
             self._receiver.close()
 
     def _bound_drain(self) -> None:
-        """Bound the drain; one without a limit is bounded by the time that the event loop may hang."""
+        """Bound the drain; without a drain timeout, bound the time for which the event loop may hang."""
         if (limit := self._settings.drain_timeout) is not None:
-            self._within(limit + LEEWAY, "its drain")
+            self._host.within(limit + DRAIN_LEEWAY, "its drain")
         elif (allowed := self._settings.worker_watchdog) is not None:
-            self._within(allowed, "a turn of the event loop in its drain")
+            self._host.within(allowed, "a turn of the event loop in its drain")
             self._beat = asyncio.get_running_loop().call_later(allowed / 4, self._bound_drain)
 
-    async def _release(self) -> None:
-        """Let the app end."""
-        limit = self._settings.shutdown_timeout
-        self._within(limit + CLEANUP, "its on_stop hooks")
-        await self._inside.hooks.run_once(hooks.STOP, limit)
-        self._within(limit + CLEANUP, "the app's shutdown")
-        await self._engine.close()
-        self._within(limit + CLEANUP, "its on_exit hooks")
-        await self._inside.hooks.run_once(hooks.EXIT, limit)
-
     def abort(self) -> None:
-        """End the drain by force, or what precedes it."""
-        self._hurried.set()
-        self._drain.hammer()
+        """End the drain, or what precedes it, and abort what is left."""
+        self._abort_asked.set()
+        self._drain.abort()
 
     def on_signal(self, number: signal.Signals) -> None:
-        """Say that it has no meaning, but to a hook; its default would end or halt the process."""
-        if not any(self._inside.hooks.hooks(point(number)) for point in (hooks.before, hooks.after)):
+        """Called when a signal has come whose default would end or halt the process: only hooks use it."""
+        if not any(self._context.hooks.hooks(point(number)) for point in (hooks.before, hooks.after)):
             logger.info("%s has no meaning here", number.name)
 
     def status(self) -> str:
-        """Say what the worker is doing."""
-        if self._drain.begun:
+        """Return the present activity in a few words."""
+        if self._state is WorkerState.DRAINING:
             text = self._drain.status()
         else:
-            text = self._state or f"ready, {count(self._engine.in_flight, 'request')} in flight"
-        return text + self._inside.hooks.complaint()
+            text = self._state.text or f"ready, {count(self._engine.in_flight, 'request')} in flight"
+        return text + self._context.hooks.complaint()
 
     def overview(self) -> dict[str, Any]:
         """Return this process as the only worker of its service."""
-        phase = "draining" if self._drain.begun else "ready" if self._started else "starting"
+        number, version = self._host.generation, self._settings.version
         age = time.monotonic() - self._born
-        version = self._settings.version
-        row = overview.worker(1, self._generation, os.getpid(), phase, age, self.counters, version)
-        return {"generation": self._generation, "requests": self._engine.requests, "workers": [row]}
+        row = overview.worker(1, number, os.getpid(), self._state.phase, age, self.counters, version)
+        return {"generation": number, "requests": self._engine.requests, "workers": [row]}

@@ -1,7 +1,7 @@
 """Hooks around the effect of a signal.
 
-The effect is not kept back for longer than the hooks before it may take. It comes at once, and the hooks
-are cut short, when the same signal comes again meanwhile: who asks twice is in a hurry.
+The effect is delayed no longer than the hooks before it may take. When the same signal comes again
+meanwhile, the hooks are cancelled, and the effect comes at once: a second signal is urgent.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from sockact.worker.hook_runner import HookRunner
 
 
 class SignalHooks:
-    """Lets signals take effect, with the hooks before and after that.
+    """Runs the hooks before a signal, then its effect, then the hooks after it.
 
     Args:
         hooks: runs them.
-        background: where they run.
+        background: the background tasks, in which they run.
         limits: seconds for all hooks before or after a signal, where that is not `limit`.
-        limit: seconds for those of other signals.
+        limit: seconds for the hooks of other signals.
     """
 
     def __init__(
@@ -36,19 +36,19 @@ class SignalHooks:
         self._background = background
         self._limits = limits
         self._limit = limit
-        self._kept_back: dict[signal.Signals, tuple[list[Callable[[], None]], asyncio.Task[None]]] = {}
+        self._delayed: dict[signal.Signals, tuple[list[Callable[[], None]], asyncio.Task[None]]] = {}
 
     def deliver(self, number: signal.Signals, effect: Callable[[], None]) -> None:
-        """Let a signal that has come take effect."""
-        if number in self._kept_back:
-            effects, hooks = self._kept_back[number]
+        """Handle a signal that has come; `effect` is called now, or after the hooks before it."""
+        if number in self._delayed:
+            effects, hooks = self._delayed[number]
             effects.append(effect)
             hooks.cancel()
         elif self._hooks.hooks(before(number)):
             hooks = self._background.start(self._hooks.run(before(number), self._limit_of(number)))
-            self._kept_back[number] = [effect], hooks
-            # A callback, and no task that waits: it comes even when the hammer falls first.
-            hooks.add_done_callback(lambda _: self._take_effect(number, self._kept_back.pop(number)[0]))
+            self._delayed[number] = [effect], hooks
+            # A callback, and no task that waits: it is called even if the drain is aborted first.
+            hooks.add_done_callback(lambda _: self._take_effect(number, self._delayed.pop(number)[0]))
         else:
             self._take_effect(number, [effect])
 

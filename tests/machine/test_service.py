@@ -168,7 +168,7 @@ def test_a_stop_ends_at_the_hammer(service: Machine) -> None:
         shown = service.show("app.service", "ActiveState", "Result", "ExecMainStatus")
         assert shown == {"ActiveState": "inactive", "Result": "success", "ExecMainStatus": "0"}
         journal = service.journal("app.service", since=before)
-        assert "hammer: the drain ends by force with 1 connections and 1 requests in flight" in journal
+        assert "drain timeout after 1 s: aborting 1 connection and 1 request" in journal
         assert journal.count("aborted: 127.0.0.1:") == 1
         assert "GET /slow" in journal
 

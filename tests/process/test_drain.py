@@ -267,7 +267,7 @@ def test_the_hammer_aborts_what_is_left_and_says_so(service: Service) -> None:
 
     assert service.manager.wait_exit() == 0
     log = service.manager.stderr()
-    assert "hammer: the drain ends by force" in log
+    assert "drain timeout after 0.3 s: aborting 1 connection and 1 request" in log
     assert log.count("aborted: 127.0.0.1:") == 1
     assert "GET /hold" in log
     assert "Traceback" not in log

@@ -116,4 +116,4 @@ def test_what_lingers_does_not_hold_a_drain(bounded: Service) -> None:
     bounded.manager.signal(signal.SIGTERM)
 
     assert bounded.manager.wait_exit() == 0
-    assert "hammer" not in bounded.manager.stderr()
+    assert "aborting" not in bounded.manager.stderr()

@@ -452,6 +452,28 @@ def test_the_traceback_of_a_failed_startup_is_logged(manager: Manager, listener:
     assert 'app.py", line 6, in app' in manager.stderr()
 
 
+@pytest.mark.parametrize("workers", ["--workers=0", "--workers=1"])
+@pytest.mark.parametrize(
+    ("source", "options", "reason"),
+    [
+        ("", ["app:nothing"], "nothing"),
+        ("1 / 0", ["app:app"], "app cannot be imported: ZeroDivisionError"),
+        (lifespan("raise RuntimeError('no')"), ["app:app"], "the app's startup failed: RuntimeError"),
+        ("", ["app:app", "--drain-timeout=soon"], "drain_timeout='soon': expected"),
+    ],
+)
+def test_the_reason_of_a_failed_start_is_logged_once(
+    manager: Manager, listener: Listener, workers: str, source: str, options: list[str], reason: str
+) -> None:
+    Path("app.py").write_text(source)
+    manager.sockact(workers, *options, listeners=[listener])
+
+    assert manager.wait_exit() > 0
+    errors = [line for line in manager.stderr().splitlines() if " ERROR: " in line]
+    assert len([line for line in errors if reason in line]) == 1, errors
+    assert reason in manager.said("STATUS")[-1]
+
+
 def test_a_startup_without_end_is_a_failed_start(manager: Manager, listener: Listener) -> None:
     status = failed(manager, listener, lifespan("await asyncio.sleep(3600)"), "--start-timeout=100ms")
 

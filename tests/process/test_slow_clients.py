@@ -213,4 +213,4 @@ def test_a_stop_ends_by_the_hammer_at_the_latest(bounded: Service) -> None:
             clients.drip()
 
     assert bounded.manager.wait_exit() == 0
-    assert f"hammer: the drain ends by force with {3 * EACH} connections" in bounded.manager.stderr()
+    assert f"drain timeout after 3 s: aborting {3 * EACH} connections" in bounded.manager.stderr()

@@ -12,8 +12,10 @@ import pytest
 
 from sockact.config.settings import Settings
 from sockact.errors import AppError, ReloadRefused
-from sockact.lifecycle.conductor import Conductor, Ending
+from sockact.lifecycle.conductor import Conductor
+from sockact.lifecycle.end_signals import EndSignals
 from sockact.lifecycle.phases import Event
+from sockact.lifecycle.service import Ending
 from sockact.protocols.counters import Counters
 from sockact.protocols.worker_messages import Reporter
 from sockact.system.signals import FOLLOWED, EarlySignals
@@ -43,18 +45,18 @@ class Scripted:
         await self._verb("start")
 
     async def try_reload(self) -> None:
-        await self._verb("check")
+        await self._verb("try_reload")
 
     async def take_over(self) -> bool:
-        await self._verb("replace")
+        await self._verb("take_over")
         return True
 
     async def stop(self, *, abort: bool = False, followed: bool = False) -> None:
         self.followed = followed
-        await self._verb("stop by force" if abort else "stop")
+        await self._verb("stop, and abort" if abort else "stop")
 
     def abort(self) -> None:
-        self.called.append("hammer")
+        self.called.append("abort")
 
     def on_signal(self, number: signal.Signals) -> None:
         self.called.append(number.name)
@@ -84,46 +86,46 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Scripted:
 
 def test_a_reload_ends_in_the_takeover(service: Scripted, early: EarlySignals) -> None:
     assert service.run(early) == Ending(replaced=True, callers=[])
-    assert service.called == ["start", "check", "replace"]
+    assert service.called == ["start", "try_reload", "take_over"]
 
 
 def test_a_stop_that_comes_with_the_end_of_the_drain_prevents_the_takeover(
     service: Scripted, early: EarlySignals
 ) -> None:
-    service.events["replace"] = [Event.STOP]
+    service.events["take_over"] = [Event.STOP]
 
     assert service.run(early) == Ending()
-    assert service.called == ["start", "check", "replace", "stop"]
+    assert service.called == ["start", "try_reload", "take_over", "stop"]
 
 
 def test_a_request_during_the_trial_is_tried_again(service: Scripted, early: EarlySignals) -> None:
     checks = iter([[Event.RELOAD], []])
 
-    async def check() -> None:
-        service.called.append("check")
+    async def try_reload() -> None:
+        service.called.append("try_reload")
         for event in next(checks):
             service.conductor._events.put_nowait(event)
         await asyncio.sleep(0)
 
-    service.try_reload = check  # type: ignore[method-assign]
+    service.try_reload = try_reload  # type: ignore[method-assign]
 
     assert service.run(early).replaced
-    assert service.called == ["start", "check", "check", "replace"]
+    assert service.called == ["start", "try_reload", "try_reload", "take_over"]
 
 
 def test_a_refused_reload_leaves_the_service_active(service: Scripted, early: EarlySignals) -> None:
-    async def check() -> None:
+    async def try_reload() -> None:
         # Runs when this verb has reported its end.
         asyncio.get_running_loop().call_soon(service.conductor._events.put_nowait, Event.STOP)
         raise ReloadRefused("no")
 
-    service.try_reload = check  # type: ignore[method-assign]
+    service.try_reload = try_reload  # type: ignore[method-assign]
 
     assert service.run(early) == Ending()
     assert service.called == ["start", "stop"]
 
 
-@pytest.mark.parametrize("verb", ["start", "replace", "stop"])
+@pytest.mark.parametrize("verb", ["start", "take_over", "stop"])
 def test_a_verb_that_fails_ends_the_service_with_its_error(
     service: Scripted, early: EarlySignals, verb: str
 ) -> None:
@@ -156,9 +158,9 @@ def test_who_asks_twice_ends_it_at_once(
         signal.raise_signal(number)
 
     service.start = start  # type: ignore[method-assign]
-    service.conductor = Conductor(Reporter(), Settings(), twice={number: 0.0})
+    service.conductor = Conductor(Reporter(), Settings(), end_signals=EndSignals({number: 0.0}))
 
-    assert service.run(early) == Ending(status=128 + number, at_once=True)
+    assert service.run(early) == Ending(status=128 + number, killed=True)
 
 
 @pytest.mark.parametrize("events", [[Event.QUIT], [Event.STOP, Event.USR2], [Event.STOP, Event.QUIT]])
@@ -168,7 +170,7 @@ def test_a_hammer_that_comes_before_the_stop_has_begun_is_not_lost(
     service.events["start"] = events
 
     assert service.run(early) == Ending()
-    assert service.called[-1] == "stop by force"
+    assert service.called[-1] == "stop, and abort"
 
 
 def test_a_stop_knows_that_a_start_follows_also_when_that_is_said_after_it(

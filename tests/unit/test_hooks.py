@@ -32,8 +32,7 @@ class World:
         self.done: list[str] = []
         self.told: list[str] = []
         self.registry = Registry()
-        self.runner = HookRunner(self.registry, without)
-        self.runner.failed = self.told.append
+        self.runner = HookRunner(self.registry, without, self.told.append)
         self.never = threading.Event()
 
     def add(self, point: str, function: Callable[[], object], timeout: float = LIMIT) -> None:
@@ -267,7 +266,7 @@ def test_a_hook_leaves_time_to_those_after_it(world: World) -> None:
 def test_a_hook_that_does_not_let_itself_be_cancelled_is_left_behind(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sockact.worker.hook_runner.CLEANUP", SOON)
+    monkeypatch.setattr("sockact.worker.hook_runner.CLEANUP_TIMEOUT", SOON)
 
     async def stays() -> None:
         while not world.never.is_set():

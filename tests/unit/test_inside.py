@@ -13,14 +13,14 @@ import sockact
 from sockact import runtime
 from sockact.errors import UnavailableError, UsageError
 from sockact.lifecycle.tasks import Background
-from sockact.runtime import Draining, Here, activated_in, role_in
+from sockact.runtime import CurrentProcess, Draining, activated_in, role_in
 from tests.manager import LIMIT
 
 
 @pytest.fixture(autouse=True)
-def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Here]:
-    here = Here()
-    monkeypatch.setattr(runtime, "HERE", here)
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[CurrentProcess]:
+    here = CurrentProcess()
+    monkeypatch.setattr(runtime, "_current", here)
     return here
 
 
@@ -101,7 +101,7 @@ def test_a_task_in_the_background_is_a_task_in_a_process_that_is_not_served() ->
 
 
 @pytest.mark.F90
-def test_work_is_refused_outside_of_the_loop_that_serves(here: Here) -> None:
+def test_work_is_refused_outside_of_the_loop_that_serves(here: CurrentProcess) -> None:
     async def elsewhere() -> None:
         sockact.background(asyncio.sleep(0))
 

@@ -28,7 +28,7 @@ def test_a_stop_leads_to_deactivating(phase: Phase) -> None:
 @pytest.mark.parametrize("phase", LIVE)
 @pytest.mark.parametrize("event", [Event.KILL, Event.FAILED])
 def test_a_kill_or_a_fault_ends_every_phase(phase: Phase, event: Event) -> None:
-    assert TABLE[phase][event] == (Phase.FAILED, Act.LEAVE)
+    assert TABLE[phase][event] == (Phase.FAILED, Act.END)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -37,22 +37,22 @@ def test_the_service_leaves_exactly_when_a_final_phase_begins(
 ) -> None:
     _, _, after, act = cell
 
-    assert (act in (Act.LEAVE, Act.REPLACE)) == (after in FINAL)
+    assert (act in (Act.END, Act.HAND_OVER)) == (after in FINAL)
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_each_entry_into_a_phase_is_said_and_nothing_else(cell: tuple[Phase, Event, Phase, Act]) -> None:
     before, _, after, act = cell
     said = {
-        Phase.ACTIVE: {Act.GREET, Act.REFUSE},
-        Phase.RELOADING: {Act.RELOAD},
-        Phase.DEACTIVATING: {Act.STOP, Act.QUIT},
+        Phase.ACTIVE: {Act.SAY_READY, Act.REFUSE_RELOAD},
+        Phase.RELOADING: {Act.BEGIN_RELOAD},
+        Phase.DEACTIVATING: {Act.BEGIN_STOP, Act.BEGIN_ABORT},
     }
 
     if before is not after and after not in FINAL:
         assert act in said[after]
     elif before is after:
-        assert act in {Act.NOTHING, Act.REMEMBER, Act.HAMMER}
+        assert act in {Act.DO_NOTHING, Act.REMEMBER_RELOAD, Act.ABORT}
 
 
 def test_each_outcome_of_a_reload_is_said_to_the_manager() -> None:
@@ -61,13 +61,13 @@ def test_each_outcome_of_a_reload_is_said_to_the_manager() -> None:
     }
 
     assert outcomes == {
-        Event.REFUSED: (Phase.ACTIVE, Act.REFUSE),  # READY=1 from here
-        Event.RENEWED: (Phase.ACTIVE, Act.GREET),  # READY=1 from here
-        Event.REPLACED: (Phase.INACTIVE, Act.REPLACE),  # READY=1 from the new code
-        Event.STOP: (Phase.DEACTIVATING, Act.STOP),  # STOPPING=1
-        Event.QUIT: (Phase.DEACTIVATING, Act.QUIT),  # STOPPING=1
-        Event.FAILED: (Phase.FAILED, Act.LEAVE),  # the exit status
-        Event.KILL: (Phase.FAILED, Act.LEAVE),
+        Event.REFUSED: (Phase.ACTIVE, Act.REFUSE_RELOAD),  # READY=1 from here
+        Event.RENEWED: (Phase.ACTIVE, Act.SAY_READY),  # READY=1 from here
+        Event.REPLACED: (Phase.INACTIVE, Act.HAND_OVER),  # READY=1 from the new code
+        Event.STOP: (Phase.DEACTIVATING, Act.BEGIN_STOP),  # STOPPING=1
+        Event.QUIT: (Phase.DEACTIVATING, Act.BEGIN_ABORT),  # STOPPING=1
+        Event.FAILED: (Phase.FAILED, Act.END),  # the exit status
+        Event.KILL: (Phase.FAILED, Act.END),
     }
 
 
@@ -78,7 +78,7 @@ def test_stopping_is_final() -> None:
 
 
 def test_stopping_is_said_once() -> None:
-    assert not {Act.STOP, Act.QUIT} & {act for _, act in TABLE[Phase.DEACTIVATING].values()}
+    assert not {Act.BEGIN_STOP, Act.BEGIN_ABORT} & {act for _, act in TABLE[Phase.DEACTIVATING].values()}
 
 
 @pytest.mark.F53
@@ -87,13 +87,13 @@ def test_no_request_for_a_reload_is_lost_but_to_a_stop() -> None:
     acts = {phase: TABLE[phase][Event.RELOAD][1] for phase in LIVE}
 
     assert acts == {
-        Phase.ACTIVATING: Act.REMEMBER,
-        Phase.ACTIVE: Act.RELOAD,
-        Phase.RELOADING: Act.REMEMBER,
-        Phase.DEACTIVATING: Act.NOTHING,
+        Phase.ACTIVATING: Act.REMEMBER_RELOAD,
+        Phase.ACTIVE: Act.BEGIN_RELOAD,
+        Phase.RELOADING: Act.REMEMBER_RELOAD,
+        Phase.DEACTIVATING: Act.DO_NOTHING,
     }
 
 
 @pytest.mark.parametrize("phase", [Phase.RELOADING, Phase.DEACTIVATING])
 def test_sigusr2_is_the_hammer_of_a_drain(phase: Phase) -> None:
-    assert TABLE[phase][Event.USR2] == (phase, Act.HAMMER)
+    assert TABLE[phase][Event.USR2] == (phase, Act.ABORT)

@@ -1,9 +1,9 @@
-"""The canary: a child that starts the app's code without serving it, before a reload trusts it.
+"""The trial: a child that starts the app's code without serving it, before a reload uses that code.
 
-It is a program of sockact, told by a variable that it is a trial: for a reload this very one once more,
+It runs a program of sockact, told by a variable that it is on trial: for a reload this program once more,
 for `sockact check-app` one that would serve. It gets no sockets, and notifies us instead of the service
-manager; so systemd does not see it. READY=1 from it is the verdict; otherwise the reason it gives, or
-the way it ended, says why not.
+manager; so systemd does not see it. It has passed when it sends READY=1; otherwise it has failed, for the
+reason that it gives, or by the way it ended.
 """
 
 from __future__ import annotations
@@ -16,65 +16,68 @@ from collections.abc import Callable
 
 from sockact.config.settings import Settings
 from sockact.errors import ReloadRefused
+from sockact.lifecycle.deadlines import KILL_MARGIN
 from sockact.process.child import Child
 from sockact.process.command import Program
-from sockact.process.launch import MARGIN
 from sockact.protocols.environment import TRIAL
 from sockact.protocols.notify import Notification
 
 logger = logging.getLogger(__package__)
 
 
-async def rehearse(
-    program: Program, chosen: Settings, ended: Callable[[int], None] = lambda _: None
+async def run_trial(
+    program: Program, chosen: Settings, on_ended: Callable[[int], None] = lambda _: None
 ) -> str:
-    """Start the program as a canary, and wait for its verdict and its end.
+    """Start a program on trial, and wait for its result and its end.
 
     Args:
-        program: what would serve.
-        chosen: how long it may take until it is ready, and then until it has ended.
-        ended: called with its PID when it has ended.
+        program: the program that would serve.
+        chosen: the limits of its start, and then of its end.
+        on_ended: called with its PID when it has ended.
 
     Returns:
-        What it said when it was ready.
+        Its status when it was ready.
 
     Raises:
         ReloadRefused: it did not get ready; says why.
     """
     program.require_command()
     try:
-        canary = _Canary(program)
+        trial = _TrialProcess(program)
     except OSError as error:
         raise ReloadRefused(f"no process can be started: {error.strerror}") from error
-    logger.info("pid=%d tries the new code", canary.child.pid)
+    logger.info("pid=%d tries the new code", trial.child.pid)
     try:
-        try:
-            await canary.wait_ready(chosen.start_timeout + MARGIN)
-            await canary.wait_ended(chosen.end_timeout + MARGIN)
-        finally:
-            if not canary.ended.is_set():
-                with contextlib.suppress(ProcessLookupError):
-                    canary.child.send(signal.SIGKILL)
-            await canary.child.gone.wait()  # nobody would see to what it leaves, once the new code is here
+        await trial.wait_result(chosen)
     finally:
-        canary.child.kill()
-        ended(canary.child.pid)
-    return canary.verdict
+        trial.child.kill()
+        on_ended(trial.child.pid)
+    return trial.status
 
 
-class _Canary:
-    """A started canary, and the two events that matter."""
+class _TrialProcess:
+    """A process on trial that has started, and the two events that matter."""
 
     def __init__(self, program: Program) -> None:
         self.ready = asyncio.Event()
         self.ended = asyncio.Event()
-        self.verdict = ""
+        self.status = ""
         self._how = ""
         self.child = Child(
             program, [], {TRIAL: "1"}, heard=self._on_notification, ended=self._on_end, ours=True
         )
 
-    async def wait_ready(self, timeout: float) -> None:
+    async def wait_result(self, chosen: Settings) -> None:
+        try:
+            await self._wait_ready(chosen.start_timeout + KILL_MARGIN)
+            await self._wait_ended(chosen.end_timeout + KILL_MARGIN)
+        finally:
+            if not self.ended.is_set():
+                with contextlib.suppress(ProcessLookupError):
+                    self.child.send(signal.SIGKILL)
+            await self.child.gone.wait()  # nobody sees to what it leaves, once the new code runs here
+
+    async def _wait_ready(self, timeout: float) -> None:
         events = [asyncio.ensure_future(event.wait()) for event in (self.ready, self.ended)]
         await asyncio.wait(events, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         for event in events:
@@ -86,7 +89,7 @@ class _Canary:
             raise ReloadRefused(text, self.child.exit_status)
         raise ReloadRefused(f"the new code was not ready within {timeout:g} s")
 
-    async def wait_ended(self, timeout: float) -> None:
+    async def _wait_ended(self, timeout: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self.ended.wait()
@@ -95,7 +98,7 @@ class _Canary:
 
     def _on_notification(self, notification: Notification) -> None:
         if notification.assignments.get("READY") == "1":
-            self.verdict = notification.assignments.get("STATUS", "")
+            self.status = notification.assignments.get("STATUS", "")
             self.ready.set()
 
     def _on_end(self, how: str) -> None:

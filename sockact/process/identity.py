@@ -1,0 +1,55 @@
+"""The facts about this process that the process which started it has put into the environment."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass
+
+from sockact.protocols.environment import (
+    ACTIVATED,
+    CHILDREN,
+    GENERATION,
+    OWN,
+    REMARK,
+    SUPERVISED,
+    TRIAL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """The facts about one process.
+
+    Attributes:
+        trial: it tries new code: it starts the app and does not serve it.
+        supervised: it is a worker of a supervisor.
+        own: the program that it supervises has called `sockact.serve`.
+        generation: the number of its code, from 1.
+        children: the children of the program that it has replaced.
+        activated: True if sockets were passed to the service; None if it has to find out.
+        unapplied: the changes that the reload which has started it did not apply.
+    """
+
+    trial: bool
+    supervised: bool
+    own: bool
+    generation: int
+    children: Sequence[int]
+    activated: bool | None
+    unapplied: str
+
+    @classmethod
+    def taken_from(cls, environ: MutableMapping[str, str]) -> ProcessIdentity:
+        """Return the facts in an environment, and remove them from it: they are not for children."""
+        generation = environ.pop(GENERATION, "")
+        children = environ.pop(CHILDREN, "").split(",")
+        activated = environ.pop(ACTIVATED, "")
+        return cls(
+            trial=environ.pop(TRIAL, None) is not None,
+            supervised=environ.pop(SUPERVISED, None) is not None,
+            own=environ.pop(OWN, None) is not None,
+            generation=int(generation) if generation.isdecimal() else 1,
+            children=[int(pid) for pid in children if pid.isdecimal()],
+            activated=activated == "1" if activated else None,
+            unapplied=environ.pop(REMARK, ""),
+        )
