@@ -64,7 +64,7 @@ class ActivationError(SockactError):
     exit_status = 78
 
 
-def of_status(exit_status: int) -> type[SockactError]:
+def error_of_status(exit_status: int) -> type[SockactError]:
     """Return what a worker that ended so has failed of, for its supervisor to end in the same way."""
     kinds = (UsageError, UnavailableError, SettingsError)
     return next((kind for kind in kinds if kind.exit_status == exit_status), AppError)

@@ -27,7 +27,7 @@ from typing import Any, TypeVar, overload
 
 from sockact.errors import UsageError
 
-TIMEOUT = 30.0
+DEFAULT_TIMEOUT = 30.0
 """Seconds that a hook may take, if it does not say otherwise."""
 
 START = "on_start"
@@ -79,7 +79,7 @@ class Hook:
     """
 
     function: Callable[..., object]
-    timeout: float = TIMEOUT
+    timeout: float = DEFAULT_TIMEOUT
 
     @property
     def name(self) -> str:
@@ -107,7 +107,7 @@ class Registry:
         self._hooks.setdefault(point, []).append(Hook(function, float(timeout)))
         self._told(point)
 
-    def of(self, point: str) -> Sequence[Hook]:
+    def at(self, point: str) -> Sequence[Hook]:
         """Return the hooks of a point."""
         return tuple(self._hooks.get(point, ()))
 
@@ -134,7 +134,7 @@ class Point:
     @overload
     def __call__(self, function: None = None, /, *, timeout: float) -> Callable[[F], F]: ...
 
-    def __call__(self, function: Any = None, /, *, timeout: float = TIMEOUT) -> Any:
+    def __call__(self, function: Any = None, /, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
         """Register `function`, and return it; without one, return the decorator that does."""
         if function is None:
             return _registers(self._name, timeout)
@@ -158,7 +158,7 @@ stop of the service none is left to be told.
 """
 
 
-def before_signal(number: int, *, timeout: float = TIMEOUT) -> Callable[[F], F]:
+def before_signal(number: int, *, timeout: float = DEFAULT_TIMEOUT) -> Callable[[F], F]:
     """Return a decorator that registers a hook which runs before a signal takes effect.
 
     Raises:
@@ -167,7 +167,7 @@ def before_signal(number: int, *, timeout: float = TIMEOUT) -> Callable[[F], F]:
     return _registers(before(_hookable(number)), timeout)
 
 
-def after_signal(number: int, *, timeout: float = TIMEOUT) -> Callable[[F], F]:
+def after_signal(number: int, *, timeout: float = DEFAULT_TIMEOUT) -> Callable[[F], F]:
     """Return a decorator that registers a hook which runs when a signal has taken effect.
 
     Raises:

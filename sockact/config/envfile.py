@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from sockact.errors import SettingsError
 from sockact.untrusted import files
 
-MOST = 128 * 1024 - 1
+MAX_ASSIGNMENT_BYTES = 128 * 1024 - 1
 """Bytes of `NAME=value` that execve(2) passes on: MAX_ARG_STRLEN."""
 
 RESERVED = re.compile(r"SOCKACT_|LISTEN_(PID|FDS|FDNAMES|PIDFDID)$|NOTIFY_SOCKET$|WATCHDOG_(PID|USEC)$")
@@ -81,8 +81,8 @@ def parse(text: str, where: str) -> dict[str, str]:
         value, at = _value(text, name.end())
         if value is None or "\0" in value:
             raise _fault(where, text, begun, f"the value of {name[1]} has no end, or a NUL in it")
-        if len(f"{name[1]}={value}".encode()) > MOST:
-            raise _fault(where, text, begun, f"{name[1]} has more than {MOST:,} bytes")
+        if len(f"{name[1]}={value}".encode()) > MAX_ASSIGNMENT_BYTES:
+            raise _fault(where, text, begun, f"{name[1]} has more than {MAX_ASSIGNMENT_BYTES:,} bytes")
         found[name[1]] = value
     return found
 

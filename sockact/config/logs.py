@@ -36,8 +36,8 @@ _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), 
 
 def configure(level: str, environ: Mapping[str, str]) -> None:
     """Send `LOGGERS` to the journal or to stderr, unless the program has set up logging itself."""
-    global _voice  # noqa: PLW0603 - there is one log
-    _voice = JournalHandler() if stderr_is_journal(environ) else StderrHandler()
+    global _default_handler  # noqa: PLW0603 - there is one log
+    _default_handler = JournalHandler() if stderr_is_journal(environ) else StderrHandler()
     for name in LOGGERS:
         logging.getLogger(name).setLevel(level.upper())
     hold()
@@ -45,7 +45,7 @@ def configure(level: str, environ: Mapping[str, str]) -> None:
         return
     for name in LOGGERS:
         logger = logging.getLogger(name)
-        logger.handlers = [_voice]
+        logger.handlers = [_default_handler]
         logger.propagate = False
 
 
@@ -59,9 +59,9 @@ def hold(*, access: bool = False) -> None:
     ours = [name for name, each in found.items() if isinstance(each, logging.Logger) and _is_ours(name)]
     for name in (*ours, "uvicorn.error", *([ACCESS] if access else [])):
         if name != ACCESS or access:
-            _make(logging.getLogger(name), Steady)
+            _make(logging.getLogger(name), SteadyLogger)
     # asyncio's is the app's as well; but an error in it would end the loop.
-    _make(logging.getLogger("asyncio"), Guarded)
+    _make(logging.getLogger("asyncio"), SafeLogger)
     last = logging.lastResort
     if last is not None and not isinstance(last, _LastResort):
         logging.lastResort = _LastResort(last)
@@ -79,7 +79,7 @@ def stderr_is_journal(environ: Mapping[str, str]) -> bool:
     return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
-class Guarded(logging.Logger):
+class SafeLogger(logging.Logger):
     """A logger that never raises what a filter, a handler or a factory of records of the app's does."""
 
     def makeRecord(self, name: str, level: int, fn: str, lno: int, msg: object, *more: Any) -> Any:  # noqa: N802
@@ -95,10 +95,10 @@ class Guarded(logging.Logger):
         try:
             super().handle(record)
         except Exception:  # noqa: BLE001 - as in all of logging: it harms nobody
-            _voice.handle(record)
+            _default_handler.handle(record)
 
 
-class Steady(Guarded):
+class SteadyLogger(SafeLogger):
     """A logger of ours: always on, and never without a handler; its level is as it is set.
 
     What others have a part in, all arguments of a message that are texts or errors, is made visible here:
@@ -127,7 +127,7 @@ class Steady(Guarded):
         if super().hasHandlers():
             super().callHandlers(record)
         else:
-            _voice.handle(record)
+            _default_handler.handle(record)
 
     def makeRecord(self, *arguments: Any) -> Any:  # noqa: N802
         """Return the record of a message."""
@@ -137,7 +137,7 @@ class Steady(Guarded):
         return super().makeRecord(name, level, fn, lno, msg, args, *more)
 
 
-class Voice(logging.Handler):
+class RecordHandler(logging.Handler):
     """Writes a record, and when that fails, says so on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -159,7 +159,7 @@ class Voice(logging.Handler):
         )
 
 
-class StderrHandler(Voice):
+class StderrHandler(RecordHandler):
     """Writes each record as lines on stderr, of which only the first begins in the first column."""
 
     def __init__(self) -> None:
@@ -172,7 +172,7 @@ class StderrHandler(Voice):
         standard_streams.write("\n".join([lines[0], *_indented(lines[1:]), ""]))
 
 
-class JournalHandler(Voice):
+class JournalHandler(RecordHandler):
     """Writes each record as one journal entry, a traceback included.
 
     systemd-python's own handler loses records whose `extra` clashes with one of its fields.
@@ -214,7 +214,7 @@ class _LastResort(logging.Handler):
         with contextlib.suppress(Exception):  # it is the app's stream
             if sys.stderr is not None:
                 return bool(self._handler.handle(record))
-        return bool(_voice.handle(record))
+        return bool(_default_handler.handle(record))
 
 
 def _is_ours(name: str) -> bool:
@@ -242,5 +242,5 @@ def _shown(argument: object) -> object:
     return visible(argument) if isinstance(argument, str) else argument
 
 
-_voice: logging.Handler = StderrHandler()
+_default_handler: logging.Handler = StderrHandler()
 """What writes our records where nothing else does."""

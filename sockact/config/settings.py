@@ -37,17 +37,17 @@ KINDS = ("asgi", "asgi2", "wsgi", "stream", "datagram", "requests", "socket")
 """What can be served; see `sockact.apps.kinds`."""
 
 
-MANY = 1024
+MAX_PROCESSES = 1024
 """Most processes, threads or generations of them: one digit too many would cost the whole machine."""
 
-_LONGEST = 100 * 365.25 * 86400
+_MAX_SECONDS = 100 * 365.25 * 86400
 """Most seconds that a setting may mean; waits of Python end after 292 years (`threading.TIMEOUT_MAX`)."""
 
-_LARGEST = 2**63 - 1
+_MAX_NUMBER = 2**63 - 1
 
 
 def _setting(
-    default: Any, parse: Callable[[str], Any], meaning: str, metavar: str = "", most: int = _LARGEST
+    default: Any, parse: Callable[[str], Any], meaning: str, metavar: str = "", most: int = _MAX_NUMBER
 ) -> Any:
     metadata = {"parse": parse, "help": meaning, "metavar": metavar, "most": most}
     return dataclasses.field(default=default, metadata=metadata)
@@ -94,7 +94,9 @@ class Settings:
     require_activation: bool = _setting(
         False, flag, "whether it is an error anywhere that no socket was passed; else `listen` is bound"
     )
-    workers: int = _setting(1, number, "processes that serve; 0: the main process itself", "N", MANY)
+    workers: int = _setting(
+        1, number, "processes that serve; 0: the main process itself", "N", MAX_PROCESSES
+    )
     chdir: str = _setting("", str, _CHDIR, "PATH")
     env_file: tuple[str, ...] = _setting((), paths, _ENV_FILE, "PATH")
     kind: str = _setting("auto", one_of("auto", *KINDS), _KIND, "KIND")
@@ -120,7 +122,7 @@ class Settings:
     )
     plain_listeners: tuple[str, ...] = _setting(("http",), words, _PLAIN, "NAME")
     redirect_http: int = _setting(0, number, _REDIRECT, "PORT")
-    threads: int = _setting(10, number, "threads that run a WSGI app", "N", MANY)
+    threads: int = _setting(10, number, "threads that run a WSGI app", "N", MAX_PROCESSES)
     start_timeout: float = _setting(
         60.0, seconds, "limit of the app's startup, also of the one that a reload tries", "TIME"
     )
@@ -128,13 +130,15 @@ class Settings:
     probation: float = _setting(
         1.0, seconds, "how long new workers must live before the old ones may go", "TIME"
     )
-    max_draining: int = _setting(4, number, "generations of workers that may drain at a time", "N", MANY)
+    max_draining: int = _setting(
+        4, number, "generations of workers that may drain at a time", "N", MAX_PROCESSES
+    )
     surge: int = _setting(
         0,
         number,
         "how many workers a reload starts at a time, for want of memory; 0: all together",
         "N",
-        MANY,
+        MAX_PROCESSES,
     )
     max_requests: int = _setting(
         0, number, "after how many requests, and up to a tenth more, a worker is replaced; 0: never", "N"
@@ -254,7 +258,7 @@ class Settings:
     def _check_sizes(self) -> None:
         for field in dataclasses.fields(self):
             value, most = getattr(self, field.name), field.metadata["most"]
-            if isinstance(value, float) and value > _LONGEST:
+            if isinstance(value, float) and value > _MAX_SECONDS:
                 endless = ", or none" if field.metadata["parse"] is seconds_or_none else ""
                 raise SettingsError(f"{field.name}={value:g}: expected at most 100 years{endless}")
             if isinstance(value, int) and value > most:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sockact.engines.interface import Watcher
+from sockact.engines.interface import EngineObserver
 from sockact.handover.admission import Given, inspect
 from sockact.handover.envelope import Luggage, is_sealed, unseal
 from sockact.handover.transfer import Giver
@@ -29,8 +29,8 @@ class Engine(Drained, Protocol):
     def requests(self) -> int:
         """How many requests have begun."""
 
-    def watch(self, watcher: Watcher) -> None:
-        """Tell `watcher` from now on what happens."""
+    def watch(self, observer: EngineObserver) -> None:
+        """Tell `observer` from now on what happens."""
 
     async def start(self) -> None:
         """Start the app; raises AppError when it fails."""
@@ -97,10 +97,10 @@ class Engines:
         """How many connections are open."""
         return sum(engine.connections for engine in self._engines)
 
-    def watch(self, watcher: Watcher) -> None:
-        """Tell `watcher` from now on what happens."""
+    def watch(self, observer: EngineObserver) -> None:
+        """Tell `observer` from now on what happens."""
         for engine in self._engines:
-            engine.watch(watcher)
+            engine.watch(observer)
 
     async def start(self) -> None:
         """Start all apps, and accept when all have started; raises AppError when one fails."""

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Watcher(Protocol):
+class EngineObserver(Protocol):
     """Who wants to know what happens in an engine."""
 
-    def requested(self) -> None:
+    def on_request(self) -> None:
         """Take notice of a request that begins."""
 
-    def changed(self) -> None:
+    def on_change(self) -> None:
         """Take notice of a connection that has come or gone."""
 
 
-class Unwatched:
+class NoObserver:
     """Nobody wants to know."""
 
-    def requested(self) -> None:
+    def on_request(self) -> None:
         """Do nothing."""
 
-    def changed(self) -> None:
+    def on_change(self) -> None:
         """Do nothing."""

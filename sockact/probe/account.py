@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from .outcome import Outcome
 
-LISTED = 20
+LISTED_FAILURES = 20
 """How many failures a report lists; the rest is only counted."""
 
-SEEN = 1000
+MAX_IDENTITIES = 1000
 """How many identities are kept; a service that has more has none."""
 
 
@@ -152,7 +152,7 @@ class Ledger:
             self.stall.end(now, ok=outcome is Outcome.OK)
         if outcome is Outcome.OK:
             account.latencies.append(now - due)
-        elif outcome.lost and len(self.failures) < LISTED:
+        elif outcome.lost and len(self.failures) < LISTED_FAILURES:
             self.failures.append(Failure(now, load, outcome, detail))
 
     def saw(self, identity: Identity, now: float) -> None:
@@ -160,7 +160,7 @@ class Ledger:
         if identity == Identity(None, None):
             return
         if (sighting := self.seen.get(identity)) is None:
-            if len(self.seen) < SEEN:
+            if len(self.seen) < MAX_IDENTITIES:
                 self.seen[identity] = Sighting(now, now)
         else:
             sighting.last = now

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .report import document, table
-from .run import Result, Settings, run
+from .run import Result, RunPlan, run
 from .spec import DEFAULT, KINDS, SpecError, parse_spec
 from .wire import resolve
 
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return LOST if report["lost"] or report["started"] is None else 0
 
 
-class _Parser(argparse.ArgumentParser):
+class _ProbeParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
         self.exit(USAGE, f"{self.prog}: {message}\n")
@@ -43,7 +43,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     kinds = "\n".join(map(_usage, KINDS))
-    parser = _Parser(
+    parser = _ProbeParser(
         prog="sockact probe",
         description="Load a service without repeating anything, and count each request which it loses.",
         epilog=f"loads (RATE is per second and client, or max; options with their defaults):\n{kinds}",
@@ -83,11 +83,11 @@ def _count(text: str) -> int:
     return value
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
+def _settings(arguments: argparse.Namespace) -> RunPlan:
     loads = arguments.loads or DEFAULT
     if twice := sorted({load for load in loads if loads.count(load) > 1}):
         raise SpecError(f"{twice[0]!r} is given twice; one load has more clients instead")
-    return Settings(
+    return RunPlan(
         address=resolve(arguments.url),
         specs=tuple(map(parse_spec, loads)),
         duration=arguments.duration,
@@ -97,7 +97,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     )
 
 
-async def _until_signal(settings: Settings) -> Result:
+async def _until_signal(settings: RunPlan) -> Result:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 

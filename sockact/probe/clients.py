@@ -11,14 +11,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from .account import Account, Identity, Ledger
-from .exchange import Reader, Response, check, content, request
+from .exchange import Response, ResponseReader, check, content, request
 from .outcome import Outcome, UnservedError
 from .pace import Clock, Pace
 from .spec import Spec
 from .tls import TlsConnection
-from .wire import Address, Connection, Idle
+from .wire import Address, Connection, IdleState
 
-REST = 0.01
+PAUSE_AFTER_LOSS = 0.01
 """Seconds which a saturated client rests after a loss, so that a dead service is not asked 10,000 times."""
 
 
@@ -58,7 +58,7 @@ class Client(ABC):
                 if await self.judged(due, self.attempt()):
                     self.shared.proven(self)
                 elif self.spec.rate is None:
-                    await self.shared.clock.sleep_until(self.shared.clock.now() + REST)
+                    await self.shared.clock.sleep_until(self.shared.clock.now() + PAUSE_AFTER_LOSS)
             self.account.unsent += self.pace.unsent
         finally:
             for connection in self.connections.copy():
@@ -112,7 +112,7 @@ class OneShot(Client):
         connection = await self.connect()
         try:
             await self.send(connection)
-            return self.check(await Reader(connection).response())
+            return self.check(await ResponseReader(connection).response())
         finally:
             self.close(connection)
 
@@ -206,7 +206,7 @@ class Persistent(Client):
     crosses the request on the wire is not, for a POST could not be repeated (RFC 9110 s. 9.2.2).
     """
 
-    _reader: Reader | None = None
+    _reader: ResponseReader | None = None
     _connection: Connection | None = None
 
     async def attempt(self) -> Identity:
@@ -214,7 +214,7 @@ class Persistent(Client):
         self._look()
         if self._connection is None:
             self._connection = await self.connect()
-            self._reader = Reader(self._connection)
+            self._reader = ResponseReader(self._connection)
         assert self._reader is not None
         try:
             await self._connection.send(request("GET", self.shared.address, self.shared.address.path))
@@ -232,14 +232,14 @@ class Persistent(Client):
         """Find out what became of the idle connection; drop it unless it can take a request."""
         if self._connection is None or self._reader is None:
             return
-        idle = Idle.UNSOLICITED if self._reader.surplus else self._connection.look()
-        if idle is Idle.ALIVE:
+        idle = IdleState.UNSOLICITED if self._reader.surplus else self._connection.look()
+        if idle is IdleState.ALIVE:
             return
         self._drop()
-        if idle is Idle.UNSOLICITED:
+        if idle is IdleState.UNSOLICITED:
             raise UnservedError(Outcome.WRONG, "bytes on an idle connection, which no request asked for")
         self.account.reconnects += 1
-        self.account.idle_resets += idle is Idle.RESET
+        self.account.idle_resets += idle is IdleState.RESET
 
     def _drop(self) -> None:
         if self._connection is not None:

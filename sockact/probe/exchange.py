@@ -17,16 +17,16 @@ from .account import Identity
 from .outcome import Outcome, UnservedError, shown
 from .wire import Address, Connection
 
-LINE = 65536
+MAX_LINE_BYTES = 65536
 """Bytes that a line may have, be it of a header or the size of a chunk."""
 
-HEAD = 262144
+MAX_HEAD_BYTES = 262144
 """Bytes that the header fields of a response may have, and its trailers."""
 
-INTERIM = 100
+MAX_INTERIM = 100
 """Responses 1xx before the one that counts."""
 
-KEPT = 1 << 20
+KEPT_BODY_BYTES = 1 << 20
 """Bytes of a body that are kept, to be looked at; of those beyond them there is only the number."""
 
 
@@ -53,7 +53,7 @@ class Body:
 
     def add(self, data: bytes) -> None:
         """Take the next part."""
-        room = KEPT - len(self.kept)
+        room = KEPT_BODY_BYTES - len(self.kept)
         self.kept += data[:room]
         self.cut = self.cut or len(data) > room
 
@@ -64,7 +64,7 @@ def request(method: str, address: Address, path: str, *fields: str) -> bytes:
     return "\r\n".join(lines).encode("latin-1")
 
 
-class Reader:
+class ResponseReader:
     """The responses on one connection, one after another."""
 
     def __init__(self, connection: Connection) -> None:
@@ -84,13 +84,13 @@ class Reader:
             UnservedError: `empty`, `wrong` or `reset`; the connection is of no further use.
         """
         self._heard = 0
-        for _ in range(INTERIM):
+        for _ in range(MAX_INTERIM):
             version, status = _status(await self._line())
             fields = _fields(await self._block())
             if status >= 200 or status == 101:
                 break
         else:
-            raise UnservedError(Outcome.WRONG, f"{INTERIM} interim responses, and no other")
+            raise UnservedError(Outcome.WRONG, f"{MAX_INTERIM} interim responses, and no other")
         body = Body()
         delimited = await self._body(status, fields, body)
         options = fields.get("connection", "").lower()
@@ -126,16 +126,16 @@ class Reader:
         while line := await self._line():
             lines.append(line)
             size += len(line) + 2
-            if size > HEAD:
-                raise UnservedError(Outcome.WRONG, f"header fields of more than {HEAD} bytes")
+            if size > MAX_HEAD_BYTES:
+                raise UnservedError(Outcome.WRONG, f"header fields of more than {MAX_HEAD_BYTES} bytes")
         return lines
 
     async def _line(self) -> bytes:
         searched = 0
         while (end := self._buffer.find(b"\r\n", searched)) < 0:
             searched = max(len(self._buffer) - 1, 0)
-            if searched > LINE:
-                raise UnservedError(Outcome.WRONG, f"a line of more than {LINE} bytes")
+            if searched > MAX_LINE_BYTES:
+                raise UnservedError(Outcome.WRONG, f"a line of more than {MAX_LINE_BYTES} bytes")
             await self._more()
         return self._take(end + 2)[:-2]
 
@@ -187,7 +187,7 @@ def check(response: Response) -> Identity:
 def content(response: Response) -> dict[str, Any]:
     """Read the JSON body of a response, as `document`."""
     if response.cut:
-        raise UnservedError(Outcome.WRONG, f"a JSON body of more than {KEPT} bytes")
+        raise UnservedError(Outcome.WRONG, f"a JSON body of more than {KEPT_BODY_BYTES} bytes")
     return document(response.body)
 
 

@@ -16,7 +16,7 @@ nothing, so a loss here is an error message on somebody's screen.
 
 import enum
 
-MOST = 200
+MAX_SHOWN = 200
 """Characters of a text that are shown."""
 
 
@@ -48,7 +48,7 @@ class UnservedError(Exception):
 
 def shown(text: str) -> str:
     """Return what can be shown of a text that whoever answers has chosen: one line, and not a long one."""
-    text = text if len(text) <= MOST else f"{text[:MOST]}..."
+    text = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -18,7 +18,7 @@ window ends at each SIGUSR1; `worst` is the longest stall in it of any one of th
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .account import LISTED, Account, Failure, Identity, Sighting, Stall, Window, percentile
+from .account import LISTED_FAILURES, Account, Failure, Identity, Sighting, Stall, Window, percentile
 from .outcome import Outcome
 from .run import Result
 from .spec import Spec
@@ -68,8 +68,8 @@ def table(report: Mapping[str, Any]) -> str:
         f"lost at={one['at']:.3f} load={one['load']} outcome={one['outcome']} {one['detail']}"
         for one in report["failures"]
     ]
-    if report["lost"] > LISTED:
-        lines.append(f"... and {report['lost'] - LISTED} more")
+    if report["lost"] > LISTED_FAILURES:
+        lines.append(f"... and {report['lost'] - LISTED_FAILURES} more")
     started = "" if report["started"] is not None else "; not every client was served"
     lost, requests, seconds = report["lost"], report["requests"], report["seconds"]
     lines.append(f"{lost} of {requests} requests lost in {seconds:.1f} s{started}")

@@ -28,7 +28,7 @@ CLIENTS: dict[str, Callable[[Shared, Spec, Pace], Client]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class RunPlan:
     """What to run, against what, and how long; all times in seconds.
 
     `duration` is None for a run which only a signal ends; `requests` is how many each client makes, None
@@ -54,7 +54,7 @@ class Result:
 
 
 async def run(
-    settings: Settings,
+    settings: RunPlan,
     stop: asyncio.Event,
     announce: Callable[[str], None],
     on_cut: Callable[[Callable[[], None]], object],
@@ -69,7 +69,7 @@ async def run(
         on_cut: is called with the function that ends a window of the run (`Ledger.windows`).
     """
     clock = Clock()
-    start = _Start(clock, announce)
+    start = _AwaitedClients(clock, announce)
     prompt = frozenset(spec.label for spec in settings.specs if not spec.busy)
     ledger = Ledger({spec.label: Account() for spec in settings.specs}, prompt)
     on_cut(lambda: ledger.cut(clock.now()))
@@ -91,7 +91,7 @@ async def run(
     return Result(ledger, clock.now(), start.moment)
 
 
-class _Start:
+class _AwaitedClients:
     """Which clients have not been served yet, and when the last of them was."""
 
     def __init__(self, clock: Clock, announce: Callable[[str], None]) -> None:
@@ -113,14 +113,14 @@ class _Start:
             self._clock.end()
 
 
-def _client(shared: Shared, spec: Spec, number: int, settings: Settings) -> Client:
+def _client(shared: Shared, spec: Spec, number: int, settings: RunPlan) -> Client:
     # Spread over one interval, but not so far that a slow load starts late.
     spread = min(1 / spec.rate, 1.0) if spec.rate is not None else 0.0
     pace = Pace(shared.clock, spec.rate, spread * number / spec.clients, settings.requests)
     return CLIENTS[spec.kind](shared, spec, pace)
 
 
-async def _end(clock: Clock, settings: Settings, stop: asyncio.Event, start: _Start) -> None:
+async def _end(clock: Clock, settings: RunPlan, stop: asyncio.Event, start: _AwaitedClients) -> None:
     """End the run at the first of its ends which comes from outside; `run` cancels this."""
     loop = asyncio.get_running_loop()
     timers = [loop.call_later(settings.start_limit, start.expire)]

@@ -37,8 +37,8 @@ _SHAPE = re.compile(
 )
 
 
-CLIENTS = 10_000
-CHUNKS = 10_000
+MAX_CLIENTS = 10_000
+MAX_CHUNKS = 10_000
 """Most of both: they are here all at a time."""
 
 
@@ -93,10 +93,10 @@ def parse_spec(text: str) -> Spec:
         raise SpecError(f"{text!r}: {kind} has no option {' '.join(sorted(unknown))}")
     if spec.clients < 1 or rate == 0:
         raise SpecError(f"{text!r}: clients and rate must be more than 0")
-    if not 1 <= options.get("chunks", 1) <= CHUNKS:
-        raise SpecError(f"{text!r}: chunks must be at least 1, and at most {CHUNKS}")
-    if spec.clients > CLIENTS:
-        raise SpecError(f"{text!r}: there may be {CLIENTS} clients at most")
+    if not 1 <= options.get("chunks", 1) <= MAX_CHUNKS:
+        raise SpecError(f"{text!r}: chunks must be at least 1, and at most {MAX_CHUNKS}")
+    if spec.clients > MAX_CLIENTS:
+        raise SpecError(f"{text!r}: there may be {MAX_CLIENTS} clients at most")
     if rate is not None and rate * spec.busy > 1:
         raise SpecError(
             f"{text!r}: a request takes {spec.busy:g} s, so the rate is at most {1 / spec.busy:.3g}"

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Self
 
 from .outcome import Outcome, UnservedError
-from .wire import CHUNK, TURN, Address, Connection, Idle
+from .wire import RECV_BYTES, RECVS_PER_TURN, Address, Connection, IdleState
 
 
 class TlsConnection(Connection):
@@ -65,32 +65,32 @@ class TlsConnection(Connection):
         """Return what has come, at least one byte; b"" at the end of the stream."""
         while True:
             try:
-                return self._tls.read(CHUNK)
+                return self._tls.read(RECV_BYTES)
             except ssl.SSLWantReadError:
                 await self._feed()
             except ssl.SSLError as error:
                 raise _unserved(error) from error
 
-    def look(self) -> Idle:
+    def look(self) -> IdleState:
         """Find out, without waiting, what the server did; tickets that it has sent are no answer."""
         try:
-            for _ in range(TURN):
-                if not (data := self._sock.recv(CHUNK)):
+            for _ in range(RECVS_PER_TURN):
+                if not (data := self._sock.recv(RECV_BYTES)):
                     self._incoming.write_eof()
                     break
                 self._incoming.write(data)
             else:
-                return Idle.UNSOLICITED  # whatever it is, it is no ticket
+                return IdleState.UNSOLICITED  # whatever it is, it is no ticket
         except BlockingIOError:
             pass
         except OSError:
-            return Idle.RESET
+            return IdleState.RESET
         try:
-            return Idle.UNSOLICITED if self._tls.read(1) else Idle.CLOSED
+            return IdleState.UNSOLICITED if self._tls.read(1) else IdleState.CLOSED
         except ssl.SSLWantReadError:
-            return Idle.ALIVE
+            return IdleState.ALIVE
         except ssl.SSLError:
-            return Idle.RESET
+            return IdleState.RESET
 
     async def _feed(self) -> None:
         """Wait for something from the server."""

@@ -22,20 +22,20 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from .account import Identity
-from .clients import REST, Client, Shared
+from .clients import PAUSE_AFTER_LOSS, Client, Shared
 from .exchange import document, identity
 from .outcome import Outcome, UnservedError
 from .pace import Pace
 from .spec import Spec
 from .wire import Connection
 
-HANDSHAKE = 262144
+MAX_HANDSHAKE_BYTES = 262144
 """Bytes that the answer to a handshake may have."""
 
-PIECE = 4096
+PARSED_AT_ONCE = 4096
 """Bytes in which there are not too many frames: a frame has two at least."""
 
-GOODBYE = 1.0
+CLOSE_TIMEOUT = 1.0
 """Seconds which the server has to answer our own close frame at the end of the run."""
 
 
@@ -60,7 +60,7 @@ class Session:
         await self._flush()
         heard = 0
         while (
-            heard <= HANDSHAKE
+            heard <= MAX_HANDSHAKE_BYTES
             and self._protocol.state is State.CONNECTING
             and self._protocol.handshake_exc is None
         ):
@@ -73,7 +73,7 @@ class Session:
         if self._protocol.handshake_exc is not None:
             raise UnservedError(Outcome.WRONG, f"handshake: {self._protocol.handshake_exc}")
         if self._protocol.state is State.CONNECTING:
-            raise UnservedError(Outcome.WRONG, f"a handshake of more than {HANDSHAKE} bytes")
+            raise UnservedError(Outcome.WRONG, f"a handshake of more than {MAX_HANDSHAKE_BYTES} bytes")
         self._take()
         self._pump = asyncio.create_task(self._read())
         return self
@@ -109,7 +109,7 @@ class Session:
             return
         if not self.ended.done() and self._protocol.state is State.OPEN:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(GOODBYE):
+                async with asyncio.timeout(CLOSE_TIMEOUT):
                     await self._say_goodbye()
         self._pump.cancel()
         await asyncio.wait((self._pump,))
@@ -138,11 +138,11 @@ class Session:
 
     async def _understand(self, data: bytes) -> None:
         """Take the frames in what has come, and let others have their turn meanwhile: there may be many."""
-        for start in range(0, len(data), PIECE):
+        for start in range(0, len(data), PARSED_AT_ONCE):
             if start:
                 await self._flush()
                 await asyncio.sleep(0)
-            self._protocol.receive_data(data[start : start + PIECE])
+            self._protocol.receive_data(data[start : start + PARSED_AT_ONCE])
             self._take()
 
     def _take(self) -> None:
@@ -184,7 +184,7 @@ class Websocket(Client):
                 if await self._message(due):
                     self.shared.proven(self)
                 elif self.spec.rate is None:
-                    await self.shared.clock.sleep_until(self.shared.clock.now() + REST)
+                    await self.shared.clock.sleep_until(self.shared.clock.now() + PAUSE_AFTER_LOSS)
             self.account.unsent += self.pace.unsent
         finally:
             await self._leave()

@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 
 from .outcome import Outcome, UnservedError
 
-CHUNK = 65536
+RECV_BYTES = 65536
 
-TURN = 8
+RECVS_PER_TURN = 8
 """Chunks that may be read in a row: with one that is always there, the loop would hear of nothing else."""
 
 _PORTS = {"http": 80, "https": 443}
@@ -68,7 +68,7 @@ def resolve(url: str) -> Address:
     return Address(family, target, parts.netloc, path, tls=parts.scheme == "https")
 
 
-class Idle(enum.Enum):
+class IdleState(enum.Enum):
     """What a look at a connection without a request in flight can find."""
 
     ALIVE = "alive"
@@ -123,22 +123,22 @@ class Connection:
     async def receive(self) -> bytes:
         """Return what has come, at least one byte; b"" at the end of the stream."""
         self._chunks += 1
-        if self._chunks % TURN == 0:
+        if self._chunks % RECVS_PER_TURN == 0:
             await asyncio.sleep(0)
         try:
-            return await self._loop.sock_recv(self._sock, CHUNK)
+            return await self._loop.sock_recv(self._sock, RECV_BYTES)
         except OSError as error:
             raise _unserved("recv", error, Outcome.RESET) from error
 
-    def look(self) -> Idle:
+    def look(self) -> IdleState:
         """Find out, without waiting, what the server did while no request was in flight."""
         try:
             data = self._sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
-            return Idle.ALIVE
+            return IdleState.ALIVE
         except OSError:
-            return Idle.RESET
-        return Idle.UNSOLICITED if data else Idle.CLOSED
+            return IdleState.RESET
+        return IdleState.UNSOLICITED if data else IdleState.CLOSED
 
     def close(self) -> None:
         """Close the socket; saying it twice is harmless."""

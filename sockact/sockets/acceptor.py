@@ -18,10 +18,10 @@ from sockact.sockets.listen import BACKLOG
 from sockact.system import forks, standard_streams
 from sockact.untrusted import ancillary
 
-BATCH = 16
+ACCEPTS_PER_TURN = 16
 """Connections taken at once; those that wait in the kernel's queue are the next process's to serve."""
 
-RECOVERY = 1.0
+EXHAUSTED_PAUSE = 1.0
 """Seconds without accepting after descriptors or memory have run out, as asyncio does."""
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -120,7 +120,7 @@ class Acceptor:
         self._loop.add_reader(self._sock.fileno(), self._accept)
 
     def _accept(self) -> None:
-        for _ in range(BATCH):
+        for _ in range(ACCEPTS_PER_TURN):
             if not self._has_room():
                 self._paused = True
                 self._loop.remove_reader(self._sock.fileno())
@@ -160,4 +160,4 @@ class Acceptor:
         if self._stopped:
             return
         self._loop.remove_reader(self._sock.fileno())
-        self._recovering = self._loop.call_later(RECOVERY, self._begin)
+        self._recovering = self._loop.call_later(EXHAUSTED_PAUSE, self._begin)

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from sockact.errors import SettingsError, UnavailableError
 from sockact.sockets.fds import Listener
 
-NAME = "listen"
+DEFAULT_NAME = "listen"
 """What such listeners are called; systemd names its own after the socket unit."""
 
 BACKLOG = 4096
@@ -76,7 +76,7 @@ def listen_unix(where: str, mode: int | None = None) -> socket.socket:
 
 def _named(address: str) -> tuple[str, str]:
     match = re.fullmatch(r"([\w.-]+)=(.*)", address)
-    return (match[1], match[2]) if match else (NAME, address)
+    return (match[1], match[2]) if match else (DEFAULT_NAME, address)
 
 
 def _open(address: str) -> list[socket.socket]:

@@ -36,10 +36,10 @@ from weakref import WeakSet
 from sockact.system import signals
 from sockact.system.hangup import Open, hang_up
 
-ANYIO = "_report_result"
+ANYIO_CALLBACK = "_report_result"
 """What anyio's threads, in which FastAPI runs functions, call when one has ended; it has no future."""
 
-CAME_BACK = 1
+CAME_BACK_STATUS = 1
 """Exit status of a child that comes back, unless it asks for another one."""
 
 logger = logging.getLogger(__package__)
@@ -230,7 +230,7 @@ def _stop(loop: asyncio.AbstractEventLoop, thread: int) -> None:
                 queue.rotate()
 
     def call(callback: Callable[..., Any], *found: Any, context: Any = None) -> asyncio.Handle:
-        if getattr(callback, "__name__", "") == ANYIO:
+        if getattr(callback, "__name__", "") == ANYIO_CALLBACK:
             _leave(next((each for each in found if isinstance(each, BaseException)), None))
         for each in found:
             if isinstance(each, asyncio.Task | concurrent.futures.Future) and each.done():
@@ -243,7 +243,7 @@ def _stop(loop: asyncio.AbstractEventLoop, thread: int) -> None:
 
 def _leave(error: BaseException | None = None) -> NoReturn:
     """End this process, as Python would: of an error, or of SystemExit."""
-    status = CAME_BACK
+    status = CAME_BACK_STATUS
     try:
         if (asked := _asked_by(error)) is not None:
             status = _status(asked.code)

@@ -20,7 +20,7 @@ STDERR = 2
 _ABOVE = 3
 """The copy has no number of a standard stream."""
 
-PATIENCE = 1.0
+WRITE_TIMEOUT = 1.0
 """Seconds to wait for room in a non-blocking standard error; what does not fit then is lost."""
 
 _kept = STDERR
@@ -86,7 +86,7 @@ def write(text: str) -> None:
         except BlockingIOError:
             poller = select.poll()
             poller.register(_kept, select.POLLOUT)
-            if not poller.poll(PATIENCE * 1000):
+            if not poller.poll(WRITE_TIMEOUT * 1000):
                 return
         except OSError:
             return

@@ -371,11 +371,11 @@ def test_an_app_that_names_our_loggers_means_it(
 
 ALL_HELD = """
 import logging
-from sockact.config.logs import Steady
+from sockact.config.logs import SteadyLogger
 def names():
     made = logging.root.manager.loggerDict.items()
     ours = {name: each for name, each in made if name.startswith("sockact.") and hasattr(each, "level")}
-    return [name for name, each in ours.items() if not isinstance(each, Steady)]
+    return [name for name, each in ours.items() if not isinstance(each, SteadyLogger)]
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
         raise AssertionError(names())

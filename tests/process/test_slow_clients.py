@@ -27,8 +27,8 @@ TOO_MUCH = 80 * 1024 * 1024
 for what was read at once, and for the requests in 4 KiB of it."""
 
 NO_FLOW_CONTROL = """
-from sockact.engines.http.connection import Connection
-Connection.pause_writing = lambda self: None
+from sockact.engines.http.connection import HttpConnection
+HttpConnection.pause_writing = lambda self: None
 """
 
 READS_ALL = """

@@ -252,7 +252,7 @@ def test_a_keyword_that_cannot_even_be_shown_is_refused_with_its_name() -> None:
 
 @pytest.mark.parametrize("name", ["workers", "threads", "max_draining", "surge"])
 def test_one_digit_too_many_does_not_cost_the_machine(name: str) -> None:
-    assert getattr(settings.resolve({name: settings.MANY}, {}), name) == settings.MANY
+    assert getattr(settings.resolve({name: settings.MAX_PROCESSES}, {}), name) == settings.MAX_PROCESSES
     for given, environ in (
         ({name: 100_000}, {}),
         ({name: "100000"}, {}),

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from sockact.config.settings import Settings
-from sockact.engines.interface import Unwatched, Watcher
+from sockact.engines.interface import EngineObserver, NoObserver
 from sockact.untrusted.text import told
 
 logger = logging.getLogger(__package__)
@@ -31,13 +31,13 @@ class HandlerEngine:
         self._handler = handler
         self._kind = kind
         self._threads = ThreadPoolExecutor(settings.threads, "handler")
-        self._watcher: Watcher = Unwatched()
+        self._observer: EngineObserver = NoObserver()
         self._draining = False
         self.requests = 0
 
-    def watch(self, watcher: Watcher) -> None:
-        """Tell `watcher` from now on what happens."""
-        self._watcher = watcher
+    def watch(self, observer: EngineObserver) -> None:
+        """Tell `observer` from now on what happens."""
+        self._observer = observer
 
     async def start(self) -> None:
         """Do nothing."""
@@ -49,11 +49,11 @@ class HandlerEngine:
     def _called(self) -> None:
         """Count a call."""
         self.requests += 1
-        self._watcher.requested()
-        self._watcher.changed()
+        self._observer.on_request()
+        self._observer.on_change()
 
     def _returned(self, task: asyncio.Task[None]) -> None:
         """Log what a call has raised."""
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a handler failed: %s", told(error), exc_info=error)
-        self._watcher.changed()
+        self._observer.on_change()

@@ -13,7 +13,7 @@ from fcntl import ioctl
 from termios import FIONREAD
 from typing import Any
 
-from sockact.engines.handlers.reader import Reader
+from sockact.engines.handlers.reader import HandlerReader
 from sockact.engines.http.connection_state import client_name
 from sockact.handover.envelope import Handover, Luggage, Moving, seal
 from sockact.handover.transfer import Giver
@@ -23,8 +23,8 @@ from sockact.system.hangup import hang_up
 logger = logging.getLogger(__package__)
 
 
-AGAIN = 0.1
-TRIES = 50
+SEAL_RETRY_INTERVAL = 0.1
+SEAL_RETRIES = 50
 """Seconds until the next try to move a connection for want of descriptors, and how many tries there are:
 each connection that has moved frees two."""
 
@@ -73,7 +73,7 @@ class Asynchronous(Held):
         self._linger = linger
         self._giver = giver
         self._loop = asyncio.get_running_loop()
-        self._reader = Reader(b"" if luggage is None else luggage.unread)
+        self._reader = HandlerReader(b"" if luggage is None else luggage.unread)
         self._transport: asyncio.Transport | None = None
         self._parting_since: float | None = None
         self._stays = False
@@ -153,20 +153,20 @@ class Asynchronous(Held):
         if envelope is None:
             return False
         with envelope:
-            parcel = Parcel(envelope, self._loop.create_future())
+            pending = PendingHandover(envelope, self._loop.create_future())
             self._moving = True  # and stays so if the hammer comes first: another process may have it
-            giver.offer(parcel)
-            self._moving = await parcel.outcome
+            giver.offer(pending)
+            self._moving = await pending.outcome
             return self._moving
 
     async def _sealed(self) -> socket.socket | None:
         """Return an envelope; None if others have not left descriptors enough for it."""
-        for _ in range(TRIES):
+        for _ in range(SEAL_RETRIES):
             try:
                 return seal(self._connection.fileno(), Luggage(self._state, self._reader.unread))
             except OSError as error:
                 logger.debug("%s does not move yet: %s", self, error)
-                await asyncio.sleep(AGAIN)
+                await asyncio.sleep(SEAL_RETRY_INTERVAL)
         return None
 
     def _go_on(self) -> bool:
@@ -218,7 +218,7 @@ class _Protocol(asyncio.StreamReaderProtocol):
         super().connection_lost(exc)
 
 
-class Parcel:
+class PendingHandover:
     """An envelope on its way; see `handover.Movable`."""
 
     def __init__(self, envelope: socket.socket, outcome: asyncio.Future[bool]) -> None:
@@ -229,11 +229,11 @@ class Parcel:
         """Return the descriptor; below 0 once nobody waits for the outcome."""
         return self._envelope.fileno()
 
-    def moved(self) -> None:
+    def on_moved(self) -> None:
         """Take notice that another process has it."""
         self._settle(True)
 
-    def stays(self) -> None:
+    def on_refused(self) -> None:
         """Take notice that nobody has taken it."""
         self._settle(False)
 

@@ -21,13 +21,13 @@ from sockact.lifecycle.tasks import cancel
 from sockact.sockets.fds import Listener
 from sockact.untrusted import ancillary
 
-BATCH = 16
+DATAGRAMS_PER_TURN = 16
 """Datagrams read at once; those that wait in the socket may go to another process."""
 
-AT_WORK = 256
+MAX_IN_FLIGHT = 256
 """Datagrams at work at a time; the others wait in the socket, which drops what it has no room for."""
 
-SIZE = 65536
+MAX_DATAGRAM_BYTES = 65536
 """Bytes of the longest datagram, udp(7); one of a Unix socket may be longer, and is cut."""
 
 logger = logging.getLogger(__package__)
@@ -82,14 +82,14 @@ class Port:
         self._write()
 
     def _read(self) -> None:
-        for _ in range(BATCH):
+        for _ in range(DATAGRAMS_PER_TURN):
             if not (self._open and self._take()):
                 return
 
     def _take(self) -> bool:
         """Read one datagram; return whether there may be another one."""
         try:
-            received = ancillary.receive(self.sock, SIZE)
+            received = ancillary.receive(self.sock, MAX_DATAGRAM_BYTES)
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as error:  # what became of an earlier reply: ICMP says that nobody is there
@@ -182,7 +182,7 @@ class DatagramEngine(HandlerEngine):
         self._tasks.add(task)
         task.add_done_callback(self._handled)
         self._called()
-        if len(self._tasks) >= AT_WORK:
+        if len(self._tasks) >= MAX_IN_FLIGHT:
             self._full = True
             for each in self._ports:
                 each.close()
@@ -196,7 +196,7 @@ class DatagramEngine(HandlerEngine):
 
     def _handled(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if self._full and not self._draining and len(self._tasks) <= AT_WORK // 2:
+        if self._full and not self._draining and len(self._tasks) <= MAX_IN_FLIGHT // 2:
             self._full = False
             for port in self._ports:
                 port.open()

@@ -7,7 +7,7 @@ import asyncio
 from sockact.handover.envelope import Moving
 
 
-class Reader(asyncio.StreamReader):
+class HandlerReader(asyncio.StreamReader):
     """A stream reader that knows what has come and was read, and can be told that nothing more will."""
 
     def __init__(self, unread: bytes) -> None:

@@ -29,20 +29,20 @@ from uvicorn.protocols.utils import is_ssl
 from sockact.engines.http import tls_transport
 from sockact.engines.http.connection_state import State, client_name
 from sockact.engines.http.declined_upgrade import framing_of, parser_of_body
-from sockact.engines.http.error_responses import DEAF, Refused
-from sockact.engines.http.limits import BODY, HEADERS, NOTHING, PIECE, Guarded
+from sockact.engines.http.error_responses import DISCARDING_PARSER, Refused
+from sockact.engines.http.limits import BODY, HEADERS, NOTHING, PARSED_AT_ONCE, LimitedConnection
 from sockact.engines.http.proxy_headers import PEER
 from sockact.sockets.kernel import hang_up_below, unread
 from sockact.sockets.peer import peer_of
 
-SOON = 0.5
+STREAM_END_RECHECK = 0.5
 """Seconds until the next look whether a response has begun that would have to end by then."""
 
-FLUSHED = 0.02
+FLUSH_RECHECK = 0.02
 """Seconds until the next look whether the client has taken the rest of a response, before it moves."""
 
 
-class Connection(Guarded):
+class HttpConnection(LimitedConnection):
     """An HTTP/1.1 connection.
 
     Args:
@@ -105,7 +105,7 @@ class Connection(Guarded):
 
     def data_received(self, data: bytes) -> None:
         size = len(data)
-        if size > PIECE and self._reading is not BODY:
+        if size > PARSED_AT_ONCE and self._reading is not BODY:
             self._read_in_pieces(data)
             return
         self.last_activity = self.loop.time()
@@ -130,7 +130,7 @@ class Connection(Guarded):
 
     def _read_on(self, rest: bytes) -> None:
         """Go on as if the request had not asked for an upgrade."""
-        if self._framing and self.parser is not DEAF:
+        if self._framing and self.parser is not DISCARDING_PARSER:
             self.parser = parser_of_body(self, self.parser.get_method(), self._framing)
             self._framing = b""
         if rest:
@@ -225,7 +225,7 @@ class Connection(Guarded):
             self.cycle.message_event.set()
             self.transport.close()
         else:
-            self._ending = self.loop.call_later(SOON, self._end_stream)
+            self._ending = self.loop.call_later(STREAM_END_RECHECK, self._end_stream)
 
     def _may_move(self) -> bool:
         giver = self.server_state.giver
@@ -250,7 +250,7 @@ class Connection(Guarded):
         giver = self.server_state.giver
         assert giver is not None
         if self.transport.get_write_buffer_size():
-            self.loop.call_later(FLUSHED, self._offer_when_flushed)
+            self.loop.call_later(FLUSH_RECHECK, self._offer_when_flushed)
         else:
             giver.offer(self)
 
@@ -259,11 +259,11 @@ class Connection(Guarded):
         number: int = self.transport.get_extra_info("socket").fileno()
         return number
 
-    def moved(self) -> None:
+    def on_moved(self) -> None:
         """Give it up without a word to the client: another process has it."""
         self.transport.abort()
 
-    def stays(self) -> None:
+    def on_refused(self) -> None:
         """Go on with it: nobody has taken it."""
         self._moving = False
         self._stays = True

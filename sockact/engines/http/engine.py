@@ -15,19 +15,19 @@ from uvicorn.middleware.asgi2 import ASGI2Middleware
 from sockact.config.settings import Settings
 from sockact.engines.certificates import Tls
 from sockact.engines.http import tls_transport
-from sockact.engines.http.connection import Connection
+from sockact.engines.http.connection import HttpConnection
 from sockact.engines.http.connection_state import Graces, State
 from sockact.engines.http.lifespan import App, Lifespan
-from sockact.engines.http.lingering_close import Closing
+from sockact.engines.http.lingering_close import LingeringClose
 from sockact.engines.http.proxy_headers import believing
 from sockact.engines.http.ready_paths import answering
 from sockact.engines.http.redirect import to_https
-from sockact.engines.http.sse_shutdown import say_farewell
+from sockact.engines.http.sse_shutdown import announce_shutdown
 from sockact.engines.http.timeouts import Bounds, Sweep
 from sockact.engines.http.warmup import warm_up
 from sockact.engines.http.websocket import WebSocket
 from sockact.engines.http.wsgi import wsgi_as_asgi
-from sockact.engines.interface import Unwatched, Watcher
+from sockact.engines.interface import EngineObserver, NoObserver
 from sockact.handover.envelope import Luggage
 from sockact.handover.transfer import Giver
 from sockact.lifecycle.readiness import Readiness
@@ -72,20 +72,20 @@ class HttpEngine:
         self._lifespan = Lifespan(self._app, "off" if kind == "wsgi" else settings.lifespan)
         self._config = _config(self._app, settings)
         self._changed = asyncio.Event()
-        bounds = Bounds.of(settings)
+        bounds = Bounds.from_settings(settings)
         self._state = State(settings.linger, _graces(settings), bounds, self._on_change)
         self._sweep = Sweep(bounds, self._state.connections)
         if settings.version_header and settings.version:
             field = settings.version_header.lower().encode(), settings.version.encode()
             self._state.constant_headers = [field]
-        self._watcher: Watcher = Unwatched()
+        self._observer: EngineObserver = NoObserver()
         self._acceptors: list[Acceptor] = []
         self._arriving: set[asyncio.Task[Any]] = set()
 
-    def watch(self, watcher: Watcher) -> None:
-        """Tell `watcher` from now on what happens."""
-        self._watcher = watcher
-        self._state.requested = watcher.requested
+    def watch(self, observer: EngineObserver) -> None:
+        """Tell `observer` from now on what happens."""
+        self._observer = observer
+        self._state.requested = observer.on_request
 
     @property
     def requests(self) -> int:
@@ -116,13 +116,13 @@ class HttpEngine:
         for listener in self._listeners:
             self._acceptors += accept_on([listener], self._entrance(listener), self._has_room)
 
-    def _speaking(self, config: Config, **more: Any) -> Callable[..., Connection]:
+    def _speaking(self, config: Config, **more: Any) -> Callable[..., HttpConnection]:
         """Return what makes the protocol of a connection."""
-        return partial(Connection, config, self._state, self._lifespan.state, **more)
+        return partial(HttpConnection, config, self._state, self._lifespan.state, **more)
 
     def _entrance(self, listener: Listener) -> Callable[[socket.socket], None]:
         """Return what takes over the connections of a listener."""
-        context = None if self._tls is None else self._tls.of(listener)
+        context = None if self._tls is None else self._tls.for_listener(listener)
         if context is not None:
             return partial(self._arrive, self._protocol, context=context)
         if self._settings.redirect_http and listener.name == HTTP:
@@ -152,7 +152,7 @@ class HttpEngine:
 
     def _arrive(
         self,
-        protocol: Callable[[], Connection],
+        protocol: Callable[[], HttpConnection],
         connection: socket.socket,
         context: Any = None,
     ) -> None:
@@ -177,7 +177,7 @@ class HttpEngine:
         for acceptor in self._acceptors:
             acceptor.stop()
         self._state.draining_since = asyncio.get_running_loop().time()
-        say_farewell(self._config)
+        announce_shutdown(self._config)
         self._drain_connections()
 
     async def wait_drained(self) -> None:
@@ -212,8 +212,8 @@ class HttpEngine:
             for connection in sorted(self._open(), key=lambda each: each.last_activity, reverse=True):
                 connection.drain()
 
-    def _open(self) -> list[Connection | WebSocket | Closing]:
-        return cast("list[Connection | WebSocket | Closing]", list(self._state.connections))
+    def _open(self) -> list[HttpConnection | WebSocket | LingeringClose]:
+        return cast("list[HttpConnection | WebSocket | LingeringClose]", list(self._state.connections))
 
     def _arrived(self, task: asyncio.Task[Any]) -> None:
         self._arriving.discard(task)
@@ -226,7 +226,7 @@ class HttpEngine:
         self._sweep.wake()
         for acceptor in self._acceptors:
             acceptor.resume()
-        self._watcher.changed()
+        self._observer.on_change()
 
 
 def _graces(settings: Settings) -> Graces:
@@ -260,7 +260,7 @@ def _config(app: App, settings: Settings) -> Config:
     config = Config(
         app=_no_app,  # its place is taken below
         interface="asgi3",
-        http=Connection,
+        http=HttpConnection,
         ws=WebSocket,
         lifespan="off",
         log_config=None,

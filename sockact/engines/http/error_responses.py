@@ -15,14 +15,14 @@ class Refused(Exception):  # noqa: N818 - it is what happens to a request, and n
         self.status = status
 
 
-class Deaf:
+class DiscardingParser:
     """Stands for the parser after a refusal: nothing that comes is read any more."""
 
     def feed_data(self, data: bytes) -> None:
         """Throw it away."""
 
 
-DEAF: Any = Deaf()
+DISCARDING_PARSER: Any = DiscardingParser()
 
 
 def answer(status: int) -> Callable[[Any, Any, Any], Awaitable[None]]:

@@ -16,14 +16,14 @@ from sockact.engines.http.connection_state import State
 from sockact.engines.http.timeouts import Bounded
 from sockact.sockets.kernel import hang_up_below
 
-SILENCE = 2.0
+MAX_SILENCE = 2.0
 """Seconds without a byte from the client, after which it is closed all the same."""
 
-IN_ALL = 30.0
+MAX_LINGER = 30.0
 """Seconds until then, if the client goes on sending. Both are Apache httpd's (server/connection.c)."""
 
 
-class Transport:
+class LingeringTransport:
     """A transport as uvicorn's protocol sees it, whose `close` lingers where it has to.
 
     Not for TLS, where the loop reads until the peer's own end; see `encrypted`.
@@ -62,7 +62,7 @@ class Transport:
             self.raw.close()
 
 
-class Closing(Bounded, asyncio.Protocol):
+class LingeringClose(Bounded, asyncio.Protocol):
     """A connection that was served: it takes the transport over, and closes it.
 
     Args:
@@ -77,12 +77,12 @@ class Closing(Bounded, asyncio.Protocol):
         self._who = who
         self._loop = asyncio.get_running_loop()
         self.last_activity = self._loop.time()
-        self._end = self.last_activity + IN_ALL
+        self._end = self.last_activity + MAX_LINGER
         cast("set[Any]", state.connections).add(self)
         transport.set_protocol(self)
         transport.write_eof()
         transport.resume_reading()
-        self._due = self._loop.call_later(SILENCE, self._check)
+        self._due = self._loop.call_later(MAX_SILENCE, self._check)
 
     def describe(self) -> str:
         return f"{self._who}: a connection after its last response"
@@ -101,8 +101,8 @@ class Closing(Bounded, asyncio.Protocol):
     def _check(self) -> None:
         now = self._loop.time()
         if self.transport.get_write_buffer_size():  # as long as that takes: `write_timeout` ends it
-            self.last_activity, self._end = now, now + IN_ALL
-        left = min(self.last_activity + SILENCE, self._end) - now
+            self.last_activity, self._end = now, now + MAX_LINGER
+        left = min(self.last_activity + MAX_SILENCE, self._end) - now
         if left > 0:
             self._due = self._loop.call_later(left, self._check)
         else:

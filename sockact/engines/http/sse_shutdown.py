@@ -16,7 +16,7 @@ from uvicorn.server import Server
 logger = logging.getLogger(__package__)
 
 
-def say_farewell(config: Config) -> None:
+def announce_shutdown(config: Config) -> None:
     """Let them know."""
     try:
         Server(config).handle_exit(signal.SIGTERM, None)

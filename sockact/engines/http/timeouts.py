@@ -32,11 +32,11 @@ from sockact.config.settings import Settings
 from sockact.sockets.kernel import unacknowledged
 from sockact.system.hangup import disconnect
 
-SHORTEST = 0.05
-LONGEST = 5.0
+MIN_INTERVAL = 0.05
+MAX_INTERVAL = 5.0
 """Seconds between two looks, at least and at most: a look at 10,000 connections takes 25 ms."""
 
-BATCH = 200
+CONNECTIONS_PER_TURN = 200
 """Connections looked at without a pause, that is for 0.5 ms."""
 
 logger = logging.getLogger(__package__)
@@ -67,7 +67,7 @@ class Bounds:
     max_body_bytes: int
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
+    def from_settings(cls, settings: Settings) -> Self:
         """Take them from the settings."""
         header = _seconds(settings.header_timeout)
         limits = {
@@ -82,7 +82,7 @@ class Bounds:
     @property
     def interval(self) -> float:
         """Seconds between two looks."""
-        return min(max(min(self.limits.values()) / 10, SHORTEST), LONGEST)
+        return min(max(min(self.limits.values()) / 10, MIN_INTERVAL), MAX_INTERVAL)
 
 
 class Bounded(ABC):
@@ -145,10 +145,10 @@ class Sweep:
     def _look_at(self, connections: list[Any]) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for connection in connections[:BATCH]:
+        for connection in connections[:CONNECTIONS_PER_TURN]:
             if connection in self._connections:  # it may have ended in the pauses
                 connection.look(now, self._bounds.limits)
-        if rest := connections[BATCH:]:
+        if rest := connections[CONNECTIONS_PER_TURN:]:
             loop.call_soon(self._look_at, rest)
 
 

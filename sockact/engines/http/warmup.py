@@ -18,7 +18,7 @@ from typing import Any
 from uvicorn.config import Config
 
 from sockact.config.settings import Settings
-from sockact.engines.http.connection import Connection
+from sockact.engines.http.connection import HttpConnection
 from sockact.engines.http.connection_state import Graces, State
 from sockact.engines.http.timeouts import Bounds
 from sockact.errors import AppError
@@ -27,7 +27,7 @@ from sockact.lifecycle.tasks import cancel
 REQUEST = "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
 
 
-class _Asking(Connection):
+class _Asking(HttpConnection):
     """A connection that the app takes for one of this scheme."""
 
     def __init__(self, *args: Any, as_scheme: str) -> None:
@@ -53,7 +53,7 @@ async def warm_up(config: Config, settings: Settings, app_state: dict[str, Any],
     """
     wanted = settings.warmup_path
     scheme, host, path = _parts(wanted)
-    apart = State(settings.linger, Graces(), Bounds.of(settings), lambda: None)
+    apart = State(settings.linger, Graces(), Bounds.from_settings(settings), lambda: None)
     try:
         async with asyncio.timeout(limit):
             protocol = partial(_Asking, config, apart, app_state, as_scheme=scheme)
@@ -78,7 +78,7 @@ def _parts(wanted: str) -> tuple[str, str, str]:
     return scheme, host, f"/{path}"
 
 
-async def _ask(protocol: Callable[[], Connection], request: str) -> int:
+async def _ask(protocol: Callable[[], HttpConnection], request: str) -> int:
     """Return the status of the app's answer, when that has ended."""
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)

@@ -34,7 +34,7 @@ def wsgi_as_asgi(app: Callable[..., Any], threads: int) -> App:
         environ["wsgi.input"] = io.BufferedReader(_Input(exchange))
         environ["wsgi.errors"] = errors  # not its standard output, nor what the app makes of `sys`
         environ["wsgi.input_terminated"] = True  # what Werkzeug asks for before it reads a chunked body
-        start = _Start(start_response, exchange)
+        start = _StartResponse(start_response, exchange)
         parts = app(environ, start)
         come_back()
         return _Response(parts, start, exchange)
@@ -104,7 +104,7 @@ class _Input(io.RawIOBase):
         return size
 
 
-class _Start:
+class _StartResponse:
     """What the app calls as `start_response`; nothing is sent before there is a part of the body."""
 
     def __init__(self, start_response: Any, exchange: _Exchange) -> None:
@@ -140,7 +140,7 @@ class _Response:
     Not before the first part: in a generator, all the work of the request may be done for that one.
     """
 
-    def __init__(self, parts: Any, start: _Start, exchange: _Exchange) -> None:
+    def __init__(self, parts: Any, start: _StartResponse, exchange: _Exchange) -> None:
         self._parts = iter(parts)
         self._close = getattr(parts, "close", None)
         self._start = start
