@@ -1,4 +1,4 @@
-"""Who wants to know what happens in an engine."""
+"""The interface by which an engine reports requests and connections, to the worker for example."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Protocol
 
 
 class EngineObserver(Protocol):
-    """Who wants to know what happens in an engine."""
+    """Observes an engine."""
 
     def on_request(self) -> None:
-        """Take notice of a request that begins."""
+        """Called when a request begins."""
 
     def on_change(self) -> None:
-        """Take notice of a connection that has come or gone."""
+        """Called when a connection has opened or closed."""
 
 
 class NoObserver:
-    """Nobody wants to know."""
+    """Ignores all events; used until an observer is set."""
 
     def on_request(self) -> None:
         """Do nothing."""

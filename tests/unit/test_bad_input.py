@@ -149,15 +149,15 @@ def test_an_error_far_down_names_its_line() -> None:
 
 
 def test_a_variable_that_no_process_could_be_given_is_refused(tmp_path: Path) -> None:
-    most = "A=" + "x" * (envfile.MOST - 2)
+    most = "A=" + "x" * (envfile.MAX_ASSIGNMENT_BYTES - 2)
     (tmp_path / "app.env").write_text(most)
 
-    assert envfile.read((str(tmp_path / "app.env"),)) == {"A": "x" * (envfile.MOST - 2)}
+    assert envfile.read((str(tmp_path / "app.env"),)) == {"A": "x" * (envfile.MAX_ASSIGNMENT_BYTES - 2)}
     assert os.spawnvpe(os.P_WAIT, "true", ["true"], {**os.environ, "A": most.removeprefix("A=")}) == 0
     with pytest.raises(SettingsError, match=r"^app\.env, line 2: A has more than 131,071 bytes"):
         envfile.parse("\n" + most + "x", "app.env")
     with pytest.raises(SettingsError, match="A has more than"):
-        envfile.parse("A=" + "é" * (envfile.MOST // 2), "app.env")
+        envfile.parse("A=" + "é" * (envfile.MAX_ASSIGNMENT_BYTES // 2), "app.env")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the engines of handlers have in common."""
+"""The common base of the stream engine and the datagram engine."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class HandlerEngine:
     """Serves a handler, which has neither a startup nor a shutdown.
 
     Args:
-        handler: what serves.
-        kind: what it is; see `sockact.apps.kinds`.
+        handler: the user's callable.
+        kind: the kind of app; see `sockact.apps.kinds`.
         settings: how to serve.
 
     Attributes:
-        requests: how many times it was called.
+        requests: the number of calls of the handler.
     """
 
     def __init__(self, handler: Callable[..., Any], kind: str, settings: Settings) -> None:
@@ -36,14 +36,14 @@ class HandlerEngine:
         self.requests = 0
 
     def watch(self, observer: EngineObserver) -> None:
-        """Tell `observer` from now on what happens."""
+        """Report requests and connections to `observer` from now on."""
         self._observer = observer
 
     async def start(self) -> None:
         """Do nothing."""
 
     async def close(self) -> None:
-        """Give up the threads that still run."""
+        """Shut the thread pool down without waiting for the threads that still run."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _called(self) -> None:
