@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sockact.apps.assignment import Mount
+from sockact.apps.kinds import EngineType
 from sockact.config.settings import Settings
 from sockact.errors import SettingsError
 from sockact.sockets.fds import Kind, Listener
@@ -64,7 +65,7 @@ class Tls:
             if self.for_listener(listener)
         ]
         for mount, listener in encrypted:
-            if not mount.is_http:
+            if mount.engine is not EngineType.HTTP:
                 where = f"{listener.name}={listener.address}"
                 raise SettingsError(
                     f"tls_certificate is set, but {where} is for raw connections, which do not speak TLS: "

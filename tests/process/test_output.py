@@ -285,7 +285,7 @@ def test_a_working_directory_that_is_gone_is_an_error_in_words(
     manager.start(["sh", "-c", script], [listener])
 
     assert manager.wait_exit() == 1
-    assert "the working directory, to import from: No such file or directory" in manager.stderr()
+    assert "cannot import from the working directory: No such file or directory" in manager.stderr()
     assert "Traceback" not in manager.stderr()
 
 

@@ -33,7 +33,7 @@ HttpConnection.pause_writing = lambda self: None
 
 READS_ALL = """
 from sockact.engines.http import connection
-connection.PIECE = 2**30
+connection.PARSED_AT_ONCE = 2**30
 """
 
 READS_ON = """
