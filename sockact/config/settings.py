@@ -97,14 +97,14 @@ _START_TIMEOUT = "limit for the app's startup, also when a reload tries new code
 _WARMUP = """path that each HTTP app must answer with 2xx or 3xx before it is ready; otherwise the start or
 the reload fails; a URL like https://example.org/health sets scheme and host, too, for an app that serves
 only these"""
-_SHUTDOWN_TIMEOUT = """limit for the app's shutdown after the drain, for the hooks around it, and for
+_SHUTDOWN_TIMEOUT = """limit for the app's shutdown after the drain, for each of its hooks then, and for
 the end of the process"""
 _THREADS = "threads for WSGI apps and blocking handlers"
 _MAX_REQUESTS = "number of requests, and up to a tenth more, after which a worker is replaced; 0: never"
 _MAX_AGE = "age, and up to a tenth more, at which a worker is replaced; 0: never"
 _MAX_MEMORY = "memory above which a worker is replaced, such as 300M; 0: never"
 _WATCHDOG = "time that a worker's event loop may hang before the worker is replaced; none: no limit"
-_IDLE_EXIT = "exit after so much time without a connection; the next one makes systemd start anew; 0: never"
+_IDLE_EXIT = "exit after this time without a connection; at the next one systemd starts anew; 0: never"
 _NOTIFY = "a supervised program reports its own readiness"
 _NOTIFY_ACCESS = "sender of that report: main for the program itself, all for its whole process group"
 _PROBATION = "time that new workers must stay alive before the old ones are stopped"
@@ -117,9 +117,8 @@ _DRAIN_TIMEOUT = (
 )
 _STREAM_GRACE = "time that responses which have begun may go on in a drain; none: until the drain timeout"
 _WEBSOCKET_GRACE = "time that WebSockets may go on in a drain"
-_DRAIN_JITTER = (
-    "time over which a drain spreads the ends of both, so that clients do not reconnect all at once"
-)
+_DRAIN_JITTER = """time over which a drain spreads the ends of streams and WebSockets, so that their clients
+reconnect one by one"""
 _DRAIN_DELAY = "time that a stop goes on accepting before the drain, while it reports that it is not ready"
 _DRAIN_MODE = "requests that arrive while a stop drains: serve answers them, refuse answers 503"
 _KEEP_ALIVE = "time that an idle connection is kept open"
