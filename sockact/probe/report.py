@@ -1,4 +1,4 @@
-"""The report: what a run came to, as a JSON document for programs and as a table for people.
+"""Makes the report of a run, as a JSON document for programs and as a table for people.
 
     {"url", "seconds", "started", "requests", "lost",
      "total": LOAD, "loads": {label: LOAD + {"kind"}},
@@ -9,10 +9,10 @@
     LOAD: {"requests", "lost", "outcomes": {word: count}, "connections", "reconnects", "idle_resets",
            "restarts", "unsent", "latency_ms": {"p50", "p99", "max"}, "stall"}
 
-Times are seconds since the run began, only `latency_ms` is milliseconds. `started` is null when not every
-client was served; a latency is null when no request was, and counts from when the request was due. The
-stall of `total` is that of the loads whose requests are answered at once, null where there are none. A
-window ends at each SIGUSR1; `worst` is the longest stall in it of any one of these loads.
+Times are seconds since the run began; only `latency_ms` is milliseconds. `started` is null if not every
+client was served. A latency is null if no request was served, and counts from the time at which the request
+was due. The stall of `total` is that of the loads whose requests are answered at once, null if there are
+none. A window ends at each SIGUSR1; `worst` is the longest stall in it of any single one of these loads.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,11 +25,11 @@ from .spec import Spec
 
 COUNTS = ("connections", "reconnects", "idle_resets", "restarts", "unsent")
 _RARE = ("closed", *COUNTS[1:])
-"""Columns of the table which it has only if there is something in them."""
+"""Columns of the table that are left out if all their values are 0."""
 
 
 def document(url: str, specs: Iterable[Spec], result: Result) -> dict[str, Any]:
-    """Return the report as values for JSON; the module says which."""
+    """Return the report as values for JSON, in the form that the module's docstring shows."""
     ledger = result.ledger
     total = _load(list(ledger.accounts.values()), ledger.stall if ledger.prompt else None)
     kinds = {spec.label: spec.kind for spec in specs}

@@ -395,7 +395,8 @@ def test_a_socket_in_the_runtime_directory_is_told_of_at_the_start_and_when_its_
 
     plain.run("systemctl", "restart", "plain.service")
 
-    gone = "no client gets here by /run/plain/web.sock: it was removed; stop the service, and restart its socket unit"
+    advice = "stop the service, and restart its socket unit"
+    gone = f"no client gets here by /run/plain/web.sock: it was removed; {advice}"
     assert gone in plain.run(SOCKACT, "status", "plain").stdout
     assert "it is gone already: stop the service, and restart the socket unit" in plain.journal(
         "plain.service", since=since
