@@ -107,7 +107,7 @@ class SteadyLogger(SafeLogger):
 
     @property
     def disabled(self) -> bool:
-        """Always False."""
+        """Return False."""
         return False
 
     @disabled.setter
@@ -119,7 +119,7 @@ class SteadyLogger(SafeLogger):
         return level >= self.getEffectiveLevel()
 
     def hasHandlers(self) -> bool:  # noqa: N802
-        """Always True: our own handler is the last one."""
+        """Return True: our own handler is the last one."""
         return True
 
     def callHandlers(self, record: logging.LogRecord) -> None:  # noqa: N802

@@ -27,7 +27,7 @@ class Engine(Drained, Protocol):
 
     @property
     def requests(self) -> int:
-        """The number of requests that have begun."""
+        """Return the number of requests that have begun."""
 
     def watch(self, observer: EngineObserver) -> None:
         """Report requests and connections to `observer` from now on."""
@@ -84,17 +84,17 @@ class Engines:
 
     @property
     def requests(self) -> int:
-        """The number of requests that have begun."""
+        """Return the number of requests that have begun."""
         return sum(engine.requests for engine in self._engines)
 
     @property
     def in_flight(self) -> int:
-        """The number of requests in flight."""
+        """Return the number of requests in flight."""
         return sum(engine.in_flight for engine in self._engines)
 
     @property
     def connections(self) -> int:
-        """The number of open connections."""
+        """Return the number of open connections."""
         return sum(engine.connections for engine in self._engines)
 
     def watch(self, observer: EngineObserver) -> None:

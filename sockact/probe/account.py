@@ -116,7 +116,7 @@ class Account:
 
     @property
     def lost(self) -> int:
-        """The number of lost requests."""
+        """Return the number of lost requests."""
         return sum(count for outcome, count in self.outcomes.items() if outcome.lost)
 
 

@@ -74,7 +74,7 @@ class ResponseReader:
 
     @property
     def surplus(self) -> bool:
-        """Whether bytes have arrived that belong to no response."""
+        """Return whether bytes have arrived that belong to no response."""
         return bool(self._buffer)
 
     async def response(self) -> Response:

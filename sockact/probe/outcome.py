@@ -33,7 +33,7 @@ class Outcome(enum.StrEnum):
 
     @property
     def lost(self) -> bool:
-        """Whether the request got no correct response."""
+        """Return whether the request got no correct response."""
         return self not in (Outcome.OK, Outcome.CLOSED)
 
 

@@ -88,7 +88,7 @@ class Listener:
 
     @property
     def connected(self) -> bool:
-        """Whether it is a connection to one client, as with `Accept=yes`."""
+        """Return whether it is a connection to one client, as with `Accept=yes`."""
         if self.sock is None or self.listening:
             return False
         try:
@@ -104,7 +104,7 @@ class Listener:
 
     @property
     def is_internet(self) -> bool:
-        """Whether its address has a port."""
+        """Return whether its address has a port."""
         return self.sock is not None and self.sock.family in (socket.AF_INET, socket.AF_INET6)
 
     def close(self) -> None:

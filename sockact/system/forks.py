@@ -120,7 +120,7 @@ class _Lent:
 
 @contextlib.contextmanager
 def lending(connection: socket.socket) -> Iterator[None]:
-    """Let children keep the connection that their handler was given; end it after the body."""
+    """Allow children to keep the connection of their handler; end it after the body."""
     lent = _Lent(connection)
     token = _LENT.set(lent)
     try:

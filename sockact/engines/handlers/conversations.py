@@ -130,7 +130,7 @@ class Asynchronous(Held):
 
     @property
     def _untouched(self) -> bool:
-        """Whether the handler has read nothing in this call: the connection is between messages."""
+        """Return whether the handler has read nothing in this call: the connection is between messages."""
         return self._reader.consumed == self._consumed
 
     def _taker(self) -> Giver | None:

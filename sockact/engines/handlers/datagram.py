@@ -137,12 +137,12 @@ class DatagramEngine(HandlerEngine):
 
     @property
     def in_flight(self) -> int:
-        """The number of datagrams that are being handled."""
+        """Return the number of datagrams that are being handled."""
         return len(self._tasks)
 
     @property
     def connections(self) -> int:
-        """Always 0: datagrams have no connections."""
+        """Return 0: datagrams have no connections."""
         return 0
 
     def accept(self) -> None:

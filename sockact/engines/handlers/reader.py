@@ -59,7 +59,7 @@ class HandlerReader(asyncio.StreamReader):
 
     @property
     def consumed(self) -> int:
-        """The number of bytes that the handler has read."""
+        """Return the number of bytes that the handler has read."""
         return self._received - len(self._buffer)  # type: ignore[attr-defined]  # see `unread`
 
     @property

@@ -68,7 +68,7 @@ class StreamEngine(HandlerEngine):
 
     @property
     def in_flight(self) -> int:
-        """The number of handlers that are running."""
+        """Return the number of handlers that are running."""
         return len(self._conversations)
 
     connections = in_flight

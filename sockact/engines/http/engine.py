@@ -88,17 +88,17 @@ class HttpEngine:
 
     @property
     def requests(self) -> int:
-        """The number of requests that have begun."""
+        """Return the number of requests that have begun."""
         return self._state.requests
 
     @property
     def in_flight(self) -> int:
-        """The number of requests, WebSockets and background tasks of requests that are running."""
+        """Return the number of requests, WebSockets and background tasks of requests that are running."""
         return len(self._state.tasks)
 
     @property
     def connections(self) -> int:
-        """The number of open connections."""
+        """Return the number of open connections."""
         return len(self._state.connections) + len(self._arriving)
 
     async def start(self) -> None:

@@ -85,7 +85,7 @@ class LimitedConnection(Bounded, HttpToolsProtocol):
 
     @property
     def in_flight(self) -> bool:
-        """Whether a request's response is incomplete; that of the newest in a pipeline ends last."""
+        """Return whether a request's response is incomplete; that of the newest in a pipeline ends last."""
         return self.cycle is not None and not self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn

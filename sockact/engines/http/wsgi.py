@@ -64,7 +64,7 @@ class _Exchange:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more can be sent."""
+        """Return whether nothing more can be sent."""
         return self.failure is not None or getattr(self._cycle, "disconnected", False)
 
     async def send(self, message: Any) -> None:
