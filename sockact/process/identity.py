@@ -14,6 +14,7 @@ from sockact.protocols.environment import (
     SUPERVISED,
     TRIAL,
 )
+from sockact.untrusted.number import decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +42,15 @@ class ProcessIdentity:
     @classmethod
     def taken_from(cls, environ: MutableMapping[str, str]) -> ProcessIdentity:
         """Return the facts in an environment, and remove them from it: they are not for children."""
-        generation = environ.pop(GENERATION, "")
+        generation = decimal(environ.pop(GENERATION, None))
         children = environ.pop(CHILDREN, "").split(",")
         activated = environ.pop(ACTIVATED, "")
         return cls(
             trial=environ.pop(TRIAL, None) is not None,
             supervised=environ.pop(SUPERVISED, None) is not None,
             own=environ.pop(OWN, None) is not None,
-            generation=int(generation) if generation.isdecimal() else 1,
-            children=[int(pid) for pid in children if pid.isdecimal()],
+            generation=1 if generation is None else generation,
+            children=[pid for each in children if (pid := decimal(each, digits=9)) is not None],
             activated=activated == "1" if activated else None,
             unapplied=environ.pop(REMARK, ""),
         )

@@ -12,7 +12,7 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from sockact.errors import ReloadRefused, of_status
+from sockact.errors import ReloadRefused, error_of_status
 from sockact.handover.exchange import Exchange
 from sockact.handover.store import Store
 from sockact.handover.transfer import CONNECTION, SUPPLY
@@ -127,7 +127,7 @@ class Supervisor:
             self._exchange.room = 0
             self._begin_end()
             await self._end()
-            error = of_status(self._exit_status)(outcome.reason)
+            error = error_of_status(self._exit_status)(outcome.reason)
             error.logged = outcome.reason == self._logged_reason
             raise error
         if not self._spec.handover:

@@ -91,7 +91,7 @@ class Worker:
         self._beat: asyncio.TimerHandle | None = None
         self._abort_asked = asyncio.Event()
         confirms = links.supervisor is not None and links.supervisor.supply is not None
-        self._giver = HandoverSender(links.manager.give, confirms=confirms)
+        self._sender = HandoverSender(links.manager.give, confirms=confirms)
         self._receiver: HandoverReceiver | None = None
         engine.watch(self)
 
@@ -106,13 +106,13 @@ class Worker:
         engine = self._engine
         return Counters(engine.requests, engine.in_flight, engine.connections)
 
-    def requested(self) -> None:
+    def on_request(self) -> None:
         """Called when a request begins."""
         self._green.look()
         self._manager.on_busy()
         self._recycling.requested(self._engine.requests)
 
-    def changed(self) -> None:
+    def on_change(self) -> None:
         """Called when a connection has come or gone."""
         self._green.look()
         if self._idle is not None:
@@ -132,7 +132,7 @@ class Worker:
             await self._app.end()  # as far as it was started
             raise
         if self._settings.handover:
-            self._engine.give_to(self._giver)
+            self._engine.give_to(self._sender)
         self._receive_kept()
         self._state = WorkerState.READY
         self._context.readiness.word = "ready"
@@ -145,7 +145,7 @@ class Worker:
         receiver = HandoverReceiver(
             supply,
             self._engine.receive,
-            self._giver,
+            self._sender,
             supervisor.on_order,
             self._on_process_exit,
             supervisor.on_supervisor_exited,
@@ -200,7 +200,7 @@ class Worker:
         """Drain, so that the process can execute the new code, unless a supervisor starts that."""
         if self._supervisor is not None:
             return False
-        self._giver.limit(keepable())
+        self._sender.limit(keepable())
         await self._wait_drained()
         await self._app.end()
         return True
@@ -232,7 +232,7 @@ class Worker:
         self._engine.last = True
         self._abort_asked.clear()  # it has ended the delay
         room = 0 if self._kept is None else await self._kept.room(followed=followed)
-        self._giver.limit(room)
+        self._sender.limit(room)
         if self._drain.under_way:  # of a reload: the code that was to have these does not come
             self._receive_kept()
             self._engine.leave()

@@ -159,7 +159,7 @@ def test_what_a_later_version_has_stored_is_closed(
     ours, theirs = socket.socketpair()
     stack.enter_context(ours)
     Path("app.py").write_text(APP)
-    manager.sockact("app:app", listeners=[listener, Listener.of(theirs, "sockact.luggage")])
+    manager.sockact("app:app", listeners=[listener, Listener.of(theirs, "sockact.carried")])
     theirs.close()
     manager.wait_ready()
 

@@ -32,11 +32,11 @@ class Store:
 
     def __init__(self) -> None:
         self.stored: list[socket.socket] = []
-        self.giver = HandoverSender(self.take, confirms=True)
+        self.sender = HandoverSender(self.take, confirms=True)
 
     def take(self, descriptors: Sequence[int]) -> bool:
         self.stored += [socket.socket(fileno=os.dup(fd)) for fd in descriptors]
-        asyncio.get_running_loop().call_soon(self.giver.taken, len(descriptors))
+        asyncio.get_running_loop().call_soon(self.sender.taken, len(descriptors))
         return True
 
 
@@ -58,7 +58,7 @@ async def drained(data: bytes, *, turns: int) -> tuple[bytes, list[bytes]]:
     store = Store()
     engine = HttpEngine(app, "asgi3", [], Settings(linger=0.1, lifespan="off"))
     await engine.start()
-    engine.give_to(store.giver)
+    engine.give_to(store.sender)
     ours, theirs = socket.socketpair()
     with ours:
         ours.sendall(data)
@@ -105,7 +105,7 @@ async def answered_early() -> tuple[bytes, bool]:
     store = Store()
     engine = HttpEngine(slow, "asgi3", [], Settings(linger=LIMIT, lifespan="off"))
     await engine.start()
-    engine.give_to(store.giver)
+    engine.give_to(store.sender)
     loop = asyncio.get_running_loop()
     with connected(engine) as client:
         client.send(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nhe")
@@ -132,7 +132,7 @@ async def order_of_moving(asking: Sequence[int]) -> list[int]:
     store = Store()
     engine = HttpEngine(app, "asgi3", [], Settings(linger=0.1, lifespan="off"))
     await engine.start()
-    engine.give_to(store.giver)
+    engine.give_to(store.sender)
     loop = asyncio.get_running_loop()
     with contextlib.ExitStack() as opened:
         clients = [opened.enter_context(connected(engine)) for _ in asking]

@@ -42,18 +42,18 @@ async def serve_one_message(drain_after: int) -> bytes:
         drain_in(drain_after)
         return Handover(b"%d" % (int(state) + 1))
 
-    giver = HandoverSender(store, confirms=False)
-    giver.limit(1)
+    sender = HandoverSender(store, confirms=False)
+    sender.limit(1)
     client, server = socket.socketpair()
     with client, server:
         server.setblocking(False)
-        conversation = Asynchronous(handler, server, None, FAR, lambda: giver, takes_state=True)
+        conversation = Asynchronous(handler, server, None, FAR, lambda: sender, takes_state=True)
         client.send(b"x")
         await asyncio.wait_for(conversation.hold(), LIMIT)
     (envelope,) = (socket.socket(fileno=fd) for fd in given)
-    connection, luggage = unseal(envelope)
+    connection, carried = unseal(envelope)
     connection.close()
-    return luggage.state or b""
+    return carried.state or b""
 
 
 def test_a_drain_that_begins_between_two_messages_moves_the_connection_at_once() -> None:

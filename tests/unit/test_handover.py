@@ -73,11 +73,11 @@ class World:
         self.receivers: dict[int, HandoverReceiver] = {}
         self.heard: list[str | int] = []
         self._notifier = Notifier()
-        self.giver = self._worker(WORKER)
+        self.sender = self._worker(WORKER)
         self._worker(OTHER)
 
     def _worker(self, number: int) -> HandoverSender:
-        giver = HandoverSender(lambda fds: self._notifier.store(fds, CONNECTION), confirms=True)
+        sender = HandoverSender(lambda fds: self._notifier.store(fds, CONNECTION), confirms=True)
         supply = self.exchange.supply(number)
 
         def arrived(connection: socket.socket) -> None:
@@ -87,9 +87,9 @@ class World:
         ordered, exited = self.heard.append, self.heard.append
         orphaned = lambda: self.heard.append("orphaned")  # noqa: E731
         sock = supply.theirs.dup()
-        self.receivers[number] = HandoverReceiver(sock, arrived, giver, ordered, exited, orphaned)
+        self.receivers[number] = HandoverReceiver(sock, arrived, sender, ordered, exited, orphaned)
         supply.theirs.close()  # as the supervisor does when it has passed it
-        return giver
+        return sender
 
     def take(self) -> int:
         """Take one batch, as the supervisor does, and return how many connections it had."""
@@ -102,7 +102,7 @@ class World:
     async def move(self, *connections: Movable) -> None:
         """Let the worker that gives give these, as one batch, and the supervisor take it."""
         for connection in connections:
-            self.giver.offer(connection)
+            self.sender.offer(connection)
         await settle()
         self.take()
         await settle()
@@ -171,7 +171,7 @@ def test_a_connection_stays_open_until_it_was_taken(run, movable) -> None:
     connection = movable()
 
     async def scene(world: World) -> None:
-        world.giver.offer(connection)
+        world.sender.offer(connection)
         await settle()
         assert connection.outcome == ""
 
@@ -203,12 +203,12 @@ def test_what_nobody_has_taken_stays_when_the_supervisor_is_gone(run, movable) -
     connection = movable()
 
     async def scene(world: World) -> None:
-        world.giver.offer(connection)
+        world.sender.offer(connection)
         await settle()
         world.exchange.forget(WORKER)  # as its death does
         await settle()
         assert connection.outcome == "stays"
-        assert world.giver.room == 0
+        assert world.sender.room == 0
 
     run(scene)
 
@@ -217,7 +217,7 @@ def test_a_supervisor_that_stops_takes_nothing_that_comes_late(run, movable) -> 
     connection = movable()
 
     async def scene(world: World) -> None:
-        world.giver.offer(connection)
+        world.sender.offer(connection)
         await settle()
         world.exchange.end()
         world.take()
@@ -234,7 +234,7 @@ def test_nothing_is_given_when_nobody_listens(run, movable) -> None:
 
     async def scene(world: World) -> None:
         world.manager.close()
-        world.giver.offer(connection)
+        world.sender.offer(connection)
         await settle()
         world.exchange.end()
         await settle()
@@ -248,7 +248,7 @@ def test_many_go_in_batches_each_of_which_is_confirmed(run, movable) -> None:
 
     async def scene(world: World) -> None:
         for connection in connections:
-            world.giver.offer(connection)
+            world.sender.offer(connection)
         await settle()
         assert world.take() == DATAGRAM_CAPACITY
         await settle()
@@ -266,7 +266,7 @@ def test_more_than_the_queue_of_the_manager_holds_wait_for_their_turn(run, movab
 
     async def scene(world: World) -> None:
         for connection in connections:
-            world.giver.offer(connection)
+            world.sender.offer(connection)
             await settle()  # each is a batch of its own
         taken = 0
         while taken < 20:
@@ -281,8 +281,8 @@ def test_one_that_was_closed_before_it_was_given_is_left_out(run, movable) -> No
     gone, here = movable(), movable()
 
     async def scene(world: World) -> None:
-        world.giver.offer(gone)
-        world.giver.offer(here)
+        world.sender.offer(gone)
+        world.sender.offer(here)
         gone.close()
         await settle()
         assert world.take() == 1
@@ -319,7 +319,7 @@ def test_no_copy_is_left_behind(run, movable) -> None:
 
     async def scene(world: World) -> None:
         for connection in connections:
-            world.giver.offer(connection)
+            world.sender.offer(connection)
         await settle()
         world.take()
         world.serve(OTHER)
@@ -345,7 +345,7 @@ def test_what_the_kernel_does_not_let_go_is_given_a_little_later(run, movable, m
 
         monkeypatch.setattr(socket, "send_fds", send_fds)
         for connection in connections:
-            world.giver.offer(connection)
+            world.sender.offer(connection)
         given = asyncio.Event()
         asyncio.get_running_loop().add_reader(world.manager.fileno(), given.set)
         async with asyncio.timeout(LIMIT):
@@ -365,7 +365,7 @@ def test_what_a_worker_has_no_descriptors_for_waits_until_it_has_some(run, movab
 
     async def scene(world: World) -> None:
         for connection in connections:
-            world.giver.offer(connection)
+            world.sender.offer(connection)
         await settle()
         assert world.take() == 20
         await settle()
@@ -387,14 +387,14 @@ def test_nothing_is_taken_while_workers_have_no_descriptors_for_it(run, movable)
 
     async def scene(world: World) -> None:
         for connection in before:
-            world.giver.offer(connection)
+            world.sender.offer(connection)
         await settle()
         world.take()
         await settle()
         with only(5):
             world.serve(OTHER)
             await settle()
-        world.giver.offer(after)
+        world.sender.offer(after)
         await settle()
         world.take()
         await settle()
@@ -407,7 +407,7 @@ def test_what_a_worker_has_not_received_before_its_end_goes_to_another_one(run, 
     connection = movable()
 
     async def scene(world: World) -> None:
-        world.giver.offer(connection)
+        world.sender.offer(connection)
         await settle()
         world.take()
         world.serve(WORKER)  # it comes back to where it was
@@ -479,14 +479,14 @@ def test_orders_reach_a_worker_after_the_supervisor_takes_nothing_any_more(run, 
     async def scene(world: World) -> None:
         world.exchange.take_orders(WORKER)
         await settle()
-        world.giver.offer(connection)
+        world.sender.offer(connection)
         await settle()
         world.exchange.end()
         world.take()  # what was under way then
         await until(lambda: connection.outcome == "stays")
         assert world.exchange.order(WORKER, SupervisorOrder("SIGQUIT"))
         await until(lambda: "SIGQUIT" in world.heard)
-        assert world.giver.room == 0
+        assert world.sender.room == 0
 
     run(scene)
 

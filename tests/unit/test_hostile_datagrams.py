@@ -519,7 +519,7 @@ def test_an_envelope_without_anything_is_an_oserror_at_once() -> None:
 
 def test_an_envelope_gives_what_was_put_into_it() -> None:
     with none_left_open(), connection() as accepted:
-        moved, luggage = unseal(seal(accepted.fileno(), CarriedState(b"state", b"unread")))
+        moved, carried = unseal(seal(accepted.fileno(), CarriedState(b"state", b"unread")))
         with moved:
             assert moved.getpeername() == accepted.getpeername()
-        assert luggage == CarriedState(b"state", b"unread")
+        assert carried == CarriedState(b"state", b"unread")
