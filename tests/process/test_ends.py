@@ -174,7 +174,7 @@ def test_a_stop_is_over_though_something_holds_the_process_and_the_log_says_what
     service.manager.signal(signal.SIGTERM)
 
     assert service.manager.wait_exit() == 0
-    assert re.search(f"leaves: .*{named}", service.manager.stderr()), service.manager.stderr()
+    assert re.search(f"exits: .*{named}", service.manager.stderr()), service.manager.stderr()
 
 
 @MODES
@@ -439,7 +439,7 @@ def test_a_wsgi_thread_that_hangs_is_named_when_the_hammer_has_fallen(
     service.manager.signal(signal.SIGTERM)
 
     assert service.manager.wait_exit() == 0
-    assert re.search(r"leaves, and ends thread .* in doze \(.*app.py:", service.manager.stderr())
+    assert re.search(r"exits without waiting for thread .* in doze \(.*app.py:", service.manager.stderr())
 
 
 @MODES
