@@ -93,7 +93,7 @@ class Sockets:
         if reason := activation.obstacle(self.clue, os.environ, told=told):
             raise reason
         if self.clue.owner:
-            logger.warning("LISTEN_PID=%s has nothing to do with this process: ignored", self.clue.owner)
+            logger.warning("LISTEN_PID=%s names another process: ignored", self.clue.owner)
 
     @property
     def connected(self) -> bool:
@@ -124,7 +124,7 @@ class Sockets:
     def close_unused(self, used: Sequence[Listener]) -> None:
         """Close the listeners that are not `used`; the manager keeps them."""
         for listener in [each for each in self.listeners if each not in used]:
-            logger.warning("no app is for %s=%s: closed", listener.name, listener.address)
+            logger.warning("%s=%s is closed: no app is assigned to it", listener.name, listener.address)
             self.listeners.remove(listener)
             listener.close()
 

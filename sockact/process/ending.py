@@ -142,7 +142,7 @@ class Exit:
     def _report(self) -> None:
         self._expired.wait()
         held = "; ".join(holders(None if self._end is None else self._loop)) or "nothing that can be named"
-        text = "pid=%d leaves: %s took longer than %.1f s, held by %s"
+        text = "pid=%d exits: %s took longer than %.1f s, held by %s"
         logger.warning(text, self._pid, self._step, self._limit, one_line(held))
         _flush()
         self._reported.set()

@@ -153,7 +153,7 @@ class _Serving:
         """
         left = threads() if worker.aborted else []
         if left:
-            logger.warning("pid=%d leaves, and ends %s", os.getpid(), "; ".join(left))
+            logger.warning("pid=%d exits without waiting for %s", os.getpid(), "; ".join(left))
         if ending.killed or context.hooks.stuck or left:
             self._leave(ending)
 
@@ -239,7 +239,7 @@ class _Serving:
         process = self._process
         program = process.program
         process.notifier.extend(self._settings.start_timeout + KILL_MARGIN)
-        logger.info("gen=%d gives way to %s", process.generation, " ".join(program.argv))
+        logger.info("gen=%d executes the new code: %s", process.generation, " ".join(program.argv))
         more = {GENERATION: str(process.generation + 1)}
         if ending.unapplied:
             more[REMARK] = ending.unapplied

@@ -174,7 +174,7 @@ def test_a_stop_is_over_though_something_holds_the_process_and_the_log_says_what
     service.manager.signal(signal.SIGTERM)
 
     assert service.manager.wait_exit() == 0
-    assert re.search(f"leaves: .*{named}", service.manager.stderr()), service.manager.stderr()
+    assert re.search(f"exits: .*{named}", service.manager.stderr()), service.manager.stderr()
 
 
 @MODES
@@ -206,7 +206,7 @@ def test_a_drain_without_a_limit_goes_on_while_the_event_loop_works(
 
     assert client.read().status == 200
     assert service.manager.wait_exit() == 0
-    assert "leaves" not in service.manager.stderr()
+    assert "exits" not in service.manager.stderr()
 
 
 @pytest.mark.parametrize("holder", SILENT)
@@ -348,7 +348,7 @@ def test_a_program_may_go_on_for_longer_than_its_end_may_take(manager: Manager, 
     run_program(manager, listener, "time.sleep(3); sys.exit(7)")
 
     assert manager.wait_exit() == 7
-    assert "leaves" not in manager.stderr()
+    assert "exits" not in manager.stderr()
 
 
 @pytest.mark.parametrize(
@@ -439,7 +439,7 @@ def test_a_wsgi_thread_that_hangs_is_named_when_the_hammer_has_fallen(
     service.manager.signal(signal.SIGTERM)
 
     assert service.manager.wait_exit() == 0
-    assert re.search(r"leaves, and ends thread .* in doze \(.*app.py:", service.manager.stderr())
+    assert re.search(r"exits without waiting for thread .* in doze \(.*app.py:", service.manager.stderr())
 
 
 @MODES
@@ -453,4 +453,4 @@ def test_an_end_that_is_to_take_no_time_is_orderly_if_nothing_holds_it(
 
     assert service.manager.wait_exit() == 0
     assert (service.directory / "ended").exists()
-    assert "leaves" not in service.manager.stderr()
+    assert "exits" not in service.manager.stderr()

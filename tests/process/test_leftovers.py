@@ -449,7 +449,7 @@ def test_a_tracker_of_shared_memory_that_does_not_end_holds_no_process(service: 
 
     end_by_stop(service, pid)
 
-    assert "leaves" not in service.manager.stderr()
+    assert "exits" not in service.manager.stderr()
     os.kill(tracker, signal.SIGCONT)
 
 
