@@ -41,7 +41,7 @@ while not os.path.exists("helper.pid"):
     import time; time.sleep(0.01)
 """
 
-PROMPT = """trap 'sleep 0.5; echo done >helper.done; exit' TERM
+PROMPT = """trap 'sleep 0.1; echo done >helper.done; exit' TERM
 echo $$ >helper.pid
 while :; do sleep 0.05; done
 """
