@@ -27,7 +27,7 @@ WRITTEN = [path for path in PAGES if path.name not in GENERATED]
 BEGIN, END = "<!-- lifecycle: python -m tests.unit.test_architecture -->\n", "<!-- end -->"
 NAMED = re.compile(r"`([\w/]+\.py)(?:: ([\w.]+))?`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-RIDDLES = re.compile(
+UNCLEAR = re.compile(
     r"(?:^|[.:;] |\| |- )(?:What|Who|Whom|Whoever|Take notice|Let) (?:[^|?]*)(?:[.|]|$)"
     r"|hammer|newcomer|somebody|farewell",
     re.MULTILINE,
@@ -109,10 +109,10 @@ def test_each_link_leads_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.name)
-def test_no_page_speaks_in_riddles(page: Path) -> None:
+def test_the_pages_use_plain_words(page: Path) -> None:
     text = page.read_text().replace('("the hammer" of endless, grace and beego)', "")
 
-    assert [found.group() for found in RIDDLES.finditer(text)] == []
+    assert [found.group() for found in UNCLEAR.finditer(text)] == []
 
 
 @pytest.mark.parametrize(("page", "most"), [("README.md", 200), ("docs/architecture.md", 210)])
