@@ -50,7 +50,7 @@ def lifecycle_table() -> str:
 def cell(before: str, after: object, act: Act) -> str:
     phase = getattr(after, "value", "")
     parts = [f"**{phase}**"] if phase != before else []
-    return ": ".join([*parts, *([act.value] if act is not Act.NOTHING else [])])
+    return ": ".join([*parts, *([act.value] if act.value != "nothing" else [])])
 
 
 def missing(page: str) -> list[str]:
