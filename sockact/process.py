@@ -22,6 +22,7 @@ from sockact import (
     folder,
     forked,
     green,
+    kept,
     listen,
     logs,
     loops,
@@ -215,7 +216,7 @@ class Process:
         self, argv: Sequence[str], environ: Mapping[str, str], callers: Sequence[Caller]
     ) -> NoReturn:
         """Execute another program in this process, with all that was passed to it, and who waits."""
-        signals.block()
+        kept.BEFORE.restore(blocked=signals.REMEMBERED)
         self.notifier.flush()
         flush()
         try:

@@ -1,0 +1,44 @@
+"""Apps that do to their process what they should not: nobody loses a request by it, or the log says why."""
+
+from __future__ import annotations
+
+from tests.gate import install
+from tests.process.conftest import Service
+from tests.process.test_reload import break_app, reload
+
+ANSWERS_WHAT_IT_FINDS = """
+import signal
+def found():
+    umask = os.umask(0o077)
+    os.umask(umask)
+    ignored = [each for each in [signal.SIGCHLD, signal.SIGIO] if signal.getsignal(each) is signal.SIG_IGN]
+    blocked = [each.name for each in sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ()))]
+    timer = max(signal.getitimer(signal.ITIMER_REAL) + signal.getitimer(signal.ITIMER_PROF))
+    return f"{umask:o} {ignored} {blocked} {timer}"
+VERSION = found()
+"""
+CHANGES_ALL_OF_IT = """
+import signal
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+signal.signal(signal.SIGPROF, lambda *_: None)
+signal.setitimer(signal.ITIMER_PROF, 0.001, 0.001)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGVTALRM])
+os.umask(0)
+"""
+
+
+def test_what_an_app_has_made_of_its_process_does_not_matter_to_the_new_code(service: Service) -> None:
+    """Its timers end a program that has no handler for their signals yet: here that is every one."""
+    install(service.directory)
+    break_app(service, ANSWERS_WHAT_IT_FINDS)
+    break_app(service, CHANGES_ALL_OF_IT)
+    service.start()
+    as_it_was = service.client().get().json["version"]
+    assert as_it_was.endswith(" [] [] 0.0")
+
+    for _ in range(3):
+        assert reload(service)[0] == 0
+
+        assert service.client().get().json["version"] == as_it_was
