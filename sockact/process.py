@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -22,6 +22,7 @@ from sockact import (
     folder,
     forked,
     green,
+    intact,
     kept,
     listen,
     logs,
@@ -227,6 +228,15 @@ class Process:
         except OSError as error:
             self.sockets.callers = list(callers)
             self.fail(ReloadRefused(f"{argv[0]} cannot be executed: {error}"))
+
+    @contextlib.contextmanager
+    def intact(self) -> Iterator[None]:
+        """Let the app's code run; raises AppError if it closes what this process needs."""
+        try:
+            with intact.kept_open([*self._private(), streams.descriptor()]):
+                yield
+        finally:
+            streams.fill()
 
     def begin_end(self) -> None:
         """Bound the rest of this process's life, as it serves no more: the loop's end, and Python's."""

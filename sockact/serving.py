@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
-from sockact import changes, envfile, forked, green, hooks, loader, logs, loops, mounts, streams
+from sockact import changes, envfile, forked, green, hooks, loader, logs, loops, mounts
 from sockact.engines.datagram import DatagramEngine
 from sockact.engines.http import CancelledQuietly, HttpEngine
 from sockact.engines.several import Engines, Served
@@ -206,10 +206,9 @@ class _Serving:
     def _find(self, app: object) -> Sequence[Found]:
         """Import the apps, and see what that has done to this process."""
         listeners = None if self._process.trial else self._process.sockets.listeners
-        with forked.only_here():
+        with self._process.intact(), forked.only_here():
             found = mounts.find(app, listeners, self._settings.unused)
         green.refuse()
-        streams.fill()
         return found
 
     def _mount(self, found: Sequence[Found]) -> Sequence[Mount]:

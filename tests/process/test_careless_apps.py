@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import signal
+
+import pytest
+
+from sockact.fds import Listener
 from tests.gate import install
+from tests.manager import Manager
 from tests.process.conftest import Service
 from tests.process.test_reload import break_app, reload
 
@@ -42,3 +49,19 @@ def test_what_an_app_has_made_of_its_process_does_not_matter_to_the_new_code(ser
         assert reload(service)[0] == 0
 
         assert service.client().get().json["version"] == as_it_was
+
+
+@pytest.mark.parametrize("options", [(), ("--workers=1",)], ids=["alone", "supervised"])
+def test_an_app_that_closes_the_descriptors_of_its_service_is_told_so(
+    manager: Manager, listener: Listener, service: Service, options: tuple[str, ...]
+) -> None:
+    install(service.directory)
+    break_app(service, "os.closerange(3, 256)")
+
+    manager.sockact("app:app", *options, listeners=[listener], GATE=service.gate.path)
+
+    assert manager.wait_exit() == 1
+    assert re.search(
+        r"the app has closed descriptors of its service at its import, .*: 3, ", manager.stderr()
+    )
+    assert "Traceback" not in manager.stderr()
