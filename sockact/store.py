@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from sockact import unitfiles
 from sockact.handover import BATCH, CONNECTION, keepable
 from sockact.notify import Notifier
+from sockact.visible import told
 
 PATIENCE = 2.0
 """Seconds that systemd may take to say which job it is at."""
@@ -47,7 +48,7 @@ class Store:
             followed: whether this process was told that it has one; else systemd is asked.
         """
         room = min(self._notifier.storage, self._most)
-        return room if room and (followed or await asyncio.to_thread(is_followed)) else 0
+        return room if room and (followed or await _asked()) else 0
 
     def put(self, descriptors: Sequence[int]) -> None:
         """Store copies of connections; they stay open here."""
@@ -74,6 +75,14 @@ class Store:
         """Let the manager forget all connections: its copies would keep open what the app has closed."""
         if self._notifier.storage:
             self._notifier.forget(CONNECTION)
+
+
+async def _asked() -> bool:
+    """Ask systemd, in a thread; whatever keeps this process from that, its drain is not to end with it."""
+    try:
+        return await asyncio.to_thread(is_followed)
+    except Exception as error:  # noqa: BLE001 - no thread is left, or an app forbids to start programs
+        return _unknown(unitfiles.cgroup_of().rpartition("/")[2], told(error))
 
 
 def is_followed() -> bool:

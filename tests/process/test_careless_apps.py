@@ -65,3 +65,23 @@ def test_an_app_that_closes_the_descriptors_of_its_service_is_told_so(
         r"the app has closed descriptors of its service at its import, .*: 3, ", manager.stderr()
     )
     assert "Traceback" not in manager.stderr()
+
+
+@pytest.mark.parametrize("options", [(), ("--workers=1",)], ids=["alone", "supervised"])
+def test_a_stop_where_no_thread_can_be_started_lets_a_request_in_flight_end(
+    service: Service, options: tuple[str, ...]
+) -> None:
+    """As with TasksMax=, or RLIMIT_NPROC, reached by threads that an app leaks."""
+    no_more = """
+import faulthandler, threading
+def none_left(*_, **__):
+    raise RuntimeError("can't start new thread")
+threading.Thread.start = faulthandler.dump_traceback_later = none_left
+"""
+    install(service.directory)
+    break_app(service, no_more)
+    service.start(*options, FDSTORE="16")
+
+    service.drain_and_end(signal.SIGTERM)
+
+    assert "a fault of sockact" not in service.manager.stderr()

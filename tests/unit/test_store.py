@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from sockact import store, unitfiles
+from sockact.notify import Notifier
 
 
 @pytest.mark.parametrize(
@@ -66,6 +69,20 @@ def test_where_nobody_can_be_asked_a_stop_is_assumed(
     monkeypatch.setenv("PATH", "")
 
     assert not store.is_followed()
+
+
+def test_an_app_that_forbids_to_start_programs_does_not_make_the_stop_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object, **__: object) -> None:
+        raise RuntimeError("no programs here")
+
+    in_cgroup("0::/system.slice/app.service\n", tmp_path, monkeypatch)
+    monkeypatch.setattr(subprocess, "run", forbidden)
+
+    monkeypatch.setenv("FDSTORE", "16")
+
+    assert asyncio.run(store.Store(Notifier()).room(followed=False)) == 0
 
 
 def test_a_signal_that_ends_all_of_the_service_does_not_end_who_asks(
