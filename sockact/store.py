@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from collections.abc import Sequence
 from sockact import unitfiles
 from sockact.handover import BATCH, CONNECTION, keepable
 from sockact.notify import Notifier
+from sockact.signals import FOLLOWED
 from sockact.visible import told
 
 PATIENCE = 2.0
@@ -110,6 +112,8 @@ def is_followed() -> bool:
 
 def _unknown(unit: str, reason: str) -> bool:
     """Say that a stop is assumed, and what a unit has to say to keep connections over a restart."""
+    if _says_so_itself():
+        return False  # and it has not: a stop, or a restart in a reload, in which ExecStop= is not run
     logger.info(
         "systemd does not tell whether %s starts again (%s): connections are closed in order, as for a "
         "stop; ExecStop= in units/app.service would tell",
@@ -117,6 +121,13 @@ def _unknown(unit: str, reason: str) -> bool:
         reason,
     )
     return False
+
+
+def _says_so_itself() -> bool:
+    """Tell whether this unit has an ExecStop= that tells its service of a restart."""
+    service = unitfiles.of_this_process(os.environ)
+    commands = () if service is None else service.read().get("Service.ExecStop", ())
+    return any(FOLLOWED.name.removeprefix("SIG") in re.findall(r"\w+", each) for each in commands)
 
 
 def allowed() -> int | None:

@@ -95,3 +95,30 @@ def test_a_signal_that_ends_all_of_the_service_does_not_end_who_asks(
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
 
     assert store.is_followed()
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("ExecStop=+/bin/sh -c 'if asked; then kill -s URG $MAINPID; fi'", False),
+        ("ExecStop=/bin/true", True),
+        ("ExecStop=/usr/bin/urgent", True),
+        ("", True),
+    ],
+)
+def test_a_unit_is_told_to_say_whether_it_starts_again_only_if_it_does_not(
+    lines: str,
+    said: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    in_cgroup("0::/system.slice/app.service\n", tmp_path, monkeypatch)
+    (tmp_path / "app.service").write_text(f"[Service]\n{lines}\n")
+    monkeypatch.setattr(unitfiles, "SYSTEM", (str(tmp_path),))
+    monkeypatch.setenv("PATH", "")
+
+    with caplog.at_level("INFO"):
+        assert not store.is_followed()
+
+    assert ("would tell" in caplog.text) == said
