@@ -8,6 +8,7 @@ lead to a client.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import fcntl
 import io
 import os
@@ -56,7 +57,8 @@ def fill() -> None:
     Nor does Python start a thread where `sys` has no name for them. Our copy of standard error is made
     again, so that it can be said what else was closed.
     """
-    os.close(_fill())
+    with contextlib.suppress(OSError):  # no descriptor is left, so that none of these is closed
+        os.close(_fill())
     try:
         os.fstat(_kept)
     except OSError:

@@ -85,3 +85,38 @@ threading.Thread.start = faulthandler.dump_traceback_later = none_left
     service.drain_and_end(signal.SIGTERM)
 
     assert "a fault of sockact" not in service.manager.stderr()
+
+
+@pytest.mark.parametrize("options", [(), ("--workers=1",)], ids=["alone", "supervised"])
+def test_a_stop_where_no_descriptor_is_left_lets_a_request_in_flight_end(
+    service: Service, options: tuple[str, ...]
+) -> None:
+    leaks = """
+import resource
+inner, leaked = app, []
+async def app(scope, receive, send):
+    if scope.get("path") == "/leak":
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+        try:
+            while True:
+                leaked.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            pass
+    await inner(scope, receive, send)
+"""
+    install(service.directory)
+    break_app(service, leaks)
+    service.start(*options)
+    client, other = service.client(), service.client()
+    client.ask("/hold")
+    held = service.gate.wait()
+    other.get("/leak")
+
+    service.manager.signal(signal.SIGTERM)
+    service.manager.wait_for("STOPPING", "1")
+    held.release()
+
+    assert client.read().status == 200
+    client.close()
+    other.close()
+    assert service.manager.wait_exit() == 0
