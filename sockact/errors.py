@@ -1,15 +1,14 @@
-"""The one tree of errors; each class carries the exit status with which it ends the process.
+"""The errors of sockact; each class has the exit status with which it ends the process.
 
-The numbers are those of sysexits.h, as systemd.exec(5) prints them by name in `systemctl status`.
-A message says what was found, what was expected, and where. Only `cli`, the processes and the
-conductor catch them.
+The numbers are those of sysexits.h, which `systemctl status` shows by name (systemd.exec(5)). A message
+says what was found, what was expected, and where. Only `cli`, the processes and the conductor catch them.
 """
 
 from __future__ import annotations
 
 
 class SockactError(Exception):
-    """Anything sockact gives up on; on its own, a fault of sockact itself (EX_SOFTWARE)."""
+    """The base of all errors; raised itself, a fault in sockact (EX_SOFTWARE)."""
 
     exit_status = 70
 
@@ -20,11 +19,11 @@ class AppError(SockactError):
     exit_status = 1
 
 
-class ReloadRefused(SockactError):  # noqa: N818 - a verdict on the new code, no fault
+class ReloadRefused(SockactError):  # noqa: N818 - a result, no fault
     """The new code did not start; the old code is untouched and goes on serving.
 
     Attributes:
-        found: the exit status with which the new code has ended; 0 if it has not.
+        found: the exit status of the new code; 0 if it has not ended.
     """
 
     exit_status = 1
@@ -34,37 +33,37 @@ class ReloadRefused(SockactError):  # noqa: N818 - a verdict on the new code, no
         self.found = found
 
 
-class HookTimeout(SockactError):  # noqa: N818 - the word that other programs have for it
-    """A hook of the app did not end within its time."""
+class HookTimeout(SockactError):  # noqa: N818 - the name in other programs
+    """A hook of the app did not end within its timeout."""
 
     exit_status = 1
 
 
 class UsageError(SockactError):
-    """A command line that cannot be understood (EX_USAGE)."""
+    """A command line or a call is wrong (EX_USAGE)."""
 
     exit_status = 64
 
 
 class UnavailableError(SockactError):
-    """A socket or a service that is needed is not to be had (EX_UNAVAILABLE)."""
+    """A socket or service that is needed is not available (EX_UNAVAILABLE)."""
 
     exit_status = 69
 
 
 class SettingsError(SockactError):
-    """A setting is unknown or has a value that cannot be used (EX_CONFIG)."""
+    """A setting is unknown or has an invalid value (EX_CONFIG)."""
 
     exit_status = 78
 
 
 class ActivationError(SockactError):
-    """What the service manager passed is not what sd_listen_fds(3) describes (EX_CONFIG)."""
+    """The service manager passed something that sd_listen_fds(3) does not describe (EX_CONFIG)."""
 
     exit_status = 78
 
 
-def of_status(exit_status: int) -> type[SockactError]:
-    """Return what a worker that ended so has failed of, for its supervisor to end in the same way."""
+def error_of_status(exit_status: int) -> type[SockactError]:
+    """Return the error class for a worker's exit status, so that its supervisor ends with the same."""
     kinds = (UsageError, UnavailableError, SettingsError)
     return next((kind for kind in kinds if kind.exit_status == exit_status), AppError)

@@ -1,20 +1,20 @@
-"""Hooks: callables of an app that run at named points in the life of the process that serves it.
+"""Hooks are callables of an app that run at named points in the life of the process that serves it.
 
-    point                   when
-    on_start                before anything is accepted, and before the app's own startup
-    on_ready                when connections are accepted, as READY=1 is said
-    on_reload               before the new code is tried
-    on_drain                when the drain begins; it waits for these hooks
+    point                   runs
+    on_start                before connections are accepted and before the app's own startup
+    on_ready                when connections are accepted, at the same time as READY=1
+    on_reload               before new code is tried
+    on_drain                when the drain begins; the drain waits for these hooks
     on_stop                 after the drain, before the app's own shutdown
-    on_exit                 after all that, last of all
-    on_worker_exit          in a worker that serves: when another one has ended, however it did
-    before_signal(SIG)      before what a signal does
-    after_signal(SIG)       when it has begun to do that
+    on_exit                 last of all
+    on_worker_exit          in a serving worker, when another worker has ended for whatever reason
+    before_signal(SIG)      before a signal takes effect
+    after_signal(SIG)       when it has begun to take effect
 
-A hook takes no arguments, but for `on_worker_exit`, which gets the PID. One that is async runs in the event
-loop, any other in a thread of its own.
+A hook takes no arguments, except that `on_worker_exit` gets the PID. An async hook runs in the event loop,
+any other in a thread of its own.
 
-Rule of this file: it only notes what is to run; what runs it is `hookrunner`.
+Rule of this file: it only registers hooks; `sockact.worker.hook_runner` runs them.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from typing import Any, TypeVar, overload
 
 from sockact.errors import UsageError
 
-TIMEOUT = 30.0
-"""Seconds that a hook may take, if it does not say otherwise."""
+DEFAULT_TIMEOUT = 30.0
+"""Seconds that a hook may take by default."""
 
 START = "on_start"
 READY = "on_ready"
@@ -46,76 +46,79 @@ SIGNALS = (
     signal.SIGUSR2,
     signal.SIGTSTP,
 )
-"""Those that can have hooks. SIGQUIT has none: it is there for when nothing else helps."""
+"""The signals that can have hooks. SIGQUIT cannot: it has to work when everything else hangs."""
 
 F = TypeVar("F", bound=Callable[..., object])
 
 
 def before(number: signal.Signals) -> str:
-    """Return the name of the point before what a signal does."""
+    """Return the name of the point before a signal takes effect."""
     return f"before {number.name}"
 
 
 def after(number: signal.Signals) -> str:
-    """Return the name of the point after it."""
+    """Return the name of the point after a signal has taken effect."""
     return f"after {number.name}"
 
 
 ON_RELOAD = (RELOAD, before(signal.SIGHUP), after(signal.SIGHUP))
 """Points that a supervised worker reaches only if its supervisor asks it before a reload."""
 
-
 SERVING = (READY, RELOAD, DRAIN)
-"""Points that a process does not reach which only tries new code."""
+"""Points that a process does not reach if it only tries new code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """What runs at a point.
+    """A callable that runs at a point.
 
     Attributes:
-        function: what is called.
+        function: the callable.
         timeout: seconds that it may take.
     """
 
     function: Callable[..., object]
-    timeout: float = TIMEOUT
+    timeout: float = DEFAULT_TIMEOUT
 
     @property
     def name(self) -> str:
-        """What it is called in the log."""
+        """Its name in the log."""
         name = getattr(self.function, "__qualname__", None)
         return f"{self.function.__module__}.{name}" if name else repr(self.function)
 
 
 class Registry:
-    """The hooks of a process, each point's in the order in which they came."""
+    """The hooks of a process by point, in the order of their registration.
+
+    Hooks are registered while the app is imported, before there is a worker; so `watch` sets the observer
+    later, and the constructor does not take it.
+    """
 
     def __init__(self) -> None:
         self._hooks: dict[str, list[Hook]] = {}
-        self._told: Callable[[str], None] = lambda _: None
+        self._on_hook: Callable[[str], None] = lambda _: None
 
     def add(self, point: str, function: Callable[..., object], timeout: float) -> None:
-        """Let `function` run at `point`.
+        """Register `function` at `point`.
 
         Raises:
-            UsageError: it cannot be called with what a hook of this point gets, or `timeout` is no time.
+            UsageError: `function` does not take the arguments of this point, or `timeout` is not positive.
         """
         _require_callable(point, function)
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
             raise UsageError(f"{point}: timeout={timeout!r}: expected seconds, more than 0")
         self._hooks.setdefault(point, []).append(Hook(function, float(timeout)))
-        self._told(point)
+        self._on_hook(point)
 
-    def of(self, point: str) -> Sequence[Hook]:
+    def at(self, point: str) -> Sequence[Hook]:
         """Return the hooks of a point."""
         return tuple(self._hooks.get(point, ()))
 
-    def watch(self, told: Callable[[str], None]) -> None:
-        """Call `told` with each point that has hooks, and with each that gets one later, in any thread."""
-        self._told = told
+    def watch(self, on_hook: Callable[[str], None]) -> None:
+        """Call `on_hook` with each point that has hooks, and for each hook added later, in any thread."""
+        self._on_hook = on_hook
         for point in list(self._hooks):
-            told(point)
+            on_hook(point)
 
 
 REGISTRY = Registry()
@@ -123,7 +126,7 @@ REGISTRY = Registry()
 
 
 class Point:
-    """A decorator that registers hooks at one point; used bare, or with a `timeout` in seconds."""
+    """A decorator that registers hooks at one point, without arguments or with a `timeout` in seconds."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -134,8 +137,8 @@ class Point:
     @overload
     def __call__(self, function: None = None, /, *, timeout: float) -> Callable[[F], F]: ...
 
-    def __call__(self, function: Any = None, /, *, timeout: float = TIMEOUT) -> Any:
-        """Register `function`, and return it; without one, return the decorator that does."""
+    def __call__(self, function: Any = None, /, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
+        """Register `function` and return it; without one, return a decorator that does."""
         if function is None:
             return _registers(self._name, timeout)
         return _registers(self._name, timeout)(function)
@@ -149,29 +152,28 @@ on_stop = Point(STOP)
 on_exit = Point(EXIT)
 
 on_worker_exit = Point(WORKER_EXIT)
-"""Runs with the PID of a process that has ended and had loaded the app: a worker, also by kill -9, or one
-that only tried new code.
+"""Runs with the PID of an ended process that had loaded the app: a worker, even after kill -9, or a trial.
 
-It runs in one worker that serves; in another one again, if that ends before it is done. It is for what the
-dead leave behind: `prometheus_client.multiprocess.mark_process_dead` is one. Of the workers that end in a
-stop of the service none is left to be told.
+It runs in one serving worker, and again in another if that one ends before the hook is done. It cleans up
+after ended processes, like `prometheus_client.multiprocess.mark_process_dead`. It does not run for workers
+that end when the service stops, since no worker is left then.
 """
 
 
-def before_signal(number: int, *, timeout: float = TIMEOUT) -> Callable[[F], F]:
-    """Return a decorator that registers a hook which runs before a signal takes effect.
+def before_signal(number: int, *, timeout: float = DEFAULT_TIMEOUT) -> Callable[[F], F]:
+    """Return a decorator that registers a hook to run before a signal takes effect.
 
     Raises:
-        UsageError: it is none of `SIGNALS`.
+        UsageError: the signal is not in `SIGNALS`.
     """
     return _registers(before(_hookable(number)), timeout)
 
 
-def after_signal(number: int, *, timeout: float = TIMEOUT) -> Callable[[F], F]:
-    """Return a decorator that registers a hook which runs when a signal has taken effect.
+def after_signal(number: int, *, timeout: float = DEFAULT_TIMEOUT) -> Callable[[F], F]:
+    """Return a decorator that registers a hook to run when a signal has taken effect.
 
     Raises:
-        UsageError: it is none of `SIGNALS`.
+        UsageError: the signal is not in `SIGNALS`.
     """
     return _registers(after(_hookable(number)), timeout)
 
@@ -200,7 +202,7 @@ def _require_callable(point: str, function: Any) -> None:
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
-        return  # one that is written in C need not say
+        return  # a callable written in C may have no signature
     try:
         signature.bind(*pids)
     except TypeError as error:

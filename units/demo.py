@@ -1,7 +1,7 @@
-"""The demonstration behind `units/demo`; runs as root on a machine whose PID 1 is systemd.
+"""The demonstration that `units/demo` runs, as root on a machine whose PID 1 is systemd.
 
-It installs units/app.socket and units/app.service under another name, lets the first connection
-start the service, and counts what clients that never repeat a request see of restarts and reloads.
+It installs units/app.socket and units/app.service under another name, lets the first connection start the
+service, and counts the requests that are lost in restarts and reloads, by clients that never repeat one.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> int:
 
 @contextmanager
 def installed() -> Iterator[str]:
-    """Install and start the socket, and give its URL; leave nothing behind."""
+    """Install and start the socket, and yield its URL; remove everything afterwards."""
     if FOLDER.exists():
         remove()  # an earlier run was killed
     try:
@@ -94,7 +94,7 @@ def measure(url: str, verb: str) -> dict[str, Any]:
 
 
 def deploy() -> None:
-    """Raise the app's version by one, in its source."""
+    """Increase the app's version by one, in its source."""
     code = FOLDER / "app.py"
     text = code.read_text()
     version = int(text.split('VERSION = "', 1)[1].split('"', 1)[0])
@@ -104,7 +104,7 @@ def deploy() -> None:
 
 
 def table(*reports: dict[str, Any]) -> str:
-    """Set the reports side by side."""
+    """Return the reports as a table, side by side."""
     rows = [("", *(f"{ROUNDS} x {report['verb']}" for report in reports))]
     rows.append(("requests", *(f"{report['requests']:,}" for report in reports)))
     rows.append(("failures", *(str(report["lost"]) for report in reports)))

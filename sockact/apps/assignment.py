@@ -1,9 +1,9 @@
-"""Which app is served on which listeners.
+"""Assigns apps to listeners.
 
-`serve(app)` serves one app on all of them; `serve({"web": app, "admin": other})` each on those whose
-`FileDescriptorName=` is its key. All sockets of one unit share that name: a key may also be the address of
-one of them, and takes it from those of its name. A name without a socket, or a socket without an app, is an
-error that says what there is on both sides; `unused` decides about the latter.
+`serve(app)` serves one app on all listeners; `serve({"web": app, "admin": other})` serves each app on the
+listeners whose `FileDescriptorName=` is its key. All sockets of a unit share that name, so a key may also
+be the address of a single socket, which has precedence over the name. A key without a socket is an error,
+and so is a socket without an app, unless the setting `unused` says otherwise; the error names both sides.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from sockact.sockets.fds import Kind, Listener
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """An app and where it is served.
+    """An app with its listeners.
 
     Attributes:
-        app: what `loader.make` has returned.
-        kind: what it is, as in `kinds`.
-        listeners: all of one kind; empty where the app is only tried.
+        app: the result of `loader.make`.
+        kind: the name of its kind, as in `kinds.TABLE`.
+        listeners: all of one kind; empty in a trial.
     """
 
     app: Callable[..., Any]
@@ -33,9 +33,9 @@ class Mount:
     listeners: Sequence[Listener]
 
     @property
-    def is_http(self) -> bool:
-        """Whether it is an app that answers requests over HTTP."""
-        return self.kind in kinds.HTTP
+    def engine(self) -> kinds.EngineType:
+        """The engine that serves it."""
+        return kinds.engine_for(self.kind, self.listeners)
 
 
 def assign(
@@ -45,12 +45,12 @@ def assign(
 
     Args:
         target: an app, or a mapping from names and addresses to apps.
-        listeners: what was passed or bound.
-        unused: what to do about those without an app, as the setting; `error` is done here.
+        listeners: the passed or bound sockets.
+        unused: the setting for listeners without an app; only `error` is handled here.
 
     Raises:
         UsageError: the mapping is empty, or its keys are not names.
-        ActivationError: names and listeners do not fit together.
+        ActivationError: a name has no listener, or a listener has no app.
     """
     if not isinstance(target, Mapping):
         return [(target, list(listeners))]
@@ -70,7 +70,7 @@ def assign(
 
 
 def _key_of(listener: Listener, target: Mapping[str, object]) -> str:
-    """Return the key of the app for a listener: its address, or else its name; empty for no app."""
+    """Return the key of the app for a listener: its address, or else its name; "" if there is no app."""
     address = listener.address
     port = address[address.rfind(":") :] if listener.is_internet else ""  # `:8000`, as `listen` has it
     return next((key for key in (address, port, listener.name) if key and key in target), "")
@@ -87,12 +87,12 @@ def distinct(target: object) -> list[object]:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An app that was imported, or its factory.
+    """An imported app, or its factory, with its listeners.
 
     Attributes:
-        name: what was given in its place.
-        app: what `loader.find` has returned.
-        listeners: where it shall be served; empty where it is only tried.
+        name: the app as the user gave it, for errors.
+        app: the result of `loader.find`.
+        listeners: where it will be served; empty in a trial.
     """
 
     name: object
@@ -101,12 +101,12 @@ class Found:
 
 
 def find(target: object, listeners: Sequence[Listener] | None, unused: str) -> list[Found]:
-    """Import the apps of a target, or their factories; not in the loop.
+    """Import the apps of a target, or their factories; outside the event loop.
 
     Args:
         target: an app, or a mapping from names to apps.
-        listeners: what was passed or bound; None where the apps are only tried.
-        unused: what to do about those without an app, as the setting.
+        listeners: the passed or bound sockets; None in a trial.
+        unused: the setting for listeners without an app.
 
     Raises:
         UsageError, ActivationError: as `assign`.
@@ -120,15 +120,15 @@ def find(target: object, listeners: Sequence[Listener] | None, unused: str) -> l
 
 
 def mount(found: Sequence[Found], settings: Settings) -> list[Mount]:
-    """Make apps of what was found, and tell what they are; in the loop that serves them.
+    """Call factories, and find out the kind of each app; inside the event loop that serves them.
 
     Args:
         found: apps or factories.
-        settings: `kind` and `factory` of them.
+        settings: has `kind` and `factory`.
 
     Raises:
         ActivationError: an app cannot be served on its listeners.
-        AppError: a factory fails, or it cannot be told what an app is.
+        AppError: a factory fails, or the kind of an app is not known.
     """
     mounts: list[Mount] = []
     for each in found:
@@ -144,7 +144,7 @@ def _same(one: object, other: object) -> bool:
 
 
 def _by_kind(listeners: Sequence[Listener]) -> list[list[Listener]]:
-    """Keep datagram sockets apart from the others: no engine serves both."""
+    """Separate datagram sockets from the others: no engine serves both."""
     datagrams = [listener for listener in listeners if listener.kind is Kind.DATAGRAM]
     others = [listener for listener in listeners if listener.kind is not Kind.DATAGRAM]
     return [each for each in (others, datagrams) if each] or [[]]

@@ -1,87 +1,163 @@
-"""Tells what an app is, and what is to be served by it.
+"""The kinds of apps, in one table: `TABLE` says how each is recognised, called and served.
 
-What tells is the shape of the call, not the framework:
+An app's kind is recognised by the shape of its call, not by its framework. The first row that fits counts:
 
-    a handler class of socketserver    requests    handler(request, client_address, server)
-    a class that is awaitable          asgi        its instances are the calls
-    a class that is iterable           wsgi        its instances are the responses (PEP 3333)
-    async, two arguments               stream      await app(reader, writer)
-    async, one argument                socket      await app(connection)
-    async, `data` and two more         datagram    await app(data, address, reply)
-    async otherwise, or three          asgi        await app(scope, receive, send)
-    two arguments                      wsgi        app(environ, start_response)
-    one argument called `scope`        asgi2       await app(scope)(receive, send)
-    one argument of another name       socket      app(connection), in a thread
+    kind       recognised by                              called as
+    requests   a handler class of socketserver            handler(request, address, server), in a thread
+    datagram   async, `data` and two more arguments       await app(data, address, reply)
+    stream     async, two arguments                       await app(reader, writer)
+    asgi2      one argument, called `scope`               await app(scope)(receive, send)
+    socket     one argument                               app(connection), in a thread, or awaited
+    wsgi       two arguments, or an iterable class        app(environ, start_response), in a thread
+    asgi       async, an awaitable class, or three args   await app(scope, receive, send)
+
+Instances of an awaitable class are the calls; those of an iterable class are the responses (PEP 3333).
 """
 
 from __future__ import annotations
 
+import enum
 import inspect
 import socket
 import socketserver
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from sockact.errors import ActivationError, AppError
 from sockact.sockets.fds import Kind, Listener
 
-HTTP = ("asgi", "asgi2", "wsgi")
-"""Which of them are apps that answer requests over HTTP."""
 
-_STREAMS = (Kind.STREAM,)
-SERVED_ON: dict[str, tuple[Kind, ...]] = {
-    "asgi": _STREAMS,
-    "asgi2": _STREAMS,
-    "wsgi": _STREAMS,
-    "stream": _STREAMS,
-    "datagram": (Kind.DATAGRAM,),
-    "requests": (Kind.STREAM, Kind.DATAGRAM),
-    "socket": (Kind.STREAM, Kind.SEQPACKET),
+class EngineType(enum.Enum):
+    """The engines that serve apps."""
+
+    HTTP = "http"
+    STREAM = "stream"
+    DATAGRAM = "datagram"
+
+
+class Form(enum.Enum):
+    """The first thing that tells kinds of apps apart."""
+
+    HANDLER_CLASS = enum.auto()
+    AWAITABLE_CLASS = enum.auto()
+    ITERABLE_CLASS = enum.auto()
+    ASYNC = enum.auto()
+    CALL = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The shape of an app's call.
+
+    Attributes:
+        form: what is called.
+        arguments: names of the positional arguments without a default; None if the signature is unknown.
+    """
+
+    form: Form
+    arguments: tuple[str, ...] | None
+
+    def takes(self, count: int) -> bool:
+        """Tell whether it takes so many arguments."""
+        return self.arguments is not None and len(self.arguments) == count
+
+
+@dataclass(frozen=True, slots=True)
+class AppKind:
+    """A kind of app: one row of the table.
+
+    Attributes:
+        name: its name in the setting `kind`.
+        fits: tells whether an app with this shape is of this kind, if no earlier row fits.
+        engines: the engine for each kind of socket that it can be served on.
+    """
+
+    name: str
+    fits: Callable[[Shape], bool]
+    engines: Mapping[Kind, EngineType]
+
+
+def _is_datagram(shape: Shape) -> bool:
+    arguments = shape.arguments
+    return shape.form is Form.ASYNC and shape.takes(3) and arguments is not None and arguments[0] == "data"
+
+
+def _is_stream(shape: Shape) -> bool:
+    return shape.form is Form.ASYNC and shape.takes(2)
+
+
+def _is_asgi2(shape: Shape) -> bool:
+    return shape.form is Form.CALL and shape.arguments == ("scope",)
+
+
+def _is_socket(shape: Shape) -> bool:
+    return shape.form in (Form.ASYNC, Form.CALL) and shape.takes(1)
+
+
+def _is_wsgi(shape: Shape) -> bool:
+    return shape.form is Form.ITERABLE_CLASS or (shape.form is Form.CALL and shape.takes(2))
+
+
+def _is_asgi(shape: Shape) -> bool:
+    is_call = shape.form is Form.CALL and shape.takes(3)
+    return is_call or shape.form in (Form.ASYNC, Form.AWAITABLE_CLASS)
+
+
+_HTTP = {Kind.STREAM: EngineType.HTTP}
+_STREAM = {Kind.STREAM: EngineType.STREAM}
+_SEQPACKET = {Kind.SEQPACKET: EngineType.STREAM}
+_DATAGRAM = {Kind.DATAGRAM: EngineType.DATAGRAM}
+
+TABLE = {
+    kind.name: kind
+    for kind in (
+        AppKind("requests", lambda shape: shape.form is Form.HANDLER_CLASS, {**_STREAM, **_DATAGRAM}),
+        AppKind("datagram", _is_datagram, _DATAGRAM),
+        AppKind("stream", _is_stream, _STREAM),
+        AppKind("asgi2", _is_asgi2, _HTTP),
+        AppKind("socket", _is_socket, {**_STREAM, **_SEQPACKET}),
+        AppKind("wsgi", _is_wsgi, _HTTP),
+        AppKind("asgi", _is_asgi, _HTTP),
+    )
 }
-"""On what each kind of app can be served."""
+"""The kinds by name; `sockact.config.settings.KINDS` has the same names."""
 
 _FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
-"""Whose connections uvloop takes, and the kernel lets move between processes."""
-
-_SYNC = {2: "wsgi", 3: "asgi"}
-_ASYNC = {1: "socket", 2: "stream"}
+"""Address families whose connections uvloop serves, and whose connections can move between processes."""
 
 
 def kind_of(app: Callable[..., Any]) -> str:
-    """Tell what `app` is, by one of the words above.
+    """Return the name of an app's kind.
 
     Raises:
-        AppError: it cannot be told; names the settings that help.
+        AppError: no kind fits; names the settings that help.
     """
-    if inspect.isclass(app):
-        if issubclass(app, socketserver.BaseRequestHandler):
-            return "requests"
-        if hasattr(app, "__await__"):
-            return "asgi"
-        if hasattr(app, "__iter__"):
-            return "wsgi"
-    required = _required_arguments(app)
-    if not inspect.isclass(app) and is_async(app):
-        if required and len(required) == 3 and required[0] == "data":
-            return "datagram"
-        return _ASYNC.get(len(required or ())) or _asgi(app)
-    if required == []:
+    shape = Shape(_form(app), _required_arguments(app))
+    if shape.form is Form.CALL and shape.arguments == ():
         raise AppError(f"{_name(app)} takes no arguments: a factory? then say factory=True (--factory)")
-    if required is not None and len(required) == 1:
-        return "asgi2" if required[0] == "scope" else "socket"
-    if required is None or len(required) not in _SYNC:
+    kind = next((kind.name for kind in TABLE.values() if kind.fits(shape)), None)
+    if kind is None:
         raise AppError(
             f"{_name(app)} takes neither (scope, receive, send) nor (environ, start_response): "
             "say kind='asgi' or 'wsgi' (--kind)"
         )
-    return _SYNC[len(required)]
+    if kind == "asgi" and shape.form is Form.ASYNC:
+        _require_asgi_arguments(app)
+    return kind
+
+
+def engine_for(kind: str, listeners: Sequence[Listener]) -> EngineType:
+    """Return the engine for an app of this kind on listeners of one kind, perhaps on none."""
+    engines = TABLE[kind].engines
+    return engines[listeners[0].kind] if listeners else next(iter(engines.values()))
 
 
 def require_served_on(kind: str, listeners: Sequence[Listener]) -> None:
     """Raise ActivationError if an app of this kind cannot be served on one of `listeners`."""
     for listener in listeners:
-        if listener.kind not in SERVED_ON[kind] or not _is_open_to_clients(listener):
+        if listener.kind not in TABLE[kind].engines or not _is_open_to_clients(listener):
             raise ActivationError(
                 f"descriptor {listener.fd} ({listener.name}) is a {_found(listener)}: "
                 f"expected {_expected(kind)}"
@@ -95,7 +171,7 @@ def require_served_on(kind: str, listeners: Sequence[Listener]) -> None:
 
 
 def takes_state(handler: Callable[..., Any]) -> bool:
-    """Tell whether a handler has the keyword `state`, for connections that another process began."""
+    """Tell whether a handler has the keyword `state`, for connections that were handed over."""
     try:
         return "state" in inspect.signature(handler).parameters
     except (TypeError, ValueError):
@@ -103,20 +179,30 @@ def takes_state(handler: Callable[..., Any]) -> bool:
 
 
 def is_async(app: Callable[..., Any]) -> bool:
-    """Tell whether a call gives a coroutine."""
+    """Tell whether calling `app` returns a coroutine."""
     while isinstance(app, partial):
         app = app.func
-    # The method of the type, inherited or not, is what Python calls.
+    # Python calls the method of the type, inherited or not.
     called = None if inspect.isroutine(app) else inspect.getattr_static(type(app), "__call__", None)
     return any(inspect.iscoroutinefunction(_unwrapped(one)) for one in (app, called))
 
 
-def _asgi(app: Callable[..., Any]) -> str:
-    """Return what an async callable is that is nothing else; unless it fails with each request."""
+def _form(app: Callable[..., Any]) -> Form:
+    if inspect.isclass(app):
+        if issubclass(app, socketserver.BaseRequestHandler):
+            return Form.HANDLER_CLASS
+        if hasattr(app, "__await__"):
+            return Form.AWAITABLE_CLASS
+        return Form.ITERABLE_CLASS if hasattr(app, "__iter__") else Form.CALL
+    return Form.ASYNC if is_async(app) else Form.CALL
+
+
+def _require_asgi_arguments(app: Callable[..., Any]) -> None:
+    """Raise AppError if a call of an async app with three arguments would fail, at each request."""
     try:
         signature = inspect.signature(app)
     except (TypeError, ValueError):
-        return "asgi"  # it does not say
+        return  # unknown
     try:
         signature.bind(None, None, None)
     except TypeError:
@@ -124,7 +210,6 @@ def _asgi(app: Callable[..., Any]) -> str:
             f"{_name(app)} takes neither (scope, receive, send) nor (reader, writer) nor (data, address, "
             "reply) nor a connection: say what it is by kind (--kind)"
         ) from None
-    return "asgi"
 
 
 def _is_open_to_clients(listener: Listener) -> bool:
@@ -138,7 +223,8 @@ def _found(listener: Listener) -> str:
 
 def _expected(kind: str) -> str:
     return " or ".join(
-        f"a {'' if served is Kind.DATAGRAM else 'listening '}{served.value}" for served in SERVED_ON[kind]
+        f"a {'' if served is Kind.DATAGRAM else 'listening '}{served.value}"
+        for served in TABLE[kind].engines
     )
 
 
@@ -146,11 +232,11 @@ def _unwrapped(found: Any) -> Any:
     try:
         return inspect.unwrap(found)
     except ValueError:
-        return found  # a proxy that has every attribute, `__wrapped__` too
+        return found  # a proxy that has every attribute, also `__wrapped__`
 
 
-def _required_arguments(app: Callable[..., Any]) -> list[str] | None:
-    """Return the positional arguments without a default; None when the signature does not say."""
+def _required_arguments(app: Callable[..., Any]) -> tuple[str, ...] | None:
+    """Return the positional arguments without a default; None if the signature is unknown."""
     try:
         parameters = inspect.signature(app).parameters.values()
     except (TypeError, ValueError):
@@ -158,11 +244,11 @@ def _required_arguments(app: Callable[..., Any]) -> list[str] | None:
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
         return None
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [
+    return tuple(
         parameter.name
         for parameter in parameters
         if parameter.kind in positional and parameter.default is parameter.empty
-    ]
+    )
 
 
 def _name(app: object) -> str:

@@ -1,4 +1,4 @@
-"""Finds the app: imports `module:attribute`, from where the settings say."""
+"""Imports an app by its reference `module:attribute`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sockact.untrusted.text import told
 
 
 def enter(directory: str) -> None:
-    """Make `directory`, or without one the present directory, the place to import from.
+    """Change to `directory`, if one is given, and import from the working directory from now on.
 
-    It is resolved first: a release behind a symbolic link stays the same one for this process,
-    also when the link moves on while modules are still imported lazily.
+    Symbolic links are resolved first: a process keeps its release also if `current` is switched to another
+    one while modules are still imported lazily.
     """
     if directory:
         try:
@@ -25,32 +25,32 @@ def enter(directory: str) -> None:
     try:
         sys.path.insert(0, os.getcwd())
     except OSError as error:
-        raise AppError(f"the working directory, to import from: {error.strerror}") from None
+        raise AppError(f"cannot import from the working directory: {error.strerror}") from None
 
 
 def find(app: object) -> Any:
-    """Import an app, or its factory; not in the loop, as a module may run one while it is imported.
+    """Import an app, or its factory; outside the event loop, since a module may run one at its import.
 
     Args:
         app: a callable, or a string `module:attribute`; the attribute may be dotted.
 
     Raises:
-        UsageError: a string is not of that form.
-        AppError: it cannot be imported; the cause is the exception of the app's code.
+        UsageError: the string does not have this form.
+        AppError: the app cannot be imported; the cause is the exception of its code.
     """
     return _imported(app) if isinstance(app, str) else app
 
 
 def make(app: object, found: Any, *, factory: bool = False) -> Any:
-    """Return the app itself; in the loop that serves, where a factory may begin tasks.
+    """Return the app itself; inside the event loop that serves, where a factory may start tasks.
 
     Args:
-        app: what it is called in an error.
-        found: what `find` has returned.
+        app: its name in errors.
+        found: the result of `find`.
         factory: whether that is a callable without arguments that returns the app.
 
     Raises:
-        AppError: the factory has failed, or it is no app; the cause is the exception of the app's code.
+        AppError: the factory has failed, or the result is no app; the cause is the exception of its code.
     """
     if factory:
         try:
@@ -66,9 +66,9 @@ def make(app: object, found: Any, *, factory: bool = False) -> Any:
 
 
 def parts(reference: str) -> tuple[str, str]:
-    """Return the module and the attribute which `reference` names; raises UsageError if it does not."""
+    """Return the module and the attribute in `reference`; raises UsageError for another form."""
     module_name, colon, attribute = reference.partition(":")
-    # A relative module has no package here to be relative to.
+    # A relative module is refused too: there is no package that it could be relative to.
     if not (colon and all(module_name.split(".")) and all(attribute.split("."))):
         raise UsageError(f"{reference!r}: expected module:attribute, such as app:app")
     return module_name, attribute
@@ -103,9 +103,10 @@ def _here() -> str:
 
 
 def _apps(error: BaseException) -> BaseException | None:
-    """Return an error as a cause that shows where it is, if code of the app's has raised it.
+    """Return `error` as a cause, for its traceback, if code of the app has raised it.
 
-    One that our own line has raised says all in its message; a traceback would show sockact's code.
+    The message of an error that our own line has raised says everything; its traceback would only show
+    sockact's code.
     """
     traceback = error.__traceback__
     return None if traceback is None or traceback.tb_next is None else error

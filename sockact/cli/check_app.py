@@ -15,7 +15,7 @@ from typing import Any
 from sockact.apps import loader
 from sockact.config import envfile, logs, pyproject, settings
 from sockact.config.settings import Settings
-from sockact.errors import AppError, ReloadRefused, of_status
+from sockact.errors import AppError, ReloadRefused, error_of_status
 from sockact.process.command import Program, working_directory
 from sockact.worker import canary
 
@@ -45,7 +45,7 @@ def check(apps: Sequence[str], references: Sequence[str], given: Mapping[str, An
     try:
         return f"{' '.join(apps)}: {asyncio.run(_rehearse(program, chosen))}"
     except ReloadRefused as error:
-        raise of_status(error.found)(f"{' '.join(apps)}: {error}") from error
+        raise error_of_status(error.found)(f"{' '.join(apps)}: {error}") from error
 
 
 async def _rehearse(program: Program, chosen: Settings) -> str:

@@ -1,16 +1,16 @@
-r"""Environment files, in the syntax of systemd's `EnvironmentFile=`, but read anew for each worker.
+r"""Environment files, in the syntax of systemd's `EnvironmentFile=`, but read again for each worker.
 
     # a comment, also with ;
-    NAME=value with blanks           those around it do not count; \ keeps the next character
-    NAME='as it is'                  over several lines, too
-    NAME="with \" \\ \$ \` escaped"  over several lines, too
+    NAME=value with blanks           blanks around the value do not count; \ keeps the next character
+    NAME='as it is'                  may span several lines
+    NAME="with \" \\ \$ \` escaped"  may span several lines
     NAME=one \
-    line                             a backslash at the end of a line goes on with the next one
+    line                             a backslash at the end of a line continues it
 
-Nothing is expanded. What systemd ignores with a warning, a line that is no assignment or a quote that is
-never closed, is an error here: a file that somebody still writes must not pass for a whole one. The
-encoding is UTF-8, and what execve(2) would not pass on is an error, too. Rule of this file: a setting is
-never read from here, for only half of sockact would obey it: the workers, and not their supervisor.
+Nothing is expanded. systemd ignores, with a warning, a line that is no assignment and a quote that is never
+closed. Here both are errors: a file that is still being written must not be taken for a complete one. The
+encoding is UTF-8, and values that execve(2) cannot pass on are errors, too. Rule of this file: settings are
+never read from it, since only the workers would obey them, and not their supervisor.
 
 Source: systemd.exec(5), EnvironmentFile=; src/basic/env-file.c for what that leaves open.
 """
@@ -23,28 +23,28 @@ from collections.abc import Sequence
 from sockact.errors import SettingsError
 from sockact.untrusted import files
 
-MOST = 128 * 1024 - 1
-"""Bytes of `NAME=value` that execve(2) passes on: MAX_ARG_STRLEN."""
+MAX_ASSIGNMENT_BYTES = 128 * 1024 - 1
+"""Most bytes of `NAME=value` that execve(2) passes on: MAX_ARG_STRLEN."""
 
 RESERVED = re.compile(r"SOCKACT_|LISTEN_(PID|FDS|FDNAMES|PIDFDID)$|NOTIFY_SOCKET$|WATCHDOG_(PID|USEC)$")
-"""Names of what systemd or sockact tells a process about itself."""
+"""Variables by which systemd or sockact tells a process about itself."""
 
 _BLANK = re.compile(r"[ \t\r]*(?:[#;][^\n]*)?(?:\n|\Z)")
 _NAME = re.compile(r"[ \t]*([A-Za-z_][A-Za-z0-9_]*)[ \t]*=")
 _QUOTED = re.compile(r"""[ \t\r]*(?:'([^']*)'|"((?:[^"\\]|\\.)*)")""", re.DOTALL)
-# Blanks count inside of a value, and a quote does after its first character.
+# Blanks count inside a value, and so does a quote after the value's first character.
 _PLAIN = re.compile(r"[ \t\r]*((?![\s'\"])(?:\\.|[^\\\s]|[ \t\r]+(?=[^\s]))+)", re.DOTALL)
 _END = re.compile(r"[ \t\r]*(?:\n|\Z)")
 
 
 def read(paths: Sequence[str]) -> dict[str, str]:
-    """Read environment files; of a name that comes twice, the last value counts.
+    """Read environment files; if a name occurs twice, the last value counts.
 
     Args:
-        paths: of the files; one that begins with `-` may be missing, as with systemd.
+        paths: paths of the files; a file whose path begins with `-` may be missing, as with systemd.
 
     Raises:
-        SettingsError: a file cannot be read or understood; says where.
+        SettingsError: a file cannot be read or parsed; says where.
     """
     found: dict[str, str] = {}
     for path in paths:
@@ -76,13 +76,13 @@ def parse(text: str, where: str) -> dict[str, str]:
         if name is None:
             raise _fault(where, text, begun, "expected NAME=value or a comment")
         if RESERVED.match(name[1]):
-            fault = f"{name[1]} is no variable of the app's: expected it in the unit"
+            fault = f"{name[1]} is not the app's variable: expected it in the unit"
             raise _fault(where, text, begun, fault)
         value, at = _value(text, name.end())
         if value is None or "\0" in value:
             raise _fault(where, text, begun, f"the value of {name[1]} has no end, or a NUL in it")
-        if len(f"{name[1]}={value}".encode()) > MOST:
-            raise _fault(where, text, begun, f"{name[1]} has more than {MOST:,} bytes")
+        if len(f"{name[1]}={value}".encode()) > MAX_ASSIGNMENT_BYTES:
+            raise _fault(where, text, begun, f"{name[1]} has more than {MAX_ASSIGNMENT_BYTES:,} bytes")
         found[name[1]] = value
     return found
 
@@ -105,5 +105,5 @@ def _value(text: str, at: int) -> tuple[str | None, int]:
 
 
 def _unescaped(text: str, escape: str) -> str:
-    # A backslash before the end of a line is gone with it; one pass, or what is left would escape anew.
+    # A backslash at the end of a line is removed too. In one pass: nothing may be unescaped twice.
     return re.sub(rf"\\\n|{escape}", lambda match: match[1] or "", text, flags=re.DOTALL)

@@ -1,8 +1,8 @@
-"""Log records for people: in the journal as journal entries, elsewhere as lines on stderr.
+"""Writes log records to the journal, or as lines to stderr if stderr is not the journal.
 
 Our records are written whatever the app does to logging: `dictConfig` disables every logger that it does
-not name, others clear the handlers of all. Whoever gives one of `LOGGERS` a handler or a level by its name
-means it, and so does a program that sets up logging before it calls `serve`.
+not name, and some libraries clear all handlers. But a handler or level that is set on one of `LOGGERS` by
+its name counts, and so does logging that a program has set up before it calls `serve`.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
-# Not systemd.journal, of which we would use one function: it brings the journal's reader, uuid, platform
-# and datetime, a megabyte in a supervisor.
+# Not systemd.journal, of which we would use one function: it imports the journal's reader, uuid, platform
+# and datetime, which take a megabyte in a supervisor.
 from systemd import _journal
 
 from sockact.system import standard_streams
 from sockact.untrusted.text import told, visible, visible_lines
 
 LOGGERS = ("sockact", "uvicorn")
-"""Whose records we place; the app's own logging stays the app's business."""
+"""The loggers that are configured here; the app configures its own."""
 
 ACCESS = "uvicorn.access"
-"""Which of them logs requests, and is off by having no handler."""
+"""The logger of requests; it is off when it has no handler."""
 
 JOURNAL = "/run/systemd/journal/socket"
-"""Where the journal is reached; libsystemd says nothing when it is not there (sd_journal_print(3))."""
+"""The journal's socket; libsystemd reports no error if it is missing (sd_journal_print(3))."""
 
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 
 
 def configure(level: str, environ: Mapping[str, str]) -> None:
     """Send `LOGGERS` to the journal or to stderr, unless the program has set up logging itself."""
-    global _voice  # noqa: PLW0603 - there is one log
-    _voice = JournalHandler() if stderr_is_journal(environ) else StderrHandler()
+    global _default_handler  # noqa: PLW0603 - there is one log
+    _default_handler = JournalHandler() if stderr_is_journal(environ) else StderrHandler()
     for name in LOGGERS:
         logging.getLogger(name).setLevel(level.upper())
     hold()
@@ -45,30 +45,30 @@ def configure(level: str, environ: Mapping[str, str]) -> None:
         return
     for name in LOGGERS:
         logger = logging.getLogger(name)
-        logger.handlers = [_voice]
+        logger.handlers = [_default_handler]
         logger.propagate = False
 
 
 def hold(*, access: bool = False) -> None:
-    """Let nobody switch off the loggers of what is loaded by now.
+    """Protect the loggers that exist by now from being switched off.
 
     Args:
-        access: also that of requests.
+        access: also the logger of requests.
     """
     found = logging.root.manager.loggerDict
     ours = [name for name, each in found.items() if isinstance(each, logging.Logger) and _is_ours(name)]
     for name in (*ours, "uvicorn.error", *([ACCESS] if access else [])):
         if name != ACCESS or access:
-            _make(logging.getLogger(name), Steady)
-    # asyncio's is the app's as well; but an error in it would end the loop.
-    _make(logging.getLogger("asyncio"), Guarded)
+            _make(logging.getLogger(name), SteadyLogger)
+    # The app uses asyncio's logger too; but an error in its handlers would end the loop.
+    _make(logging.getLogger("asyncio"), SafeLogger)
     last = logging.lastResort
     if last is not None and not isinstance(last, _LastResort):
         logging.lastResort = _LastResort(last)
 
 
 def stderr_is_journal(environ: Mapping[str, str]) -> bool:
-    """Tell whether stderr still is the stream that systemd connected to the journal.
+    """Tell whether stderr is still the stream that systemd connected to the journal.
 
     Source: systemd.exec(5), JOURNAL_STREAM.
     """
@@ -79,11 +79,11 @@ def stderr_is_journal(environ: Mapping[str, str]) -> bool:
     return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
-class Guarded(logging.Logger):
-    """A logger that never raises what a filter, a handler or a factory of records of the app's does."""
+class SafeLogger(logging.Logger):
+    """A logger that catches errors in the app's filters, handlers and record factories."""
 
     def makeRecord(self, name: str, level: int, fn: str, lno: int, msg: object, *more: Any) -> Any:  # noqa: N802
-        """Return the record, of the app's making if that is possible."""
+        """Return the record, made by the app's factory if that works."""
         try:
             return super().makeRecord(name, level, fn, lno, msg, *more)
         except Exception:  # noqa: BLE001 - it is the app's
@@ -91,43 +91,43 @@ class Guarded(logging.Logger):
             return logging.LogRecord(name, level, fn, lno, msg, args, exc_info, func, sinfo)
 
     def handle(self, record: logging.LogRecord) -> None:
-        """Write the record, somewhere."""
+        """Write the record; by our own handler if the app's fails."""
         try:
             super().handle(record)
-        except Exception:  # noqa: BLE001 - as in all of logging: it harms nobody
-            _voice.handle(record)
+        except Exception:  # noqa: BLE001 - as everywhere in logging: an error in it has no consequences
+            _default_handler.handle(record)
 
 
-class Steady(Guarded):
-    """A logger of ours: always on, and never without a handler; its level is as it is set.
+class SteadyLogger(SafeLogger):
+    """A logger of ours that cannot be disabled and always has a handler; its level can be set.
 
-    What others have a part in, all arguments of a message that are texts or errors, is made visible here:
-    handlers of the app's get it so, too.
+    Texts and errors among a message's arguments may come from outside. Control characters in them are
+    escaped here, so that the app's handlers get them escaped too.
     """
 
     @property
     def disabled(self) -> bool:
-        """Whether it is off: never."""
+        """Return False."""
         return False
 
     @disabled.setter
     def disabled(self, _: object) -> None:
-        """Ignore it: `logging.config` switches off all loggers that were not named to it."""
+        """Ignore the value: `logging.config` disables all loggers that it was not given by name."""
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802
-        """Tell whether records of a level are written; not asking `logging.disable`."""
+        """Tell whether records of a level are written; `logging.disable` is ignored."""
         return level >= self.getEffectiveLevel()
 
     def hasHandlers(self) -> bool:  # noqa: N802
-        """Tell whether it has handlers: in the end, ours."""
+        """Return True: our own handler is the last one."""
         return True
 
     def callHandlers(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Write the record by the handlers that there are, or else by ours."""
+        """Write the record by the handlers that are set, or else by ours."""
         if super().hasHandlers():
             super().callHandlers(record)
         else:
-            _voice.handle(record)
+            _default_handler.handle(record)
 
     def makeRecord(self, *arguments: Any) -> Any:  # noqa: N802
         """Return the record of a message."""
@@ -137,30 +137,30 @@ class Steady(Guarded):
         return super().makeRecord(name, level, fn, lno, msg, args, *more)
 
 
-class Voice(logging.Handler):
-    """Writes a record, and when that fails, says so on stderr."""
+class RecordHandler(logging.Handler):
+    """Writes records, and reports errors in that on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write it."""
+        """Write the record."""
         try:
             self.say(record, visible_lines(self.format(record).rstrip("\n")))
-        except Exception:  # noqa: BLE001 - as in all of logging: a record that cannot be written harms nobody
+        except Exception:  # noqa: BLE001 - as everywhere in logging: a lost record has no consequences
             self.handleError(record)
 
     def say(self, record: logging.LogRecord, lines: list[str]) -> None:
-        """Write a record that has these lines; the second and those after it belong to the first."""
+        """Write a record with these lines; all but the first are continuation lines."""
         raise NotImplementedError
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Say what is wrong with a record."""
+        """Report the error that a record has caused."""
         lines = visible_lines(traceback.format_exc().rstrip("\n"))
         standard_streams.write(
             "\n".join([f"--- Logging error --- {visible(str(record.msg))}", *_indented(lines), ""])
         )
 
 
-class StderrHandler(Voice):
-    """Writes each record as lines on stderr, of which only the first begins in the first column."""
+class StderrHandler(RecordHandler):
+    """Writes each record as lines on stderr; all but its first line are indented."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -168,20 +168,20 @@ class StderrHandler(Voice):
         self.setFormatter(logging.Formatter(form))
 
     def say(self, record: logging.LogRecord, lines: list[str]) -> None:  # noqa: ARG002
-        """Write it at once."""
+        """Write the record in one call."""
         standard_streams.write("\n".join([lines[0], *_indented(lines[1:]), ""]))
 
 
-class JournalHandler(Voice):
+class JournalHandler(RecordHandler):
     """Writes each record as one journal entry, a traceback included.
 
     systemd-python's own handler loses records whose `extra` clashes with one of its fields.
     """
 
     def say(self, record: logging.LogRecord, lines: list[str]) -> None:
-        """Send the record; where the journal is out of reach, use the stream that systemd has opened.
+        """Send the record to the journal's socket, or else to the stream that systemd has opened.
 
-        That is so where the root of the service is another (`RootDirectory=`), and its `/run`.
+        The socket is missing where the service has another root directory (`RootDirectory=`).
         """
         if os.access(JOURNAL, os.W_OK):
             with contextlib.suppress(OSError):
@@ -203,18 +203,18 @@ def priority(level: int) -> int:
 
 
 class _LastResort(logging.Handler):
-    """Python's handler of records that have no other, for a `sys.stderr` that may be anything."""
+    """Wraps Python's last-resort handler, since the app may set `sys.stderr` to anything."""
 
     def __init__(self, handler: logging.Handler) -> None:
         super().__init__(handler.level)
         self._handler = handler
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Write it as Python does, if that is possible."""
+        """Write the record by Python's handler, or by ours if that fails."""
         with contextlib.suppress(Exception):  # it is the app's stream
             if sys.stderr is not None:
                 return bool(self._handler.handle(record))
-        return bool(_voice.handle(record))
+        return bool(_default_handler.handle(record))
 
 
 def _is_ours(name: str) -> bool:
@@ -222,14 +222,14 @@ def _is_ours(name: str) -> bool:
 
 
 def _make(logger: logging.Logger, kind: type[logging.Logger]) -> None:
-    """Give a logger that was made long ago what `kind` has, beside what its class has."""
+    """Change the class of an existing logger to `kind`, combined with its own class."""
     if not isinstance(logger, kind):
         own = type(logger)
         logger.__class__ = kind if own is logging.Logger else type(kind.__name__, (kind, own), {})
 
 
 def _indented(lines: list[str]) -> list[str]:
-    """Return lines that nobody takes for the beginning of a record."""
+    """Indent lines, so that they are not taken for the beginning of a record."""
     return [f"  {line}" for line in lines]
 
 
@@ -242,5 +242,5 @@ def _shown(argument: object) -> object:
     return visible(argument) if isinstance(argument, str) else argument
 
 
-_voice: logging.Handler = StderrHandler()
-"""What writes our records where nothing else does."""
+_default_handler: logging.Handler = StderrHandler()
+"""The handler of our records if no other handler is set."""

@@ -1,11 +1,11 @@
-"""Settings that a project brings along: the table `[tool.sockact]` of its pyproject.toml.
+"""Settings of a project, from the table `[tool.sockact]` of its pyproject.toml.
 
     [tool.sockact]
     drain_timeout = "1min"
     workers = 4
 
-The file is that of `chdir`, or else of the working directory. What it says is read by each process that
-starts, so that a reload's new workers have the settings of the new code.
+The file is the one in `chdir`, or else in the working directory. Each process reads it at its start, so
+that a reload's new workers have the settings of the new code.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ FILE = "pyproject.toml"
 
 
 def resolve(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
-    """Combine keywords or flags with the environment and the project; raises as `settings.resolve`."""
+    """Combine keywords or flags, the environment and the project's file; raises as `settings.resolve`."""
     return settings.resolve(given, environ, _said(given, environ))
 
 
 def says(name: str, given: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
-    """Tell whether a setting was said, by keyword, flag, variable or project, and is not the default."""
+    """Tell whether a setting was given, by keyword, flag, variable or project, and is not the default."""
     return name in given or settings.variable(name) in environ or name in _said(given, environ)
 
 
 def _said(given: Mapping[str, Any], environ: Mapping[str, str]) -> Mapping[str, Any]:
-    """Return what the project of the directory that the settings name says."""
+    """Return the project's settings, from the directory that `chdir` names."""
     directory = given.get("chdir") or environ.get(settings.variable("chdir"), "")
     path = os.fspath(directory) if isinstance(directory, str | os.PathLike) else None
     if not isinstance(path, str) or "\0" in path:
-        return {}  # the setting is refused, by its name
+        return {}  # `chdir` is invalid, and refused later
     return table(os.path.join(path, FILE))
 
 
 def table(path: str) -> Mapping[str, Any]:
-    """Return the settings in a pyproject.toml; none where there is no such file, or no such table.
+    """Return the settings in a pyproject.toml; empty if there is no such file or table.
 
     Raises:
-        SettingsError: there is one, and it cannot be read or understood.
+        SettingsError: the file cannot be read or parsed.
     """
     try:
         data = files.read(path)
@@ -54,7 +54,7 @@ def table(path: str) -> Mapping[str, Any]:
             return {}
         raise SettingsError(f"{path}: {error.strerror}") from None
     if b"tool.sockact" not in data:
-        return {}  # most have no such table, and a supervisor can do without a parser
+        return {}  # most files have no such table; a supervisor saves the parser's memory
     import tomllib
 
     try:

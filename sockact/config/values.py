@@ -1,6 +1,6 @@
-"""How the values of settings are written.
+"""Parsers for the texts of settings.
 
-Each function reads one kind of value, or raises ValueError with what it expects.
+Each function parses one kind of value, or raises ValueError with the expected form.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ _FALSE = ("0", "no", "false", "off")
 
 MEANT_FOR_CLIENTS = frozenset(
     [
-        # What frames a message, or is about its connection: RFC 9112, and RFC 9110, sections 7 to 10.
+        # Framing and connection: RFC 9112, and RFC 9110, sections 7 to 10.
         *("connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer"),
         *("transfer-encoding", "upgrade", "via", "host", "expect", "max-forwards", "date"),
-        # What the answer is, and what becomes of it: RFC 9110, sections 8 to 15, RFC 9111, RFC 6266.
+        # Content and caching: RFC 9110, sections 8 to 15, RFC 9111, RFC 6266.
         *("accept-ranges", "age", "allow", "cache-control", "content-disposition", "content-encoding"),
         *("content-language", "content-location", "content-range", "content-type", "etag", "expires"),
         *("last-modified", "link", "location", "pragma", "retry-after", "vary", "warning"),
-        # What a client is to do afterwards.
+        # Instructions to the client.
         *("alt-svc", "authentication-info", "clear-site-data", "refresh", "set-cookie", "set-cookie2"),
         *("strict-transport-security", "www-authenticate", "x-content-type-options", "x-frame-options"),
     ]
 )
-"""Fields of a response, in lower case, that a client acts on: a text of ours in them would break it."""
+"""Response fields, in lower case, that clients act on: a version in them would break the response."""
 
 FAMILIES = ("access-control-", "proxy-", "sec-", "content-security-", "cross-origin-")
 
 
 def seconds(text: str) -> float:
-    """Read a time span as systemd.time(7) writes it: `30`, `1.5s`, `250ms`, `1min 30s`."""
-    # Part by part: one expression for the whole would try all ways to cut a long wrong text.
+    """Parse a time span in the form of systemd.time(7): `30`, `1.5s`, `250ms`, `1min 30s`."""
+    # Part by part: one expression for the whole would try all ways to split a long wrong text.
     parts = re.findall(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)|(\S)", text)
     total = math.inf if not parts else 0.0
     for amount, unit, _ in parts:
@@ -45,12 +45,12 @@ def seconds(text: str) -> float:
 
 
 def seconds_or_none(text: str) -> float | None:
-    """Read a time span, or `none` for no limit."""
+    """Parse a time span, or `none` for no limit."""
     return None if text.strip().lower() in ("none", "infinity") else seconds(text)
 
 
 def flag(text: str) -> bool:
-    """Read a boolean as systemd.syntax(7) writes it."""
+    """Parse a boolean in the form of systemd.syntax(7)."""
     word = text.strip().lower()
     if word not in (*_TRUE, *_FALSE):
         raise ValueError("expected yes or no")
@@ -58,14 +58,14 @@ def flag(text: str) -> bool:
 
 
 def number(text: str) -> int:
-    """Read a whole number, not negative."""
+    """Parse a whole number, not negative."""
     if not re.fullmatch(r"\s*\d+\s*", text):
         raise ValueError("expected a whole number")
     return int(text)
 
 
 def size(text: str) -> int:
-    """Read a number of bytes as systemd writes it: `300M`; K, M, G are powers of 1024."""
+    """Parse a number of bytes in systemd's form: `300M`; K, M, G are powers of 1024."""
     match = re.fullmatch(r"\s*(\d+)\s*([KMGT]?)\s*", text)
     if not match:
         raise ValueError("expected a size like 300M")
@@ -73,7 +73,7 @@ def size(text: str) -> int:
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
-    """Return a parser that takes one of `choices`."""
+    """Return a parser that accepts one of `choices`."""
 
     def parse(text: str) -> str:
         if text not in choices:
@@ -84,30 +84,30 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def plain(text: str) -> str:
-    """Read what is shown in a status and sent in a header: printable ASCII."""
+    """Parse a text for the status and a response header: printable ASCII."""
     if not (text.isascii() and text.isprintable()) or len(text) > 256:
         raise ValueError("expected printable ASCII characters, at most 256")
     return text
 
 
 def header(text: str) -> str:
-    """Read the name of a header field, or nothing. Source: RFC 9110, section 5.6.2."""
+    """Parse the name of a header field, or an empty text. Source: RFC 9110, section 5.6.2."""
     if not re.fullmatch(r"[\w!#$%&'*+.^`|~-]*", text, re.ASCII) or len(text) > 256:
         raise ValueError("expected the name of a header field like X-Version")
     if text.lower() in MEANT_FOR_CLIENTS or text.lower().startswith(FAMILIES):
-        raise ValueError("clients take this field for something else: expected one like X-Version")
+        raise ValueError("clients act on this field: expected one like X-Version")
     return text
 
 
 def url_path(text: str) -> str:
-    """Read the path of a URL, or nothing."""
+    """Parse the path of a URL, or an empty text."""
     if not re.fullmatch(r"(/[!-~]*)?", text):
         raise ValueError("expected a path like /-/ready")
     return text
 
 
 def url(text: str) -> str:
-    """Read the path of a URL, or a whole one of http or https, or nothing."""
+    """Parse the path of a URL, a whole http or https URL, or an empty text."""
     if text.startswith("/") or not text:
         return url_path(text)
     if not re.fullmatch(r"https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/[!-~]*)?", text, re.ASCII):
@@ -116,7 +116,7 @@ def url(text: str) -> str:
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Read a list separated by blanks or commas; an empty one would serve nobody, for ever."""
+    """Parse a list separated by blanks or commas; it must not be empty."""
     found = tuple(word for word in re.split(r"[\s,]+", text) if word)
     if not found:
         raise ValueError("expected a word or several")
@@ -124,5 +124,5 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def paths(text: str) -> tuple[str, ...]:
-    """Read a list separated by blanks, which may be empty."""
+    """Parse a list separated by blanks, which may be empty."""
     return tuple(text.split())

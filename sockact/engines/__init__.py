@@ -1,1 +1,1 @@
-"""What serves listeners with an app: an engine starts, stops accepting, gets drained, or is aborted."""
+"""Engines serve an app on listeners: each one starts, stops accepting, drains or is aborted, and closes."""

@@ -1,11 +1,11 @@
-"""The certificate: read at the start of each process that serves, and never again.
+"""The TLS certificate: each process that serves reads it once, at its start.
 
-So a reload brings the new one: the new workers read it, and the old ones keep theirs until they have
-drained. What cannot serve is a SettingsError, and refuses the start or the reload like broken code; what
-clients will complain of, like a certificate that has expired, is a warning.
+So a reload brings a new certificate: the new workers read it, and the old ones keep theirs until they have
+drained. A certificate that cannot be used is a SettingsError, which fails the start or the reload like
+broken code. One that clients will reject, because it has expired for example, is a warning.
 
-A setting names a file, or, without a slash and where $CREDENTIALS_DIRECTORY is set, a credential of systemd
-(`LoadCredential=`). Source: systemd.exec(5), "Credentials".
+A setting names a file. A name without a slash is a systemd credential (`LoadCredential=`) where
+$CREDENTIALS_DIRECTORY is set. Source: systemd.exec(5), "Credentials".
 """
 
 from __future__ import annotations
@@ -17,55 +17,59 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sockact.apps.assignment import Mount
+from sockact.apps.kinds import EngineType
 from sockact.config.settings import Settings
 from sockact.errors import SettingsError
 from sockact.sockets.fds import Kind, Listener
 from sockact.untrusted import files
 
 PROTOCOLS = ["http/1.1"]
-"""What is offered by ALPN."""
+"""The protocols offered by ALPN."""
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""What TLS 1.2 may use: forward secrecy and AEAD, for keys of RSA and ECDSA; TLS 1.3 has nothing else.
+"""The cipher suites of TLS 1.2: forward secrecy and AEAD, for RSA and ECDSA keys; TLS 1.3 has no others.
 
-Those of Mozilla's "intermediate" without DHE, which only clients want that are older than TLS 1.2's ECDHE.
+These are Mozilla's "intermediate" ones without DHE, which only clients need that do not know ECDHE.
 Source: https://wiki.mozilla.org/Security/Server_Side_TLS
 """
 
-MOST = 16 << 20
-"""Bytes of a file: one with all authorities of the world has less than 1 MiB."""
+MAX_FILE_BYTES = 16 << 20
+"""Most bytes of a PEM file: one with all public authorities has less than 1 MiB."""
 
 logger = logging.getLogger(__package__)
 
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Which listeners speak TLS, and with what.
+    """The TLS configuration, and the listeners it applies to.
 
     Attributes:
-        context: the certificate, and what is asked of a client.
-        plain: names of listeners that do not.
+        context: the certificate, and the requirements for clients.
+        plain: names of the listeners that do not speak TLS.
     """
 
     context: ssl.SSLContext
     plain: tuple[str, ...]
 
-    def of(self, listener: Listener) -> ssl.SSLContext | None:
-        """Return what the connections of a listener are encrypted with; None for nothing."""
+    def for_listener(self, listener: Listener) -> ssl.SSLContext | None:
+        """Return the TLS context for a listener's connections; None for a plain listener."""
         plain = listener.name in self.plain or listener.kind is Kind.DATAGRAM
         return None if plain else self.context
 
     def check(self, mounts: Sequence[Mount]) -> None:
-        """Raise SettingsError if a listener would not be as encrypted as the settings make believe."""
+        """Raise SettingsError if a listener would be less encrypted than the settings suggest."""
         encrypted = [
-            (mount, listener) for mount in mounts for listener in mount.listeners if self.of(listener)
+            (mount, listener)
+            for mount in mounts
+            for listener in mount.listeners
+            if self.for_listener(listener)
         ]
         for mount, listener in encrypted:
-            if not mount.is_http:
+            if mount.engine is not EngineType.HTTP:
                 where = f"{listener.name}={listener.address}"
                 raise SettingsError(
                     f"tls_certificate is set, but {where} is for raw connections, which do not speak TLS: "
-                    "expected its name among plain_listeners"
+                    "expected its name in plain_listeners"
                 )
         listeners = [listener for mount in mounts for listener in mount.listeners]
         if listeners and not encrypted:
@@ -77,14 +81,14 @@ class Tls:
 
 
 def configured(settings: Settings, environ: Mapping[str, str]) -> Tls | None:
-    """Return what `settings` say of TLS; None if they name no certificate.
+    """Return the TLS configuration of `settings`; None if they name no certificate.
 
     Args:
-        settings: the certificate, its key, and those who sign the clients' certificates.
-        environ: where $CREDENTIALS_DIRECTORY is.
+        settings: the certificate, its key, and the authorities that sign clients' certificates.
+        environ: has $CREDENTIALS_DIRECTORY.
 
     Raises:
-        SettingsError: a file is missing, unreadable or no PEM, or the key is not that of the certificate.
+        SettingsError: a file is missing, unreadable or not PEM, or key and certificate do not match.
     """
     if not settings.tls_certificate:
         _refuse_half(settings)
@@ -119,11 +123,11 @@ class _File:
 
     @classmethod
     def found(cls, setting: str, name: str, marker: str, environ: Mapping[str, str]) -> _File:
-        """Find a file and look into it: OpenSSL would not say which of two it means, nor what it misses."""
+        """Find a file and check its content: OpenSSL would not say which file is wrong, nor why."""
         credentials = environ.get("CREDENTIALS_DIRECTORY", "")
         file = cls(setting, name if "/" in name else os.path.join(credentials, name))
         try:
-            text = files.read(file.path, MOST).decode("ascii", "replace")
+            text = files.read(file.path, MAX_FILE_BYTES).decode("ascii", "replace")
         except OSError as error:
             raise SettingsError(f"{file}: {error.strerror}") from error
         if marker not in text:
@@ -136,7 +140,7 @@ def _context(certificate: _File, key: _File) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # Python's default is OpenSSL's, as distributions build it: with RSA key exchange, and CBC with SHA-1.
     context.set_ciphers(CIPHERS)
-    context.options |= ssl.OP_NO_RENEGOTIATION  # work for us at the price of a byte for the client
+    context.options |= ssl.OP_NO_RENEGOTIATION  # it costs the client one byte and us much work
 
     def passphrase() -> str:
         # Without a callback OpenSSL asks on the terminal, and waits.
@@ -162,13 +166,13 @@ def _ask_clients(context: ssl.SSLContext, authorities: _File) -> None:
 
 
 def _complaint(context: ssl.SSLContext, certificate: _File) -> str:
-    """Return what a client says of the certificate which trusts whoever has signed it; "" for nothing.
+    """Return the error that a client gets which trusts the certificate's issuer; "" if there is none.
 
-    Python tells the dates of a peer's certificate only; so a client of our own shakes hands with us.
+    Python shows the dates of a peer's certificate only, so a client of our own does a handshake with us.
     """
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
-    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # our own certificate is the root of its trust
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # it trusts our own certificate as a root
     client.load_verify_locations(certificate.path)
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
     ours, theirs = context.wrap_bio(there, back, server_side=True), client.wrap_bio(back, there)

@@ -1,4 +1,4 @@
-"""Several apps, each with an engine and listeners of its own, that live and drain as one."""
+"""Runs several engines, each with an app and listeners of its own, as one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sockact.engines.interface import Watcher
+from sockact.engines.interface import EngineObserver
 from sockact.handover.admission import Given, inspect
 from sockact.handover.envelope import Luggage, is_sealed, unseal
 from sockact.handover.transfer import Giver
@@ -23,41 +23,41 @@ logger = logging.getLogger(__package__)
 
 
 class Engine(Drained, Protocol):
-    """What serves one app."""
+    """Serves one app."""
 
     @property
     def requests(self) -> int:
-        """How many requests have begun."""
+        """Return the number of requests that have begun."""
 
-    def watch(self, watcher: Watcher) -> None:
-        """Tell `watcher` from now on what happens."""
+    def watch(self, observer: EngineObserver) -> None:
+        """Report requests and connections to `observer` from now on."""
 
     async def start(self) -> None:
-        """Start the app; raises AppError when it fails."""
+        """Start the app; raises AppError if that fails."""
 
     def accept(self) -> None:
-        """Take connections from now on."""
+        """Start accepting connections."""
 
     def accept_waiting(self) -> None:
-        """Take all that wait now, as far as there is room: nobody else will."""
+        """Accept all that wait in the queue now, up to the limit: no other process will."""
 
     async def close(self) -> None:
-        """Let the app shut down, after the drain."""
+        """Shut the app down, after the drain."""
 
 
 class Connected(Protocol):
-    """An engine whose clients have connections, which can move."""
+    """An engine whose clients' connections can move to another process."""
 
     def receive(self, connection: socket.socket, luggage: Luggage | None = None) -> None:
-        """Go on with a connection that another process has given away; takes it over."""
+        """Continue a connection that another process has handed over; takes ownership of it."""
 
     def give_to(self, giver: Giver) -> None:
-        """Give connections away in a drain, as long as somebody takes them."""
+        """Hand connections over to `giver` in a drain, as long as it has room."""
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """An engine and where it serves; `moves` is the engine itself, if its connections can move."""
+    """An engine with its listeners; `moves` is the engine itself if its connections can move, else None."""
 
     engine: Engine
     listeners: Sequence[Listener]
@@ -68,12 +68,12 @@ class Engines:
     """The engines of a worker.
 
     Args:
-        served: what is served where.
-        leave: gives up the listeners when this worker takes no more connections, where they are the
-            service's own; told whether nobody will accept there any more. None where a manager keeps them.
+        served: the engines and their listeners.
+        leave: closes the listeners when this worker stops accepting, if the service has bound them itself;
+            called with True if no process will accept on them again. None if a service manager owns them.
 
     Attributes:
-        last: whether the service ends, and does not only replace this worker.
+        last: whether the whole service ends, and not only this worker.
     """
 
     def __init__(self, served: Sequence[Served], leave: Callable[[bool], None] | None = None) -> None:
@@ -84,63 +84,63 @@ class Engines:
 
     @property
     def requests(self) -> int:
-        """How many requests have begun."""
+        """Return the number of requests that have begun."""
         return sum(engine.requests for engine in self._engines)
 
     @property
     def in_flight(self) -> int:
-        """How many requests are at work."""
+        """Return the number of requests in flight."""
         return sum(engine.in_flight for engine in self._engines)
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """Return the number of open connections."""
         return sum(engine.connections for engine in self._engines)
 
-    def watch(self, watcher: Watcher) -> None:
-        """Tell `watcher` from now on what happens."""
+    def watch(self, observer: EngineObserver) -> None:
+        """Report requests and connections to `observer` from now on."""
         for engine in self._engines:
-            engine.watch(watcher)
+            engine.watch(observer)
 
     async def start(self) -> None:
-        """Start all apps, and accept when all have started; raises AppError when one fails."""
+        """Start all apps, then accept; raises AppError if one app fails to start."""
         for engine in self._engines:
             await engine.start()
         for engine in self._engines:
             engine.accept()
 
     def give_to(self, giver: Giver) -> None:
-        """Give connections away in a drain, as long as somebody takes them."""
+        """Hand connections over to `giver` in a drain, as long as it has room."""
         for each in self._served:
             if each.moves is not None:
                 each.moves.give_to(giver)
 
     def receive(self, arrived: socket.socket) -> None:
-        """Go on with a connection that another process has given away, where its listener is served."""
+        """Continue a connection that another process has handed over, in the engine of its listener."""
         connection, luggage = arrived, None
         try:
             if is_sealed(arrived):
                 connection, luggage = unseal(arrived)
             connection = ancillary.sifted(standard_streams.above(connection))
         except OSError as error:
-            logger.error("a connection that moved here is lost: %s", error)
+            logger.error("a connection that was handed over is lost: %s", error)
             return
         connection.setblocking(False)
         if connection.type != socket.SOCK_STREAM or inspect(connection.fileno()) is Given.OTHER:
-            logger.warning("what moved here is no connection: closed")
+            logger.warning("a descriptor that was handed over is not a connection: closed")
             ancillary.close_socket(connection)
             return
         forks.keep(connection)
         moves = self._home(connection)
         if moves is None:
-            logger.warning("nothing is served any more where %s belongs to: closed", connection)
+            logger.warning("no app is served any more on the listener of %s: closed", connection)
             hang_up(connection)
             ancillary.close_socket(connection)
         else:
             moves.receive(connection, luggage)
 
     def stop_accepting(self) -> None:
-        """Take no more connections, and let those that are here drain."""
+        """Stop accepting, and begin to drain the open connections."""
         if self._leave is not None and self.last:
             self._accept_waiting()
         for engine in self._engines:
@@ -149,7 +149,7 @@ class Engines:
             self._leave(self.last)
 
     def leave(self) -> None:
-        """Take those who wait for new code, which does not come: a stop has overtaken the reload."""
+        """Accept the clients that wait for new code, which will not come: a stop overtook the reload."""
         if self._leave is not None:
             self._accept_waiting()
             self._leave(True)
@@ -159,25 +159,25 @@ class Engines:
             engine.accept_waiting()
 
     async def wait_drained(self) -> None:
-        """Wait until nothing is left."""
+        """Wait until every engine has drained."""
         async with asyncio.TaskGroup() as group:
             for engine in self._engines:
                 group.create_task(engine.wait_drained())
 
     async def abort(self) -> None:
-        """End what is left by force."""
+        """Abort the requests and connections that are left."""
         async with asyncio.TaskGroup() as group:
             for engine in self._engines:
                 group.create_task(engine.abort())
 
     async def close(self) -> None:
-        """Let all apps shut down, at the same time: they share the limit for it."""
+        """Shut all apps down at the same time: they share one limit."""
         async with asyncio.TaskGroup() as group:
             for engine in self._engines:
                 group.create_task(engine.close())
 
     def _home(self, connection: socket.socket) -> Connected | None:
-        """Return where a connection belongs: to whom its local address is, or to the only one there is."""
+        """Return the engine whose listener has the connection's local address, or the only engine."""
         movable = [each for each in self._served if each.moves is not None]
         if len(movable) == 1:
             return movable[0].moves

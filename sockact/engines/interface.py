@@ -1,25 +1,25 @@
-"""Who wants to know what happens in an engine."""
+"""The interface by which an engine reports requests and connections, to the worker for example."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 
-class Watcher(Protocol):
-    """Who wants to know what happens in an engine."""
+class EngineObserver(Protocol):
+    """Observes an engine."""
 
-    def requested(self) -> None:
-        """Take notice of a request that begins."""
+    def on_request(self) -> None:
+        """Called when a request begins."""
 
-    def changed(self) -> None:
-        """Take notice of a connection that has come or gone."""
+    def on_change(self) -> None:
+        """Called when a connection has opened or closed."""
 
 
-class Unwatched:
-    """Nobody wants to know."""
+class NoObserver:
+    """Ignores all events; used until an observer is set."""
 
-    def requested(self) -> None:
+    def on_request(self) -> None:
         """Do nothing."""
 
-    def changed(self) -> None:
+    def on_change(self) -> None:
         """Do nothing."""

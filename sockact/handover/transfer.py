@@ -90,10 +90,10 @@ class Movable(Protocol):
     def fileno(self) -> int:
         """Return its descriptor."""
 
-    def moved(self) -> None:
+    def on_moved(self) -> None:
         """Give it up without a word to the client: another process has it."""
 
-    def stays(self) -> None:
+    def on_refused(self) -> None:
         """Go on with it: nobody has taken it."""
 
 
@@ -130,7 +130,7 @@ class Giver:
         """Give up the first ones of the oldest batch, which the manager has; the others find no room."""
         batch = self._given.popleft()
         for connection in batch[:count]:
-            connection.moved()
+            connection.on_moved()
         if batch[count:]:
             self._keep(batch[count:])
             self.limit(0)
@@ -175,7 +175,7 @@ class Giver:
 
     def _keep(self, connections: Sequence[Movable]) -> None:
         for connection in connections:
-            connection.stays()
+            connection.on_refused()
 
 
 class Receiver:

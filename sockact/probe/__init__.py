@@ -1,7 +1,7 @@
-"""Load from outside, which counts what a service loses: `python -m sockact.probe URL LOAD...`.
+"""The probe loads a service from outside and counts lost requests: `python -m sockact.probe URL LOAD...`.
 
-A judge is not a party: nothing here imports anything else of sockact, nothing is repeated, and each request
-gets exactly one outcome.
+It is independent: it imports nothing else of sockact, repeats no request, and gives each request exactly
+one outcome.
 
     cli -> run -> clients, websocket -> exchange -> tls, wire -> outcome
          report                     -> pace, spec, account

@@ -1,4 +1,4 @@
-"""`python -m sockact.probe`."""
+"""Runs `python -m sockact.probe`."""
 
 import sys
 

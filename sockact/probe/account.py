@@ -1,8 +1,8 @@
-"""The books: pure arithmetic on what the clients report. No clock and no I/O; `now` is an argument.
+"""Accounts for the requests of a run. No clock and no I/O; `now` is an argument.
 
-All times are seconds since the run began. `due` is the moment at which the schedule wanted a request to be
-sent: latency and stall count from there, so that a client held up by a stalled service cannot hide the
-requests which it would have sent meanwhile (coordinated omission).
+All times are seconds since the run began. `due` is the scheduled time of a request: latency and stall count
+from there, so that a client that waits for a stalled service cannot hide the requests that it would have
+sent meanwhile (coordinated omission).
 """
 
 import math
@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 
 from .outcome import Outcome
 
-LISTED = 20
-"""How many failures a report lists; the rest is only counted."""
+LISTED_FAILURES = 20
+"""Most failures that a report lists; the others are only counted."""
 
-SEEN = 1000
-"""How many identities are kept; a service that has more has none."""
+MAX_IDENTITIES = 1000
+"""Most identities that are kept; a service that sends more sends random values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One loss: when it was seen, in which load, and what was seen."""
+    """One lost request: its time, load, outcome and details."""
 
     at: float
     load: str
@@ -32,7 +32,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who answered: the `version` and `pid` of a response as it gives them; None where it does not."""
+    """The `version` and `pid` in a response; None if it has none."""
 
     version: str | None
     pid: int | None
@@ -40,7 +40,7 @@ class Identity:
 
 @dataclass(slots=True)
 class Sighting:
-    """When responses of one `Identity` were seen first and last, and how many."""
+    """The first and last time of an `Identity`'s responses, and their number."""
 
     first: float
     last: float
@@ -49,10 +49,10 @@ class Sighting:
 
 @dataclass(slots=True)
 class Stall:
-    """The longest time in which something was due and nothing was served.
+    """The longest time in which a request was due and none was served.
 
-    It begins when a request is due (or, while others wait, with the last `ok`) and ends with the next `ok`,
-    whichever request that answers. A loss does not end it.
+    It begins when a request is due (or, while others wait, with the last `ok`) and ends with the next `ok`
+    of any request. A loss does not end it.
     """
 
     longest: float = 0.0
@@ -76,13 +76,13 @@ class Stall:
             self._since = now if self._open else None
 
     def measure(self, now: float) -> None:
-        """Take what is unserved until now into account; called once more at the end of the run."""
+        """Include the unserved time until now; called once more at the end of the run."""
         if self._since is not None:
             self.longest = max(self.longest, now - self._since)
             self._longest_in_window = max(self._longest_in_window, now - self._since)
 
     def cut(self, now: float) -> float:
-        """End a window, and return the longest in it. One under way counts in both, in full in the next."""
+        """End a window, and return its longest stall. One under way counts in both, in full in the next."""
         self.measure(now)
         longest, self._longest_in_window = self._longest_in_window, 0.0
         return longest
@@ -90,7 +90,7 @@ class Stall:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A part of the run: its longest stall of the whole, and the longest of any one prompt load."""
+    """A part of the run: the longest stall of the whole service, and that of any single prompt load."""
 
     stall: float
     worst: float
@@ -98,7 +98,7 @@ class Window:
 
 @dataclass(slots=True)
 class Account:
-    """What the requests of one load came to. `latencies` has the seconds from due to `ok`, in order."""
+    """The results of one load. `latencies` has the seconds from due to `ok`, in order of completion."""
 
     requests: int = 0
     outcomes: Counter[Outcome] = field(default_factory=Counter)
@@ -106,26 +106,26 @@ class Account:
     stall: Stall = field(default_factory=Stall)
     connections: int = 0
     reconnects: int = 0
-    """How often the server ended an idle persistent connection in good order."""
+    """Number of idle persistent connections that the server closed properly."""
     idle_resets: int = 0
-    """How often it ended one by RST with nothing in flight: no loss, but not good order either."""
+    """Number of those that it reset with no request in flight: no loss, but not proper either."""
     restarts: int = 0
-    """How often a websocket was closed with 1012, service restart."""
+    """Number of websockets closed with 1012, service restart."""
     unsent: int = 0
-    """How many requests were due when the run ended and had not begun."""
+    """Number of requests that were due when the run ended and had not begun."""
 
     @property
     def lost(self) -> int:
-        """How many requests ended in a loss."""
+        """Return the number of lost requests."""
         return sum(count for outcome, count in self.outcomes.items() if outcome.lost)
 
 
 @dataclass(slots=True)
 class Ledger:
-    """The accounts of all loads, the stall of the whole, who answered, and the first failures.
+    """The accounts of all loads, the stall of the whole service, the identities, and the first failures.
 
-    `prompt` names the loads whose requests take no time by themselves. The stall of the whole is theirs: a
-    response which is slow on request does not show that the service stood still.
+    `prompt` names the loads whose requests take no time by themselves. Only they count for the stall of the
+    whole service: a response that is slow on request does not show a stall.
     """
 
     accounts: dict[str, Account]
@@ -136,7 +136,7 @@ class Ledger:
     failures: list[Failure] = field(default_factory=list)
 
     def begin(self, load: str, due: float) -> None:
-        """Enter a request; `end` must follow exactly once."""
+        """Record a request; `end` must follow exactly once."""
         account = self.accounts[load]
         account.requests += 1
         account.stall.begin(due)
@@ -144,7 +144,7 @@ class Ledger:
             self.stall.begin(due)
 
     def end(self, load: str, due: float, now: float, outcome: Outcome, detail: str = "") -> None:
-        """Give a request which was begun its outcome."""
+        """Record the outcome of a request."""
         account = self.accounts[load]
         account.outcomes[outcome] += 1
         account.stall.end(now, ok=outcome is Outcome.OK)
@@ -152,15 +152,15 @@ class Ledger:
             self.stall.end(now, ok=outcome is Outcome.OK)
         if outcome is Outcome.OK:
             account.latencies.append(now - due)
-        elif outcome.lost and len(self.failures) < LISTED:
+        elif outcome.lost and len(self.failures) < LISTED_FAILURES:
             self.failures.append(Failure(now, load, outcome, detail))
 
     def saw(self, identity: Identity, now: float) -> None:
-        """Note who answered; a service which does not say so leaves no trace."""
+        """Record the identity in a response; an empty one is ignored."""
         if identity == Identity(None, None):
             return
         if (sighting := self.seen.get(identity)) is None:
-            if len(self.seen) < SEEN:
+            if len(self.seen) < MAX_IDENTITIES:
                 self.seen[identity] = Sighting(now, now)
         else:
             sighting.last = now
@@ -172,15 +172,15 @@ class Ledger:
         self.windows.append(Window(self.stall.cut(now), worst))
 
     def close(self, now: float) -> None:
-        """End the stalls which are still open."""
+        """End the stalls that are still open."""
         for stall in (self.stall, *(account.stall for account in self.accounts.values())):
             stall.measure(now)
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float | None:
-    """Return the smallest value which `percent` of the ordered values do not exceed; None if there is none.
+    """Return the smallest value that `percent` of the ordered values do not exceed; None if there is none.
 
-    The nearest-rank method: a value which really occurred, and p100 is the maximum.
+    The nearest-rank method: the result is one of the values, and p100 is the maximum.
     """
     if not ordered:
         return None

@@ -1,4 +1,4 @@
-"""A probe in a process of its own, while the caller does to the service what it wants to see survived."""
+"""Runs the probe in a separate process, while the caller reloads or restarts the service."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 END_TIMEOUT = 60.0
-"""Seconds for the requests that have begun to end."""
+"""Seconds in which the requests in flight have to end."""
 
 
 class BackgroundProbe:
@@ -18,7 +18,7 @@ class BackgroundProbe:
 
     Args:
         url: the service.
-        specs: what to run, as on the command line.
+        specs: the loads, as on the command line.
         prefix: a command that runs another one, such as `nsenter -n` for another network.
 
     Raises:
@@ -45,7 +45,7 @@ class BackgroundProbe:
         self._process.send_signal(signal.SIGUSR1)
 
     def report(self) -> dict[str, Any]:
-        """Begin no more requests, wait for those begun, and return `report.document` of them all."""
+        """Stop sending, wait for the requests in flight, and return `report.document`."""
         self._process.send_signal(signal.SIGINT)
         out, err = self._process.communicate(timeout=END_TIMEOUT)
         if not out:
@@ -54,7 +54,7 @@ class BackgroundProbe:
         return report
 
     def close(self) -> None:
-        """Leave no process behind."""
+        """Kill the probe's process if it still runs."""
         if self._process.poll() is None:
             self._process.kill()
             self._process.communicate()

@@ -1,6 +1,7 @@
-"""The command: arguments in, a report on stdout, `started` on stderr, an exit status.
+"""The command line of the probe: prints a report to stdout, and `started` to stderr.
 
-0 every request was served (or orderly closed) and every client at least once · 1 not so · 64 usage
+Exit status: 0 every request was served (or closed properly), and every client at least once · 1 otherwise ·
+64 usage
 """
 
 import argparse
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .report import document, table
-from .run import Result, Settings, run
+from .run import Result, RunPlan, run
 from .spec import DEFAULT, KINDS, SpecError, parse_spec
 from .wire import resolve
 
@@ -26,16 +27,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     arguments = parser.parse_intermixed_args(argv)
     try:
-        settings = _settings(arguments)
+        plan = _plan(arguments)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    result = asyncio.run(_until_signal(settings))
-    report = document(arguments.url, settings.specs, result)
+    result = asyncio.run(_until_signal(plan))
+    report = document(arguments.url, plan.specs, result)
     sys.stdout.write(json.dumps(report) + "\n" if arguments.json else table(report))
     return LOST if report["lost"] or report["started"] is None else 0
 
 
-class _Parser(argparse.ArgumentParser):
+class _ProbeParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
         self.exit(USAGE, f"{self.prog}: {message}\n")
@@ -43,9 +44,9 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     kinds = "\n".join(map(_usage, KINDS))
-    parser = _Parser(
+    parser = _ProbeParser(
         prog="sockact probe",
-        description="Load a service without repeating anything, and count each request which it loses.",
+        description="Load a service without repeating any request, and count the requests that it loses.",
         epilog=f"loads (RATE is per second and client, or max; options with their defaults):\n{kinds}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -83,11 +84,11 @@ def _count(text: str) -> int:
     return value
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
+def _plan(arguments: argparse.Namespace) -> RunPlan:
     loads = arguments.loads or DEFAULT
     if twice := sorted({load for load in loads if loads.count(load) > 1}):
         raise SpecError(f"{twice[0]!r} is given twice; one load has more clients instead")
-    return Settings(
+    return RunPlan(
         address=resolve(arguments.url),
         specs=tuple(map(parse_spec, loads)),
         duration=arguments.duration,
@@ -97,19 +98,19 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     )
 
 
-async def _until_signal(settings: Settings) -> Result:
+async def _until_signal(plan: RunPlan) -> Result:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def on_signal() -> None:
-        # Only the first one is orderly: whoever asks twice does not want to wait for the report.
+        # A second signal has its default effect, for users who do not wait for the report.
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    return await run(settings, stop, _announce, lambda cut: loop.add_signal_handler(signal.SIGUSR1, cut))
+    return await run(plan, stop, _announce, lambda cut: loop.add_signal_handler(signal.SIGUSR1, cut))
 
 
 def _announce(line: str) -> None:

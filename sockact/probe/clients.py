@@ -1,7 +1,7 @@
-"""The clients over HTTP: how each kind sends a request and what it takes for a correct response.
+"""The HTTP clients of the probe: each kind sends requests and checks responses in its own way.
 
-A client keeps its schedule, has one request in flight at a time, and repeats nothing. It ends when the
-schedule does; a request which has begun is always finished and counted.
+A client keeps its schedule, has one request in flight at a time, and repeats none. It ends with its
+schedule; a request that has begun is always finished and counted.
 """
 
 import asyncio
@@ -11,23 +11,23 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from .account import Account, Identity, Ledger
-from .exchange import Reader, Response, check, content, request
+from .exchange import Response, ResponseReader, check, content, request
 from .outcome import Outcome, UnservedError
 from .pace import Clock, Pace
 from .spec import Spec
 from .tls import TlsConnection
-from .wire import Address, Connection, Idle
+from .wire import Address, Connection, IdleState
 
-REST = 0.01
-"""Seconds which a saturated client rests after a loss, so that a dead service is not asked 10,000 times."""
+PAUSE_AFTER_LOSS = 0.01
+"""Seconds that a saturated client pauses after a loss, so that it does not flood a dead service."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What all clients of a run share.
+    """The state that all clients of a run share.
 
-    `limit` is the seconds a request may take from its beginning; `proven` is called by a client after each
-    request which was served.
+    `limit` is the seconds that a request may take from its beginning; `proven` is called by a client after
+    each request that was served.
     """
 
     address: Address
@@ -38,7 +38,7 @@ class Shared:
 
 
 class Client(ABC):
-    """One client of a kind; a subclass says in `attempt` what a request is."""
+    """A client; the `attempt` of each subclass makes one request."""
 
     def __init__(self, shared: Shared, spec: Spec, pace: Pace) -> None:
         self.shared = shared
@@ -48,7 +48,7 @@ class Client(ABC):
 
     @property
     def account(self) -> Account:
-        """The books of this client's load."""
+        """The account of this client's load."""
         return self.shared.ledger.accounts[self.spec.label]
 
     async def run(self) -> None:
@@ -58,7 +58,7 @@ class Client(ABC):
                 if await self.judged(due, self.attempt()):
                     self.shared.proven(self)
                 elif self.spec.rate is None:
-                    await self.shared.clock.sleep_until(self.shared.clock.now() + REST)
+                    await self.shared.clock.sleep_until(self.shared.clock.now() + PAUSE_AFTER_LOSS)
             self.account.unsent += self.pace.unsent
         finally:
             for connection in self.connections.copy():
@@ -66,14 +66,14 @@ class Client(ABC):
 
     @abstractmethod
     async def attempt(self) -> Identity:
-        """Make one request, and return who answered it.
+        """Make one request, and return the identity in its response.
 
         Raises:
-            UnservedError: it was lost.
+            UnservedError: the request was lost.
         """
 
     async def judged(self, due: float, attempt: Awaitable[Identity]) -> bool:
-        """Wait for an attempt within the limit, enter its outcome, and return whether that is `ok`."""
+        """Wait for an attempt within the limit, record its outcome, and return whether that is `ok`."""
         load, ledger, clock = self.spec.label, self.shared.ledger, self.shared.clock
         ledger.begin(load, due)
         try:
@@ -91,7 +91,7 @@ class Client(ABC):
         return True
 
     async def connect(self) -> Connection:
-        """Open a connection; it is this client's until `close`."""
+        """Open a connection, which this client owns until `close`."""
         kind = TlsConnection if self.shared.address.tls else Connection
         connection = await kind.open(self.shared.address)
         self.account.connections += 1
@@ -105,14 +105,14 @@ class Client(ABC):
 
 
 class OneShot(Client):
-    """A connection for each request."""
+    """Opens a connection for each request."""
 
     async def attempt(self) -> Identity:
         """Connect, send, read, close."""
         connection = await self.connect()
         try:
             await self.send(connection)
-            return self.check(await Reader(connection).response())
+            return self.check(await ResponseReader(connection).response())
         finally:
             self.close(connection)
 
@@ -121,18 +121,18 @@ class OneShot(Client):
         await connection.send(self.head("GET", self.shared.address.path))
 
     def check(self, response: Response) -> Identity:
-        """Judge a complete response, and return who gave it."""
+        """Check a complete response, and return its identity."""
         return check(response)
 
     def head(self, method: str, path: str, *fields: str) -> bytes:
-        """Return the head of a request which is the only one on its connection."""
+        """Return the head of a request that is the only one on its connection."""
         return request(method, self.shared.address, path, "Connection: close", *fields)
 
 
 class Pause(OneShot):
-    """Silent at first, and again in the middle of the head.
+    """Pauses before the request, and again in the middle of its head.
 
-    Finds the server which closes a connection it has accepted because nothing has come on it yet.
+    Finds servers that close an accepted connection because no data has arrived on it yet.
     """
 
     async def send(self, connection: Connection) -> None:
@@ -144,15 +144,15 @@ class Pause(OneShot):
 
 
 class Slow(OneShot):
-    """A request which takes the service a while: in flight whenever something happens."""
+    """Requests a response that takes a while, so that it is in flight during a reload."""
 
     async def send(self, connection: Connection) -> None:
-        """Ask for a response which takes `seconds`."""
+        """Request a response that takes `seconds`."""
         await connection.send(self.head("GET", f"/slow?seconds={self.spec.options['seconds']:g}"))
 
 
 class Upload(OneShot):
-    """A body which trickles in, with Content-Length and chunked in turn."""
+    """Sends a body slowly, with Content-Length and chunked in turn."""
 
     def __init__(self, shared: Shared, spec: Spec, pace: Pace) -> None:
         super().__init__(shared, spec, pace)
@@ -172,7 +172,7 @@ class Upload(OneShot):
         self._chunked = not self._chunked
 
     def check(self, response: Response) -> Identity:
-        """Compare length and SHA-256 which the service saw with what was sent."""
+        """Compare the length and SHA-256 that the service has received with the body that was sent."""
         identity = check(response)
         seen, body = content(response), b"".join(self._parts)
         if (seen.get("length"), seen.get("sha256")) != (len(body), hashlib.sha256(body).hexdigest()):
@@ -181,16 +181,16 @@ class Upload(OneShot):
 
 
 class Stream(OneShot):
-    """A response which trickles out."""
+    """Requests a response that arrives slowly."""
 
     async def send(self, connection: Connection) -> None:
-        """Ask for `chunks` numbered lines, one each `interval`."""
+        """Request `chunks` numbered lines, one each `interval`."""
         options = self.spec.options
         path = f"/stream?chunks={options['chunks']:g}&interval={options['interval']:g}"
         await connection.send(self.head("GET", path))
 
     def check(self, response: Response) -> Identity:
-        """Compare the lines: none missing, none twice."""
+        """Check that no line is missing or sent twice."""
         identity = check(response)
         expected = b"".join(b"%d\n" % number for number in range(int(self.spec.options["chunks"])))
         if response.body != expected or response.cut:
@@ -200,21 +200,21 @@ class Stream(OneShot):
 
 
 class Persistent(Client):
-    """One persistent connection, opened again only after the server ended it in good order.
+    """Uses one persistent connection, and opens another only after the server has closed it properly.
 
-    Before each request it looks whether the server has closed. A FIN seen then is good order; one which
-    crosses the request on the wire is not, for a POST could not be repeated (RFC 9110 s. 9.2.2).
+    Before each request it checks whether the server has closed. A FIN seen then is proper; one that crosses
+    the request on the wire is not, since a POST could not be repeated (RFC 9110 s. 9.2.2).
     """
 
-    _reader: Reader | None = None
+    _reader: ResponseReader | None = None
     _connection: Connection | None = None
 
     async def attempt(self) -> Identity:
-        """Send a request on the open connection, or on a new one where there is none."""
+        """Send a request on the open connection, or on a new one if there is none."""
         self._look()
         if self._connection is None:
             self._connection = await self.connect()
-            self._reader = Reader(self._connection)
+            self._reader = ResponseReader(self._connection)
         assert self._reader is not None
         try:
             await self._connection.send(request("GET", self.shared.address, self.shared.address.path))
@@ -229,17 +229,17 @@ class Persistent(Client):
         return identity
 
     def _look(self) -> None:
-        """Find out what became of the idle connection; drop it unless it can take a request."""
+        """Check the idle connection, and close it unless it can take a request."""
         if self._connection is None or self._reader is None:
             return
-        idle = Idle.UNSOLICITED if self._reader.surplus else self._connection.look()
-        if idle is Idle.ALIVE:
+        idle = IdleState.UNSOLICITED if self._reader.surplus else self._connection.look()
+        if idle is IdleState.ALIVE:
             return
         self._drop()
-        if idle is Idle.UNSOLICITED:
-            raise UnservedError(Outcome.WRONG, "bytes on an idle connection, which no request asked for")
+        if idle is IdleState.UNSOLICITED:
+            raise UnservedError(Outcome.WRONG, "bytes on an idle connection, without a request")
         self.account.reconnects += 1
-        self.account.idle_resets += idle is Idle.RESET
+        self.account.idle_resets += idle is IdleState.RESET
 
     def _drop(self) -> None:
         if self._connection is not None:

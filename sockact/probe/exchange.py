@@ -1,8 +1,8 @@
-"""HTTP/1.1 from the side of a client which believes nothing: requests as bytes, responses read strictly.
+"""HTTP/1.1 for a strict client: writes requests as bytes, and parses responses strictly.
 
-A response is complete when its own framing says so: Content-Length, the last chunk, or (only where neither
-is given) the end of the stream. Anything shorter or malformed is `wrong`, and nothing at all is `empty`.
-Whoever answers may send anything, for ever: what is kept of it is bounded, and the client has its limit.
+A response is complete when its own framing says so: Content-Length, the last chunk, or (only if neither is
+given) the end of the stream. A shorter or malformed one is `wrong`, and no byte at all is `empty`. A server
+may send anything, without end: the amount that is kept is bounded, and the client has its limit.
 Rejected: http.client, which closes and reopens on its own; h11, which the engine under test uses too.
 
 Source: RFC 9112.
@@ -17,17 +17,17 @@ from .account import Identity
 from .outcome import Outcome, UnservedError, shown
 from .wire import Address, Connection
 
-LINE = 65536
-"""Bytes that a line may have, be it of a header or the size of a chunk."""
+MAX_LINE_BYTES = 65536
+"""Most bytes of a line: a header field or the size of a chunk."""
 
-HEAD = 262144
-"""Bytes that the header fields of a response may have, and its trailers."""
+MAX_HEAD_BYTES = 262144
+"""Most bytes of the header fields of a response, and of its trailers."""
 
-INTERIM = 100
-"""Responses 1xx before the one that counts."""
+MAX_INTERIM = 100
+"""Most 1xx responses before the final one."""
 
-KEPT = 1 << 20
-"""Bytes of a body that are kept, to be looked at; of those beyond them there is only the number."""
+KEPT_BODY_BYTES = 1 << 20
+"""Bytes of a body that are kept for checks; the bytes beyond are discarded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +45,15 @@ class Response:
 
 
 class Body:
-    """A body that comes in parts, of which the first are kept."""
+    """A body that arrives in parts, of which the first are kept."""
 
     def __init__(self) -> None:
         self.kept = bytearray()
         self.cut = False
 
     def add(self, data: bytes) -> None:
-        """Take the next part."""
-        room = KEPT - len(self.kept)
+        """Add the next part."""
+        room = KEPT_BODY_BYTES - len(self.kept)
         self.kept += data[:room]
         self.cut = self.cut or len(data) > room
 
@@ -64,8 +64,8 @@ def request(method: str, address: Address, path: str, *fields: str) -> bytes:
     return "\r\n".join(lines).encode("latin-1")
 
 
-class Reader:
-    """The responses on one connection, one after another."""
+class ResponseReader:
+    """Reads the responses on one connection, one after another."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -74,23 +74,23 @@ class Reader:
 
     @property
     def surplus(self) -> bool:
-        """Whether bytes have come which belong to no response."""
+        """Return whether bytes have arrived that belong to no response."""
         return bool(self._buffer)
 
     async def response(self) -> Response:
-        """Read the response to the one request which is in flight.
+        """Read the response to the request in flight.
 
         Raises:
-            UnservedError: `empty`, `wrong` or `reset`; the connection is of no further use.
+            UnservedError: `empty`, `wrong` or `reset`; the connection cannot be used any more.
         """
         self._heard = 0
-        for _ in range(INTERIM):
+        for _ in range(MAX_INTERIM):
             version, status = _status(await self._line())
             fields = _fields(await self._block())
             if status >= 200 or status == 101:
                 break
         else:
-            raise UnservedError(Outcome.WRONG, f"{INTERIM} interim responses, and no other")
+            raise UnservedError(Outcome.WRONG, f"{MAX_INTERIM} interim responses, and no final one")
         body = Body()
         delimited = await self._body(status, fields, body)
         options = fields.get("connection", "").lower()
@@ -98,7 +98,7 @@ class Reader:
         return Response(status, fields, bytes(body.kept), lasting and delimited, body.cut)
 
     async def _body(self, status: int, fields: dict[str, str], body: Body) -> bool:
-        """Read the body, and return whether it has an end of its own."""
+        """Read the body, and return whether it ends before the connection does."""
         if status in (101, 204, 304):
             return status != 101
         coding, length = fields.get("transfer-encoding"), fields.get("content-length")
@@ -126,16 +126,16 @@ class Reader:
         while line := await self._line():
             lines.append(line)
             size += len(line) + 2
-            if size > HEAD:
-                raise UnservedError(Outcome.WRONG, f"header fields of more than {HEAD} bytes")
+            if size > MAX_HEAD_BYTES:
+                raise UnservedError(Outcome.WRONG, f"header fields of more than {MAX_HEAD_BYTES} bytes")
         return lines
 
     async def _line(self) -> bytes:
         searched = 0
         while (end := self._buffer.find(b"\r\n", searched)) < 0:
             searched = max(len(self._buffer) - 1, 0)
-            if searched > LINE:
-                raise UnservedError(Outcome.WRONG, f"a line of more than {LINE} bytes")
+            if searched > MAX_LINE_BYTES:
+                raise UnservedError(Outcome.WRONG, f"a line of more than {MAX_LINE_BYTES} bytes")
             await self._more()
         return self._take(end + 2)[:-2]
 
@@ -167,7 +167,7 @@ class Reader:
 
 
 def check(response: Response) -> Identity:
-    """Hold a response against what any correct one fulfils, and return who gave it.
+    """Check what every correct response fulfils, and return its identity.
 
     Raises:
         UnservedError: `wrong`: the status is not 2xx, or body and header fields name different processes.
@@ -187,15 +187,15 @@ def check(response: Response) -> Identity:
 def content(response: Response) -> dict[str, Any]:
     """Read the JSON body of a response, as `document`."""
     if response.cut:
-        raise UnservedError(Outcome.WRONG, f"a JSON body of more than {KEPT} bytes")
+        raise UnservedError(Outcome.WRONG, f"a JSON body of more than {KEPT_BODY_BYTES} bytes")
     return document(response.body)
 
 
 def document(body: bytes | str) -> dict[str, Any]:
-    """Read a JSON body; one which is no object counts as empty.
+    """Read a JSON body; one that is no object counts as empty.
 
     Raises:
-        UnservedError: `wrong`: it is not JSON.
+        UnservedError: `wrong`: the body is not JSON.
     """
     try:
         found = json.loads(body)
@@ -205,7 +205,7 @@ def document(body: bytes | str) -> dict[str, Any]:
 
 
 def identity(version: object, pid: object) -> Identity:
-    """Return who answers, as far as `version` and `pid` say so."""
+    """Return the identity of these values, of which either may be missing or malformed."""
     named = None if version is None or isinstance(version, dict | list) else shown(str(version))
     digits = str(pid) if isinstance(pid, int | str) and not isinstance(pid, bool) else ""
     return Identity(named, int(digits) if re.fullmatch("[0-9]{1,10}", digits) else None)

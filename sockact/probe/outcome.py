@@ -1,27 +1,27 @@
-"""The ways in which a request can end, and the error which carries them.
+"""The outcomes of requests, and the error that carries them.
 
-Every request gets exactly one outcome. What is neither `ok` nor `closed` is a loss: the probe repeats
-nothing, so a loss here is an error message on somebody's screen.
+Every request gets exactly one outcome. All but `ok` and `closed` are losses: the probe repeats no request,
+so a loss here would be an error message for a user.
 
 | outcome | seen on the wire                                                             |
 |---------|------------------------------------------------------------------------------|
 | ok      | the complete and correct response                                            |
-| closed  | a message on a websocket, overtaken by an orderly close frame 1012           |
-| refused | the connection could not be opened: nobody listens there                     |
-| reset   | ECONNRESET or EPIPE, wherever it strikes                                     |
+| closed  | a message on a websocket, overtaken by a close frame 1012                    |
+| refused | the connection could not be opened: no process listens there                 |
+| reset   | ECONNRESET or EPIPE in any call                                              |
 | empty   | end of stream before the first byte of the response                          |
 | timeout | no complete response within the limit                                        |
-| wrong   | a response which is cut off, malformed, or not the one that was asked for    |
+| wrong   | a response that is cut off, malformed, or not the expected one               |
 """
 
 import enum
 
-MOST = 200
-"""Characters of a text that are shown."""
+MAX_SHOWN = 200
+"""Most characters of a text that are shown."""
 
 
 class Outcome(enum.StrEnum):
-    """How one request ended."""
+    """The outcome of a request."""
 
     OK = "ok"
     CLOSED = "closed"
@@ -33,12 +33,12 @@ class Outcome(enum.StrEnum):
 
     @property
     def lost(self) -> bool:
-        """Whether somebody waited for a response in vain."""
+        """Return whether the request got no correct response."""
         return self not in (Outcome.OK, Outcome.CLOSED)
 
 
 class UnservedError(Exception):
-    """A request ended without its response; says how (`outcome`) and what was seen (`detail`)."""
+    """A request ended without its response; `detail` says what was seen."""
 
     def __init__(self, outcome: Outcome, detail: str) -> None:
         self.outcome = outcome
@@ -47,8 +47,8 @@ class UnservedError(Exception):
 
 
 def shown(text: str) -> str:
-    """Return what can be shown of a text that whoever answers has chosen: one line, and not a long one."""
-    text = text if len(text) <= MOST else f"{text[:MOST]}..."
+    """Return a text from the server in a form that can be shown: one short line."""
+    text = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -1,7 +1,7 @@
-"""Time: the run with its end, and the schedule of each client.
+"""The clock of a run, and the schedule of each client.
 
-A schedule is fixed beforehand: request n of a client is due at `offset + n / rate`, however late the client
-is. Rejected: `sleep(1 / rate)` between requests, which asks least of a service while it is slowest.
+A schedule is fixed in advance: request n of a client is due at `offset + n / rate`, however late the client
+is. Rejected: `sleep(1 / rate)` between requests, which loads a service least while it is slowest.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ class Clock:
         return self._loop.time() - self._zero
 
     def end(self) -> None:
-        """Let no request begin any more; those begun go on. Saying it twice is harmless."""
+        """End the run: no more requests begin, those in flight go on. A second call does nothing."""
         if not self.ended.done():
             self.ended.set_result(self.now())
         for sleeper in self._sleepers:
@@ -32,7 +32,7 @@ class Clock:
         """Wait until `when` or until the end of the run, whichever is first."""
         if self.ended.done():
             return
-        # A future and a timer, not wait_for(self.ended): this runs for each request, and throws nothing.
+        # A future and a timer, not wait_for(self.ended): this runs for each request, and raises nothing.
         sleeper: asyncio.Future[None] = self._loop.create_future()
         timer = self._loop.call_at(self._zero + when, _wake, sleeper)
         self._sleepers.add(sleeper)
@@ -53,12 +53,13 @@ class Pace:
 
     Args:
         clock: the time of the run; when it ends, so does the schedule.
-        rate: requests a second; None to have each due as soon as the last has ended.
-        offset: when the first is due, so that clients of a kind do not march in step.
-        requests: how many there are; None for no end.
+        rate: requests a second; None if each is due as soon as the last has ended.
+        offset: the time of the first request, so that clients of a kind do not send at the same times.
+        requests: the number of requests; None for no end.
 
-    `unsent` is how many requests were due before the end of the run and had not begun, because the client
-    was still waiting for an earlier one: without this number, a stall at the end would hide them.
+    `unsent` is the number of requests that were due before the end of the run and had not begun, because
+    the client was still waiting for an earlier one: without this number, a stall at the end would hide
+    them.
     """
 
     def __init__(self, clock: Clock, rate: float | None, offset: float, requests: int | None) -> None:
@@ -70,7 +71,7 @@ class Pace:
         self.unsent = 0
 
     async def next(self) -> float | None:
-        """Wait for the next request to be due, and return that moment; None: there is no further one."""
+        """Wait until the next request is due, and return that time; None if there is none."""
         if self._count >= self._limit:
             return None
         due = None if self._rate is None else self._offset + self._count / self._rate
@@ -79,7 +80,7 @@ class Pace:
             if self._clock.ended.done():
                 return None
         else:
-            # Loopback answers and refusals come without suspension; the others want their turn.
+            # Answers and refusals on loopback come without suspension; other tasks must run too.
             await asyncio.sleep(0)
         if self._clock.ended.done():
             self.unsent = self._missed(due)
@@ -88,7 +89,7 @@ class Pace:
         return self._clock.now() if due is None else due
 
     def _missed(self, due: float | None) -> int:
-        """Return how many requests were due when the run ended, from the one which was due at `due`."""
+        """Return the number of requests that were due when the run ended, from the one due at `due` on."""
         if due is None or self._rate is None or (late := self._clock.ended.result() - due) < 0:
             return 0
         return int(min(math.floor(late * self._rate) + 1, self._limit - self._count))

@@ -1,4 +1,4 @@
-"""The report: what a run came to, as a JSON document for programs and as a table for people.
+"""Makes the report of a run, as a JSON document for programs and as a table for people.
 
     {"url", "seconds", "started", "requests", "lost",
      "total": LOAD, "loads": {label: LOAD + {"kind"}},
@@ -9,27 +9,27 @@
     LOAD: {"requests", "lost", "outcomes": {word: count}, "connections", "reconnects", "idle_resets",
            "restarts", "unsent", "latency_ms": {"p50", "p99", "max"}, "stall"}
 
-Times are seconds since the run began, only `latency_ms` is milliseconds. `started` is null when not every
-client was served; a latency is null when no request was, and counts from when the request was due. The
-stall of `total` is that of the loads whose requests are answered at once, null where there are none. A
-window ends at each SIGUSR1; `worst` is the longest stall in it of any one of these loads.
+Times are seconds since the run began; only `latency_ms` is milliseconds. `started` is null if not every
+client was served. A latency is null if no request was served, and counts from the time at which the request
+was due. The stall of `total` is that of the loads whose requests are answered at once, null if there are
+none. A window ends at each SIGUSR1; `worst` is the longest stall in it of any single one of these loads.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .account import LISTED, Account, Failure, Identity, Sighting, Stall, Window, percentile
+from .account import LISTED_FAILURES, Account, Failure, Identity, Sighting, Stall, Window, percentile
 from .outcome import Outcome
 from .run import Result
 from .spec import Spec
 
 COUNTS = ("connections", "reconnects", "idle_resets", "restarts", "unsent")
 _RARE = ("closed", *COUNTS[1:])
-"""Columns of the table which it has only if there is something in them."""
+"""Columns of the table that are left out if all their values are 0."""
 
 
 def document(url: str, specs: Iterable[Spec], result: Result) -> dict[str, Any]:
-    """Return the report as values for JSON; the module says which."""
+    """Return the report as values for JSON, in the form that the module's docstring shows."""
     ledger = result.ledger
     total = _load(list(ledger.accounts.values()), ledger.stall if ledger.prompt else None)
     kinds = {spec.label: spec.kind for spec in specs}
@@ -68,8 +68,8 @@ def table(report: Mapping[str, Any]) -> str:
         f"lost at={one['at']:.3f} load={one['load']} outcome={one['outcome']} {one['detail']}"
         for one in report["failures"]
     ]
-    if report["lost"] > LISTED:
-        lines.append(f"... and {report['lost'] - LISTED} more")
+    if report["lost"] > LISTED_FAILURES:
+        lines.append(f"... and {report['lost'] - LISTED_FAILURES} more")
     started = "" if report["started"] is not None else "; not every client was served"
     lost, requests, seconds = report["lost"], report["requests"], report["seconds"]
     lines.append(f"{lost} of {requests} requests lost in {seconds:.1f} s{started}")

@@ -1,8 +1,8 @@
-"""One run: clients for each load, the ways in which it ends, and the `started` line.
+"""Runs the clients of each load until the end of the run, and announces its start.
 
 The run ends after `duration`, when `stop` is set (by a signal), when every client has made its `requests`,
 or when `start_limit` passes before each client was served once. In every case no further request begins,
-those in flight are finished and counted, and only then there is a report.
+those in flight are finished and counted, and then the report is made.
 """
 
 import asyncio
@@ -28,12 +28,11 @@ CLIENTS: dict[str, Callable[[Shared, Spec, Pace], Client]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What to run, against what, and how long; all times in seconds.
+class RunPlan:
+    """The plan of a run: loads, service and limits; all times in seconds.
 
-    `duration` is None for a run which only a signal ends; `requests` is how many each client makes, None
-    for as many as the schedule has; `limit` is for each request, `start_limit` for the first of every
-    client to be served.
+    `duration` is None for a run that only a signal ends; `requests` is the number for each client, None for
+    no end; `limit` is for each request, `start_limit` for the first served request of every client.
     """
 
     address: Address
@@ -46,7 +45,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The books of a run which is over, its length, and when every client had been served (None: never)."""
+    """The result of a run; `started` is the time at which every client had been served, None for never."""
 
     ledger: Ledger
     seconds: float
@@ -54,31 +53,28 @@ class Result:
 
 
 async def run(
-    settings: Settings,
+    plan: RunPlan,
     stop: asyncio.Event,
     announce: Callable[[str], None],
     on_cut: Callable[[Callable[[], None]], object],
 ) -> Result:
-    """Make the load, and return what came of it.
+    """Run the loads, and return the result.
 
     Args:
-        settings: what to run.
+        plan: the plan.
         stop: ends the run when set.
-        announce: is called with `started` once every client was served, or with `not started: ...` when
-            that does not come about.
-        on_cut: is called with the function that ends a window of the run (`Ledger.windows`).
+        announce: called with `started` once every client was served, or else with `not started: ...`.
+        on_cut: called with the function that ends a window of the run (`Ledger.windows`).
     """
     clock = Clock()
-    start = _Start(clock, announce)
-    prompt = frozenset(spec.label for spec in settings.specs if not spec.busy)
-    ledger = Ledger({spec.label: Account() for spec in settings.specs}, prompt)
+    start = _AwaitedClients(clock, announce)
+    prompt = frozenset(spec.label for spec in plan.specs if not spec.busy)
+    ledger = Ledger({spec.label: Account() for spec in plan.specs}, prompt)
     on_cut(lambda: ledger.cut(clock.now()))
-    shared = Shared(settings.address, clock, ledger, settings.limit, start.proven)
-    clients = [
-        _client(shared, spec, number, settings) for spec in settings.specs for number in range(spec.clients)
-    ]
+    shared = Shared(plan.address, clock, ledger, plan.limit, start.proven)
+    clients = [_client(shared, spec, number, plan) for spec in plan.specs for number in range(spec.clients)]
     start.awaited.update(clients)
-    end = asyncio.create_task(_end(clock, settings, stop, start))
+    end = asyncio.create_task(_end(clock, plan, stop, start))
     try:
         async with asyncio.TaskGroup() as group:
             for client in clients:
@@ -91,8 +87,8 @@ async def run(
     return Result(ledger, clock.now(), start.moment)
 
 
-class _Start:
-    """Which clients have not been served yet, and when the last of them was."""
+class _AwaitedClients:
+    """The clients that have not been served yet, and the time when the last of them was."""
 
     def __init__(self, clock: Clock, announce: Callable[[str], None]) -> None:
         self.awaited: set[Client] = set()
@@ -101,31 +97,31 @@ class _Start:
         self._announce = announce
 
     def proven(self, client: Client) -> None:
-        """Note that a client was served."""
+        """Called when a client was served."""
         self.awaited.discard(client)
         if self.moment is None and not self.awaited:
             self.moment = self._clock.now()
             self._announce("started")
 
     def expire(self) -> None:
-        """End the run unless every client was served by now."""
+        """End the run unless every client was served."""
         if self.moment is None:
             self._clock.end()
 
 
-def _client(shared: Shared, spec: Spec, number: int, settings: Settings) -> Client:
-    # Spread over one interval, but not so far that a slow load starts late.
+def _client(shared: Shared, spec: Spec, number: int, plan: RunPlan) -> Client:
+    # Clients are spread over one interval, but not so far that a slow load starts late.
     spread = min(1 / spec.rate, 1.0) if spec.rate is not None else 0.0
-    pace = Pace(shared.clock, spec.rate, spread * number / spec.clients, settings.requests)
+    pace = Pace(shared.clock, spec.rate, spread * number / spec.clients, plan.requests)
     return CLIENTS[spec.kind](shared, spec, pace)
 
 
-async def _end(clock: Clock, settings: Settings, stop: asyncio.Event, start: _Start) -> None:
-    """End the run at the first of its ends which comes from outside; `run` cancels this."""
+async def _end(clock: Clock, plan: RunPlan, stop: asyncio.Event, start: _AwaitedClients) -> None:
+    """End the run when it is stopped, or when a limit passes; `run` cancels this."""
     loop = asyncio.get_running_loop()
-    timers = [loop.call_later(settings.start_limit, start.expire)]
-    if settings.duration is not None:
-        timers.append(loop.call_later(settings.duration, clock.end))
+    timers = [loop.call_later(plan.start_limit, start.expire)]
+    if plan.duration is not None:
+        timers.append(loop.call_later(plan.duration, clock.end))
     try:
         await stop.wait()
         clock.end()

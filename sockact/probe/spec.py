@@ -1,4 +1,4 @@
-"""What load to make: `KIND:CLIENTS@RATE[,name=value]...` as text and as a value.
+"""Parses the specification of a load: `KIND:CLIENTS@RATE[,name=value]...`.
 
 For example:
 
@@ -27,9 +27,9 @@ KINDS: Mapping[str, Mapping[str, float]] = MappingProxyType(
 )
 """The kinds of client, each with its options and their defaults; times in seconds."""
 
-# The three clients which lose requests in three different ways: a connection for each request, a
-# connection which is silent at first, a connection which lies idle. They ask for the URL itself, so that
-# the probe says something about any service.
+# Three clients that lose requests in three different ways: a connection for each request, a connection that
+# is silent at first, and a connection that is idle between requests. They request the URL itself, so that
+# the probe works with any service.
 DEFAULT = ("one-shot:2@20", "pause:2@2", "persistent:4@10")
 
 _SHAPE = re.compile(
@@ -37,18 +37,18 @@ _SHAPE = re.compile(
 )
 
 
-CLIENTS = 10_000
-CHUNKS = 10_000
-"""Most of both: they are here all at a time."""
+MAX_CLIENTS = 10_000
+MAX_CHUNKS = 10_000
+"""The limits of both, since all of them are in memory at the same time."""
 
 
 class SpecError(ValueError):
-    """A load specification cannot be used; says what was found and what was expected."""
+    """A load specification is invalid; says what was found and what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One kind of client: how many, how often, and the options of the kind.
+    """The specification of a load: the kind of client, their number, rate and options.
 
     `rate` is in requests a second for each client; None means saturated. `label` is the text it came from.
     """
@@ -61,7 +61,7 @@ class Spec:
 
     @property
     def busy(self) -> float:
-        """The seconds which a request takes by its own pauses, whatever the service does."""
+        """The seconds that a request takes by its own pauses."""
         match self.kind:
             case "pause":
                 return 2 * self.options["pause"]
@@ -74,12 +74,12 @@ class Spec:
 
 
 def parse_spec(text: str) -> Spec:
-    """Read one load specification.
+    """Parse one load specification.
 
     Raises:
-        SpecError: the text does not have the shape, a kind or option is unknown, or the rate is more
-            than a client which waits for each response can keep: it would fall behind by itself,
-            and the latency would tell of the probe.
+        SpecError: the text is malformed, a kind or option is unknown, or the rate is higher than a client
+            that waits for each response can keep: it would fall behind by itself, and the latency would be
+            the probe's.
     """
     if (found := _SHAPE.fullmatch(text)) is None:
         raise SpecError(f"{text!r} is not KIND:CLIENTS@RATE[,name=value]...")
@@ -93,10 +93,10 @@ def parse_spec(text: str) -> Spec:
         raise SpecError(f"{text!r}: {kind} has no option {' '.join(sorted(unknown))}")
     if spec.clients < 1 or rate == 0:
         raise SpecError(f"{text!r}: clients and rate must be more than 0")
-    if not 1 <= options.get("chunks", 1) <= CHUNKS:
-        raise SpecError(f"{text!r}: chunks must be at least 1, and at most {CHUNKS}")
-    if spec.clients > CLIENTS:
-        raise SpecError(f"{text!r}: there may be {CLIENTS} clients at most")
+    if not 1 <= options.get("chunks", 1) <= MAX_CHUNKS:
+        raise SpecError(f"{text!r}: chunks must be at least 1, and at most {MAX_CHUNKS}")
+    if spec.clients > MAX_CLIENTS:
+        raise SpecError(f"{text!r}: there may be {MAX_CLIENTS} clients at most")
     if rate is not None and rate * spec.busy > 1:
         raise SpecError(
             f"{text!r}: a request takes {spec.busy:g} s, so the rate is at most {1 / spec.busy:.3g}"

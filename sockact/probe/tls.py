@@ -1,10 +1,10 @@
-"""A connection over TLS, as strict as the one below it.
+"""A connection over TLS, as strict as `wire`.
 
-    close_notify                 the server has ended the stream in good order, as FIN does without TLS
-    FIN without it               somebody has cut the stream off (RFC 8446, section 6.1): `reset`
+    close_notify                 the server has ended the stream properly, as FIN does without TLS
+    FIN without it               the stream was truncated (RFC 8446, section 6.1): `reset`
 
-Whose certificate it is, is nobody's business here: the probe tells whether requests are served.
-Rejected: asyncio's TLS, for the reasons why `wire` does without its streams.
+Certificates are not verified: the probe checks only whether requests are served.
+Rejected: asyncio's TLS, for the reasons why `wire` does not use its streams.
 """
 
 import ssl
@@ -12,11 +12,11 @@ from functools import cache
 from typing import Self
 
 from .outcome import Outcome, UnservedError
-from .wire import CHUNK, TURN, Address, Connection, Idle
+from .wire import RECV_BYTES, RECVS_PER_TURN, Address, Connection, IdleState
 
 
 class TlsConnection(Connection):
-    """A connection on which OpenSSL stands between the system calls and the one who talks."""
+    """A connection whose data OpenSSL encrypts and decrypts."""
 
     _incoming: ssl.MemoryBIO
     _outgoing: ssl.MemoryBIO
@@ -24,10 +24,10 @@ class TlsConnection(Connection):
 
     @classmethod
     async def open(cls, address: Address) -> Self:
-        """Connect, and shake hands.
+        """Connect, and do the TLS handshake.
 
         Raises:
-            UnservedError: as `Connection.open`; `wrong` when the two do not agree.
+            UnservedError: as `Connection.open`; `wrong` if the handshake fails.
         """
         connection = await super().open(address)
         try:
@@ -38,7 +38,7 @@ class TlsConnection(Connection):
         return connection
 
     async def shake_hands(self) -> None:
-        """Agree with the server on keys."""
+        """Do the TLS handshake."""
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = _context().wrap_bio(self._incoming, self._outgoing)
         while True:
@@ -62,38 +62,38 @@ class TlsConnection(Connection):
         await super().send(self._outgoing.read())
 
     async def receive(self) -> bytes:
-        """Return what has come, at least one byte; b"" at the end of the stream."""
+        """Return the data that has arrived, at least one byte; b"" at the end of the stream."""
         while True:
             try:
-                return self._tls.read(CHUNK)
+                return self._tls.read(RECV_BYTES)
             except ssl.SSLWantReadError:
                 await self._feed()
             except ssl.SSLError as error:
                 raise _unserved(error) from error
 
-    def look(self) -> Idle:
-        """Find out, without waiting, what the server did; tickets that it has sent are no answer."""
+    def look(self) -> IdleState:
+        """Check the idle connection without waiting; session tickets are no unsolicited data."""
         try:
-            for _ in range(TURN):
-                if not (data := self._sock.recv(CHUNK)):
+            for _ in range(RECVS_PER_TURN):
+                if not (data := self._sock.recv(RECV_BYTES)):
                     self._incoming.write_eof()
                     break
                 self._incoming.write(data)
             else:
-                return Idle.UNSOLICITED  # whatever it is, it is no ticket
+                return IdleState.UNSOLICITED  # so much data cannot be session tickets
         except BlockingIOError:
             pass
         except OSError:
-            return Idle.RESET
+            return IdleState.RESET
         try:
-            return Idle.UNSOLICITED if self._tls.read(1) else Idle.CLOSED
+            return IdleState.UNSOLICITED if self._tls.read(1) else IdleState.CLOSED
         except ssl.SSLWantReadError:
-            return Idle.ALIVE
+            return IdleState.ALIVE
         except ssl.SSLError:
-            return Idle.RESET
+            return IdleState.RESET
 
     async def _feed(self) -> None:
-        """Wait for something from the server."""
+        """Wait for encrypted data from the server."""
         if data := await super().receive():
             self._incoming.write(data)
         else:
@@ -105,12 +105,12 @@ def _context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # Python's default takes a cut for a close_notify
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # Python's default ignores a truncated stream
     return context
 
 
 def _unserved(error: ssl.SSLError) -> UnservedError:
-    # Which of the two it is depends on the versions of Python and OpenSSL.
+    # One of the two, depending on the versions of Python and OpenSSL.
     if isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING":
         return UnservedError(Outcome.RESET, "end of stream without close_notify")
     return UnservedError(Outcome.WRONG, f"TLS: {error.reason or error}")

@@ -1,12 +1,12 @@
-"""The client over a websocket: numbered messages, each to be echoed.
+"""The websocket client of the probe: sends numbered messages, and expects an echo of each.
 
-Frames are read and written by the sans-I/O protocol of `websockets`, the bytes are carried by our own
-`Connection`. Rejected: `websockets.connect`, which says ConnectionClosedError for FIN and RST alike; frames
-by hand, which would be sixty lines more to trust.
+The sans-I/O protocol of `websockets` reads and writes frames, and our own `Connection` carries the bytes.
+Rejected: `websockets.connect`, which raises ConnectionClosedError for FIN and RST alike; our own framing,
+which would be sixty more lines to verify.
 
-What is a request here: the opening handshake, each message, and a session which ends in bad order while no
-message is in flight (somebody was connected, and now is not). A close frame 1012 is good order: the client
-connects again at once, as a browser's script would.
+Requests are: the opening handshake, each message, and a session that ends improperly while no message is in
+flight (a user was connected, and is not any more). A close frame 1012 is proper: the client connects again
+at once, as a browser's script would.
 
 Source: RFC 6455; 1012 "service restart": IANA WebSocket Close Code Number Registry.
 """
@@ -22,25 +22,25 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from .account import Identity
-from .clients import REST, Client, Shared
+from .clients import PAUSE_AFTER_LOSS, Client, Shared
 from .exchange import document, identity
 from .outcome import Outcome, UnservedError
 from .pace import Pace
 from .spec import Spec
 from .wire import Connection
 
-HANDSHAKE = 262144
-"""Bytes that the answer to a handshake may have."""
+MAX_HANDSHAKE_BYTES = 262144
+"""Most bytes of the answer to a handshake."""
 
-PIECE = 4096
-"""Bytes in which there are not too many frames: a frame has two at least."""
+PARSED_AT_ONCE = 4096
+"""Bytes that are parsed at a time, so that they do not hold too many frames: a frame has at least two."""
 
-GOODBYE = 1.0
-"""Seconds which the server has to answer our own close frame at the end of the run."""
+CLOSE_TIMEOUT = 1.0
+"""Seconds that the server has to answer our close frame at the end of the run."""
 
 
 class Session:
-    """One websocket from its handshake to its end; `ended` has the reason as soon as there is one."""
+    """One websocket from its handshake to its end; `ended` gets the reason of the end."""
 
     def __init__(self, connection: Connection, host: str) -> None:
         self._connection = connection
@@ -51,16 +51,16 @@ class Session:
         self.ended: asyncio.Future[UnservedError] = asyncio.get_running_loop().create_future()
 
     async def open(self) -> Self:
-        """Shake hands, and start to read.
+        """Do the handshake, and start reading.
 
         Raises:
-            UnservedError: the server does not agree, or is gone.
+            UnservedError: the handshake fails, or the server closes.
         """
         self._protocol.send_request(self._protocol.connect())
         await self._flush()
         heard = 0
         while (
-            heard <= HANDSHAKE
+            heard <= MAX_HANDSHAKE_BYTES
             and self._protocol.state is State.CONNECTING
             and self._protocol.handshake_exc is None
         ):
@@ -73,19 +73,19 @@ class Session:
         if self._protocol.handshake_exc is not None:
             raise UnservedError(Outcome.WRONG, f"handshake: {self._protocol.handshake_exc}")
         if self._protocol.state is State.CONNECTING:
-            raise UnservedError(Outcome.WRONG, f"a handshake of more than {HANDSHAKE} bytes")
+            raise UnservedError(Outcome.WRONG, f"a handshake of more than {MAX_HANDSHAKE_BYTES} bytes")
         self._take()
         self._pump = asyncio.create_task(self._read())
         return self
 
     async def ask(self, text: str) -> str:
-        """Send a message, and return the one which answers it.
+        """Send a message, and return the answer.
 
         Raises:
-            UnservedError: the session ended first; `closed` if it did so in good order.
+            UnservedError: the session ended first; `closed` if it ended properly.
         """
         if self._protocol.state is not State.OPEN:
-            # The peer's close frame has been read; that `ended` says so may take a moment.
+            # The peer's close frame has been read; `ended` will be set soon.
             await asyncio.wait((self.ended,))
         if self.ended.done():
             raise self.ended.result()
@@ -95,7 +95,7 @@ class Session:
         try:
             await self._flush()
         except UnservedError as error:
-            # The kernel may still hold a close frame which came before the reset: reading decides.
+            # The kernel may still hold a close frame that came before the reset: the reader finds out.
             broken = error
         await asyncio.wait((self._echo, self.ended), return_when=asyncio.FIRST_COMPLETED)
         if self._echo.done():
@@ -104,17 +104,17 @@ class Session:
         raise broken if broken is not None and ended.outcome is Outcome.EMPTY else ended
 
     async def close(self) -> None:
-        """Leave with a close frame if the session still stands, and wait a moment for the answer."""
+        """Send a close frame if the session is still open, and wait shortly for the answer."""
         if self._pump is None:
             return
         if not self.ended.done() and self._protocol.state is State.OPEN:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(GOODBYE):
-                    await self._say_goodbye()
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await self._send_close()
         self._pump.cancel()
         await asyncio.wait((self._pump,))
 
-    async def _say_goodbye(self) -> None:
+    async def _send_close(self) -> None:
         self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
         try:
             await self._flush()
@@ -123,7 +123,7 @@ class Session:
         await asyncio.wait((self.ended,))
 
     async def _read(self) -> None:
-        """Take frames until the session ends, answering pings and close frames without delay."""
+        """Read frames until the session ends, and answer pings and close frames at once."""
         try:
             while self._protocol.close_rcvd is None and self._protocol.parser_exc is None:
                 await self._flush()
@@ -137,12 +137,12 @@ class Session:
             self._end(error)
 
     async def _understand(self, data: bytes) -> None:
-        """Take the frames in what has come, and let others have their turn meanwhile: there may be many."""
-        for start in range(0, len(data), PIECE):
+        """Parse frames in parts, so that other tasks run in between: there may be many frames."""
+        for start in range(0, len(data), PARSED_AT_ONCE):
             if start:
                 await self._flush()
                 await asyncio.sleep(0)
-            self._protocol.receive_data(data[start : start + PIECE])
+            self._protocol.receive_data(data[start : start + PARSED_AT_ONCE])
             self._take()
 
     def _take(self) -> None:
@@ -178,19 +178,19 @@ class Websocket(Client):
         self._number = 0
 
     async def run(self) -> None:
-        """Send messages until the schedule ends, then leave in good order."""
+        """Send messages until the schedule ends, then close the session."""
         try:
             while (due := await self._next()) is not None:
                 if await self._message(due):
                     self.shared.proven(self)
                 elif self.spec.rate is None:
-                    await self.shared.clock.sleep_until(self.shared.clock.now() + REST)
+                    await self.shared.clock.sleep_until(self.shared.clock.now() + PAUSE_AFTER_LOSS)
             self.account.unsent += self.pace.unsent
         finally:
             await self._leave()
 
     async def attempt(self) -> Identity:
-        """Send one message, and compare the echo."""
+        """Send one message, and check the echo."""
         assert self._session is not None
         self._number += 1
         echo = document(await self._session.ask(str(self._number)))
@@ -199,7 +199,7 @@ class Websocket(Client):
         return identity(echo.get("version"), echo.get("pid"))
 
     async def _next(self) -> float | None:
-        """Wait for the next message to be due; meanwhile see to the session, if that ends."""
+        """Wait until the next message is due; handle the end of the session meanwhile."""
         waiting = asyncio.create_task(self.pace.next())
         try:
             while True:
@@ -214,7 +214,7 @@ class Websocket(Client):
             waiting.cancel()
 
     async def _ended(self, reason: UnservedError) -> None:
-        """Enter the end of a session in which no message is in flight any more."""
+        """Record the end of a session without a message in flight."""
         await self._leave()
         now = self.shared.clock.now()
         if reason.outcome is not Outcome.CLOSED:
@@ -227,7 +227,7 @@ class Websocket(Client):
             await self.judged(now, self._open())
 
     async def _message(self, due: float) -> bool:
-        """Send a message, after a handshake where there is no session, and return whether it was served."""
+        """Send a message, after a handshake if there is no session; return whether it was served."""
         if self._session is None:
             await self.judged(due, self._open())
         if self._session is None:
@@ -235,7 +235,7 @@ class Websocket(Client):
         served = await self.judged(due, self.attempt())
         ended = self._session.ended
         if not served and not (ended.done() and ended.result().outcome is Outcome.CLOSED):
-            # The loss is entered; an echo which comes too late must not answer the next message.
+            # The loss is recorded; a late echo must not answer the next message.
             await self._leave()
         return served
 

@@ -1,7 +1,8 @@
-"""One connection to the service, by system calls: each errno and each end of stream is seen as it is.
+"""A connection to the service by system calls, which shows each errno and the end of the stream.
 
-Rejected: asyncio's streams. A transport which fails to write drops what the kernel still holds for reading,
-and it reports end of stream, reset and its own close through one callback. Here `recv` says which it was:
+Rejected: asyncio's streams. A transport that fails to write drops data that the kernel still has for
+reading, and it reports end of stream, reset and its own close through one callback. Here `recv` tells them
+apart:
 
     b""               the server sent FIN: `empty` or, in the middle of a response, `wrong`
     ECONNRESET, EPIPE the server sent RST, or is gone: `reset`
@@ -18,24 +19,24 @@ from urllib.parse import urlsplit
 
 from .outcome import Outcome, UnservedError
 
-CHUNK = 65536
+RECV_BYTES = 65536
 
-TURN = 8
-"""Chunks that may be read in a row: with one that is always there, the loop would hear of nothing else."""
+RECVS_PER_TURN = 8
+"""Reads in a row before other tasks run: a server that always has data would block the loop."""
 
 _PORTS = {"http": 80, "https": 443}
 
-# What says more than the call which failed: connect(2) is reset where a last listener is closed with this
-# connection in its queue, and the kernel gives up on its own.
+# Errors that say more than the call that failed: connect(2) is reset if the last listener is closed with
+# this connection in its queue, and times out by the kernel's own limit.
 _BY_ERRNO = {errno.ECONNRESET: Outcome.RESET, errno.ETIMEDOUT: Outcome.TIMEOUT}
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the service listens, resolved, and what to ask it for.
+    """The resolved address of the service, with the path of requests.
 
-    `target` is what connect(2) takes in this family; `host` goes into the Host field, `path` is the
-    target of requests which have no path of their own; `tls` says whether it speaks TLS.
+    `target` is the address for connect(2); `host` goes into the Host field; `path` is for requests that
+    have no path of their own.
     """
 
     family: socket.AddressFamily
@@ -46,30 +47,30 @@ class Address:
 
 
 def resolve(url: str) -> Address:
-    """Read `http://HOST[:PORT][/PATH]`, the same with https, or `unix:/PATH/OF/SOCKET`.
+    """Parse `http://HOST[:PORT][/PATH]`, the same with https, or `unix:/PATH/OF/SOCKET`.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: the URL is none of these.
         OSError: the host has no address (`socket.gaierror`).
     """
     if url.startswith("unix:/"):
         return Address(socket.AF_UNIX, url.removeprefix("unix:"), "localhost", "/")
     parts = urlsplit(url)
     if not url.isascii() or not url.isprintable() or " " in url:
-        raise ValueError(f"{url!r}: expected the host's name and the path as they are sent, in ASCII")
+        raise ValueError(f"{url!r}: expected host name and path in ASCII, without blanks")
     if parts.scheme not in _PORTS or not parts.hostname:
         raise ValueError(f"{url!r} is neither http[s]://HOST[:PORT][/PATH] nor unix:/PATH")
     port = parts.port or _PORTS[parts.scheme]
     found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
-    # One address for the whole run, or the probe would repeat. IPv4 where there is a choice: localhost has
-    # both, most services bind the one, and a listener on [::] takes either.
+    # One address for the whole run, or the probe would repeat requests. IPv4 if there is a choice:
+    # localhost has both, most services bind IPv4, and a listener on [::] accepts either.
     family, _, _, _, target = min(found, key=lambda entry: entry[0] is not socket.AF_INET)
     path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     return Address(family, target, parts.netloc, path, tls=parts.scheme == "https")
 
 
-class Idle(enum.Enum):
-    """What a look at a connection without a request in flight can find."""
+class IdleState(enum.Enum):
+    """The state of a connection without a request in flight."""
 
     ALIVE = "alive"
     CLOSED = "closed"
@@ -78,9 +79,9 @@ class Idle(enum.Enum):
 
 
 class Connection:
-    """A stream socket to the service; the one who calls `open` calls `close`.
+    """A stream socket to the service; the caller of `open` calls `close`.
 
-    Every method which talks raises `UnservedError`, with `reset` or `timeout` as the kernel says.
+    Methods that send or receive raise `UnservedError`, with `reset` or `timeout` as the kernel reports.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -93,16 +94,16 @@ class Connection:
         """Connect.
 
         Raises:
-            UnservedError: `refused`, or `reset` when the connection was cut in the handshake. Any other
-                errno of connect(2) is `refused` too, and named: EADDRNOTAVAIL would be the probe's own.
-            OSError: this process has no descriptor left, which is nobody's outcome.
+            UnservedError: `refused`, or `reset` if the connection was reset in the handshake. Any other
+                errno of connect(2) is `refused` too, and named: EADDRNOTAVAIL would be the probe's fault.
+            OSError: this process has run out of descriptors, which is no outcome of a request.
         """
         sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             if address.family is socket.AF_UNIX:
                 await _connect_unix(sock, address.target)
             else:
-                # The parts of a request which trickles must go out as they are written.
+                # The parts of a slow request must be sent as they are written.
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 await asyncio.get_running_loop().sock_connect(sock, address.target)
         except OSError as error:
@@ -121,36 +122,36 @@ class Connection:
             raise _unserved("send", error, Outcome.RESET) from error
 
     async def receive(self) -> bytes:
-        """Return what has come, at least one byte; b"" at the end of the stream."""
+        """Return the data that has arrived, at least one byte; b"" at the end of the stream."""
         self._chunks += 1
-        if self._chunks % TURN == 0:
+        if self._chunks % RECVS_PER_TURN == 0:
             await asyncio.sleep(0)
         try:
-            return await self._loop.sock_recv(self._sock, CHUNK)
+            return await self._loop.sock_recv(self._sock, RECV_BYTES)
         except OSError as error:
             raise _unserved("recv", error, Outcome.RESET) from error
 
-    def look(self) -> Idle:
-        """Find out, without waiting, what the server did while no request was in flight."""
+    def look(self) -> IdleState:
+        """Check, without waiting, the connection while no request is in flight."""
         try:
             data = self._sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
-            return Idle.ALIVE
+            return IdleState.ALIVE
         except OSError:
-            return Idle.RESET
-        return Idle.UNSOLICITED if data else Idle.CLOSED
+            return IdleState.RESET
+        return IdleState.UNSOLICITED if data else IdleState.CLOSED
 
     def close(self) -> None:
-        """Close the socket; saying it twice is harmless."""
+        """Close the socket; a second call does nothing."""
         self._sock.close()
 
 
 async def _connect_unix(sock: socket.socket, path: str | tuple[Any, ...]) -> None:
-    """Connect, and wait where the backlog is full.
+    """Connect, and wait while the backlog is full.
 
     connect(2) on a non-blocking unix socket does not queue: it fails with EAGAIN, no event tells when there
-    is room, and `loop.sock_connect` would take it for success. The same call is made until the kernel
-    takes it, as it would wait inside a blocking one; nothing has reached the service before that.
+    is room, and `loop.sock_connect` would take it for success. The call is repeated until it succeeds, as a
+    blocking one would wait in the kernel; nothing has reached the service before that.
     """
     while (code := sock.connect_ex(path)) == errno.EAGAIN:  # noqa: ASYNC110
         await asyncio.sleep(0.001)

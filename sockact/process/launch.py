@@ -152,7 +152,7 @@ class Process:
             return
         self.sockets.check(told=True)
         for each in _opened(sock):
-            self.sockets.listeners.append(Listener.of(each, listen.NAME))
+            self.sockets.listeners.append(Listener.of(each, listen.DEFAULT_NAME))
         if not callable(sock):
             obstacle = "the program has opened its socket itself, and would do so again"
             self.program = replace(self.program, argv=(), obstacle=obstacle)

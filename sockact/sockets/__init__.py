@@ -1,1 +1,1 @@
-"""Sockets: adopted, bound, passed on, accepted from, and what the kernel knows of them."""
+"""Sockets: adopt, bind, pass on and accept from them, and ask the kernel about them."""

@@ -1,8 +1,8 @@
-"""Takes connections from a listening socket, a few at a time, and can pause and stop without losing one.
+"""Accepts connections from a listening socket, a few at a time; can pause and stop without losing one.
 
-asyncio's own `create_server` is not used on a socket that the service manager owns: it calls
-listen(2) again, which overrides `Backlog=` for good; it takes up to 2,048 connections at once, all
-of which a drain then has to serve; and it drops those accepted in the tick in which it closes.
+asyncio's `create_server` is not used on a socket that the service manager owns: it calls listen(2) again,
+which overrides `Backlog=` for good; it accepts up to 2,048 connections at once, all of which a drain then
+has to serve; and it drops connections that were accepted in the turn of the loop in which it closes.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from sockact.sockets.listen import BACKLOG
 from sockact.system import forks, standard_streams
 from sockact.untrusted import ancillary
 
-BATCH = 16
-"""Connections taken at once; those that wait in the kernel's queue are the next process's to serve."""
+ACCEPTS_PER_TURN = 16
+"""Connections accepted in one turn of the loop; the next process can serve those left in the queue."""
 
-RECOVERY = 1.0
-"""Seconds without accepting after descriptors or memory have run out, as asyncio does."""
+EXHAUSTED_PAUSE = 1.0
+"""Seconds without accepting after descriptors or memory have run out; asyncio waits as long."""
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -36,7 +36,7 @@ def accept_on(
     *,
     descriptors: bool = False,
 ) -> list[Acceptor]:
-    """Accept on those that listen; one that is a connection itself (`Accept=yes`) has arrived already.
+    """Accept on the listeners; a listener that is itself a connection (`Accept=yes`) arrives at once.
 
     The arguments are those of `Acceptor`.
     """
@@ -61,12 +61,11 @@ class Acceptor:
     Args:
         sock: the socket; made non-blocking, and neither shut down nor closed here. O_NONBLOCK is a
             property of the socket that the manager and other generations share, so it stays set.
-        arrived: called with each connection, non-blocking; takes it over.
-        has_room: returns whether there may be one more connection. While there may not, newcomers wait in
-            the kernel's queue, for `resume` or for another process that accepts there.
+        arrived: called with each connection, non-blocking; takes ownership of it.
+        has_room: returns whether there may be one more connection. If not, new connections wait in the
+            kernel's queue for `resume`, or for another process that accepts on the socket.
         descriptors: whether clients on a Unix socket may send descriptors. Where the kernel cannot refuse
-            them, a loop of asyncio takes them out of the way; uvloop would close them itself, as long as a
-            client likes.
+            them, asyncio's loop removes them; uvloop would go on closing them as long as a client sends.
     """
 
     def __init__(
@@ -92,16 +91,16 @@ class Acceptor:
         self._begin()
 
     def resume(self) -> None:
-        """Go on after a pause, if there is room again."""
+        """Accept again after a pause, if there is room."""
         if self._paused and self._has_room():
             self._paused = False
             self._begin()
 
     def stop(self) -> None:
-        """Take no more connections.
+        """Stop accepting.
 
-        It has to precede the close: a closed descriptor whose socket lives on elsewhere cannot
-        be removed from epoll any more, and reports every newcomer for ever (epoll(7)).
+        It has to precede the close: a closed descriptor whose socket is still open elsewhere cannot be
+        removed from epoll any more, and reports every new connection for ever (epoll(7)).
         """
         if self._recovering is not None:
             self._recovering.cancel()
@@ -110,7 +109,7 @@ class Acceptor:
         self._loop.remove_reader(self._sock.fileno())
 
     def accept_waiting(self) -> None:
-        """Take all that wait now, as far as there is room, also after the stop: nobody else will."""
+        """Accept all that wait now, up to the limit, also after a stop: no other process will."""
         for _ in range(BACKLOG):
             if not self._has_room() or not self._take():
                 return
@@ -120,7 +119,7 @@ class Acceptor:
         self._loop.add_reader(self._sock.fileno(), self._accept)
 
     def _accept(self) -> None:
-        for _ in range(BATCH):
+        for _ in range(ACCEPTS_PER_TURN):
             if not self._has_room():
                 self._paused = True
                 self._loop.remove_reader(self._sock.fileno())
@@ -129,7 +128,7 @@ class Acceptor:
                 return
 
     def _take(self) -> bool:
-        """Take one connection; return whether there may be another one."""
+        """Accept one connection; return whether there may be another."""
         try:
             connection = standard_streams.above(self._sock.accept()[0])
         except (BlockingIOError, InterruptedError):
@@ -160,4 +159,4 @@ class Acceptor:
         if self._stopped:
             return
         self._loop.remove_reader(self._sock.fileno())
-        self._recovering = self._loop.call_later(RECOVERY, self._begin)
+        self._recovering = self._loop.call_later(EXHAUSTED_PAUSE, self._begin)

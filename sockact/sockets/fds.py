@@ -1,13 +1,13 @@
 """Both ends of sd_listen_fds(3): `adopt` takes listeners; `spawn` and `replace` pass them on.
 
-The wire is the environment of a process and its descriptors from 3 upwards:
+The protocol consists of the environment of a process and its descriptors from 3 upwards:
 
-    LISTEN_PID=42             the process the descriptors are for; another one must leave them alone
-    LISTEN_FDS=2              how many: here 3 and 4
+    LISTEN_PID=42             the process that the descriptors are for; others must not touch them
+    LISTEN_FDS=2              the number of descriptors, here 3 and 4
     LISTEN_FDNAMES=web:admin  one name for each, in the same order; names need not be unique
     LISTEN_PIDFDID=7121       inode of that process's pidfd; set by systemd 259 and later
 
-Rule of this file: descriptors that are not ours to close stay open on every path, errors included.
+Rule of this file: descriptors that this process does not own stay open on every path, also after errors.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from systemd import daemon
 from sockact.errors import ActivationError
 
 FIRST = 3
-"""SD_LISTEN_FDS_START: where passed descriptors begin."""
+"""SD_LISTEN_FDS_START: the first passed descriptor."""
 
 UNNAMED = "unknown"
-"""What sd_listen_fds_with_names(3) calls a descriptor for which no name was passed."""
+"""The name that sd_listen_fds_with_names(3) gives to a descriptor without one."""
 
 RESERVED = "sockact."
-"""How the names begin under which sockact passes descriptors to itself."""
+"""The prefix of the names under which sockact passes descriptors to itself."""
 
 STANDARD_INPUT = "stdin"
-"""What a socket is called that was passed as standard input; inetd has no name for it."""
+"""The name of a socket that was passed as standard input; inetd passes no name."""
 
 VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
 
 
 class Kind(enum.Enum):
-    """What a passed descriptor is, in the words of systemd.socket(5)."""
+    """The kinds of passed descriptors, in the words of systemd.socket(5)."""
 
     STREAM = "stream socket"
     DATAGRAM = "datagram socket"
@@ -66,10 +66,10 @@ class Listener:
     """One descriptor that a service manager passed, or that sockact bound in its place.
 
     Attributes:
-        name: its `FileDescriptorName=`; not a key, for all sockets of one unit share it.
+        name: its `FileDescriptorName=`; not a key, since all sockets of a unit share it.
         fd: the descriptor, close-on-exec.
-        kind: what it is.
-        sock: the socket object that owns `fd`; None for what is not a socket.
+        kind: the kind of descriptor.
+        sock: the socket object that owns `fd`; None for a descriptor that is not a socket.
         listening: whether it is a socket in the listening state, on which accept(2) works.
     """
 
@@ -81,14 +81,14 @@ class Listener:
 
     @classmethod
     def of(cls, sock: socket.socket, name: str) -> Listener:
-        """Describe a socket that is already open; the listener takes it over."""
+        """Return the listener for an open socket, and take ownership of the socket."""
         kind = _SOCKET_KINDS.get(sock.type, Kind.OTHER_SOCKET)
         listening = bool(daemon.is_socket(sock.fileno(), listening=1))
         return cls(name=name, fd=sock.fileno(), kind=kind, sock=sock, listening=listening)
 
     @property
     def connected(self) -> bool:
-        """Whether it is a connection to one client, as with `Accept=yes`."""
+        """Return whether it is a connection to one client, as with `Accept=yes`."""
         if self.sock is None or self.listening:
             return False
         try:
@@ -99,16 +99,16 @@ class Listener:
 
     @property
     def address(self) -> str:
-        """Where it is bound, as `ListenStream=` has it: `127.0.0.1:80`, `[::1]:80`, `/run/x`, `@x`."""
+        """Its address in the form of `ListenStream=`: `127.0.0.1:80`, `[::1]:80`, `/run/x`, `@x`."""
         return "" if self.sock is None else _address(self.sock)
 
     @property
     def is_internet(self) -> bool:
-        """Whether its address has a port."""
+        """Return whether its address has a port."""
         return self.sock is not None and self.sock.family in (socket.AF_INET, socket.AF_INET6)
 
     def close(self) -> None:
-        """Give the descriptor up. The manager's copy, and what is queued in it, are not affected."""
+        """Close the descriptor. The manager's copy and the connections queued in it are not affected."""
         if self.sock is None:
             os.close(self.fd)
         else:
@@ -121,7 +121,7 @@ def belongs_to(connection: socket.socket, listener: Listener, *, exactly: bool) 
     Args:
         connection: the connection.
         listener: the listener.
-        exactly: whether one that listens on all addresses does not count.
+        exactly: whether a listener on all addresses is excluded.
     """
     if listener.sock is None or connection.family != listener.sock.family:
         return False
@@ -135,18 +135,18 @@ def belongs_to(connection: socket.socket, listener: Listener, *, exactly: bool) 
 
 
 def adopt(*, standard_input: bool = False) -> list[Listener]:
-    """Take over the descriptors which the service manager passed to this process.
+    """Take over the descriptors that the service manager passed to this process.
 
     Args:
-        standard_input: whether to take that, where nothing else was passed and it is a socket with an
-            address: `StandardInput=socket` in systemd.exec(5), or inetd. What then reads or writes the
-            standard streams, if they are the same socket, meets /dev/null.
+        standard_input: whether to adopt standard input if nothing else was passed and it is a socket with
+            an address: `StandardInput=socket` in systemd.exec(5), or inetd. Standard streams that are the
+            same socket are then replaced by /dev/null.
 
     Returns:
-        One `Listener` for each descriptor, in the manager's order, close-on-exec, in the blocking
-        mode they came in; empty when nothing was passed to *this* process. The caller closes them.
-        The LISTEN_* variables are gone afterwards, also from `os.environ`, and also after an
-        error, so that no child takes them for its own.
+        One `Listener` for each descriptor, in the manager's order, close-on-exec, in the blocking mode they
+        came in; empty if nothing was passed to *this* process. The caller closes them. The LISTEN_*
+        variables are removed, also from `os.environ` and also after an error, so that no child takes them
+        for its own.
 
     Raises:
         ActivationError: a variable is malformed, names and descriptors differ in number, or a
@@ -163,31 +163,31 @@ def adopt(*, standard_input: bool = False) -> list[Listener]:
             raise ActivationError(f"the passed descriptors cannot be taken over: {error}") from error
         return [_describe(fd, name) for fd, name in sorted(names.items())]
     finally:
-        # libsystemd unsets the C environment only, and before version 259 not LISTEN_PIDFDID;
-        # os.environ writes through to it, so that this clears both.
+        # libsystemd unsets them in the C environment only, and LISTEN_PIDFDID not before version 259;
+        # os.environ writes through, so this clears both.
         for variable in VARIABLES:
             os.environ.pop(variable, None)
 
 
 def shut_in(environ: Mapping[str, str], pid: int) -> None:
-    """Let no program that this process starts have what was passed to it, even before `adopt`.
+    """Make the passed descriptors close-on-exec even before `adopt`.
 
-    Only where something of ours is among it: a program that knows nothing of sockact may only prepare what
-    another one adopts, which it executes.
+    Only if a descriptor of sockact's own is among them: otherwise this program may just be about to execute
+    another one, which adopts them.
     """
     if environ.get("LISTEN_PID") == str(pid) and RESERVED in environ.get("LISTEN_FDNAMES", ""):
-        with contextlib.suppress(ActivationError):  # said by who adopts
+        with contextlib.suppress(ActivationError):  # `adopt` raises it again
             for fd in range(FIRST, FIRST + len(declared(environ, pid, _is_open))):
                 os.set_inheritable(fd, False)
 
 
 def declared(environ: Mapping[str, str], pid: int, is_open: Callable[[int], bool]) -> list[str]:
-    """Check what the environment says was passed to the process `pid`.
+    """Check the variables about the descriptors that were passed to the process `pid`.
 
-    libsystemd checks the same, but can only say EINVAL or EBADF. This says what was found.
+    libsystemd checks the same, but reports EINVAL or EBADF only. This says what was found.
 
     Returns:
-        The names of the descriptors from `FIRST` on; empty when nothing was passed to `pid`.
+        The names of the descriptors from `FIRST` on; empty if nothing was passed to `pid`.
 
     Raises:
         ActivationError: as `adopt`.
@@ -209,7 +209,7 @@ def declared(environ: Mapping[str, str], pid: int, is_open: Callable[[int], bool
 
 
 def meant_for_another(environ: Mapping[str, str], pid: int) -> str | None:
-    """Return LISTEN_PID when it names another process than `pid`, as behind a wrapper without exec."""
+    """Return LISTEN_PID if it names another process than `pid`, as behind a wrapper without exec."""
     owner = environ.get("LISTEN_PID")
     return owner if owner is not None and owner != str(pid) else None
 
@@ -226,17 +226,17 @@ def spawn(
 ) -> int:
     """Start a program as a service manager does, with `listeners` passed by LISTEN_FDS.
 
-    LISTEN_PID must be the new process's own PID, which nobody knows before it exists: a shell
-    exports its `$$`, which exec keeps. posix_spawn, not fork: this process may have threads.
+    LISTEN_PID must be the new process's own PID, which is not known before it exists: a shell exports its
+    `$$`, and exec keeps it. posix_spawn, not fork: this process may have threads.
 
     Args:
         argv: the program and its arguments; looked up in PATH.
-        listeners: what to pass; they stay open here.
+        listeners: the listeners to pass; they stay open here.
         environ: the program's environment; LISTEN_* in it are replaced or removed.
-        inherited: descriptors it gets beyond these, without being told.
+        inherited: more descriptors for it, which LISTEN_FDS does not count.
         directory: its working directory.
-        most: its soft limit of open descriptors; None for that of this process.
-        blocked: signals the program starts with blocked, so that it can install handlers first.
+        most: its soft limit of open descriptors; None for this process's.
+        blocked: signals that are blocked when the program starts, so that it can install handlers first.
 
     Returns:
         Its PID, which is also its process group. The caller reaps it.
@@ -247,7 +247,7 @@ def spawn(
     copies: list[int] = []
     try:
         # Copies above the target range, so that no dup2 overwrites a descriptor still to be copied. One by
-        # one: where a copy fails, those before it are closed.
+        # one: if a copy fails, those before it are closed.
         for fd in passed:
             copies.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST + len(passed)))  # noqa: PERF401
         actions = [(os.POSIX_SPAWN_DUP2, copy, FIRST + index) for index, copy in enumerate(copies)]
@@ -267,17 +267,17 @@ def spawn(
 
 
 def replace(argv: Sequence[str], listeners: Sequence[Listener], environ: Mapping[str, str]) -> NoReturn:
-    """Become another program in this process: the PID stays, and `listeners` are passed by LISTEN_FDS.
+    """Execute another program in this process: the PID stays, and `listeners` are passed by LISTEN_FDS.
 
-    Descriptors below `FIRST + len(listeners)` are overwritten: call it when nothing else is in use.
+    Descriptors below `FIRST + len(listeners)` are overwritten: none of them may be in use any more.
 
     Raises:
-        OSError: the program cannot be executed; all descriptors lead to where they did before.
+        OSError: the program cannot be executed; all descriptors are as they were before.
     """
     high = FIRST + len(listeners)
     copies = [fcntl.fcntl(listener.fd, fcntl.F_DUPFD_CLOEXEC, high) for listener in listeners]
     targets = range(FIRST, high)
-    # What says that this has failed must not write to a descriptor that leads to a client by then.
+    # Kept for the case of failure: its error message must not go to a descriptor that is now a client's.
     before = {fd: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, high) for fd in targets if _is_open(fd)}
     try:
         for target, copy in zip(targets, copies, strict=True):
@@ -303,7 +303,7 @@ def announcement(listeners: Sequence[Listener], environ: Mapping[str, str]) -> d
 
 
 def _standard_input() -> list[Listener]:
-    """Return standard input if it is a socket that was bound, unlike those of a shell behind sshd(8)."""
+    """Return standard input if it is a bound socket, unlike that of a shell behind sshd(8)."""
     try:
         sock = socket.socket(fileno=os.dup(0))
     except OSError:
@@ -322,7 +322,7 @@ def _standard_input() -> list[Listener]:
 
 def _describe(fd: int, name: str) -> Listener:
     if stat.S_ISSOCK(os.fstat(fd).st_mode):
-        # Not socket.fromfd: it makes a copy and forgets the protocol, and with it TCP_NODELAY.
+        # Not socket.fromfd: it makes a copy and loses the protocol, and with it TCP_NODELAY.
         return Listener.of(socket.socket(fileno=fd), name)
     if daemon.is_fifo(fd):
         return Listener(name, fd, Kind.FIFO)
@@ -331,7 +331,7 @@ def _describe(fd: int, name: str) -> Listener:
 
 def _number(environ: Mapping[str, str], variable: str) -> int:
     text = environ[variable]
-    if not (text.isascii() and text.isdigit() and len(text) < 20):  # what fits into 64 bits
+    if not (text.isascii() and text.isdigit() and len(text) < 20):  # it fits into 64 bits
         raise ActivationError(f"{variable}={text!r}: expected a decimal number")
     return int(text)
 

@@ -1,4 +1,4 @@
-"""What the kernel knows of a connection, and its transport does not say; and what only it can do."""
+"""Asks the kernel about a connection where asyncio's transport has no answer, and hangs up below it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sockact.system.hangup import hang_up
 
 
 def unread(transport: asyncio.Transport) -> int:
-    """Count the bytes that have arrived and that the loop has not read yet."""
+    """Return the number of bytes that have arrived and that the loop has not read yet."""
     return _asked(transport, termios.FIONREAD)
 
 
 def unacknowledged(transport: asyncio.Transport) -> int:
-    """Count the bytes that were written and are not known to be on the other side.
+    """Return the number of bytes that were written and that the peer has not acknowledged.
 
     Source: tcp(7) and unix(7), SIOCOUTQ.
     """
@@ -24,9 +24,9 @@ def unacknowledged(transport: asyncio.Transport) -> int:
 
 
 def hang_up_below(transport: asyncio.BaseTransport) -> None:
-    """Hang up on a client; called as its connection is lost, before the transport closes it.
+    """Hang up on a client; called when its connection is lost, before the transport closes it.
 
-    Over TLS it is too late by then, and this does nothing; see `encrypted`.
+    Over TLS it is too late by then, and this does nothing; see `sockact.engines.http.tls_transport`.
     """
     sock = transport.get_extra_info("socket")
     if sock is not None:

@@ -1,6 +1,6 @@
-"""Sockets that sockact binds itself, where no service manager has passed any.
+"""Binds sockets if no service manager has passed any.
 
-An address is written as in `--listen`: `host:port`, `[v6]:port`, `:port` for all addresses,
+An address has the form of `--listen`: `host:port`, `[v6]:port`, `:port` for all addresses,
 `unix:/path`, `unix:@abstract`; `udp:host:port` is for datagrams. `NAME=` before it names the socket.
 """
 
@@ -17,13 +17,13 @@ from collections.abc import Iterable
 from sockact.errors import SettingsError, UnavailableError
 from sockact.sockets.fds import Listener
 
-NAME = "listen"
-"""What such listeners are called; systemd names its own after the socket unit."""
+DEFAULT_NAME = "listen"
+"""The name of such listeners; systemd names its own after the socket unit."""
 
 BACKLOG = 4096
-"""As long as the kernel lets it be by default (net.core.somaxconn): the queue is what newcomers wait in."""
+"""The kernel's default maximum (net.core.somaxconn): new connections wait in this queue."""
 
-_TAKEN = "somebody else listens there"
+_TAKEN = "another process listens there"
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
@@ -34,8 +34,8 @@ def bind(addresses: Iterable[str]) -> list[Listener]:
         The listeners; a host name with several addresses gives several. The caller closes them.
 
     Raises:
-        SettingsError: an address cannot be understood, or its host is unknown.
-        UnavailableError: an address cannot be had. None of the others is left open.
+        SettingsError: an address is malformed, or its host is unknown.
+        UnavailableError: an address cannot be bound; the listeners for the others are closed.
     """
     listeners: list[Listener] = []
     try:
@@ -52,15 +52,15 @@ def bind(addresses: Iterable[str]) -> list[Listener]:
 def listen_unix(where: str, mode: int | None = None) -> socket.socket:
     """Listen on a Unix stream socket at a path, or at an abstract address `@name`.
 
-    A socket file that a dead process left behind is taken over; one that is listened on is not.
+    A socket file that an ended process left behind is replaced; one with a listener is not.
 
     Args:
         where: the address.
-        mode: of the socket file; None leaves it to the umask.
+        mode: the mode of the socket file; None leaves it to the umask.
 
     Raises:
-        UnavailableError: somebody listens there, or something else is in the way.
-        OSError: the directory is missing or closed to us.
+        UnavailableError: a process listens there, or the path is another kind of file.
+        OSError: the directory is missing or not accessible.
     """
     if where.startswith("@"):
         return _listening(socket.AF_UNIX, socket.SOCK_STREAM, "\0" + where[1:], where)
@@ -76,7 +76,7 @@ def listen_unix(where: str, mode: int | None = None) -> socket.socket:
 
 def _named(address: str) -> tuple[str, str]:
     match = re.fullmatch(r"([\w.-]+)=(.*)", address)
-    return (match[1], match[2]) if match else (NAME, address)
+    return (match[1], match[2]) if match else (DEFAULT_NAME, address)
 
 
 def _open(address: str) -> list[socket.socket]:
@@ -94,7 +94,7 @@ def _open(address: str) -> list[socket.socket]:
         return [_all_addresses(kind, port, address)]
     try:
         found = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)
-    except (socket.gaierror, UnicodeError) as error:  # the latter of names that no DNS could have
+    except (socket.gaierror, UnicodeError) as error:  # UnicodeError for names that DNS cannot have
         reason = error.strerror if isinstance(error, socket.gaierror) else error
         raise SettingsError(f"listen={address!r}: host {host!r} is unknown: {reason}") from error
     # A name may be listed twice for one address.
@@ -103,7 +103,7 @@ def _open(address: str) -> list[socket.socket]:
 
 
 def _each(kind: int, places: Iterable[tuple[int, object]], address: str) -> list[socket.socket]:
-    """Listen on all the addresses of a name that this machine has: `localhost` may lack its IPv6 one."""
+    """Listen on those addresses of a name that this machine has: there may be no IPv6 `localhost`."""
     sockets: list[socket.socket] = []
     missing: UnavailableError | None = None
     for family, where in places:
@@ -125,13 +125,13 @@ def _host_and_port(address: str) -> tuple[str, int]:
     if not match or int(match[3]) > 65535:
         raise SettingsError(
             f"listen={address!r}: expected host:port, [v6]:port, :port, unix:/path or unix:@abstract, "
-            "with udp: before it for datagrams, and perhaps NAME= before that"
+            "with udp: before it for datagrams, and optionally NAME= before that"
         )
     return match[1] or match[2], int(match[3])
 
 
 def _all_addresses(kind: int, port: int, address: str) -> socket.socket:
-    # One socket for both protocols, like `ListenStream=8000`; where there is no IPv6, that of IPv4.
+    # One socket for both protocols, like `ListenStream=8000`; an IPv4 one if there is no IPv6.
     if socket.has_dualstack_ipv6():
         return _listening(socket.AF_INET6, kind, ("::", port), address, dualstack=True)
     return _listening(socket.AF_INET, kind, ("0.0.0.0", port), address)
@@ -142,12 +142,12 @@ def _listening(
 ) -> socket.socket:
     sock = socket.socket(family, kind)
     try:
-        # Not for datagrams: another process could bind the same address, and get them.
+        # Not for datagrams: another process could bind the same address, and receive them.
         if family != socket.AF_UNIX and kind == socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dualstack)
-        sock.bind(where)  # type: ignore[arg-type]  # of the shape that the family wants
+        sock.bind(where)  # type: ignore[arg-type]  # its form depends on the family
         if kind == socket.SOCK_STREAM:
             sock.listen(BACKLOG)
     except OSError as error:
@@ -169,7 +169,7 @@ def _clear_away(path: str) -> None:
                 os.unlink(path)
             return
         except BlockingIOError:
-            pass  # its queue is full, which takes a listener
+            pass  # the queue is full, so there is a listener
         except OSError as error:
             raise UnavailableError(f"cannot listen on {path}: {error.strerror}") from error
     raise UnavailableError(f"cannot listen on {path}: {_TAKEN}")

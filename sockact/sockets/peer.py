@@ -1,4 +1,4 @@
-"""Who is at the other end of a Unix connection, as the kernel says."""
+"""Asks the kernel for the process at the other end of a Unix connection."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _NO_USER = 0xFFFFFFFF
 
 
 class Peer(NamedTuple):
-    """The process that has opened the connection, and whose it was then. Source: SO_PEERCRED in unix(7).
+    """The process that opened a connection, and its user then. Source: SO_PEERCRED in unix(7).
 
-    `pid` is 0 of a process that this one's PID namespace does not know: a proxy outside our container.
+    `pid` is 0 for a process outside our PID namespace, such as a proxy outside our container.
     """
 
     pid: int
@@ -23,7 +23,7 @@ class Peer(NamedTuple):
 
 
 def peer_of(connection: socket.socket) -> Peer | None:
-    """Return who has opened a connection; None if it is no Unix connection, or nobody knows."""
+    """Return the process that opened a connection; None if it is unknown or no Unix connection."""
     if connection.family != socket.AF_UNIX:
         return None
     peer = Peer(*_UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)))

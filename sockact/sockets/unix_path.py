@@ -1,7 +1,7 @@
-"""Whether who connects to the path of a Unix socket gets to a service that holds this socket.
+"""Finds Unix sockets of a service that clients can no longer reach by their path.
 
-A path can be removed, or be taken by another socket, while the first one goes on listening, to nobody. The
-kernel tells which file a socket is bound to: sock_diag(7), UNIX_DIAG_VFS. Over netlink, as in
+A path can be removed or taken by another socket, while the first one goes on listening. The kernel tells
+which file a socket is bound to: sock_diag(7), UNIX_DIAG_VFS. Over netlink, as in
 
     nlmsghdr, unix_diag_req    family, protocol, states, inode, what to show, cookie
     nlmsghdr, unix_diag_msg    family, type, state, inode, cookie; then attributes
@@ -28,14 +28,15 @@ FILE = struct.Struct("=II")
 
 
 def unreachable(sockets: Iterable[Mapping[str, str]], pid: int) -> list[str]:
-    """Say in a line for each Unix socket that nobody gets to it by its path.
+    """Return a line for each Unix socket that cannot be reached by its path.
 
     Args:
-        sockets: what a service holds; see `sockact.protocols.overview`.
+        sockets: the sockets of a service; see `sockact.protocols.overview`.
         pid: its main process.
 
     Returns:
-        Nothing of what cannot be found out: for want of rights, or from another network namespace.
+        The lines; none for sockets that cannot be checked, because of missing rights or another network
+        namespace.
     """
     paths = [each["address"] for each in sockets if each["address"].startswith("/")]
     if not paths:
@@ -46,7 +47,7 @@ def unreachable(sockets: Iterable[Mapping[str, str]], pid: int) -> list[str]:
         return []
     found = [(path, _wrong(path, held, bound)) for path in paths]
     return [
-        f"nobody gets here by {path}: {wrong}; stop the service, and restart its socket unit"
+        f"no client gets here by {path}: {wrong}; stop the service, and restart its socket unit"
         for path, wrong in found
         if wrong
     ]
@@ -56,7 +57,7 @@ def _wrong(path: str, held: set[int], bound: Mapping[tuple[int, int], int]) -> s
     try:
         found = os.stat(path)
     except OSError:
-        return "it is gone"
+        return "it was removed"
     owner = bound.get((found.st_ino & 0xFFFFFFFF, os.major(found.st_dev) << 20 | os.minor(found.st_dev)))
     if owner is None:
         return "no socket is bound there any more"
@@ -77,7 +78,7 @@ def _sockets_of(pid: int) -> set[int]:
 
 
 def _files() -> Iterator[tuple[tuple[int, int], int]]:
-    """Go through the Unix sockets that are bound to files: inode and device of the file, and the socket."""
+    """Yield, for each Unix socket that is bound to a file, inode and device of the file, and the socket."""
     flags = NLM_F_REQUEST | NLM_F_DUMP
     request = REQUEST.pack(socket.AF_UNIX, 0, 0, 0xFFFFFFFF, 0, UDIAG_SHOW_VFS)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as netlink:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sockact.config import envfile, logs
-from sockact.config.settings import MANY, Settings
+from sockact.config.settings import MAX_PROCESSES, Settings
 from sockact.errors import ReloadRefused, SettingsError, UsageError
 from sockact.handover.store import Store
 from sockact.lifecycle.phases import Phase
@@ -169,7 +169,7 @@ def rules_of(chosen: Settings, *, ours: bool) -> Rules:
     """Return the fleet's rules for these settings."""
     return Rules(
         size=max(chosen.workers, 1),
-        most=MANY,
+        most=MAX_PROCESSES,
         start_timeout=chosen.start_timeout,
         probation=chosen.probation,
         stop_timeout=_stop_timeout(chosen),

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sockact.errors import ReloadRefused, SettingsError, of_status
+from sockact.errors import ReloadRefused, SettingsError, error_of_status
 from sockact.handover.exchange import Exchange
 from sockact.handover.store import Store
 from sockact.handover.transfer import CONNECTION, EXITED, SUPPLY
@@ -156,7 +156,7 @@ class Supervisor:
             self._exchange.room = 0
             self._ending = True
             await self._end()
-            raise of_status(self._exit_status)(outcome.reason)
+            raise error_of_status(self._exit_status)(outcome.reason)
         if not self._recipe.handover:
             self._exchange.refuse()
         self._store.clear()

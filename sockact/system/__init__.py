@@ -1,1 +1,1 @@
-"""What the operating system has for every process: signals, fork(2), standard streams, /proc."""
+"""Operating-system services for every process: signals, fork(2), standard streams, /proc."""

@@ -1,17 +1,19 @@
-"""What is left of us in a process that the app makes by fork(2), by itself or by multiprocessing: nothing.
+"""Detaches sockact from a child that the app makes by fork(2), by itself or by multiprocessing.
 
-    handlers of signals   those of before; no wakeup descriptor, else a signal to the child is one to us
-    descriptors of ours   lead to /dev/null
-    `sockact.role()`, ..  those of a process that we do not serve
-    our loop, and what    is out of reach: a child that comes back there, when the function ends in which it
-    waits behind it       was made, is ended; else it would serve, and end in our place, with our hooks
+    in the child          becomes
+    signal handlers       the previous ones; no wakeup descriptor, or a signal to the child would reach us
+    our descriptors       /dev/null
+    `sockact.role()`, ..  the values of a process that is not sockact's
+    our event loop        out of reach: a child that returns to it, from the function that has forked, is
+                          ended; otherwise it would serve, and end in our place, with our hooks
 
-Descriptors are neither shut down nor taken out of epoll: both would act on what the parent uses. Nor are
-they only closed, since objects of ours live on in the child, and would close a number once more that is the
-app's by then. What else a loop has stays: nobody waits for its end.
+Descriptors are neither shut down nor removed from epoll: both would affect the parent. Nor are they only
+closed: our objects live on in the child, and would later close numbers that belong to the app by then. The
+other contents of a loop stay: nothing waits for their end.
 
-What is forked without Python's knowledge, by a C library, has all of it; see `hangup` for its clients. What
-executes another program, as subprocess does, needs none of this: all our descriptors are close-on-exec.
+A child that a C library forks without Python's knowledge keeps everything; see `hangup` for its clients. A
+child that executes another program, as with subprocess, needs none of this: our descriptors are
+close-on-exec.
 """
 
 from __future__ import annotations
@@ -36,24 +38,24 @@ from weakref import WeakSet
 from sockact.system import signals
 from sockact.system.hangup import Open, hang_up
 
-ANYIO = "_report_result"
-"""What anyio's threads, in which FastAPI runs functions, call when one has ended; it has no future."""
+ANYIO_CALLBACK = "_report_result"
+"""Name of the callback of anyio's threads, in which FastAPI runs functions; it has no future."""
 
-CAME_BACK = 1
-"""Exit status of a child that comes back, unless it asks for another one."""
+CAME_BACK_STATUS = 1
+"""Exit status of a child that returns to our code, unless it asks for another one."""
 
 logger = logging.getLogger(__package__)
 
 
 class _Home:
-    """The process that serves, as its children by fork know it.
+    """The process that serves, as its forked children see it.
 
     Attributes:
-        pid: its PID; 0 as long as there is nothing to protect.
+        pid: its PID; 0 while there is nothing to protect.
         private: returns descriptors that no child may keep.
         forget: called in a child.
-        loop: which runs the app, and in which thread.
-        left: whether this is a child that has nothing of ours any more.
+        loop: the loop that runs the app, and its thread.
+        left: whether this is a child that was already detached.
     """
 
     def __init__(self) -> None:
@@ -72,11 +74,11 @@ _mask = threading.local()
 
 
 def begin(private: Callable[[], Iterable[int]], forget: Callable[[], None]) -> None:
-    """Protect this process from its children, from now on.
+    """Detach all children that are forked from now on.
 
     Args:
-        private: returns the descriptors that it holds from its start on.
-        forget: called in each child, which is not served.
+        private: returns the descriptors that this process has had since its start.
+        forget: called in each child.
     """
     _HOME.pid, _HOME.private, _HOME.forget = os.getpid(), private, forget
     if not _HOME.registered:
@@ -85,31 +87,31 @@ def begin(private: Callable[[], Iterable[int]], forget: Callable[[], None]) -> N
 
 
 def end() -> None:
-    """Protect it no more: it serves nothing any more."""
+    """Stop detaching children: this process does not serve any more."""
     _HOME.pid = 0
 
 
 def keep(opened: Open) -> None:
-    """Let no child keep the descriptor of this, as long as it is open."""
+    """Add an open descriptor to those that no child may keep."""
     _PRIVATE.add(opened)
 
 
 class _Lent:
-    """A connection that a handler was given, and a copy of it once that has forked."""
+    """A connection that was given to a handler, and a copy of it once the handler has forked."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self.copy: socket.socket | None = None
 
     def keep_copy(self) -> None:
-        """Keep the connection, since the handler's own close would not end it any more."""
+        """Keep a copy, since the handler's own close does not end the connection any more."""
         if self.copy is None and self.connection.fileno() >= 0:
-            with contextlib.suppress(OSError):  # no descriptor is left
+            with contextlib.suppress(OSError):  # descriptors have run out
                 self.copy = self.connection.dup()
                 keep(self.copy)
 
     def end(self) -> None:
-        """End it, for a child that has it, too."""
+        """End the connection, also for a child that has it."""
         hang_up(self.connection)
         if self.copy is not None:
             with self.copy:
@@ -118,7 +120,7 @@ class _Lent:
 
 @contextlib.contextmanager
 def lending(connection: socket.socket) -> Iterator[None]:
-    """Let the children that a handler makes keep the connection it was given; it ends with the body."""
+    """Allow children to keep the connection of their handler; end it after the body."""
     lent = _Lent(connection)
     token = _LENT.set(lent)
     try:
@@ -130,24 +132,24 @@ def lending(connection: socket.socket) -> Iterator[None]:
 
 
 def guard(loop: asyncio.AbstractEventLoop) -> None:
-    """Let this loop, which runs in this thread, not run on in a child."""
+    """Prevent this loop, which runs in this thread, from running in a child."""
     _HOME.loop = loop, threading.get_ident()
 
 
 def is_child() -> bool:
-    """Tell whether this process was forked from one that serves."""
+    """Tell whether this process was forked from a serving one."""
     return _HOME.pid not in (0, os.getpid())
 
 
 def come_back(error: BaseException | None = None) -> None:
-    """End this process, if it is a child; of `error`, if it has raised one."""
+    """End this process if it is a child; with the exit status of `error`, if there is one."""
     if is_child():
         _leave(error)
 
 
 @contextlib.contextmanager
 def only_here() -> Iterator[None]:
-    """Let no child go on beyond the body."""
+    """End a child that leaves the body."""
     try:
         yield
     except BaseException as error:
@@ -157,8 +159,8 @@ def only_here() -> Iterator[None]:
 
 
 def _before() -> None:
-    # A signal to the child that comes before its handlers are its own would be written to our wakeup
-    # descriptor: who calls `terminate` right after `start` would terminate us.
+    # A signal that reaches the child before its handlers are restored would be written to our wakeup
+    # descriptor: `terminate` right after `start` would terminate us.
     if (lent := _LENT.get()) is not None:
         lent.keep_copy()
     _mask.saved = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -170,7 +172,7 @@ def _restore_mask() -> None:
 
 def _in_child() -> None:
     try:
-        if _HOME.pid and not _HOME.left:  # else it is a child's child
+        if _HOME.pid and not _HOME.left:  # otherwise it is a child's child
             _HOME.left = True
             _forget()
     finally:
@@ -193,11 +195,11 @@ def _forget() -> None:
         sys.version_info < (3, 12)
         and type(asyncio.get_event_loop_policy()) is asyncio.DefaultEventLoopPolicy
     ):
-        asyncio.set_event_loop_policy(None)  # else our loop is the current one; from 3.12 on it is not
+        asyncio.set_event_loop_policy(None)  # our loop would be the current one; from 3.12 on it is not
 
 
 def _wakers(loop: asyncio.AbstractEventLoop) -> list[socket.socket]:
-    """Return the sockets by which signals wake up a loop; neither kind of loop shows them."""
+    """Return the sockets by which signals wake up a loop; neither loop has a public name for them."""
     return [each for each in gc.get_referents(loop, vars(loop)) if isinstance(each, socket.socket)]
 
 
@@ -206,7 +208,7 @@ def _to_null(descriptors: Iterable[int]) -> None:
     left = {fd for fd in descriptors if fd >= 0} - (set() if lent is None else {lent.connection.fileno()})
     try:
         null = os.open(os.devnull, os.O_RDWR)
-    except OSError:  # there is none, or no descriptor is left
+    except OSError:  # there is no /dev/null, or descriptors have run out
         for fd in left:
             os.close(fd)
         return
@@ -216,21 +218,21 @@ def _to_null(descriptors: Iterable[int]) -> None:
 
 
 def _stop(loop: asyncio.AbstractEventLoop, thread: int) -> None:
-    """Let the child end when it comes back to our loop: as a task that ends or waits, or from a thread.
+    """End the child when it returns to our loop: by a task that ends or waits, or from a thread.
 
-    All else that it would have the loop do is ignored: what logs by way of the loop is no reason to end.
+    Other callbacks are ignored: code that logs by way of the loop is no reason to end.
     """
     if threading.get_ident() == thread:
         sys.set_asyncgen_hooks(None, None)
         loop.call_soon(_leave)
-        # Before all that is ready as well, and would run here as it does in the parent.
+        # Ahead of all ready callbacks, which would run here as well as in the parent.
         ready = getattr(loop, "_ready", None)
-        for queue in gc.get_referents(loop) if ready is None else (ready,):  # uvloop does not show it
+        for queue in gc.get_referents(loop) if ready is None else (ready,):  # uvloop has no name for it
             if isinstance(queue, deque):
                 queue.rotate()
 
     def call(callback: Callable[..., Any], *found: Any, context: Any = None) -> asyncio.Handle:
-        if getattr(callback, "__name__", "") == ANYIO:
+        if getattr(callback, "__name__", "") == ANYIO_CALLBACK:
             _leave(next((each for each in found if isinstance(each, BaseException)), None))
         for each in found:
             if isinstance(each, asyncio.Task | concurrent.futures.Future) and each.done():
@@ -242,25 +244,25 @@ def _stop(loop: asyncio.AbstractEventLoop, thread: int) -> None:
 
 
 def _leave(error: BaseException | None = None) -> NoReturn:
-    """End this process, as Python would: of an error, or of SystemExit."""
-    status = CAME_BACK
+    """End this process as Python would after `error` or SystemExit."""
+    status = CAME_BACK_STATUS
     try:
         if (asked := _asked_by(error)) is not None:
             status = _status(asked.code)
         elif error is not None:
             traceback.print_exception(error)
         else:
-            text = "pid=%d was forked by the app, and has come back to the code that serves: "
+            text = "pid=%d was forked by the app, and has returned to the code that serves: "
             logger.error(text + "expected it to end by itself, as with os._exit", os.getpid())
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
     finally:
-        os._exit(status)  # also if what the app has put there cannot be written to
+        os._exit(status)  # also if the app's streams cannot be written to
 
 
 def _asked_by(error: BaseException | None) -> SystemExit | None:
-    """Return the SystemExit behind an error: on its way up to here others may have failed of it."""
+    """Return the SystemExit behind an error: it may be its cause or context, or in its group."""
     if error is None or isinstance(error, SystemExit):
         return error
     inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()

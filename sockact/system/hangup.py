@@ -1,8 +1,8 @@
-"""The end of a connection for good, for all that hold it.
+"""Ends a connection for every process that holds it.
 
-close(2) ends a connection only when nobody else holds it, and a process that the app has forked may: its
-client would wait, for an end or for an answer, as long as that process lives. shutdown(2) ends it in any
-case. For the same reason it is not for a connection that moves to another process, nor for a listener.
+close(2) ends a connection only when no other process holds it. A process that the app has forked may: the
+client would wait for an answer or the end as long as that process lives. shutdown(2) ends the connection in
+any case. So it must not be used for a connection that moves to another process, nor for a listener.
 """
 
 from __future__ import annotations
@@ -13,33 +13,33 @@ from typing import Protocol
 
 
 class Open(Protocol):
-    """Something with a descriptor."""
+    """An object with a descriptor."""
 
     def fileno(self) -> int:
-        """Return it; below 0 once it is closed."""
+        """Return the descriptor; negative once it is closed."""
 
 
 def hang_up(connection: Open) -> None:
-    """Let the client see the end, after all that was sent; what it sends from now on is refused."""
+    """Shut a connection down: the client gets the data sent so far and the end; its data is refused."""
     fd = connection.fileno()
     if fd < 0:
         return
-    # What uvloop shows of a transport has no shutdown(), which asks for no family.
+    # uvloop's socket of a transport has no shutdown(); that of any family works on the descriptor.
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
     try:
-        with contextlib.suppress(OSError):  # the client was faster
+        with contextlib.suppress(OSError):  # the client has closed already
             sock.shutdown(socket.SHUT_RDWR)
     finally:
         sock.detach()
 
 
 def disconnect(connection: Open) -> None:
-    """Reset a TCP connection, whoever else holds it; what is not sent yet is dropped.
+    """Reset a TCP connection, also for other processes that hold it; unsent data is dropped.
 
-    Rejected: TCP_USER_TIMEOUT of a millisecond. Where it is over before the close, nobody is told.
+    Rejected: TCP_USER_TIMEOUT of a millisecond. If it expires before the close, the client gets no reset.
     Source: connect(2), AF_UNSPEC.
     """
-    import ctypes  # for the few whose clients do not read
+    import ctypes  # needed for few connections: those whose clients do not read
 
-    nobody = bytes(16)  # a struct sockaddr whose family is AF_UNSPEC
-    ctypes.CDLL(None).connect(connection.fileno(), nobody, len(nobody))
+    unspecified = bytes(16)  # a struct sockaddr whose family is AF_UNSPEC
+    ctypes.CDLL(None).connect(connection.fileno(), unspecified, len(unspecified))

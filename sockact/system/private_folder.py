@@ -1,16 +1,16 @@
-"""The private folder of a service: its sockets are where nobody but its own user, and root, can reach them.
+"""The private folder of a service, whose sockets only its own user and root can reach.
 
     RUNTIME_DIRECTORY/sockact-PID-RANDOM/control    the control socket
-                                         n1         what the first child notifies
+                                         n1         the notify socket of the first child
 
-It has the mode 0700. Without a runtime directory it is in the first of `places` that lets it be made. Its
-name tells the main process, in whose PID namespace that is: who looks for the service finds it by `found`.
+It has the mode 0700. Without a runtime directory it is made in the first of `places` that allows it. Its
+name has the main process's PID, as its own PID namespace counts; `found` finds the folder by it.
 
 Rejected: abstract names, which every process of the network namespace can see (/proc/net/unix), connect to,
-and take beforehand. They remain for where no folder can be made.
+and take beforehand. They are used only if no folder can be made.
 
-It is locked as long as its process lives, so that systemd-tmpfiles(8) leaves it alone; what a killed
-process has left behind, the next one of the same user removes.
+It is locked as long as its process lives, so that systemd-tmpfiles(8) keeps it. The folder of a killed
+process is removed by the next process of the same user.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 
-TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # what is made there is ours alone, see `_make`
+TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # the folder in them is ours alone, see `_make`
 
 PATH_LIMIT = 107
-"""Bytes of a socket's path: sun_path in unix(7), less the zero at its end."""
+"""Most bytes of a socket's path: sun_path in unix(7), without the zero at its end."""
 
 NAME_LIMIT = 8
-"""Bytes that the name of a socket in the folder may have."""
+"""Most bytes of the name of a socket in the folder."""
 
 _NAME = re.compile(r"sockact-(\d+)-[0-9a-f]{6}")
 _UNKNOWN = 65534
-"""The owner of what belongs to no user of this user namespace: user_namespaces(7)."""
+"""The user ID shown for owners that this user namespace does not map: user_namespaces(7)."""
 
 
 def places(environ: Mapping[str, str], uid: int) -> list[str]:
-    """Return where the folder of a process may be, the best first.
+    """Return the directories in which the folder of a process may be, the best first.
 
-    Not the runtime directory of a user whose session the process does not belong to: it goes with the
-    user's last session.
+    The runtime directory of a user is among them only if the process belongs to the user's session: it is
+    removed with the last session.
     """
     runtime = environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
     session = f"/run/user/{uid}"
@@ -48,7 +48,7 @@ def places(environ: Mapping[str, str], uid: int) -> list[str]:
 
 
 class Folder:
-    """The folder of this process, made when it is first needed; removed when nothing is in it."""
+    """The folder of this process; made when it is first needed, and removed when it is empty."""
 
     def __init__(self) -> None:
         self._path = ""
@@ -57,11 +57,11 @@ class Folder:
         self._count = 0
 
     def fileno(self) -> int:
-        """Return the descriptor that locks it; below 0 where there is none."""
+        """Return the descriptor that locks the folder; negative if there is none."""
         return self._lock if self._pid else -1
 
     def new(self, name: str) -> str | None:
-        """Return a path for a socket that nobody else can reach; None where no folder can be made."""
+        """Return a path for a socket that no other user can reach; None if no folder can be made."""
         if not (self._is_there() or self._make()):
             return None
         return f"{self._path}/{name}"
@@ -72,21 +72,21 @@ class Folder:
         return self.new(f"{name}{self._count}")
 
     def adopt(self, path: str) -> None:
-        """Go on with the folder of a socket that this process was passed by its own former program."""
+        """Keep the folder of a socket that this process was passed by its former program."""
         path = os.path.dirname(path)
         match = _NAME.fullmatch(os.path.basename(path))
         if match and int(match[1]) == os.getpid() and is_private(path, {os.geteuid()}):
             self._keep(path)
 
     def give_back(self, path: str) -> None:
-        """Remove a socket, and the folder if that was its last."""
+        """Remove a socket, and the folder if it is empty then."""
         with contextlib.suppress(OSError):
             os.unlink(path)
         if self._pid == os.getpid() and os.path.dirname(path) == self._path:
             self._remove_if_empty()
 
     def remove(self) -> None:
-        """Remove the folder with all that is in it; not in a forked child, whose parent needs it."""
+        """Remove the folder with its content; does nothing in a forked child, whose parent needs it."""
         if self._pid == os.getpid():
             _empty(self._path)
             self._remove_if_empty()
@@ -103,7 +103,7 @@ class Folder:
             os.close(self._lock)
 
     def _is_there(self) -> bool:
-        """Tell whether this process has a folder: a forked child has none, and it may have been removed."""
+        """Tell whether this process has a folder; a forked child has none, and it may have been removed."""
         if self._pid != os.getpid():
             return False
         try:
@@ -120,7 +120,7 @@ class Folder:
                 continue
             try:
                 os.mkdir(path, 0o700)
-                os.chmod(path, 0o700)  # whatever the umask and a default ACL have made of it
+                os.chmod(path, 0o700)  # a umask or a default ACL may have changed it
                 self._keep(path)
             except OSError:
                 continue
@@ -139,17 +139,17 @@ OWN = Folder()
 
 
 def found(environ: Mapping[str, str], pid: int) -> Iterator[str]:
-    """Find the folders that may be a service's.
+    """Yield the folders that may be a service's.
 
     Args:
-        environ: RUNTIME_DIRECTORY in it is the service's.
-        pid: its main process; 0 if that is not known. One in a runtime directory need not be named after
-            it: a shell or an init may be the main process, and the service its child.
+        environ: has the service's RUNTIME_DIRECTORY.
+        pid: its main process; 0 if unknown. A folder in the runtime directory may have another PID in its
+            name: the main process may be a shell or an init, and the service its child.
     """
     inside, users = _of_process(pid)
     runtime = environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
     names = {pid, inside} if pid else None
-    # Through the main process's own root as well, where a sandbox shows it another /tmp than us.
+    # Also through the main process's root directory, since a sandbox may give it another /tmp.
     roots = ("", f"/proc/{pid}/root") if pid else ("",)
     for root in roots:
         if runtime:
@@ -161,7 +161,7 @@ def found(environ: Mapping[str, str], pid: int) -> Iterator[str]:
 
 
 def is_private(path: str, users: set[int]) -> bool:
-    """Tell whether a path is a folder, and no link to one, that only one of these users can enter."""
+    """Tell whether a path is a folder, not a link to one, that only one of these users can enter."""
     try:
         status = os.lstat(path)
     except OSError:
@@ -171,7 +171,7 @@ def is_private(path: str, users: set[int]) -> bool:
 
 
 def _private_in(place: str, pids: set[int] | None, users: set[int]) -> Iterator[str]:
-    """Find the folders in a place that belong to one of these users, and to one of these processes."""
+    """Yield the folders in a place that belong to one of these users and one of these processes."""
     for match in _entries(place):
         path = f"{place}/{match[0]}"
         if (pids is None or int(match[1]) in pids) and is_private(path, users):
@@ -186,9 +186,9 @@ def _entries(place: str) -> list[re.Match[str]]:
 
 
 def _of_process(pid: int) -> tuple[int, set[int]]:
-    """Return the PID of a process in its own namespace, and whose its folder may be.
+    """Return the PID of a process in its own namespace, and the users that may own its folder.
 
-    Source: proc_pid_status(5), NSpid and Uid. Root's as well: the app may have changed its user since.
+    Source: proc_pid_status(5), NSpid and Uid. Root is among them: the app may have changed its user since.
     """
     users = {0, os.geteuid()}
     try:
@@ -201,7 +201,7 @@ def _of_process(pid: int) -> tuple[int, set[int]]:
 
 
 def _is_safe(place: str) -> bool:
-    """Tell whether nobody else can rename what we make in a place, as in one of ours, or a sticky one."""
+    """Tell whether no other user can rename our folder in a place: it is ours, or root's, or sticky."""
     try:
         status = os.stat(place)
     except OSError:
@@ -212,7 +212,7 @@ def _is_safe(place: str) -> bool:
 
 
 def _remove_stale(place: str) -> None:
-    """Remove what processes of this user have left behind that were killed."""
+    """Remove the folders of killed processes of this user."""
     for match in _entries(place):
         path = f"{place}/{match[0]}"
         if is_private(path, {os.geteuid()}) and not _lives(int(match[1])) and _is_unlocked(path):

@@ -1,12 +1,12 @@
-"""What the kernel says of a process in /proc."""
+"""Reads the state of a process from /proc."""
 
 from __future__ import annotations
 
 
 def stat(pid: int) -> list[str] | None:
-    """Return what follows a process's name in proc_pid_stat(5): state, parent, group, session, terminal.
+    """Return the fields after the name in proc_pid_stat(5): state, parent, group, session, terminal.
 
-    None if there is no such process. The name may contain anything: parentheses, and what is no text.
+    None if there is no such process. The name may contain parentheses, and bytes that are no text.
     """
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:

@@ -1,11 +1,11 @@
-"""Signals between the first line of Python and the event loop.
+"""Holds signals back between the first line of Python and the start of the event loop.
 
-The defaults of HUP, USR1 and USR2 kill, those of TSTP, TTIN and TTOU halt, and Python imports for
-hundreds of milliseconds. So the first line of ours remembers them (`remember`), and who starts a process of
-ours whose main PID others know already starts it with these blocked, until its first line runs:
-the rest of the program may be the app's, which would pass a blocked signal on to all that it starts. Then
-`EarlySignals` hands over to the loop when it runs. TERM, INT and QUIT are never held back, and keep their
-defaults while the app is loaded: a process that is not ready has nothing to drain.
+By default HUP, USR1 and USR2 kill a process, and TSTP, TTIN and TTOU stop it; and Python's imports take
+hundreds of milliseconds. So our first line installs handlers that remember these signals (`remember`). A
+process whose PID is known already is started with them blocked until that line runs: not longer,
+since the rest of the program may be the app's, and blocked signals are inherited by all that it starts.
+`EarlySignals` passes the remembered signals to the event loop when it runs. TERM, INT and QUIT are never
+held back, and keep their defaults while the app is loaded: there is nothing to drain yet.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # This module is the first to be imported, and has to be fast.
+if TYPE_CHECKING:  # this module is imported first, and has to be fast
     import asyncio
 
 FREE = (signal.SIGUSR1, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
-"""Mean nothing to a service as such; a supervisor passes them on, or resizes itself."""
+"""Signals without a meaning of their own; a supervisor passes them on, or changes its number of workers."""
 
 FOLLOWED = signal.SIGURG
-"""Says before a SIGTERM that the service starts again after it; `ExecStop=` in units/app.service sends it.
+"""Announces before a SIGTERM that the service will start again; `ExecStop=` in units/app.service sends it.
 
-A signal whose default does nothing, so that it cannot harm a process that does not know it, and that no
-terminal sends (the Go runtime has chosen it for the same reasons).
+Its default action is to do nothing, so that it cannot harm a process that does not know it, and no terminal
+sends it (the Go runtime has chosen it for the same reasons).
 """
 
 REMEMBERED = (signal.SIGHUP, signal.SIGUSR2, FOLLOWED, *FREE)
@@ -37,18 +37,18 @@ HANDLED = (*REMEMBERED, *ENDING)
 
 _seen: list[signal.Signals] = []
 _before: dict[int, Any] = {}
-"""The handlers in whose place ours are."""
+"""The handlers that ours have replaced."""
 
 
 class EarlySignals:
-    """Remembers signals until somebody is there to handle them."""
+    """Remembers signals until the event loop handles them."""
 
     def __init__(self) -> None:
         remember()
         _before.update((number, signal.getsignal(number)) for number in ENDING)
 
     def others(self) -> dict[signal.Signals, object]:
-        """Return the handlers of others: what the program had installed before, or an app at its import."""
+        """Return the handlers of others: from the program before us, or from the app's import."""
         found: dict[signal.Signals, object] = {}
         for each, before in _before.items():
             number = signal.Signals(each)
@@ -60,7 +60,7 @@ class EarlySignals:
         return found
 
     def restore(self) -> None:
-        """Bring back the handlers that were there before."""
+        """Restore the previous handlers."""
         for number, handler in _before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
         _before.clear()
@@ -70,7 +70,7 @@ class EarlySignals:
     def handed_over(
         self, loop: asyncio.AbstractEventLoop, handlers: Mapping[signal.Signals, Callable[[], None]]
     ) -> Iterator[None]:
-        """Let `handlers` handle signals on `loop`, those remembered first; remember again afterwards."""
+        """Handle signals on `loop` by `handlers`, remembered ones first; remember again after the body."""
         for number, handler in handlers.items():
             loop.add_signal_handler(number, handler)
         seen = list(_seen)
@@ -87,7 +87,7 @@ class EarlySignals:
 
 
 def remember() -> None:
-    """Remember the signals from now on whose defaults end or halt the process; not in its children."""
+    """Remember, from now on, signals that by default end or stop the process; not in its children."""
     for number in REMEMBERED:
         handler = signal.getsignal(number)
         if handler is not _remember:
@@ -97,12 +97,12 @@ def remember() -> None:
 
 
 def let_in(environ: Mapping[str, str], pid: int) -> None:
-    """Remember what was blocked for this process when it was started, if it is one that was so started.
+    """Unblock and remember the signals, in a process that was started with them blocked.
 
     Args:
-        environ: its environment; LISTEN_PID says that it was started by us, or by systemd, which blocks
-            none.
-        pid: its PID: a helper that the program has started before has inherited all of that.
+        environ: its environment; LISTEN_PID shows that it was started by us, or by systemd, which blocks no
+            signals.
+        pid: its PID: a helper that the program has started earlier has inherited the variable and the mask.
     """
     if environ.get("LISTEN_PID") != str(pid):
         return
@@ -112,10 +112,10 @@ def let_in(environ: Mapping[str, str], pid: int) -> None:
 
 
 def forget_in_child() -> None:
-    """Bring back the handlers of before in a process that was forked from this one; wake up nobody.
+    """Restore the previous handlers in a forked child, and remove the wakeup descriptor.
 
-    Those that the app has set by signal.signal stay, as in any child; not those that lead to a loop, which
-    does not run in the child.
+    Handlers that the app has set by signal.signal stay, as in any child; those that call a loop do not,
+    since it does not run in the child.
     """
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():
@@ -127,7 +127,7 @@ def forget_in_child() -> None:
 
 
 def _forget_early() -> None:
-    """Bring back the handlers of before in a child that is forked before there is a loop, or a `forked`."""
+    """Restore the previous handlers in a child that is forked before `forks` is active."""
     for number in REMEMBERED:
         if signal.getsignal(number) is _remember:
             handler = _before.get(number)
@@ -135,14 +135,14 @@ def _forget_early() -> None:
 
 
 def _is_ours(handler: Any) -> bool:
-    """Tell whether a handler is `_remember`, or what a loop, or who runs it, has installed."""
+    """Tell whether a handler is `_remember`, or was installed by an event loop or its runner."""
     if handler is _remember:
         return True
     asyncio = sys.modules.get("asyncio")
     if asyncio is None or not callable(handler):
         return False
     if getattr(handler, "__module__", "") == "asyncio.unix_events":
-        return True  # what asyncio's own loop has in the place of a handler
+        return True  # the placeholder that asyncio's own loop installs
     owner = getattr(getattr(handler, "func", handler), "__self__", None)
     return isinstance(owner, asyncio.AbstractEventLoop | asyncio.Runner)
 

@@ -1,8 +1,8 @@
-"""The standard streams of this process, which an app may replace, close or break as it likes.
+"""The standard streams of this process, which an app may replace, close or break.
 
-What `sys` holds is the app's. Our own words, and Python's dump of a process that hangs, go to a copy of
-descriptor 2 that is made before the app is loaded: where the app closes that one, its number may by then
-lead to a client.
+The streams in `sys` are the app's. Our own output, and Python's dump of a process that hangs, go to a copy
+of descriptor 2 that is made before the app is loaded: if the app closes descriptor 2, the number may later
+be a client's connection.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import Any
 
 STDERR = 2
 _ABOVE = 3
-"""The copy has no number of a standard stream."""
+"""The first number that is no standard stream's."""
 
-PATIENCE = 1.0
-"""Seconds to wait for room in a non-blocking standard error; what does not fit then is lost."""
+WRITE_TIMEOUT = 1.0
+"""Seconds to wait for room in a non-blocking standard error; the rest of the text is then lost."""
 
 _kept = STDERR
 
 
 def secure() -> None:
-    """Keep standard error for ourselves, and make `print` write line by line; once in a process.
+    """Copy standard error for our own output, and make `print` line-buffered; once in a process.
 
-    A standard stream that is closed is opened on /dev/null, so that no socket gets its number.
+    Closed standard streams are opened on /dev/null, so that no socket gets their numbers.
     """
     global _kept  # noqa: PLW0603 - there is one standard error
     if _kept != STDERR:
@@ -47,15 +47,15 @@ def secure() -> None:
 
 
 def descriptor() -> int:
-    """Return the descriptor that our words go to."""
+    """Return the descriptor for our own output."""
     return _kept
 
 
 def fill() -> None:
-    """Open on /dev/null what an app has closed of the standard streams; libuv aborts if it gets one.
+    """Open on /dev/null the standard streams that an app has closed; libuv aborts if it gets their numbers.
 
-    Nor does Python start a thread where `sys` has no name for them. Our copy of standard error is made
-    again, so that it can be said what else was closed.
+    Their names in `sys` are restored too: Python cannot start a thread without them. Our copy of standard
+    error is made again, so that it can be said what else was closed.
     """
     with contextlib.suppress(OSError):  # no descriptor is left, so that none of these is closed
         os.close(_fill())
@@ -69,7 +69,7 @@ def fill() -> None:
 
 
 def above(sock: socket.socket) -> socket.socket:
-    """Return a socket by a number that is no standard stream's."""
+    """Move a socket to a descriptor that is no standard stream's."""
     if sock.fileno() >= _ABOVE:
         return sock
     moved = socket.socket(fileno=fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, _ABOVE))
@@ -79,13 +79,13 @@ def above(sock: socket.socket) -> socket.socket:
 
 
 def restore() -> None:
-    """Give descriptor 2 back what it was, for a program that is executed in this process."""
+    """Restore descriptor 2 for a program that is executed in this process."""
     if _kept != STDERR:
         os.dup2(_kept, STDERR)
 
 
 def write(text: str) -> None:
-    """Write our words; who does not take them harms nobody."""
+    """Write text to standard error; errors are ignored."""
     data = text.encode("utf-8", "backslashreplace")
     while data:
         try:
@@ -93,26 +93,26 @@ def write(text: str) -> None:
         except BlockingIOError:
             poller = select.poll()
             poller.register(_kept, select.POLLOUT)
-            if not poller.poll(PATIENCE * 1000):
+            if not poller.poll(WRITE_TIMEOUT * 1000):
                 return
         except OSError:
             return
 
 
 class Errors(io.TextIOWrapper):
-    """A text stream of its own over standard error, which nobody can close."""
+    """A separate text stream over standard error, which cannot be closed."""
 
     def __init__(self) -> None:
         raw = open(_kept, "wb", closefd=False)  # noqa: SIM115 - as long as the process
         super().__init__(raw, "utf-8", "backslashreplace", line_buffering=True)
 
     def close(self) -> None:
-        """Stay open."""
+        """Flush, and stay open."""
         self.flush()
 
 
 def flush() -> None:
-    """Write out what is still in a buffer of the standard streams, as far as that is possible."""
+    """Flush the buffers of the standard streams; errors are ignored."""
     for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
         _flushed(getattr(sys, name, None))
 
@@ -121,13 +121,13 @@ def _flushed(stream: Any) -> bool:
     try:
         if stream is not None:
             stream.flush()
-    except BaseException:  # noqa: BLE001 - whatever an app has put there, the process has to end
+    except BaseException:  # noqa: BLE001 - an app may set any object, and the process has to end
         return False
     return True
 
 
 def _fill() -> int:
-    """Open the standard streams that are closed; return a descriptor of /dev/null beyond them."""
+    """Open closed standard streams on /dev/null; return a descriptor of /dev/null above them."""
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     while null < _ABOVE:
         os.set_inheritable(null, True)
@@ -136,10 +136,10 @@ def _fill() -> int:
 
 
 def _copy() -> int | None:
-    """Return a copy of standard error; None where there is none.
+    """Return a copy of standard error; None if there is none.
 
-    What the process was started with is inherited; a file that Python has opened later, and that got the
-    number since it was free, is not.
+    A stream that the process was started with is inheritable; a file that Python has opened later, under
+    the free number, is not.
     """
     try:
         if fcntl.fcntl(STDERR, fcntl.F_GETFD) & fcntl.FD_CLOEXEC:
@@ -150,9 +150,9 @@ def _copy() -> int | None:
 
 
 def _write_line_by_line() -> None:
-    """Let what an app prints appear at once, also where it is no terminal but the journal.
+    """Make an app's output appear at once, also in the journal.
 
-    Python buffers some 8 KiB there, which a worker that is killed takes with it.
+    Python buffers some 8 KiB if stdout is no terminal, and a killed worker loses them.
     """
     stream = getattr(sys, "stdout", None)
     if type(stream) is io.TextIOWrapper and not stream.closed:
@@ -160,7 +160,7 @@ def _write_line_by_line() -> None:
 
 
 class _Unflushed:
-    """A stream that cannot be flushed, and whom nobody asks to."""
+    """Wraps a stream that cannot be flushed; its `flush` does nothing."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -173,7 +173,7 @@ class _Unflushed:
 
 
 def _let_python_flush() -> None:
-    """Keep Python from the exit status 120, which it has for a standard stream that cannot be flushed."""
+    """Prevent Python's exit status 120 for a standard stream that cannot be flushed."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name, None)
         if not _flushed(stream):

@@ -52,7 +52,7 @@ class HookRunner:
 
     def hooks(self, point: str) -> list[Hook]:
         """Return those that run at `point`."""
-        return [] if point in self._without else list(self._registry.of(point))
+        return [] if point in self._without else list(self._registry.at(point))
 
     @property
     def stuck(self) -> bool:

@@ -15,6 +15,7 @@ from typing import NoReturn
 from sockact import hooks
 from sockact.apps import assignment, loader
 from sockact.apps.assignment import Found, Mount
+from sockact.apps.kinds import EngineType
 from sockact.config import envfile, logs
 from sockact.config.settings import Settings
 from sockact.engines.certificates import Tls, configured
@@ -35,7 +36,6 @@ from sockact.process.launch import MARGIN, Process
 from sockact.protocols.assignments import Reporter
 from sockact.protocols.environment import GENERATION, REMARK
 from sockact.runtime import HERE
-from sockact.sockets.fds import Kind
 from sockact.system import forks
 from sockact.worker.hook_runner import HookRunner
 from sockact.worker.own_signals import OwnSignals, guarded, say_overridden
@@ -355,14 +355,16 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 def _served(mount: Mount, settings: Settings, readiness: Readiness, tls: Tls | None) -> Served:
     """Return the engine of an app."""
-    if mount.listeners and mount.listeners[0].kind is Kind.DATAGRAM:
-        return Served(DatagramEngine(mount.app, mount.kind, mount.listeners, settings), mount.listeners)
-    engine: HttpEngine | StreamEngine
-    if mount.is_http:
-        engine = HttpEngine(mount.app, mount.kind, mount.listeners, settings, readiness, tls)
-    else:
-        engine = StreamEngine(mount.app, mount.kind, mount.listeners, settings)
-    return Served(engine, mount.listeners, engine)
+    app, kind, listeners = mount.app, mount.kind, mount.listeners
+    match mount.engine:
+        case EngineType.HTTP:
+            http = HttpEngine(app, kind, listeners, settings, readiness, tls)
+            return Served(http, listeners, http)
+        case EngineType.STREAM:
+            stream = StreamEngine(app, kind, listeners, settings)
+            return Served(stream, listeners, stream)
+        case EngineType.DATAGRAM:
+            return Served(DatagramEngine(app, kind, listeners, settings), listeners)
 
 
 def _introduce(notifier: Reporter, chosen: Settings) -> None:

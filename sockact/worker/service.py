@@ -186,13 +186,13 @@ class Worker:
         engine = self._engine
         return Counters(engine.requests, engine.in_flight, engine.connections)
 
-    def requested(self) -> None:
+    def on_request(self) -> None:
         """Take notice of a request that begins."""
         self._green.look()
         self._manager.busy()
         self._recycling.requested(self._engine.requests)
 
-    def changed(self) -> None:
+    def on_change(self) -> None:
         """Take notice of a connection that has come or gone."""
         self._green.look()
         if self._idle is not None:

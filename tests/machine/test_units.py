@@ -293,7 +293,7 @@ def test_root_installs_nothing_and_runs_nothing_where_others_may_write(
     refused = deploys.run("unshare", "-m", "sh", "-euc", f"{script}\n{left}; exit $status", check=False)
 
     assert (refused.returncode, refused.stdout) == (77, "")
-    assert "root installs and runs only what nobody else may change" in refused.stderr
+    assert "root installs and runs only files that no other user may change" in refused.stderr
     assert "docs/deploy.md, As whom" in refused.stderr
 
 
@@ -349,10 +349,10 @@ def test_the_commands_in_the_documentation_run_as_whom_they_name(deploys: Machin
 # --- app-deploy.service
 
 NO_RELEASE = {
-    "/": "in which it is itself",
+    "/": "which contains it",
     "/proc": "on another filesystem",
     "/run": "on another filesystem",
-    "current": "a circle of symbolic links",
+    "current": "a loop of symbolic links",
     "fifo": "found a fifo",
     "/usr": "more than 300 files and folders",
 }

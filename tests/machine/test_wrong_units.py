@@ -390,14 +390,13 @@ def test_a_socket_in_the_runtime_directory_is_told_of_at_the_start_and_when_its_
     plain.run("systemctl", "start", "plain.socket", "plain.service")
     journal = plain.journal("plain.service")
     assert "plain.socket=/run/plain/web.sock is in RUNTIME_DIRECTORY, which systemd removes" in journal
-    assert "nobody gets here" not in plain.run(SOCKACT, "status", "plain").stdout
+    assert "no client gets here" not in plain.run(SOCKACT, "status", "plain").stdout
     since = time.time()
 
     plain.run("systemctl", "restart", "plain.service")
 
-    gone = (
-        "nobody gets here by /run/plain/web.sock: it is gone; stop the service, and restart its socket unit"
-    )
+    advice = "stop the service, and restart its socket unit"
+    gone = f"no client gets here by /run/plain/web.sock: it was removed; {advice}"
     assert gone in plain.run(SOCKACT, "status", "plain").stdout
     assert "it is gone already: stop the service, and restart the socket unit" in plain.journal(
         "plain.service", since=since
@@ -408,7 +407,7 @@ def test_a_path_that_another_socket_has_taken_is_told_of_by_the_status(plain: Ma
     since = time.time()
     put(plain, f"{SOCKACT} run app:app", "/run/plain-web.sock")
     plain.run("systemctl", "start", "plain.socket", "plain.service")
-    assert "nobody gets here" not in plain.run(SOCKACT, "status", "plain").stdout
+    assert "no client gets here" not in plain.run(SOCKACT, "status", "plain").stdout
     assert "RUNTIME_DIRECTORY" not in plain.journal("plain.service", since=since)
     script = (
         "import os, socket, time; os.unlink('/run/plain-web.sock'); s = socket.socket(socket.AF_UNIX)\n"
@@ -420,12 +419,12 @@ def test_a_path_that_another_socket_has_taken_is_told_of_by_the_status(plain: Ma
         taken = plain.run(SOCKACT, "status", "plain").stdout
         other.kill()
 
-    assert "nobody gets here by /run/plain-web.sock: another socket is bound there now" in taken
+    assert "no client gets here by /run/plain-web.sock: another socket is bound there now" in taken
     wait_until(lambda: "no socket is bound there any more" in plain.run(SOCKACT, "status", "plain").stdout)
     plain.run("systemctl", "stop", "plain.service")
     plain.run("systemctl", "restart", "plain.socket")
     plain.run("systemctl", "start", "plain.service")
-    assert "nobody gets here" not in plain.run(SOCKACT, "status", "plain").stdout
+    assert "no client gets here" not in plain.run(SOCKACT, "status", "plain").stdout
 
 
 def test_a_runtime_directory_that_is_preserved_is_a_place_for_a_socket(plain: Machine) -> None:
@@ -436,4 +435,4 @@ def test_a_runtime_directory_that_is_preserved_is_a_place_for_a_socket(plain: Ma
     plain.run("systemctl", "restart", "plain.service")
 
     assert "systemd removes" not in plain.journal("plain.service", since=since)
-    assert "nobody gets here" not in plain.run(SOCKACT, "status", "plain").stdout
+    assert "no client gets here" not in plain.run(SOCKACT, "status", "plain").stdout

@@ -153,7 +153,7 @@ def test_the_hammer_ends_a_handler_that_does_not(manager: Manager, port: Listene
     manager.signal(signal.SIGTERM)
 
     assert manager.wait_exit() == 0
-    assert "aborted: 1 datagrams at work" in manager.stderr()
+    assert "aborted: 1 datagrams in flight" in manager.stderr()
 
 
 class Sender:

@@ -295,9 +295,7 @@ def test_a_child_that_comes_back_is_ended_and_nothing_else(
     assert not list(forking.directory.glob("stopped.*"))
     assert forking.manager.said("STOPPING") == []
     if status == 1 and deed != "raises":
-        assert (
-            "was forked by the app, and has come back to the code that serves" in forking.manager.stderr()
-        )
+        assert "was forked by the app, and has returned to the code that serves" in forking.manager.stderr()
     kept.close()
     client.close()
     forking.stop()

@@ -24,7 +24,7 @@ CASES = {
 
 CLOSED_AT_ONCE = """
 from sockact.engines.http import lingering_close
-lingering_close.Transport.close = lambda self: self.raw.close()
+lingering_close.LingeringTransport.close = lambda self: self.raw.close()
 """
 
 

@@ -120,7 +120,7 @@ def test_an_address_in_use_is_unavailable(manager: Manager) -> None:
     status, text = refused(manager, other.address)
 
     assert status == 69
-    assert f"cannot listen on {other.address}: somebody else listens there" in text
+    assert f"cannot listen on {other.address}: another process listens there" in text
     assert manager.said("STATUS")[-1] in text
     other.close()
 
@@ -133,7 +133,7 @@ def test_an_abstract_address_in_use_is_unavailable(manager: Manager, tmp_path: P
         status, text = refused(manager, f"unix:@{tmp_path}")
 
     assert status == 69
-    assert f"cannot listen on @{tmp_path}: somebody else listens there" in text
+    assert f"cannot listen on @{tmp_path}: another process listens there" in text
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_a_socket_file_that_is_listened_on_is_left_alone(manager: Manager, tmp_p
         client.connect(where)  # it still stands
 
     assert status == 69
-    assert f"cannot listen on {where}: somebody else listens there" in text
+    assert f"cannot listen on {where}: another process listens there" in text
 
 
 def test_a_socket_file_whose_queue_is_full_is_left_alone(manager: Manager, tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_socket_file_whose_queue_is_full_is_left_alone(manager: Manager, tmp_p
         status, text = refused(manager, f"unix:{where}")
 
     assert status == 69
-    assert f"cannot listen on {where}: somebody else listens there" in text
+    assert f"cannot listen on {where}: another process listens there" in text
 
 
 def test_a_datagram_socket_in_the_way_is_left_alone(manager: Manager, tmp_path: Path) -> None:

@@ -285,7 +285,7 @@ def test_a_working_directory_that_is_gone_is_an_error_in_words(
     manager.start(["sh", "-c", script], [listener])
 
     assert manager.wait_exit() == 1
-    assert "the working directory, to import from: No such file or directory" in manager.stderr()
+    assert "cannot import from the working directory: No such file or directory" in manager.stderr()
     assert "Traceback" not in manager.stderr()
 
 
@@ -371,11 +371,11 @@ def test_an_app_that_names_our_loggers_means_it(
 
 ALL_HELD = """
 import logging
-from sockact.config.logs import Steady
+from sockact.config.logs import SteadyLogger
 def names():
     made = logging.root.manager.loggerDict.items()
     ours = {name: each for name, each in made if name.startswith("sockact.") and hasattr(each, "level")}
-    return [name for name, each in ours.items() if not isinstance(each, Steady)]
+    return [name for name, each in ours.items() if not isinstance(each, SteadyLogger)]
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
         raise AssertionError(names())

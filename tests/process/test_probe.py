@@ -19,10 +19,10 @@ import pytest
 from sockact.probe.background import BackgroundProbe
 from sockact.probe.outcome import UnservedError
 from sockact.probe.report import document
-from sockact.probe.run import Settings, run
+from sockact.probe.run import RunPlan, run
 from sockact.probe.spec import parse_spec
 from sockact.probe.tls import TlsConnection
-from sockact.probe.wire import Connection, Idle, resolve
+from sockact.probe.wire import Connection, IdleState, resolve
 from tests.certificates import Authority
 from tests.faulty import (
     GOOD,
@@ -43,7 +43,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 def probe(url, *loads, limit=LIMIT, **settings):
     specs = tuple(map(parse_spec, loads))
-    run_of = Settings(resolve(url), specs, limit=limit, duration=LIMIT, **settings)
+    run_of = RunPlan(resolve(url), specs, limit=limit, duration=LIMIT, **settings)
     return document(url, specs, asyncio.run(run(run_of, asyncio.Event(), [].append, lambda _: None)))
 
 
@@ -222,10 +222,10 @@ def test_bytes_which_no_request_asked_for_are_not_taken_for_the_next_response():
 @pytest.mark.parametrize(
     ("act", "found"),
     [
-        (lambda connection: connection.send(b"!"), Idle.UNSOLICITED),
-        (socket.socket.close, Idle.CLOSED),
-        (reset, Idle.RESET),
-        (socket.socket.getpeername, Idle.ALIVE),
+        (lambda connection: connection.send(b"!"), IdleState.UNSOLICITED),
+        (socket.socket.close, IdleState.CLOSED),
+        (reset, IdleState.RESET),
+        (socket.socket.getpeername, IdleState.ALIVE),
     ],
 )
 def test_a_look_at_an_idle_connection_tells_what_the_server_did(act, found):
@@ -234,7 +234,7 @@ def test_a_look_at_an_idle_connection_tells_what_the_server_did(act, found):
         connected.set()
         try:
             await asyncio.to_thread(acted.wait, LIMIT)
-            if found is not Idle.ALIVE:
+            if found is not IdleState.ALIVE:
                 # The segment is on its way: a busy kernel delivers it after close() has returned.
                 await asyncio.to_thread(select.select, [connection._sock], [], [], LIMIT)
             return connection.look()
@@ -322,10 +322,10 @@ def test_a_handshake_which_fails_is_a_loss(data, outcome):
 @pytest.mark.parametrize(
     ("act", "found"),
     [
-        (lambda tls: tls.send(b"!"), Idle.UNSOLICITED),
-        (say_goodbye, Idle.CLOSED),
-        (cut, Idle.RESET),
-        (socket.socket.getpeername, Idle.ALIVE),
+        (lambda tls: tls.send(b"!"), IdleState.UNSOLICITED),
+        (say_goodbye, IdleState.CLOSED),
+        (cut, IdleState.RESET),
+        (socket.socket.getpeername, IdleState.ALIVE),
     ],
 )
 def test_a_look_at_an_idle_connection_over_tls_tells_what_the_server_did(certificate, act, found):
@@ -335,7 +335,7 @@ def test_a_look_at_an_idle_connection_over_tls_tells_what_the_server_did(certifi
             await connection.send(b"GET / HTTP/1.1\r\n\r\n")
             assert await connection.receive() == GOOD  # whoever has read it, has read the tickets before
             await asyncio.to_thread(answered.wait, LIMIT)
-            if found is not Idle.ALIVE:
+            if found is not IdleState.ALIVE:
                 await asyncio.to_thread(select.select, [connection._sock], [], [], LIMIT)
             return connection.look()
         finally:

@@ -326,12 +326,12 @@ def test_whoever_a_server_says_to_be_can_be_reported(
 
 
 def test_a_server_that_is_somebody_else_each_time_costs_no_memory() -> None:
-    from sockact.probe.account import SEEN, Account, Identity, Ledger
+    from sockact.probe.account import MAX_IDENTITIES, Account, Identity, Ledger
 
     ledger = Ledger({"load": Account()}, frozenset())
-    for number in range(3 * SEEN):
+    for number in range(3 * MAX_IDENTITIES):
         ledger.saw(Identity(str(number), number), 1.0)
-    assert len(ledger.seen) == SEEN
+    assert len(ledger.seen) == MAX_IDENTITIES
 
 
 PERSISTENT: dict[str, tuple[Behaviour, set[str]]] = {

@@ -27,13 +27,13 @@ TOO_MUCH = 80 * 1024 * 1024
 for what was read at once, and for the requests in 4 KiB of it."""
 
 NO_FLOW_CONTROL = """
-from sockact.engines.http.connection import Connection
-Connection.pause_writing = lambda self: None
+from sockact.engines.http.connection import HttpConnection
+HttpConnection.pause_writing = lambda self: None
 """
 
 READS_ALL = """
 from sockact.engines.http import connection
-connection.PIECE = 2**30
+connection.PARSED_AT_ONCE = 2**30
 """
 
 READS_ON = """

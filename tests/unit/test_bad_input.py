@@ -149,15 +149,15 @@ def test_an_error_far_down_names_its_line() -> None:
 
 
 def test_a_variable_that_no_process_could_be_given_is_refused(tmp_path: Path) -> None:
-    most = "A=" + "x" * (envfile.MOST - 2)
+    most = "A=" + "x" * (envfile.MAX_ASSIGNMENT_BYTES - 2)
     (tmp_path / "app.env").write_text(most)
 
-    assert envfile.read((str(tmp_path / "app.env"),)) == {"A": "x" * (envfile.MOST - 2)}
+    assert envfile.read((str(tmp_path / "app.env"),)) == {"A": "x" * (envfile.MAX_ASSIGNMENT_BYTES - 2)}
     assert os.spawnvpe(os.P_WAIT, "true", ["true"], {**os.environ, "A": most.removeprefix("A=")}) == 0
     with pytest.raises(SettingsError, match=r"^app\.env, line 2: A has more than 131,071 bytes"):
         envfile.parse("\n" + most + "x", "app.env")
     with pytest.raises(SettingsError, match="A has more than"):
-        envfile.parse("A=" + "é" * (envfile.MOST // 2), "app.env")
+        envfile.parse("A=" + "é" * (envfile.MAX_ASSIGNMENT_BYTES // 2), "app.env")
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_a_keyword_that_cannot_even_be_shown_is_refused_with_its_name() -> None:
 
 @pytest.mark.parametrize("name", ["workers", "threads", "max_draining", "surge"])
 def test_one_digit_too_many_does_not_cost_the_machine(name: str) -> None:
-    assert getattr(settings.resolve({name: settings.MANY}, {}), name) == settings.MANY
+    assert getattr(settings.resolve({name: settings.MAX_PROCESSES}, {}), name) == settings.MAX_PROCESSES
     for given, environ in (
         ({name: 100_000}, {}),
         ({name: "100000"}, {}),

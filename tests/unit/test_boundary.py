@@ -17,9 +17,9 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.errors import FlakyFailure
 
 from sockact.config.settings import Settings
-from sockact.engines.http.connection import Connection
+from sockact.engines.http.connection import HttpConnection
 from sockact.engines.http.engine import HttpEngine
-from sockact.engines.http.limits import NOTHING, PIECE
+from sockact.engines.http.limits import NOTHING, PARSED_AT_ONCE
 from sockact.handover.transfer import Giver
 
 LIMIT = 20.0
@@ -164,10 +164,10 @@ def compare(requests: Requests, cuts: Sequence[int], pauses: Sequence[int]) -> i
     return moves
 
 
-@pytest.mark.parametrize("piece", [PIECE, 50], ids=["", "in small pieces"])
+@pytest.mark.parametrize("piece", [PARSED_AT_ONCE, 50], ids=["", "in small pieces"])
 def test_responses_are_those_of_one_process(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("limits", "connection"):
-        monkeypatch.setattr(f"sockact.engines.http.{module}.PIECE", piece)
+        monkeypatch.setattr(f"sockact.engines.http.{module}.PARSED_AT_ONCE", piece)
     moves: list[int] = []
 
     @QUIETLY
@@ -187,9 +187,9 @@ def test_responses_are_those_of_one_process(piece: int, monkeypatch: pytest.Monk
     ],
 )
 def test_a_connection_that_moves_too_early_is_seen(
-    fault: Callable[[Connection], bool], monkeypatch: pytest.MonkeyPatch
+    fault: Callable[[HttpConnection], bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Connection, "_between_requests", fault)
+    monkeypatch.setattr(HttpConnection, "_between_requests", fault)
     monkeypatch.setattr("tests.unit.test_boundary.LIMIT", 2.0)
 
     @settings(QUIETLY, phases=[Phase.generate])

@@ -35,9 +35,9 @@ def test_an_empty_file_says_nothing() -> None:
         ("export A=1", "app.env, line 1: expected NAME=value or a comment"),
         ("1A=1", "app.env, line 1: expected NAME=value or a comment"),
         ("\ufeffA=1", "app.env, line 1: expected NAME=value or a comment"),
-        ("SOCKACT_LINGER=3", "app.env, line 1: SOCKACT_LINGER is no variable of the app's"),
-        ("LISTEN_FDS=3", "app.env, line 1: LISTEN_FDS is no variable of the app's"),
-        ("NOTIFY_SOCKET=/x", "app.env, line 1: NOTIFY_SOCKET is no variable of the app's"),
+        ("SOCKACT_LINGER=3", "app.env, line 1: SOCKACT_LINGER is not the app's variable"),
+        ("LISTEN_FDS=3", "app.env, line 1: LISTEN_FDS is not the app's variable"),
+        ("NOTIFY_SOCKET=/x", "app.env, line 1: NOTIFY_SOCKET is not the app's variable"),
     ],
 )
 def test_what_cannot_be_a_whole_file_is_an_error(text: str, reason: str) -> None:

@@ -34,11 +34,11 @@ class Movable:
     def fileno(self) -> int:
         return self.server.fileno()
 
-    def moved(self) -> None:
+    def on_moved(self) -> None:
         self.outcome = "moved"
         self.server.close()
 
-    def stays(self) -> None:
+    def on_refused(self) -> None:
         self.outcome = "stays"
 
     def close(self) -> None:

@@ -94,8 +94,8 @@ def test_a_hook_is_registered_bare_or_with_a_timeout_and_stays_what_it_was(
     @decorate(timeout=5)
     async def two() -> None: ...
 
-    assert [(hook.function, hook.timeout) for hook in registry.of(name)] == [(one, 30.0), (two, 5.0)]
-    assert registry.of(name)[0].name == f"{__name__}.{one.__qualname__}"
+    assert [(hook.function, hook.timeout) for hook in registry.at(name)] == [(one, 30.0), (two, 5.0)]
+    assert registry.at(name)[0].name == f"{__name__}.{one.__qualname__}"
 
 
 @pytest.mark.F49
@@ -109,8 +109,8 @@ def test_six_signals_have_hooks_before_and_after(registry: Registry, name: str) 
     @hooks.after_signal(int(number), timeout=3)
     def two() -> None: ...
 
-    assert [hook.function for hook in registry.of(before(number))] == [one]
-    assert [(hook.function, hook.timeout) for hook in registry.of(after(number))] == [(two, 3.0)]
+    assert [hook.function for hook in registry.at(before(number))] == [one]
+    assert [(hook.function, hook.timeout) for hook in registry.at(after(number))] == [(two, 3.0)]
 
 
 @pytest.mark.F49

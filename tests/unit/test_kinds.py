@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sockact.apps import kinds
+from sockact.config import settings
 from sockact.errors import AppError
 
 # ruff: noqa: ARG002, ARG005  the signatures are the point
@@ -282,6 +283,10 @@ def test_an_async_callable_that_fits_no_call_is_no_app(app: Callable[..., Any]) 
     """It would get ready, and answer each request with 500."""
     with pytest.raises(AppError, match=r"^\w+ takes neither \(scope, receive, send\) nor .*--kind"):
         kinds.kind_of(app)
+
+
+def test_the_setting_has_the_kinds_of_the_table() -> None:
+    assert set(settings.KINDS) == set(kinds.TABLE)
 
 
 def test_an_async_callable_with_defaults_for_all_is_asgi() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from sockact.probe.account import LISTED, Account, Identity, Ledger, Stall, percentile
+from sockact.probe.account import LISTED_FAILURES, Account, Identity, Ledger, Stall, percentile
 from sockact.probe.outcome import Outcome
 
 
@@ -43,11 +43,11 @@ def test_a_loss_has_no_latency(ledger):
 
 
 def test_only_the_first_failures_are_listed_and_all_are_counted(ledger):
-    for at in range(LISTED + 5):
+    for at in range(LISTED_FAILURES + 5):
         enter(ledger, "a", at, at, Outcome.EMPTY)
 
-    assert [failure.at for failure in ledger.failures] == list(range(LISTED))
-    assert ledger.accounts["a"].lost == LISTED + 5
+    assert [failure.at for failure in ledger.failures] == list(range(LISTED_FAILURES))
+    assert ledger.accounts["a"].lost == LISTED_FAILURES + 5
 
 
 def test_a_window_has_the_longest_stall_in_it(ledger):

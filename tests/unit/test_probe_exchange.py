@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from sockact.probe.account import Identity
-from sockact.probe.exchange import Reader, Response, check
+from sockact.probe.exchange import Response, ResponseReader, check
 from sockact.probe.outcome import Outcome, UnservedError
 
 
@@ -18,7 +18,7 @@ class Wire:
 
 
 def read(data):
-    return asyncio.run(Reader(Wire(data)).response())
+    return asyncio.run(ResponseReader(Wire(data)).response())
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Handlers of raw connections and datagrams."""
+"""Engines for handlers of raw connections and of datagrams."""

@@ -1,4 +1,4 @@
-"""What the engines of handlers have in common."""
+"""The common base of the stream engine and the datagram engine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from sockact.config.settings import Settings
-from sockact.engines.interface import Unwatched, Watcher
+from sockact.engines.interface import EngineObserver, NoObserver
 from sockact.untrusted.text import told
 
 logger = logging.getLogger(__package__)
@@ -19,41 +19,41 @@ class HandlerEngine:
     """Serves a handler, which has neither a startup nor a shutdown.
 
     Args:
-        handler: what serves.
-        kind: what it is; see `sockact.apps.kinds`.
+        handler: the user's callable.
+        kind: the kind of app; see `sockact.apps.kinds`.
         settings: how to serve.
 
     Attributes:
-        requests: how many times it was called.
+        requests: the number of calls of the handler.
     """
 
     def __init__(self, handler: Callable[..., Any], kind: str, settings: Settings) -> None:
         self._handler = handler
         self._kind = kind
         self._threads = ThreadPoolExecutor(settings.threads, "handler")
-        self._watcher: Watcher = Unwatched()
+        self._observer: EngineObserver = NoObserver()
         self._draining = False
         self.requests = 0
 
-    def watch(self, watcher: Watcher) -> None:
-        """Tell `watcher` from now on what happens."""
-        self._watcher = watcher
+    def watch(self, observer: EngineObserver) -> None:
+        """Report requests and connections to `observer` from now on."""
+        self._observer = observer
 
     async def start(self) -> None:
         """Do nothing."""
 
     async def close(self) -> None:
-        """Give up the threads that still run."""
+        """Shut the thread pool down without waiting for the threads that still run."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _called(self) -> None:
         """Count a call."""
         self.requests += 1
-        self._watcher.requested()
-        self._watcher.changed()
+        self._observer.on_request()
+        self._observer.on_change()
 
     def _returned(self, task: asyncio.Task[None]) -> None:
         """Log what a call has raised."""
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a handler failed: %s", told(error), exc_info=error)
-        self._watcher.changed()
+        self._observer.on_change()

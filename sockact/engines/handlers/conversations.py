@@ -1,4 +1,4 @@
-"""One raw connection with its handler: in the event loop, or in a thread."""
+"""Serves one raw connection by its handler, in the event loop or in a thread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fcntl import ioctl
 from termios import FIONREAD
 from typing import Any
 
-from sockact.engines.handlers.reader import Reader
+from sockact.engines.handlers.reader import HandlerReader
 from sockact.engines.http.connection_state import client_name
 from sockact.handover.envelope import Handover, Luggage, Moving, seal
 from sockact.handover.transfer import Giver
@@ -23,14 +23,14 @@ from sockact.system.hangup import hang_up
 logger = logging.getLogger(__package__)
 
 
-AGAIN = 0.1
-TRIES = 50
-"""Seconds until the next try to move a connection for want of descriptors, and how many tries there are:
-each connection that has moved frees two."""
+SEAL_RETRY_INTERVAL = 0.1
+SEAL_RETRIES = 50
+"""Seconds between tries to seal a connection when descriptors have run out, and the number of tries; each
+connection that has moved frees two descriptors."""
 
 
 class Held:
-    """A connection that is held until its handler ends; as text it is what a log line says of it."""
+    """A connection that is held until its handler ends; `str` gives its description for log lines."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -39,20 +39,20 @@ class Held:
         try:
             name = self._connection.getpeername()
         except OSError:
-            return "a connection with a client that has gone"
+            return "a connection whose client has gone"
         return f"a connection with {client_name(name if isinstance(name, tuple) else None)}"
 
 
 class Asynchronous(Held):
-    """A handler `(reader, writer)`, or one that also takes the `state` of a conversation begun elsewhere.
+    """Serves a handler `(reader, writer)`, which may also take the `state` of a handed-over connection.
 
     Args:
         handler: the handler.
-        connection: non-blocking; taken over.
-        luggage: what the connection brings with it, if it comes from another process.
-        linger: seconds of a drain without a byte after which the reader sees the end.
-        giver: returns whom to give connections to; None for nobody.
-        takes_state: whether it is one of the latter.
+        connection: non-blocking; owned from here on.
+        luggage: the state of the connection, if it comes from another process.
+        linger: seconds without a byte in a drain, after which the reader gets the end of the stream.
+        giver: returns the sender that hands connections over; None if it has no room.
+        takes_state: whether the handler takes `state`.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Asynchronous(Held):
         self._linger = linger
         self._giver = giver
         self._loop = asyncio.get_running_loop()
-        self._reader = Reader(b"" if luggage is None else luggage.unread)
+        self._reader = HandlerReader(b"" if luggage is None else luggage.unread)
         self._transport: asyncio.Transport | None = None
         self._parting_since: float | None = None
         self._stays = False
@@ -81,14 +81,14 @@ class Asynchronous(Held):
         self._timer: asyncio.TimerHandle | None = None
 
     async def hold(self) -> None:
-        """Serve the connection until its handler ends, and close it, or give it away."""
+        """Serve the connection until its handler ends, then close it or hand it over."""
         protocol = _Protocol(self._reader, self._lost)
         transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, self._connection)
         self._transport = transport
         writer = asyncio.StreamWriter(transport, protocol, self._reader, self._loop)
         try:
             if await self._converse(writer):
-                transport.abort()  # another process has it: the client is told nothing
+                transport.abort()  # another process has the connection: this only closes our descriptor
                 return
             writer.close()
             await writer.wait_closed()
@@ -103,7 +103,7 @@ class Asynchronous(Held):
             hang_up(self._connection)
 
     async def _converse(self, writer: asyncio.StreamWriter) -> bool:
-        """Let the handler serve; return whether the connection is another process's now."""
+        """Call the handler until it ends; return whether another process has the connection now."""
         while True:
             try:
                 outcome = await self._call(writer)
@@ -115,7 +115,7 @@ class Asynchronous(Held):
                 if not isinstance(outcome, Handover) or self._reader.hung_up:
                     return False
                 self._state = outcome.state
-                await asyncio.sleep(0)  # a handler that never waits must not keep the loop from all others
+                await asyncio.sleep(0)  # a handler that never waits must not block the loop
             if self._parting_since is not None:
                 if await self._give(writer):
                     return True
@@ -130,18 +130,18 @@ class Asynchronous(Held):
 
     @property
     def _untouched(self) -> bool:
-        """Whether the handler has read nothing since it was called: the connection is between messages."""
+        """Return whether the handler has read nothing in this call: the connection is between messages."""
         return self._reader.consumed == self._consumed
 
     def _taker(self) -> Giver | None:
-        """Return whom to give the connection to, if it may move."""
+        """Return the sender that can hand the connection over; None if it has to stay."""
         transport = self._transport
-        # What both ends of TLS have agreed upon cannot move.
+        # The TLS session exists in this process only.
         encrypted = transport is not None and transport.get_extra_info("sslcontext") is not None
         return None if encrypted or self._stays else self._giver()
 
     async def _give(self, writer: asyncio.StreamWriter) -> bool:
-        """Give the connection away, if it may move; return whether another process has it."""
+        """Hand the connection over if it may move; return whether another process has it."""
         giver = self._taker()
         assert self._transport is not None
         if giver is None or self._transport.is_closing():
@@ -153,24 +153,24 @@ class Asynchronous(Held):
         if envelope is None:
             return False
         with envelope:
-            parcel = Parcel(envelope, self._loop.create_future())
-            self._moving = True  # and stays so if the hammer comes first: another process may have it
-            giver.offer(parcel)
-            self._moving = await parcel.outcome
+            pending = PendingHandover(envelope, self._loop.create_future())
+            self._moving = True  # and stays True after an abort: another process may have the connection
+            giver.offer(pending)
+            self._moving = await pending.outcome
             return self._moving
 
     async def _sealed(self) -> socket.socket | None:
-        """Return an envelope; None if others have not left descriptors enough for it."""
-        for _ in range(TRIES):
+        """Return the connection sealed in an envelope; None if no descriptors are left."""
+        for _ in range(SEAL_RETRIES):
             try:
                 return seal(self._connection.fileno(), Luggage(self._state, self._reader.unread))
             except OSError as error:
-                logger.debug("%s does not move yet: %s", self, error)
-                await asyncio.sleep(AGAIN)
+                logger.debug("%s cannot be handed over yet: %s", self, error)
+                await asyncio.sleep(SEAL_RETRY_INTERVAL)
         return None
 
     def _go_on(self) -> bool:
-        """Let the conversation go on here, as nobody takes it; return whether there is time for that."""
+        """Continue in this process, since no other takes the connection; return whether there is time."""
         assert self._transport is not None
         self._stays = True
         if self._reader.hung_up or self._transport.is_closing() or self._linger_left() <= 0:
@@ -181,7 +181,7 @@ class Asynchronous(Held):
         return True
 
     def drain(self) -> None:
-        """Interrupt the handler where it reads: between messages, or when nothing has come for a while."""
+        """Interrupt the handler's read: between messages, or after `linger` seconds without data."""
         if self._parting_since is None:
             self._parting_since = self._loop.time()
         self._drain_no_more()
@@ -201,55 +201,55 @@ class Asynchronous(Held):
         return since + self._linger - self._loop.time()
 
     def abort(self) -> None:
-        """End it by force."""
+        """Abort the connection."""
         if self._transport is not None:
             self._transport.abort()
 
 
 class _Protocol(asyncio.StreamReaderProtocol):
-    """What asyncio's streams stand on; `lost` is called before the connection is closed."""
+    """The protocol below asyncio's streams; `on_lost` is called before the connection is closed."""
 
-    def __init__(self, reader: asyncio.StreamReader, lost: Callable[[], None]) -> None:
+    def __init__(self, reader: asyncio.StreamReader, on_lost: Callable[[], None]) -> None:
         super().__init__(reader, loop=asyncio.get_running_loop())
-        self._lost = lost
+        self._on_lost = on_lost
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lost()
+        self._on_lost()
         super().connection_lost(exc)
 
 
-class Parcel:
-    """An envelope on its way; see `handover.Movable`."""
+class PendingHandover:
+    """A connection on its way to another process, sealed in an envelope; see `transfer.Movable`."""
 
     def __init__(self, envelope: socket.socket, outcome: asyncio.Future[bool]) -> None:
         self._envelope = envelope
         self.outcome = outcome
 
     def fileno(self) -> int:
-        """Return the descriptor; below 0 once nobody waits for the outcome."""
+        """Return the descriptor; negative once nothing waits for the outcome."""
         return self._envelope.fileno()
 
-    def moved(self) -> None:
-        """Take notice that another process has it."""
+    def on_moved(self) -> None:
+        """Called when another process has the connection."""
         self._settle(True)
 
-    def stays(self) -> None:
-        """Take notice that nobody has taken it."""
+    def on_refused(self) -> None:
+        """Called when no process has taken the connection."""
         self._settle(False)
 
     def _settle(self, moved: bool) -> None:
-        if not self.outcome.done():  # else the hammer came first
+        if not self.outcome.done():  # it is done if the drain was aborted first
             self.outcome.set_result(moved)
 
 
 class Threaded(Held):
-    """A handler that is called with the connection itself, in a thread.
+    """Serves a handler that is called with the socket, in a thread.
 
     Args:
         handler: the handler.
-        connection: taken over; blocking for the handler.
-        threads: where it runs.
-        linger: seconds from the beginning of a drain after which it reads the end, if nothing waits.
+        connection: owned from here on; blocking for the handler.
+        threads: the pool in which the handler runs.
+        linger: seconds after the beginning of a drain until the handler reads the end, if no data waits.
     """
 
     def __init__(
@@ -266,7 +266,7 @@ class Threaded(Held):
         self._loop = asyncio.get_running_loop()
 
     async def hold(self) -> None:
-        """Serve the connection until its handler ends, and close it."""
+        """Serve the connection until its handler ends, then close it."""
         self._connection.setblocking(True)
         try:
             await self._loop.run_in_executor(self._threads, self._serve)
@@ -278,7 +278,7 @@ class Threaded(Held):
             self._handler(self._connection)
 
     def drain(self) -> None:
-        """Let the handler read the end a little later."""
+        """End the handler's input after `linger` seconds."""
         self._loop.call_later(self._linger, self._end)
 
     def _end(self) -> None:
@@ -290,13 +290,13 @@ class Threaded(Held):
                 self._connection.shutdown(socket.SHUT_RD)
 
     def abort(self) -> None:
-        """Wake up a thread that waits for the client, by an error."""
+        """Shut the connection down, so that a thread that waits for the client gets an error."""
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
 
 
 class Awaited(Held):
-    """A coroutine function that is called with the connection itself, non-blocking."""
+    """Serves an async handler that is called with the non-blocking socket."""
 
     def __init__(
         self, handler: Callable[[socket.socket], Awaitable[Any]], connection: socket.socket
@@ -305,12 +305,12 @@ class Awaited(Held):
         self._handler = handler
 
     async def hold(self) -> None:
-        """Serve the connection until its handler ends, and close it."""
+        """Serve the connection until its handler ends, then close it."""
         with self._connection, lending(self._connection):
             await self._handler(self._connection)
 
     def drain(self) -> None:
-        """Leave it to the handler, which can watch `sockact.draining`."""
+        """Do nothing: the handler can watch `sockact.draining`."""
 
     def abort(self) -> None:
-        """Leave it to the handler, which is cancelled."""
+        """Do nothing: the handler's task is cancelled."""

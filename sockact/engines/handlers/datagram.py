@@ -1,7 +1,7 @@
-"""The datagram engine: a handler is called with each datagram, and may reply.
+"""The datagram engine calls a handler with each datagram; the handler may reply.
 
-Several processes read from one socket; each datagram goes to one of them. A process that drains reads
-none any more, and answers those that it has read: what is not read waits in the socket for the others.
+Several processes read from one socket, and each datagram goes to one of them. A process that drains stops
+reading and answers what it has read; unread datagrams wait in the socket for the other processes.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from sockact.lifecycle.tasks import cancel
 from sockact.sockets.fds import Listener
 from sockact.untrusted import ancillary
 
-BATCH = 16
-"""Datagrams read at once; those that wait in the socket may go to another process."""
+DATAGRAMS_PER_TURN = 16
+"""Datagrams read in one turn of the loop; those left in the socket may go to another process."""
 
-AT_WORK = 256
-"""Datagrams at work at a time; the others wait in the socket, which drops what it has no room for."""
+MAX_IN_FLIGHT = 256
+"""Datagrams handled at a time; the others wait in the socket, which drops what it has no room for."""
 
-SIZE = 65536
-"""Bytes of the longest datagram, udp(7); one of a Unix socket may be longer, and is cut."""
+MAX_DATAGRAM_BYTES = 65536
+"""Bytes of the longest datagram, udp(7); a longer one on a Unix socket is truncated."""
 
 logger = logging.getLogger(__package__)
 
 
 class Port:
-    """A datagram socket: read from while it is open, and written to as it has room.
+    """A datagram socket that is read while it is open, and written when it has room.
 
     Args:
         sock: the socket; made non-blocking, and not closed here.
-        arrived: called with this port, each datagram and its sender.
+        arrived: called with this port, the datagram and its sender.
     """
 
     def __init__(self, sock: socket.socket, arrived: Callable[[Port, bytes, Any], None]) -> None:
@@ -53,46 +53,46 @@ class Port:
         ancillary.refuse_descriptors(sock)
 
     def open(self) -> None:
-        """Read from now on."""
+        """Start reading."""
         self._open = True
         self._loop.add_reader(self.sock.fileno(), self._read)
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._open = False
         self._loop.remove_reader(self.sock.fileno())
 
     def read_waiting(self) -> None:
-        """Read all that wait now, unless too many are at work."""
+        """Read all datagrams that wait now, unless too many are in flight."""
         while self._open and self._take():
             pass
 
     def reply(self, address: Any, data: bytes) -> None:
-        """Send a datagram, or let it wait until the socket has room."""
+        """Send a datagram, or queue it until the socket has room."""
         if address is None:
-            logger.debug("a reply is lost: a Unix socket without a name has sent, where none arrives")
+            logger.debug("a reply is lost: the sender is a Unix socket without a name")
             return
-        # What is no data fails here, in the handler: at the head of the queue it would be in the way.
+        # A value that is not bytes fails here, in the handler; in the queue it would block the others.
         self._waiting.append((bytes(memoryview(data)), address))
         self._write()
 
     def give_up(self) -> None:
-        """Send nothing more."""
+        """Drop the replies that are not sent yet."""
         self._waiting.clear()
         self._write()
 
     def _read(self) -> None:
-        for _ in range(BATCH):
+        for _ in range(DATAGRAMS_PER_TURN):
             if not (self._open and self._take()):
                 return
 
     def _take(self) -> bool:
-        """Read one datagram; return whether there may be another one."""
+        """Read one datagram; return whether there may be another."""
         try:
-            received = ancillary.receive(self.sock, SIZE)
+            received = ancillary.receive(self.sock, MAX_DATAGRAM_BYTES)
         except (BlockingIOError, InterruptedError):
             return False
-        except OSError as error:  # what became of an earlier reply: ICMP says that nobody is there
+        except OSError as error:  # an ICMP error about an earlier reply: its port is closed
             logger.debug("%s: %s", self.sock.getsockname(), error)
             return True
         ancillary.close(received.descriptors)
@@ -120,8 +120,8 @@ class DatagramEngine(HandlerEngine):
 
     Args:
         handler: `await handler(data, address, reply)`, or a class of socketserver; `reply(data)` sends
-            an answer to where the datagram came from.
-        kind: what it is: `datagram` or `requests`.
+            an answer to the sender.
+        kind: the kind of app: `datagram` or `requests`.
         listeners: datagram sockets; they stay open.
         settings: how to serve.
     """
@@ -137,44 +137,44 @@ class DatagramEngine(HandlerEngine):
 
     @property
     def in_flight(self) -> int:
-        """How many datagrams are at work."""
+        """Return the number of datagrams that are being handled."""
         return len(self._tasks)
 
     @property
     def connections(self) -> int:
-        """None: datagrams have no connections."""
+        """Return 0: datagrams have no connections."""
         return 0
 
     def accept(self) -> None:
-        """Read from now on."""
+        """Start reading."""
         self._ports = [Port(sock, self._arrived) for sock in self._sockets]
         for port in self._ports:
             port.open()
 
     def accept_waiting(self) -> None:
-        """Read all that wait now, as far as there is room: nobody else will."""
+        """Read all that wait now, up to the limit: no other process will."""
         for port in self._ports:
             port.read_waiting()
 
     def stop_accepting(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._draining = True
         for port in self._ports:
             port.close()
 
     async def wait_drained(self) -> None:
-        """Wait until all that was read has been handled, and every reply has left."""
+        """Wait until every datagram that was read is handled, and every reply is sent."""
         while self._tasks:
             await asyncio.wait(self._tasks)
         for port in self._ports:
             await port.flushed.wait()
 
     async def abort(self) -> None:
-        """End what is left by force."""
+        """Cancel the handlers that are left, and drop their replies."""
         for port in self._ports:
             port.give_up()
         if self._tasks:
-            logger.warning("aborted: %d datagrams at work", len(self._tasks))
+            logger.warning("aborted: %d datagrams in flight", len(self._tasks))
             await cancel(self._tasks)
 
     def _arrived(self, port: Port, data: bytes, address: Any) -> None:
@@ -182,7 +182,7 @@ class DatagramEngine(HandlerEngine):
         self._tasks.add(task)
         task.add_done_callback(self._handled)
         self._called()
-        if len(self._tasks) >= AT_WORK:
+        if len(self._tasks) >= MAX_IN_FLIGHT:
             self._full = True
             for each in self._ports:
                 each.close()
@@ -196,7 +196,7 @@ class DatagramEngine(HandlerEngine):
 
     def _handled(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if self._full and not self._draining and len(self._tasks) <= AT_WORK // 2:
+        if self._full and not self._draining and len(self._tasks) <= MAX_IN_FLIGHT // 2:
             self._full = False
             for port in self._ports:
                 port.open()

@@ -1,4 +1,4 @@
-"""What a stream handler reads from, in a process that may have to end before its client does."""
+"""The stream reader of a handler whose process may have to end before its client does."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import asyncio
 from sockact.handover.envelope import Moving
 
 
-class Reader(asyncio.StreamReader):
-    """A stream reader that knows what has come and was read, and can be told that nothing more will."""
+class HandlerReader(asyncio.StreamReader):
+    """A stream reader that counts the bytes that were read, and that the drain can end."""
 
     def __init__(self, unread: bytes) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class Reader(asyncio.StreamReader):
             self.feed_data(unread)
 
     def feed_data(self, data: bytes) -> None:  # type: ignore[override]  # never other than bytes
-        """Take what the client has sent, as long as the handler has not seen the end."""
+        """Buffer bytes from the client, unless the reader was ended."""
         if self._ended:
             return
         self._received += len(data)
@@ -29,26 +29,26 @@ class Reader(asyncio.StreamReader):
         super().feed_data(data)
 
     def feed_eof(self) -> None:
-        """Take notice that the client sends nothing more."""
+        """Called when the client sends nothing more."""
         self.hung_up = True
         super().feed_eof()
 
     def go_on(self, transport: asyncio.Transport) -> None:
-        """Read on after `Moving`, also what was paused for it."""
+        """Read on after `Moving`, and resume the transport that was paused for it."""
         if isinstance(super().exception(), Moving):
             self._exception = None
-        if not self._paused:  # type: ignore[attr-defined]  # because so much waits to be read
+        if not self._paused:  # type: ignore[attr-defined]  # paused when its buffer is full
             transport.resume_reading()
 
     def exception(self) -> Exception | None:
-        """Return what the connection died of; `Moving` is no reason for a writer to stop."""
+        """Return the error that ended the connection; not `Moving`, which must not stop a writer."""
         error = super().exception()
         return None if isinstance(error, Moving) else error
 
     def end(self, error: Exception | None) -> None:
-        """Let whoever reads see the end, or `error`, though the client may go on.
+        """Give the handler the end of the stream, or raise `error` in it, though the client may go on.
 
-        What waits for a whole line, or for a number of bytes, leaves what has come of it in the buffer when
+        A read of a whole line or of a number of bytes leaves the part that has arrived in the buffer when
         it gets an error.
         """
         if error is None:
@@ -59,10 +59,10 @@ class Reader(asyncio.StreamReader):
 
     @property
     def consumed(self) -> int:
-        """How many bytes have been read from it."""
+        """Return the number of bytes that the handler has read."""
         return self._received - len(self._buffer)  # type: ignore[attr-defined]  # see `unread`
 
     @property
     def unread(self) -> bytes:
-        """What has come and was not asked for."""
+        """The bytes that have arrived and were not read."""
         return bytes(self._buffer)  # type: ignore[attr-defined]  # private, and there is no other way

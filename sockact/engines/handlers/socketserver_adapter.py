@@ -1,4 +1,4 @@
-"""The handler classes of socketserver, without its servers."""
+"""Runs the handler classes of socketserver without its servers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import Any
 
 
 class Server:
-    """What a handler sees as its `server`.
+    """Stands for the `server` of a socketserver handler.
 
     Args:
-        handler: the class, a `socketserver.BaseRequestHandler`; an object of it serves one request while
-            it is made.
-        sock: where the request came to.
+        handler: a subclass of `socketserver.BaseRequestHandler`; its constructor serves one request.
+        sock: the socket on which the request arrived.
     """
 
     def __init__(self, handler: Callable[..., Any], sock: socket.socket) -> None:
@@ -22,11 +21,11 @@ class Server:
         self.server_address = sock.getsockname()
 
     def serve(self, connection: socket.socket) -> None:
-        """Let the handler serve a connection."""
+        """Serve a connection by the handler."""
         self._handle(connection, connection.getpeername())
 
     def answer(self, data: bytes, address: Any) -> None:
-        """Let the handler answer a datagram."""
+        """Answer a datagram by the handler."""
         self._handle((data, self.socket), address)
 
     def _handle(self, request: Any, address: Any) -> None:

@@ -1,14 +1,10 @@
-"""The stream engine: handlers of raw connections.
+"""The stream engine serves handlers of raw connections; `sockact.apps.kinds` says how each kind is called.
 
-    stream      await handler(reader, writer), asyncio's
-    socket      handler(connection), in a thread, or awaited; blocking in a thread
-    requests    handler(connection, address, server), in a thread: a class of socketserver
-
-A connection ends when its handler does. In a drain a reader on which nothing arrives for `linger`
-seconds sees the end of the stream, as if its client had said goodbye: a handler that waits for the next
-message ends as it always does, one that is at work goes on. A handler `(reader, writer, *, state=b"")` can
-go on in another process: it gets `Moving` instead, and returns a `Handover`; at once between two messages,
-if there is somebody who passes the connection on.
+A connection ends when its handler returns. In a drain, a reader on which nothing arrives for `linger`
+seconds gets the end of the stream, as if its client had closed: a handler that waits for the next message
+ends as it always does, and one that is working goes on. A handler `(reader, writer, *, state=b"")` can
+continue in another process: it gets `Moving` instead, and returns a `Handover`. Between two messages it
+gets that at once, if another process can take the connection.
 """
 
 from __future__ import annotations
@@ -38,21 +34,21 @@ class Conversation(Protocol):
     """One connection with its handler."""
 
     async def hold(self) -> None:
-        """Serve the connection until its handler ends, and close it, or give it away."""
+        """Serve the connection until its handler ends, then close it or hand it over."""
 
     def drain(self) -> None:
-        """Take notice that the drain begins."""
+        """Called when the drain begins."""
 
     def abort(self) -> None:
-        """End it by force."""
+        """Abort the connection."""
 
 
 class StreamEngine(HandlerEngine):
     """Serves a handler of raw connections on stream or sequential-packet sockets.
 
     Args:
-        handler: what serves one connection.
-        kind: what it is: `stream`, `socket` or `requests`.
+        handler: the user's callable, called once for each connection.
+        kind: the kind of app: `stream`, `socket` or `requests`.
         listeners: listening sockets, which stay open, or connected ones, each served once.
         settings: how to serve.
     """
@@ -66,24 +62,24 @@ class StreamEngine(HandlerEngine):
         self._acceptors: list[Acceptor] = []
         self._conversations: dict[asyncio.Task[None], Conversation] = {}
         self._giver: Giver | None = None
-        # Both look at the handler's signature, which takes longer than many a connection.
+        # Read from the handler's signature once: that takes longer than many connections do.
         self._takes_state = kind == "stream" and kinds.takes_state(handler)
         self._is_async = kinds.is_async(handler)
 
     @property
     def in_flight(self) -> int:
-        """How many handlers are at work."""
+        """Return the number of handlers that are running."""
         return len(self._conversations)
 
     connections = in_flight
 
     def give_to(self, giver: Giver) -> None:
-        """Give connections away whose handlers ask for it, as long as somebody takes them."""
+        """Hand over to `giver`, as long as it has room, connections whose handlers return a `Handover`."""
         self._giver = giver
 
     def accept(self) -> None:
-        """Take connections from now on."""
-        # A handler that has the connection itself can receive descriptors; one that reads a stream cannot.
+        """Start accepting connections."""
+        # A handler that is given the socket can receive descriptors; one that reads a stream cannot.
         descriptors = self._kind != "stream"
         self._acceptors = accept_on(self._listeners, self.receive, self._has_room, descriptors=descriptors)
 
@@ -92,14 +88,14 @@ class StreamEngine(HandlerEngine):
         return not most or self.connections < most
 
     def receive(self, connection: socket.socket, luggage: Luggage | None = None) -> None:
-        """Serve a connection; takes it over.
+        """Serve a connection; takes ownership of it.
 
         Args:
             connection: non-blocking.
-            luggage: what it brings with it from another process.
+            luggage: the state that it has brought from another process.
         """
         if luggage is not None and not self._continues(luggage):
-            logger.warning("a connection that moved here is in a conversation of another handler: closed")
+            logger.warning("a connection that was handed over has state for another handler: closed")
             hang_up(connection)
             connection.close()
             return
@@ -112,16 +108,16 @@ class StreamEngine(HandlerEngine):
             conversation.drain()
 
     def _continues(self, luggage: Luggage) -> bool:
-        """Return whether the handler is one that can go on where another process's has ended."""
+        """Tell whether the handler can continue where another process's has ended."""
         return self._takes_state or (self._kind == "stream" and luggage.state is None)
 
     def accept_waiting(self) -> None:
-        """Take all that wait now, as far as there is room: nobody else will."""
+        """Accept all that wait in the queue now, up to the limit: no other process will."""
         for acceptor in self._acceptors:
             acceptor.accept_waiting()
 
     def stop_accepting(self) -> None:
-        """Take no more connections."""
+        """Stop accepting, and begin to drain the open connections."""
         self._draining = True
         for acceptor in self._acceptors:
             acceptor.stop()
@@ -134,7 +130,7 @@ class StreamEngine(HandlerEngine):
             await asyncio.wait(self._conversations)
 
     async def abort(self) -> None:
-        """End what is left by force, with a log line for each connection."""
+        """Abort the connections that are left, with a log line for each."""
         for conversation in self._conversations.values():
             logger.warning("aborted: %s", conversation)
             conversation.abort()

@@ -1,19 +1,19 @@
-"""An HTTP/1.1 connection: uvicorn's protocol, taught to drain.
+"""An HTTP/1.1 connection: uvicorn's protocol, extended with a drain.
 
-uvicorn closes every connection without a response under way at once, which loses the request that
-the client sends in that moment, and all that were accepted but have not been read. Here:
+uvicorn's own shutdown closes at once every connection without a response under way. That loses the request
+that the client is sending at that moment, and requests that were accepted but not read. Here instead:
 
-    connection     in a drain
-    in flight      gets `Connection: close` with its response, if that has not begun; else it may go on
-                   for the grace of streams
-    idle, fresh    may bring one more request; closed after `linger` seconds without a byte
-    half a request the same, counted from its last byte
-    between two    is given to the next process, if there is somebody who passes it on (`handover`)
+    connection         in a drain
+    in flight          `Connection: close` goes with its response if that has not begun; else it may go on
+                       for `stream_grace`
+    idle, fresh        may bring one more request; closed after `linger` seconds without a byte
+    half a request     the same, counted from its last byte
+    between requests   handed over to the next process, if one takes it (`sockact.handover`)
 
-How long a client may take is in `bounds`, how a connection ends in `closing`. Two methods of uvicorn are
-replaced rather than extended: `data_received`, which on bad input writes into a response under way, and
-`on_response_complete`, which sets a timer each time. Names of uvicorn that are not public are used:
-`cycle`, `pipeline`, `_start_asgi_task`, `_should_upgrade`, `_unsupported_upgrade_warning`.
+`timeouts` limits how long a client may take, `lingering_close` ends a connection. Two of uvicorn's methods
+are replaced and not extended: `data_received`, which on bad input writes into a response under way, and
+`on_response_complete`, which sets a timer each time. These non-public names of uvicorn are used: `cycle`,
+`pipeline`, `_start_asgi_task`, `_should_upgrade`, `_unsupported_upgrade_warning`.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from uvicorn.protocols.utils import is_ssl
 from sockact.engines.http import tls_transport
 from sockact.engines.http.connection_state import State, client_name
 from sockact.engines.http.declined_upgrade import framing_of, parser_of_body
-from sockact.engines.http.error_responses import DEAF, Refused
-from sockact.engines.http.limits import BODY, HEADERS, NOTHING, PIECE, Guarded
+from sockact.engines.http.error_responses import DISCARDING_PARSER, Refused
+from sockact.engines.http.limits import BODY, HEADERS, NOTHING, PARSED_AT_ONCE, LimitedConnection
 from sockact.engines.http.proxy_headers import PEER
 from sockact.sockets.kernel import hang_up_below, unread
 from sockact.sockets.peer import peer_of
 
-SOON = 0.5
-"""Seconds until the next look whether a response has begun that would have to end by then."""
+STREAM_END_RECHECK = 0.5
+"""Seconds between looks at a response that is over its grace and has not begun yet."""
 
-FLUSHED = 0.02
-"""Seconds until the next look whether the client has taken the rest of a response, before it moves."""
+FLUSH_RECHECK = 0.02
+"""Seconds between looks at a write buffer that must be empty before the connection can move."""
 
 
-class Connection(Guarded):
+class HttpConnection(LimitedConnection):
     """An HTTP/1.1 connection.
 
     Args:
         config: the app, and how it is served.
-        server_state: what it shares with the others.
-        app_state: what the app put into its lifespan's state.
-        moved_here: whether another process has accepted it.
-        stays: whether no other process may go on with it.
+        server_state: the state that all connections of the engine share.
+        app_state: the app's lifespan state.
+        moved_here: whether another process has accepted the connection.
+        stays: whether the connection must not move to another process.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Connection(Guarded):
         self._framing = b""
 
     def describe(self) -> str:
-        """Say for a log line what the connection is doing."""
+        """Describe the connection and its request for a log line."""
         who = client_name(self.client)
         if not self.in_flight:
             return f"{who}: a connection without a request"
@@ -88,7 +88,7 @@ class Connection(Guarded):
         if self.client is None and (peer := peer_of(transport.get_extra_info("socket"))):
             self.app_state = {**self.app_state, PEER: peer}
         if self.server_state.draining_since is not None:
-            # Not at once: when this returns, uvloop begins to read, also what was paused meanwhile.
+            # Not at once: when this returns, uvloop starts reading, and would undo a pause.
             self.loop.call_soon(self.drain)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -105,7 +105,7 @@ class Connection(Guarded):
 
     def data_received(self, data: bytes) -> None:
         size = len(data)
-        if size > PIECE and self._reading is not BODY:
+        if size > PARSED_AT_ONCE and self._reading is not BODY:
             self._read_in_pieces(data)
             return
         self.last_activity = self.loop.time()
@@ -116,7 +116,7 @@ class Connection(Guarded):
         except httptools.HttpParserUpgrade as upgrade:
             if not self._should_upgrade():
                 rest = data[upgrade.args[0] :]
-            elif self.in_flight:  # its 101 would come before the response, and that between its frames
+            elif self.in_flight:  # its 101 would precede the response, which would be sent among the frames
                 self._refuse(400)
             else:
                 self.handle_websocket_upgrade()
@@ -129,8 +129,8 @@ class Connection(Guarded):
             self._read_on(rest)
 
     def _read_on(self, rest: bytes) -> None:
-        """Go on as if the request had not asked for an upgrade."""
-        if self._framing and self.parser is not DEAF:
+        """Continue as if the request had not asked for an upgrade."""
+        if self._framing and self.parser is not DISCARDING_PARSER:
             self.parser = parser_of_body(self, self.parser.get_method(), self._framing)
             self._framing = b""
         if rest:
@@ -149,14 +149,14 @@ class Connection(Guarded):
         if self._max_body_bytes:
             self._check_content_length()
         super().on_headers_complete()
-        # What follows a chunked body is no header: a client could write there what proxies are believed.
+        # Trailers of a chunked body are no headers: a client could forge there what only a proxy may say.
         self.headers = self.headers.copy()
         if self.parser.should_upgrade() and not self._should_upgrade():
             self._framing = framing_of(self.headers)
         self._reading = BODY
         state = self.server_state
         state.requests += 1
-        state.requested()
+        state.on_request()
         if state.draining_since is not None:
             self._end_in_time()
             if not self._may_move():
@@ -173,12 +173,12 @@ class Connection(Guarded):
     def on_message_complete(self) -> None:
         self._header_bytes = 0
         if self._framing:
-            return  # only for the parser, which does not know that the upgrade is not made
+            return  # it is complete for the parser only, which does not know that the upgrade is declined
         self._reading = NOTHING
         super().on_message_complete()
         if self.server_state.draining_since is not None and not self.in_flight:
-            # Its response was complete before the request was. Not at once: the parser goes on, and may
-            # be at the next request when it has read all that came, or at a WebSocket.
+            # The response was complete before the request. Not at once: the parser goes on with what has
+            # arrived, and may get to the next request, or to a WebSocket.
             self.loop.call_soon(self.drain)
 
     def on_response_complete(self) -> None:
@@ -191,12 +191,12 @@ class Connection(Guarded):
         if self._rest:
             self._read_rest()
         if self.server_state.draining_since is not None:
-            self.drain()  # a response that had begun before the drain has promised to stay
+            self.drain()  # a response that had begun before the drain promised a persistent connection
 
     def drain(self) -> None:
-        """Let the next process have it, now or after the response under way.
+        """Hand the connection over to the next process, now or after the response under way.
 
-        Where nobody takes it, serve what comes, but not for long.
+        If no process takes it, it may linger, and bring one more request.
         """
         if self.transport.is_closing() or self.transport.get_protocol() is not self:
             return
@@ -209,14 +209,14 @@ class Connection(Guarded):
         self._linger()
 
     def _end_in_time(self) -> None:
-        """End the response under way when it has gone on for the grace of streams."""
+        """Schedule the end of the response under way, after `stream_grace`."""
         state = self.server_state
         grace, since = state.graces.stream, state.draining_since
         if self.in_flight and grace is not None and since is not None and self._ending is None:
             self._ending = self.loop.call_at(since + state.graces.end_of(grace), self._end_stream)
 
     def _end_stream(self) -> None:
-        """Tell the app that its client has gone, and the client that nothing more comes."""
+        """Tell the app that its client has gone, and close the connection."""
         self._ending = None
         if not self.in_flight or self.transport.is_closing():
             return
@@ -225,7 +225,7 @@ class Connection(Guarded):
             self.cycle.message_event.set()
             self.transport.close()
         else:
-            self._ending = self.loop.call_later(SOON, self._end_stream)
+            self._ending = self.loop.call_later(STREAM_END_RECHECK, self._end_stream)
 
     def _may_move(self) -> bool:
         giver = self.server_state.giver
@@ -250,21 +250,21 @@ class Connection(Guarded):
         giver = self.server_state.giver
         assert giver is not None
         if self.transport.get_write_buffer_size():
-            self.loop.call_later(FLUSHED, self._offer_when_flushed)
+            self.loop.call_later(FLUSH_RECHECK, self._offer_when_flushed)
         else:
             giver.offer(self)
 
     def fileno(self) -> int:
-        """Return the descriptor, for who takes the connection."""
+        """Return the connection's descriptor."""
         number: int = self.transport.get_extra_info("socket").fileno()
         return number
 
-    def moved(self) -> None:
-        """Give it up without a word to the client: another process has it."""
+    def on_moved(self) -> None:
+        """Called when another process has the connection; closes only our descriptor of it."""
         self.transport.abort()
 
-    def stays(self) -> None:
-        """Go on with it: nobody has taken it."""
+    def on_refused(self) -> None:
+        """Called when no process has taken the connection; serves it further."""
         self._moving = False
         self._stays = True
         if not self.transport.is_closing():
@@ -272,7 +272,7 @@ class Connection(Guarded):
             self.drain()
 
     def _announce_close(self) -> None:
-        """Let the response to the newest request be the last; those before it in a pipeline stay whole."""
+        """Make the response to the newest request the last one; those before it are still sent in full."""
         if not self.in_flight or self.cycle.response_started:
             return
         before = self._closing_cycle
@@ -301,4 +301,4 @@ class Connection(Guarded):
         if unread(self.transport) or self.loop.time() < self._linger_until():
             self._linger()
         else:
-            self.beneath.close()  # it has lingered: for so long nothing has come
+            self.beneath.close()  # nothing has arrived for `linger` seconds

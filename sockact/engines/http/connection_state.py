@@ -1,4 +1,4 @@
-"""What the connections of one engine share."""
+"""The state that the connections of one HTTP engine share."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from sockact.handover.transfer import Giver
 
 @dataclass(frozen=True, slots=True)
 class Graces:
-    """How long a drain lets streams and WebSockets go on.
+    """The times that streams and WebSockets get in a drain.
 
     Attributes:
-        stream: seconds for responses that have begun; None up to the hammer.
+        stream: seconds for responses that have begun; None until the drain timeout.
         websocket: seconds for WebSockets.
-        jitter: seconds over which their ends are spread, so that their clients do not come back together.
+        jitter: seconds over which their ends are spread, so that their clients do not reconnect at once.
     """
 
     stream: float | None = None
@@ -30,62 +30,69 @@ class Graces:
     jitter: float = 0.0
 
     def end_of(self, grace: float) -> float:
-        """Return how many seconds after its beginning a drain ends one of those with this grace."""
+        """Return the seconds from the beginning of a drain to the end of a connection with this grace."""
         return grace + random.uniform(0, self.jitter)
 
 
-class Watched(set[Any]):
-    """A set that says when it changes: uvicorn's protocols keep themselves in one."""
+class ObservedSet(set[Any]):
+    """A set that calls `on_change` when it changes; uvicorn's protocols add themselves to one."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    def __init__(self, on_change: Callable[[], None]) -> None:
         super().__init__()
-        self._changed = changed
+        self._on_change = on_change
 
     def add(self, item: Any) -> None:
         super().add(item)
-        self._changed()
+        self._on_change()
 
     def discard(self, item: Any) -> None:
         super().discard(item)
-        self._changed()
+        self._on_change()
 
     def remove(self, item: Any) -> None:
         super().remove(item)
-        self._changed()
+        self._on_change()
 
 
 class State(ServerState):
-    """What all connections of an engine share.
+    """The state that all connections of an engine share.
 
     Args:
         linger: seconds that a connection without a request in flight may stay in a drain.
-        graces: how long what is open for longer may go on in it.
-        bounds: how long clients may take.
-        changed: called when a connection comes or goes.
+        graces: times that streams and WebSockets get in a drain.
+        bounds: limits for clients.
+        on_change: called when a connection opens or closes.
+        on_request: called when a request begins.
 
     Attributes:
-        requests: how many have begun.
-        requested: called when one begins.
-        constant_headers: header fields that each response has.
+        requests: the number of requests that have begun.
+        constant_headers: header fields of every response.
     """
 
-    def __init__(self, linger: float, graces: Graces, bounds: Bounds, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        linger: float,
+        graces: Graces,
+        bounds: Bounds,
+        on_change: Callable[[], None] = lambda: None,
+        on_request: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__()
         self.linger = linger
         self.graces = graces
         self.bounds = bounds
         self.giver: Giver | None = None
         self.requests = 0
-        self.requested: Callable[[], None] = lambda: None
+        self.on_request = on_request
         self.draining_since: float | None = None
-        self.connections = Watched(changed)
+        self.connections = ObservedSet(on_change)
         self.constant_headers: list[tuple[bytes, bytes]] = []
         self._second = 0
         self._default_headers: list[tuple[bytes, bytes]] = []
 
     @property
     def default_headers(self) -> list[tuple[bytes, bytes]]:
-        """What each response has; the Date is made here, since uvicorn's timer stops with its main loop."""
+        """The header fields of every response, with the Date: uvicorn's timer for it does not run here."""
         now = int(time.time())
         if now != self._second:
             self._second = now
@@ -99,5 +106,5 @@ class State(ServerState):
 
 
 def client_name(address: tuple[str, int] | None) -> str:
-    """Say for a log line who the client is."""
+    """Return the client's name for a log line."""
     return "a Unix client" if address is None else f"{address[0]}:{address[1]}"

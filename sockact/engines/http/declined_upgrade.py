@@ -1,8 +1,8 @@
-"""Requests for an upgrade that is not made, as to HTTP/2: they are answered in HTTP/1.1, body and all.
+"""Requests for an upgrade that is declined, to HTTP/2 for example; they are answered in HTTP/1.1.
 
-For the parser a request that asks for any upgrade ends with its headers, and what follows is another
-protocol. Clients as common as Java's and `curl --http2` ask for HTTP/2 with each first request, and send
-its body, and more requests, regardless.
+For the parser a request that asks for any upgrade ends with its headers, and another protocol follows.
+Common clients like Java's and `curl --http2` ask for HTTP/2 in their first request, and still send its body
+and more requests in HTTP/1.1.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _CALLBACKS = ("message_begin", "url", "header", "headers_complete", "body", "mes
 
 
 def framing_of(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """Return the header that says how long the body of a request is; empty if it has none."""
+    """Return the header that gives the length of a request's body; empty if there is no body."""
     for name, value in headers:
         if name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0")):
             return name + b": " + value
@@ -25,11 +25,11 @@ def framing_of(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
 
 
 def parser_of_body(protocol: Any, method: bytes, framing: bytes) -> httptools.HttpRequestParser:
-    """Return a parser for a connection on which the body of a request comes next.
+    """Return a parser that begins with the body of a request.
 
     Args:
-        protocol: what has the callbacks; it is told of the body, and all that follows.
-        method: that of the request.
+        protocol: its callbacks are called for the body and all that follows.
+        method: the request's method.
         framing: as `framing_of` returns it.
     """
     at_body = False

@@ -1,4 +1,4 @@
-"""The HTTP engine: an app on stream listeners, by uvicorn's protocols on our own acceptor."""
+"""The HTTP engine serves an app on stream listeners, by uvicorn's protocols on our own acceptor."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from uvicorn.middleware.asgi2 import ASGI2Middleware
 from sockact.config.settings import Settings
 from sockact.engines.certificates import Tls
 from sockact.engines.http import tls_transport
-from sockact.engines.http.connection import Connection
+from sockact.engines.http.connection import HttpConnection
 from sockact.engines.http.connection_state import Graces, State
 from sockact.engines.http.lifespan import App, Lifespan
-from sockact.engines.http.lingering_close import Closing
+from sockact.engines.http.lingering_close import LingeringClose
 from sockact.engines.http.proxy_headers import believing
 from sockact.engines.http.ready_paths import answering
 from sockact.engines.http.redirect import to_https
-from sockact.engines.http.sse_shutdown import say_farewell
+from sockact.engines.http.sse_shutdown import announce_shutdown
 from sockact.engines.http.timeouts import Bounds, Sweep
 from sockact.engines.http.warmup import warm_up
 from sockact.engines.http.websocket import WebSocket
 from sockact.engines.http.wsgi import wsgi_as_asgi
-from sockact.engines.interface import Unwatched, Watcher
+from sockact.engines.interface import EngineObserver, NoObserver
 from sockact.handover.envelope import Luggage
 from sockact.handover.transfer import Giver
 from sockact.lifecycle.readiness import Readiness
@@ -38,7 +38,7 @@ from sockact.system.forks import come_back
 from sockact.system.hangup import hang_up
 
 HTTP = "http"
-"""Name of the listeners that `redirect_http` is about."""
+"""Name of the listeners that `redirect_http` applies to."""
 
 logger = logging.getLogger(__package__)
 
@@ -48,11 +48,11 @@ class HttpEngine:
 
     Args:
         app: the app's callable.
-        kind: what it is: `asgi`, `asgi2` or `wsgi`.
+        kind: the kind of app: `asgi`, `asgi2` or `wsgi`.
         listeners: listening stream sockets, which stay open when the engine stops, or connected ones.
         settings: how to serve.
-        readiness: what is said where the settings have a path for it.
-        tls: which of the listeners speak TLS; None for none.
+        readiness: the answer for `ready_path` and `live_path`.
+        tls: the TLS configuration; None if no listener speaks TLS.
     """
 
     def __init__(
@@ -72,38 +72,37 @@ class HttpEngine:
         self._lifespan = Lifespan(self._app, "off" if kind == "wsgi" else settings.lifespan)
         self._config = _config(self._app, settings)
         self._changed = asyncio.Event()
-        bounds = Bounds.of(settings)
-        self._state = State(settings.linger, _graces(settings), bounds, self._on_change)
+        bounds = Bounds.from_settings(settings)
+        self._state = State(settings.linger, _graces(settings), bounds, self._on_change, self._on_request)
         self._sweep = Sweep(bounds, self._state.connections)
         if settings.version_header and settings.version:
             field = settings.version_header.lower().encode(), settings.version.encode()
             self._state.constant_headers = [field]
-        self._watcher: Watcher = Unwatched()
+        self._observer: EngineObserver = NoObserver()
         self._acceptors: list[Acceptor] = []
         self._arriving: set[asyncio.Task[Any]] = set()
 
-    def watch(self, watcher: Watcher) -> None:
-        """Tell `watcher` from now on what happens."""
-        self._watcher = watcher
-        self._state.requested = watcher.requested
+    def watch(self, observer: EngineObserver) -> None:
+        """Report requests and connections to `observer` from now on."""
+        self._observer = observer
 
     @property
     def requests(self) -> int:
-        """How many requests have begun."""
+        """Return the number of requests that have begun."""
         return self._state.requests
 
     @property
     def in_flight(self) -> int:
-        """How many requests, WebSockets and background tasks of requests the app is busy with."""
+        """Return the number of requests, WebSockets and background tasks of requests that are running."""
         return len(self._state.tasks)
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """Return the number of open connections."""
         return len(self._state.connections) + len(self._arriving)
 
     async def start(self) -> None:
-        """Start the app; raises AppError when it fails."""
+        """Start the app; raises AppError if that fails."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._settings.start_timeout
         await self._lifespan.startup(self._settings.start_timeout)
@@ -112,21 +111,21 @@ class HttpEngine:
         self._protocol = self._speaking(self._config)
 
     def accept(self) -> None:
-        """Take connections from now on."""
+        """Start accepting connections."""
         for listener in self._listeners:
             self._acceptors += accept_on([listener], self._entrance(listener), self._has_room)
 
-    def _speaking(self, config: Config, **more: Any) -> Callable[..., Connection]:
-        """Return what makes the protocol of a connection."""
-        return partial(Connection, config, self._state, self._lifespan.state, **more)
+    def _speaking(self, config: Config, **more: Any) -> Callable[..., HttpConnection]:
+        """Return a function that makes the protocol of a connection."""
+        return partial(HttpConnection, config, self._state, self._lifespan.state, **more)
 
     def _entrance(self, listener: Listener) -> Callable[[socket.socket], None]:
-        """Return what takes over the connections of a listener."""
-        context = None if self._tls is None else self._tls.of(listener)
+        """Return a function that takes over the connections of a listener."""
+        context = None if self._tls is None else self._tls.for_listener(listener)
         if context is not None:
             return partial(self._arrive, self._protocol, context=context)
         if self._settings.redirect_http and listener.name == HTTP:
-            # The next process would take a connection that moves for one to the app.
+            # Such a connection must not move: the next process would serve the app on it.
             config = _config(to_https(self._settings.redirect_http), self._settings)
             redirect = self._speaking(config, stays=True)
             return partial(self._arrive, redirect)
@@ -137,22 +136,22 @@ class HttpEngine:
         return not most or self.connections < most
 
     def give_to(self, giver: Giver) -> None:
-        """Give connections away in a drain, as long as somebody takes them."""
+        """Hand connections over to `giver` in a drain, as long as it has room."""
         self._state.giver = giver
         giver.when_closed(self._drain_connections)
 
     def receive(self, connection: socket.socket, luggage: Luggage | None = None) -> None:
-        """Go on with a connection that another process has given away; takes it over."""
+        """Continue a connection that another process has handed over; takes ownership of it."""
         if luggage is None:
             self._arrive(partial(self._protocol, moved_here=True), connection)
         else:
-            logger.warning("a connection that moved here comes from another kind of app: closed")
+            logger.warning("a connection that was handed over comes from another kind of app: closed")
             hang_up(connection)
             connection.close()
 
     def _arrive(
         self,
-        protocol: Callable[[], Connection],
+        protocol: Callable[[], HttpConnection],
         connection: socket.socket,
         context: Any = None,
     ) -> None:
@@ -161,29 +160,29 @@ class HttpEngine:
         if context is None:
             arrival = loop.connect_accepted_socket(protocol, connection)
         else:
-            patience = self._settings.tls_handshake_timeout
-            arrival = tls_transport.accept(protocol, connection, context, patience)
+            limit = self._settings.tls_handshake_timeout
+            arrival = tls_transport.accept(protocol, connection, context, limit)
         task = loop.create_task(arrival)
         self._arriving.add(task)
         task.add_done_callback(self._arrived)
 
     def accept_waiting(self) -> None:
-        """Take all that wait now, as far as there is room: nobody else will."""
+        """Accept all that wait in the queue now, up to the limit: no other process will."""
         for acceptor in self._acceptors:
             acceptor.accept_waiting()
 
     def stop_accepting(self) -> None:
-        """Take no more connections, and let those that are here drain."""
+        """Stop accepting, and begin to drain the open connections."""
         for acceptor in self._acceptors:
             acceptor.stop()
         self._state.draining_since = asyncio.get_running_loop().time()
-        say_farewell(self._config)
+        announce_shutdown(self._config)
         self._drain_connections()
 
     async def wait_drained(self) -> None:
-        """Wait until no connection is open and no request is at work."""
-        # Looked at anew after each change: a WebSocket's upgrade takes the connection out of the
-        # count, and puts it back in; and a request may begin while another one ends.
+        """Wait until no connection is open and no request is in flight."""
+        # Counted anew after each change: the upgrade to a WebSocket takes the connection out of the set
+        # and puts it back, and a request may begin while another one ends.
         while self.connections or self.in_flight:
             if self.connections:
                 self._changed.clear()
@@ -192,28 +191,29 @@ class HttpEngine:
                 await asyncio.wait(self._state.tasks)
 
     async def abort(self) -> None:
-        """End what is left by force, with a log line for each connection."""
+        """Abort the connections that are left, with a log line for each."""
         for connection in self._open():
             logger.warning("aborted: %s", connection.describe())
             connection.transport.abort()
         for arrival in self._arriving:
             logger.warning("aborted: a connection in its TLS handshake")
             arrival.cancel()
-        await asyncio.sleep(0)  # the connections learn that they are lost, before the app is cancelled
+        await asyncio.sleep(0)  # `connection_lost` is called before the app is cancelled
         await cancel(self._state.tasks)
 
     async def close(self) -> None:
-        """Let the app shut down, after the drain."""
+        """Shut the app down, after the drain."""
         await self._lifespan.shutdown(self._settings.shutdown_timeout)
 
     def _drain_connections(self) -> None:
         if self._state.draining_since is not None:
-            # They are given away in this order: who asked last asks again first, and not behind thousands.
+            # Handed over in this order: the client of the latest request will probably send the next one
+            # first, and must not wait behind thousands of others.
             for connection in sorted(self._open(), key=lambda each: each.last_activity, reverse=True):
                 connection.drain()
 
-    def _open(self) -> list[Connection | WebSocket | Closing]:
-        return cast("list[Connection | WebSocket | Closing]", list(self._state.connections))
+    def _open(self) -> list[HttpConnection | WebSocket | LingeringClose]:
+        return cast("list[HttpConnection | WebSocket | LingeringClose]", list(self._state.connections))
 
     def _arrived(self, task: asyncio.Task[Any]) -> None:
         self._arriving.discard(task)
@@ -221,12 +221,15 @@ class HttpEngine:
             logger.debug("a connection was lost as it arrived: %s", task.exception())
         self._on_change()
 
+    def _on_request(self) -> None:
+        self._observer.on_request()
+
     def _on_change(self) -> None:
         self._changed.set()
         self._sweep.wake()
         for acceptor in self._acceptors:
             acceptor.resume()
-        self._watcher.changed()
+        self._observer.on_change()
 
 
 def _graces(settings: Settings) -> Graces:
@@ -234,7 +237,7 @@ def _graces(settings: Settings) -> Graces:
 
 
 def as_asgi(app: Callable[..., Any], kind: str, threads: int) -> App:
-    """Wrap `app` so that it speaks ASGI 3."""
+    """Wrap an app of any HTTP kind as an ASGI 3 app."""
     if kind == "wsgi":
         return wsgi_as_asgi(app, threads)
     if kind == "asgi2":
@@ -243,7 +246,7 @@ def as_asgi(app: Callable[..., Any], kind: str, threads: int) -> App:
 
 
 def _only_here(app: App) -> App:
-    """Let no child that the app forks answer, or go on with its failure, in the place of its parent."""
+    """End a child that the app has forked before it answers, or handles an error, in its parent's place."""
 
     async def called(scope: Any, receive: Any, send: Any) -> None:
         try:
@@ -256,11 +259,11 @@ def _only_here(app: App) -> App:
 
 
 def _config(app: App, settings: Settings) -> Config:
-    """Fill uvicorn's Config; everything that it would take from the environment is given."""
+    """Return uvicorn's Config, with a value for everything that it would read from the environment."""
     config = Config(
-        app=_no_app,  # its place is taken below
+        app=_no_app,  # replaced below
         interface="asgi3",
-        http=Connection,
+        http=HttpConnection,
         ws=WebSocket,
         lifespan="off",
         log_config=None,
@@ -281,8 +284,8 @@ def _no_app(_scope: Any, _receive: Any, _send: Any) -> None:
 
 
 class CancelledQuietly(logging.Filter):
-    """Drops uvicorn's traceback of a request that `abort` cancelled, which has its log line already."""
+    """Drops uvicorn's traceback of a request that `abort` cancelled, which has a log line already."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Keep all records but those of a cancellation."""
+        """Return False for the record of a cancellation."""
         return not (record.exc_info and record.exc_info[0] is asyncio.CancelledError)

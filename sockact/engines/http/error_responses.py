@@ -1,4 +1,4 @@
-"""Requests that are answered in the app's place, each as the last one of its connection."""
+"""Error responses sent in the app's place, each as the last one of its connection."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from http import HTTPStatus
 from typing import Any
 
 
-class Refused(Exception):  # noqa: N818 - it is what happens to a request, and no fault of the service
-    """Raised where a request is read that is not to be read on; `status` is the answer."""
+class Refused(Exception):  # noqa: N818 - a request is refused: no fault of the service
+    """Raised while a request is parsed that is refused; `status` is the answer."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
         self.status = status
 
 
-class Deaf:
-    """Stands for the parser after a refusal: nothing that comes is read any more."""
+class DiscardingParser:
+    """Replaces the parser after a refusal, and discards what arrives."""
 
     def feed_data(self, data: bytes) -> None:
-        """Throw it away."""
+        """Discard the data."""
 
 
-DEAF: Any = Deaf()
+DISCARDING_PARSER: Any = DiscardingParser()
 
 
 def answer(status: int) -> Callable[[Any, Any, Any], Awaitable[None]]:
-    """Return an ASGI app that answers with nothing but a status."""
+    """Return an ASGI app that answers with a status and its phrase."""
     body = HTTPStatus(status).phrase.encode()
 
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
@@ -42,12 +42,12 @@ def answer(status: int) -> Callable[[Any, Any, Any], Awaitable[None]]:
 
 
 def scope_of(begun: Any, method: bytes, path: bytes) -> Any:
-    """Return the scope of a request of which perhaps not even the headers were read.
+    """Return the scope of a request whose headers may not be complete.
 
     Args:
-        begun: what is known of it so far, or None.
+        begun: the scope so far, or None.
         method: as it was sent; the answer to HEAD has no body.
-        path: the same, for the log of requests.
+        path: as it was sent, for the access log.
     """
     known = begun or {"type": "http", "http_version": "1.1", "client": None, "headers": []}
     return {**known, "method": method.decode(), "path": path.decode("latin-1"), "query_string": b""}

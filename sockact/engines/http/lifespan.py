@@ -1,9 +1,9 @@
 """ASGI lifespan: the app's own startup and shutdown.
 
-uvicorn's `lifespan="auto"` takes every exception before `startup.complete` for an app that does
-not know lifespan, and serves an app that failed to start. Here the moment decides: an app that
-raises before it has asked for the first event has refused the protocol; one that raises after
-that has failed. Source: https://asgi.readthedocs.io/en/latest/specs/lifespan.html
+uvicorn's `lifespan="auto"` takes every exception before `startup.complete` as a sign that the app does not
+support lifespan, and so serves an app that failed to start. Here an app that raises before it has asked for
+the first event does not support lifespan, and one that raises later has failed.
+Source: https://asgi.readthedocs.io/en/latest/specs/lifespan.html
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ logger = logging.getLogger(__package__)
 
 
 class AppSays(Exception):  # noqa: N818 - never raised
-    """What an app says of its failure, several lines as a rule; a log record has them only of an error."""
+    """An app's own message about its failure; a log record shows several lines of an error only."""
 
 
 class Lifespan:
@@ -30,10 +30,10 @@ class Lifespan:
 
     Args:
         app: an ASGI 3 app.
-        mode: `on`: the app must take part; `auto`: it may refuse; `off`: it is not asked.
+        mode: `on`: the app must support lifespan; `auto`: it may not; `off`: lifespan is not used.
 
     Attributes:
-        state: what the app put into `scope["state"]`, for the scope of each request.
+        state: the app's `scope["state"]`, which goes into the scope of each request.
     """
 
     def __init__(self, app: App, mode: str) -> None:
@@ -47,10 +47,10 @@ class Lifespan:
         self._started = False
 
     async def startup(self, timeout: float) -> None:
-        """Let the app start.
+        """Start the app.
 
         Raises:
-            AppError: it failed, or took longer than `timeout` seconds; its cause is the app's exception.
+            AppError: it failed, or took longer than `timeout` seconds; the cause is the app's exception.
         """
         if self._mode == "off":
             return
@@ -63,15 +63,15 @@ class Lifespan:
                 await self._outcome("startup")
         except TimeoutError:
             raise AppError(f"the app's startup did not finish within {timeout:g} s") from None
-        self._started = self._completed.done()  # otherwise the app takes no part in it
+        self._started = self._completed.done()  # otherwise the app does not support lifespan
 
     async def shutdown(self, timeout: float) -> None:
-        """Let the app end. What goes wrong is logged: the stop goes on."""
+        """Shut the app down. Errors are logged: the stop goes on."""
         if self._task is None:
             return
         if self._started:
             await self._ask_to_end(timeout)
-        # The app's task must not outlive this lifespan, nor a startup that was cut short.
+        # The app's task must not outlive this lifespan, nor a startup that was interrupted.
         self._task.cancel()
         await asyncio.wait({self._task}, timeout=1.0)
 
@@ -87,14 +87,14 @@ class Lifespan:
             logger.error("%s", error, exc_info=error.__cause__)
 
     async def _outcome(self, stage: str) -> None:
-        """Wait until the app has said how `stage` went, or has ended without a word."""
+        """Wait until the app has reported the result of `stage`, or has ended without a report."""
         assert self._task is not None
         assert self._completed is not None
         either: set[asyncio.Future[Any]] = {self._task, self._completed}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if self._completed.done():
             message = self._completed.result()
-            if message:  # most often a whole traceback
+            if message:  # usually a traceback
                 logger.error("the app says that its %s failed", stage, exc_info=AppSays(message))
                 raise AppError(f"the app's {stage} failed: {message.splitlines()[-1].strip()}")
             return
@@ -108,7 +108,7 @@ class Lifespan:
         raise AppError(f"the app's {stage} failed: {what}") from error
 
     async def _run(self) -> BaseException | None:
-        """Return what the app raised; passed on, sys.exit would end the loop, a cancellation our wait."""
+        """Run the app; return its error, for a raised SystemExit would end the loop."""
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
         try:
             await self._app(scope, self._receive, self._send)

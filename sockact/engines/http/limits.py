@@ -1,4 +1,4 @@
-"""An HTTP/1.1 connection that keeps bounds: what it waits for, what it refuses, and how it ends."""
+"""An HTTP/1.1 connection with limits on the time and the bytes that its client may take."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from uvicorn.protocols.utils import is_ssl
 
 from sockact.engines.http import tls_transport
 from sockact.engines.http.connection_state import State, client_name
-from sockact.engines.http.error_responses import DEAF, Refused, answer, scope_of
-from sockact.engines.http.lingering_close import Closing, Transport
+from sockact.engines.http.error_responses import DISCARDING_PARSER, Refused, answer, scope_of
+from sockact.engines.http.lingering_close import LingeringClose, LingeringTransport
 from sockact.engines.http.timeouts import Bounded, Wait
 from sockact.sockets.kernel import unread
 
 logger = logging.getLogger(__package__)
 
 
-PIECE = 4096
-"""Bytes of requests read at a time. The 256,000 that uvloop reads may be 9,000 requests, which take 20 MB
-where all of them wait."""
+PARSED_AT_ONCE = 4096
+"""Bytes of requests that are parsed at a time. uvloop reads 256,000, which may be 9,000 pipelined requests;
+all of them waiting take 20 MB."""
 
 
 class Reading(Enum):
-    """Which part of a request is being read."""
+    """The part of a request that is being read."""
 
     NOTHING = auto()
     HEADERS = auto()
@@ -40,10 +40,10 @@ NOTHING, HEADERS, BODY = Reading
 
 
 class Flow(FlowControl):
-    """Reads nothing as long as requests wait for their turn.
+    """Flow control that reads nothing while pipelined requests wait.
 
-    uvicorn's reads on with each response, and whenever an app asks for a body: a client that pipelines
-    faster than it is served fills the memory.
+    uvicorn's own resumes reading with each response, and whenever an app asks for a body: a client that
+    pipelines faster than it is served would fill the memory.
     """
 
     def __init__(self, transport: asyncio.Transport, pipeline: Collection[object]) -> None:
@@ -55,14 +55,14 @@ class Flow(FlowControl):
             super().resume_reading()
 
 
-class Guarded(Bounded, HttpToolsProtocol):
+class LimitedConnection(Bounded, HttpToolsProtocol):
     """A connection whose client may be slow, or send too much.
 
     Args:
-        moved_here: whether another process has begun it.
+        moved_here: whether another process has accepted it.
 
     Attributes:
-        beneath: the transport, whose `close` does not linger.
+        beneath: the transport whose `close` does not linger.
     """
 
     server_state: State
@@ -86,17 +86,18 @@ class Guarded(Bounded, HttpToolsProtocol):
 
     @property
     def in_flight(self) -> bool:
-        """Whether a request was read whose response is not complete; the newest of a pipeline ends last."""
+        """Return whether a request's response is incomplete; that of the newest in a pipeline ends last."""
         return self.cycle is not None and not self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         self.beneath = transport
         if is_ssl(transport):
-            ends = tls_transport.Transport(transport, self.server_state.linger)
+            ends = tls_transport.TlsTransport(transport, self.server_state.linger)
             self.beneath = cast("asyncio.Transport", ends)
         super().connection_made(self.beneath)
         if self.beneath is transport:
-            self.transport = cast("asyncio.Transport", Transport(transport, self._client_sends, self._end))
+            lingering = LingeringTransport(transport, self._client_sends, self._end)
+            self.transport = cast("asyncio.Transport", lingering)
         self.flow = Flow(self.beneath, self.pipeline)
         self.last_activity = self.loop.time()
 
@@ -111,21 +112,21 @@ class Guarded(Bounded, HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _read_in_pieces(self, data: bytes) -> None:
-        """Read what may be many requests, a few at a time."""
+        """Parse data that may hold many requests, a few at a time."""
         self._rest = data
         self._read_rest()
 
     def _read_rest(self) -> None:
-        """Read on, until a request has to wait for its turn; nothing new comes before the rest is read."""
+        """Parse on until a request has to wait; no new data is read before the rest is parsed."""
         while self._rest and not self.pipeline:
-            piece, self._rest = self._rest[:PIECE], self._rest[PIECE:]
+            piece, self._rest = self._rest[:PARSED_AT_ONCE], self._rest[PARSED_AT_ONCE:]
             self.data_received(piece)
 
     def _waits(self) -> tuple[Wait, object] | None:
-        if self._moving or self.pipeline or self.parser is DEAF:
+        if self._moving or self.pipeline or self.parser is DISCARDING_PARSER:
             return None
         if self._reading is BODY:
-            # While reading is paused it is the app that takes its time, and before "100 Continue" too.
+            # While reading is paused, and before "100 Continue", the app is slow and not the client.
             unasked = self.cycle is not None and self.cycle.waiting_for_100_continue
             paused = self.flow.read_paused or unasked
             return None if paused else (Wait.BODY, self.last_activity)
@@ -138,24 +139,24 @@ class Guarded(Bounded, HttpToolsProtocol):
 
     def _overdue(self, wait: Wait) -> None:
         if unread(self.transport):
-            return  # it has come in time, and the loop was too busy to read it
+            return  # it arrived in time, and the loop was too busy to read it
         if wait in (Wait.HEADERS, Wait.BODY):
             self._refuse(408)
         else:
             self.transport.close()
 
     def _client_sends(self) -> bool:
-        """Tell whether input may be there, or on its way, that is not read before the connection ends."""
+        """Tell whether the client may have sent, or be sending, more than will be read."""
         reading = self._reading is not NOTHING or self.pipeline or self.flow.read_paused
         return bool(reading or unread(self.transport))
 
     def _end(self) -> None:
-        """Leave to another the end of a connection on which nothing more is served."""
-        Closing(self.beneath, self.server_state, client_name(self.client))
+        """Pass the transport to a `LingeringClose`, which ends the connection."""
+        LingeringClose(self.beneath, self.server_state, client_name(self.client))
         self.loop.call_soon(self.connection_lost, None)  # as the transport would do it
 
     def _check_headers(self) -> None:
-        """Count exactly, where more was read than the headers of one request may have."""
+        """Count exactly, if more bytes were read than the headers of one request may have."""
         line = len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1\r\n\r\n")
         if line + sum(len(name) + len(value) + 4 for name, value in self.headers) > self._max_header_bytes:
             raise Refused(431)
@@ -167,17 +168,17 @@ class Guarded(Bounded, HttpToolsProtocol):
                 raise Refused(413)
 
     def _refuse(self, status: int) -> None:
-        """Answer the request that is being read in the app's place, as the last one, and read no more."""
-        if self.parser is DEAF or self.transport.is_closing():
+        """Answer the request being read in the app's place, as the last of its connection; read no more."""
+        if self.parser is DISCARDING_PARSER or self.transport.is_closing():
             return
         scope = scope_of(self.scope, self.parser.get_method() if self.url else b"-", self.url or b"-")
-        self.parser = DEAF
+        self.parser = DISCARDING_PARSER
         before, waits = self.cycle, self.in_flight
         if self._reading is BODY and before is not None and before.scope is self.scope:
             if before.response_started:
                 self.transport.close()
                 return
-            before.disconnected = True  # for the app the client has gone: its response would come too late
+            before.disconnected = True  # the app is told that the client has gone: its response is too late
             before.message_event.set()
             waits = bool(self.pipeline)
             if waits:

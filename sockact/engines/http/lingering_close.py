@@ -1,9 +1,9 @@
-"""The end of a connection on which the client may still be sending.
+"""Closes a connection on which the client may still be sending.
 
-A server that closes such a connection at once makes the kernel reset it. What the kernel had not sent yet
-is then dropped, a client that still writes fails before it has read anything, and clients other than
-Linux's may forget what they have received: the last response is lost. So what we write is ended, and what
-comes is thrown away, until the client ends too. Source: RFC 9112, section 9.6.
+If a server closes such a connection at once, the kernel resets it. Data that the kernel had not sent yet is
+then dropped, a client that is still writing fails before it reads anything, and other systems than Linux
+may discard what the client has received: the last response is lost. So our side is shut down first, and
+input is discarded until the client closes too. Source: RFC 9112, section 9.6.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from sockact.engines.http.connection_state import State
 from sockact.engines.http.timeouts import Bounded
 from sockact.sockets.kernel import hang_up_below
 
-SILENCE = 2.0
-"""Seconds without a byte from the client, after which it is closed all the same."""
+MAX_SILENCE = 2.0
+"""Seconds without a byte from the client, after which the connection is closed in any case."""
 
-IN_ALL = 30.0
-"""Seconds until then, if the client goes on sending. Both are Apache httpd's (server/connection.c)."""
+MAX_LINGER = 30.0
+"""Seconds until then if the client goes on sending. Both values are Apache's (server/connection.c)."""
 
 
-class Transport:
-    """A transport as uvicorn's protocol sees it, whose `close` lingers where it has to.
+class LingeringTransport:
+    """Wraps a transport for uvicorn's protocol; its `close` lingers if the client may still be sending.
 
-    Not for TLS, where the loop reads until the peer's own end; see `encrypted`.
+    Not for TLS, where the loop reads until the peer's end; see `tls_transport`.
 
     Args:
-        raw: the real one.
+        raw: the transport.
         sends: returns whether the client may still be sending.
-        linger: called to take the real one over, and close it in time.
+        linger: called to take the transport over and close it later.
     """
 
     __slots__ = ("_linger", "_sends", "get_write_buffer_size", "is_closing", "raw", "write")
@@ -42,7 +42,7 @@ class Transport:
         self.raw = raw
         self._sends = sends
         self._linger = linger
-        # What is used for each response, without a detour.
+        # Used for each response, so without the detour of __getattr__.
         self.write: Callable[[bytes], None] = raw.write
         self.is_closing: Callable[[], bool] = raw.is_closing
         self.get_write_buffer_size: Callable[[], int] = raw.get_write_buffer_size
@@ -51,7 +51,7 @@ class Transport:
         return getattr(self.raw, name)
 
     def close(self) -> None:
-        """Close it when all was sent; not before the client has had time to read it."""
+        """Close the connection when everything was sent and the client has had time to read it."""
         if self.is_closing():
             return
         if self._sends():
@@ -62,12 +62,12 @@ class Transport:
             self.raw.close()
 
 
-class Closing(Bounded, asyncio.Protocol):
-    """A connection that was served: it takes the transport over, and closes it.
+class LingeringClose(Bounded, asyncio.Protocol):
+    """Takes over the transport of a connection after its last response, and closes it in time.
 
     Args:
-        transport: the connection; whatever was written is still sent.
-        state: where it is counted.
+        transport: the connection; data that was written is still sent.
+        state: has the set in which the connection is counted.
         who: the client, for log lines.
     """
 
@@ -77,18 +77,18 @@ class Closing(Bounded, asyncio.Protocol):
         self._who = who
         self._loop = asyncio.get_running_loop()
         self.last_activity = self._loop.time()
-        self._end = self.last_activity + IN_ALL
+        self._end = self.last_activity + MAX_LINGER
         cast("set[Any]", state.connections).add(self)
         transport.set_protocol(self)
         transport.write_eof()
         transport.resume_reading()
-        self._due = self._loop.call_later(SILENCE, self._check)
+        self._due = self._loop.call_later(MAX_SILENCE, self._check)
 
     def describe(self) -> str:
         return f"{self._who}: a connection after its last response"
 
     def drain(self) -> None:
-        """Go on: it ends by itself."""
+        """Do nothing: the connection ends by itself."""
 
     def data_received(self, data: bytes) -> None:  # noqa: ARG002
         self.last_activity = self._loop.time()
@@ -100,9 +100,9 @@ class Closing(Bounded, asyncio.Protocol):
 
     def _check(self) -> None:
         now = self._loop.time()
-        if self.transport.get_write_buffer_size():  # as long as that takes: `write_timeout` ends it
-            self.last_activity, self._end = now, now + IN_ALL
-        left = min(self.last_activity + SILENCE, self._end) - now
+        if self.transport.get_write_buffer_size():  # `write_timeout` limits this
+            self.last_activity, self._end = now, now + MAX_LINGER
+        left = min(self.last_activity + MAX_SILENCE, self._end) - now
         if left > 0:
             self._due = self._loop.call_later(left, self._check)
         else:

@@ -1,9 +1,9 @@
-"""Believes X-Forwarded-For and X-Forwarded-Proto of the proxies that the settings name.
+"""Applies X-Forwarded-For and X-Forwarded-Proto from the proxies that the settings trust.
 
-A proxy is known by its address, or on a Unix socket by its user, whom the kernel tells. Several lines of
-a field are one list, the later ones to the right (RFC 9110, section 5.3), and each proxy appends to it. So
-it is read from the right: what is believed is the first address that is no proxy's own, and the last
-scheme, which the nearest proxy has written. Everything left of that may be a client's invention.
+A proxy is identified by its address, or on a Unix socket by its user, which the kernel tells. Several lines
+of a field are one list, the later ones to the right (RFC 9110, section 5.3), and each proxy appends to it.
+So the list is read from the right: the first address that is not a trusted proxy is taken, and the last
+scheme, which the nearest proxy has written. Everything further left may be forged by a client.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from sockact.errors import SettingsError
 from sockact.sockets.peer import Peer
 
 PEER = "sockact.peer"
-"""Where the `Peer` of a Unix connection is in `scope["state"]`."""
+"""Key of a Unix connection's `Peer` in `scope["state"]`."""
 
 NOBODY = 65534
-"""Whom a process in a user namespace sees in place of all users that its namespace does not know, with
-`PrivateUsers=yes` all but root and its own: user_namespaces(7), "Unmapped user and group IDs"."""
+"""The user ID that a process in a user namespace sees for all users that its namespace does not map; with
+`PrivateUsers=yes` all but root and its own. Source: user_namespaces(7), "Unmapped user and group IDs"."""
 
 SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
-"""What X-Forwarded-Proto may say, and what that is for a WebSocket."""
+"""Values of X-Forwarded-Proto, and the scheme of a WebSocket for each."""
 
 _UNIX = "unix"
 _MAPPED = "::ffff:"
 
 
 def believing(app: App, proxies: Sequence[str]) -> App:
-    """Return an app that gets `scope["client"]` and `scope["scheme"]` as `proxies` tell.
+    """Return an app that gets `scope["client"]` and `scope["scheme"]` as trusted proxies report them.
 
     Args:
         app: the app.
-        proxies: addresses, networks, `unix` for everybody on a Unix socket, `uid=` with a name or number.
+        proxies: addresses, networks, `unix` for any peer on a Unix socket, `uid=` with a name or number.
 
     Raises:
         SettingsError: one of them is none of these.
@@ -67,7 +67,7 @@ def believing(app: App, proxies: Sequence[str]) -> App:
 
 
 def _believe_scheme(scope: Any) -> None:
-    """Take the last scheme of a list, which uvicorn would pass over; a single one it takes itself."""
+    """Apply the last scheme of a list, which uvicorn ignores; it applies a single one itself."""
     lines = [value for name, value in scope["headers"] if name == b"x-forwarded-proto"]
     said = b",".join(lines).rpartition(b",")[2].decode("latin-1").strip()
     if said in SCHEMES:
@@ -87,8 +87,8 @@ def _user(proxy: str) -> int:
     name = proxy.removeprefix("uid=")
     try:
         user = int(name) if name.isdecimal() else pwd.getpwnam(name).pw_uid
-    except (KeyError, ValueError):  # the latter of what no user can be called
+    except (KeyError, ValueError):  # ValueError for a string that cannot be a user name
         raise SettingsError(f"trusted_proxies={proxy[:200]}: there is no user {name[:200]!r}") from None
     if user == NOBODY:
-        raise SettingsError(f"trusted_proxies={proxy}: in a user namespace that is anybody: expected unix")
+        raise SettingsError(f"trusted_proxies={proxy}: in a user namespace this is any user: expected unix")
     return user

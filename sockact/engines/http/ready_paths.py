@@ -1,4 +1,4 @@
-"""What an HTTP engine answers by itself, before the app is asked."""
+"""Answers `ready_path` and `live_path`, and refuses requests in a drain, before the app is called."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sockact.lifecycle.readiness import Answer, Readiness, answer
 
 
 def answering(app: App, readiness: Readiness, settings: Settings) -> App:
-    """Return an app that says how the service is, and asks `app` everything else."""
+    """Return an app that answers these requests itself, and passes all others to `app`."""
     refuses = settings.drain_mode == "refuse"
     if not (settings.ready_path or settings.live_path or refuses):
         return app

@@ -1,4 +1,4 @@
-"""The app behind a plain listener that only says where https is."""
+"""An ASGI app that redirects every request to https, for plain listeners."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ HTTPS = 443
 
 
 def to_https(port: int) -> App:
-    """Return an app that sends every client to the same place on https.
+    """Return an app that redirects every request to the same URL on https.
 
-    308 keeps method and body (RFC 9110, section 15.4.9). A WebSocket is refused: its clients follow none.
+    308 keeps method and body (RFC 9110, section 15.4.9). A WebSocket is refused: its clients follow no
+    redirect.
     """
     suffix = b"" if port == HTTPS else b":%d" % port
 
@@ -25,7 +26,7 @@ def to_https(port: int) -> App:
         query = b"?" + scope["query_string"] if scope["query_string"] else b""
         location = b"https://" + host + suffix + scope["raw_path"] + query
         headers = [(b"content-length", b"0"), *([(b"location", location)] if host else [])]
-        # Without Host, as HTTP/1.0 allows, nobody knows where that is.
+        # Without Host, which HTTP/1.0 allows, the URL is unknown.
         await send({"type": "http.response.start", "status": 308 if host else 400, "headers": headers})
         await send({"type": "http.response.body"})
 

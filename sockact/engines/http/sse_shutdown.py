@@ -1,8 +1,7 @@
-"""Tells libraries that the process drains which know uvicorn's server only.
+"""Tells libraries that rely on uvicorn's server that the process drains.
 
-sse-starlette, and others after its model, put a function of their own in the place of
-`uvicorn.Server.handle_exit`, and end their streams when it is called. Our signals are not uvicorn's, and no
-server of its runs here: what they replaced is called for one that does nothing.
+sse-starlette, and libraries modelled on it, replace `uvicorn.Server.handle_exit` by their own function, and
+end their streams when it is called. No uvicorn server runs here, so it is called on one that does nothing.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from uvicorn.server import Server
 logger = logging.getLogger(__package__)
 
 
-def say_farewell(config: Config) -> None:
-    """Let them know."""
+def announce_shutdown(config: Config) -> None:
+    """Call uvicorn's `handle_exit`, or the function that replaces it."""
     try:
         Server(config).handle_exit(signal.SIGTERM, None)
     except Exception:
-        logger.exception("uvicorn.Server.handle_exit, which somebody has replaced, failed")
+        logger.exception("uvicorn.Server.handle_exit, which a library has replaced, failed")

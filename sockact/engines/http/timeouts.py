@@ -1,18 +1,18 @@
-"""How long a client may take, and how much it may send.
+"""Limits on the time that a client may take, and on the bytes that it may send.
 
-    a client that is to            has              and then
-    begin its first request        header_timeout   is closed, without a word: many connect in advance
-    end the headers it has begun   header_timeout   408
+    the client has to              within           or else
+    begin its first request        header_timeout   closed without a response: many connect in advance
+    complete the headers           header_timeout   408
     send more of a body            body_timeout     408; closed, if the response has begun
-    take more of what was written  write_timeout    is reset
-    begin another request          keep_alive       is closed
+    read more of a response        write_timeout    reset
+    begin another request          keep_alive       closed
 
-Nothing here runs for each request: a timer that is set and cancelled takes 0.8 us of the 16 which a small
-request takes. Instead all connections are looked at once in a while, and a client's time begins with the
-first look that sees it wait for the same: it has never less than said, and up to a fifth more.
+Nothing here runs for each request: setting and cancelling a timer takes 0.8 us of the 16 that a small
+request takes. Instead all connections are checked at intervals, and a client's time begins with the first
+check that finds it in the same state. So it gets never less than the limit, and up to a fifth more.
 
 The defaults are nginx's, which counts in the same way. Headers may have 64 KiB, more than nginx (32) and
-Node (16) let through; bodies and connections have no limit, since only the app can know one.
+Node (16) allow; bodies and connections have no limit, since only the app can know one.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from sockact.config.settings import Settings
 from sockact.sockets.kernel import unacknowledged
 from sockact.system.hangup import disconnect
 
-SHORTEST = 0.05
-LONGEST = 5.0
-"""Seconds between two looks, at least and at most: a look at 10,000 connections takes 25 ms."""
+MIN_INTERVAL = 0.05
+MAX_INTERVAL = 5.0
+"""Least and most seconds between two checks: a check of 10,000 connections takes 25 ms."""
 
-BATCH = 200
-"""Connections looked at without a pause, that is for 0.5 ms."""
+CONNECTIONS_PER_TURN = 200
+"""Connections checked in one turn of the loop, which takes 0.5 ms."""
 
 logger = logging.getLogger(__package__)
 
 
 class Wait(Enum):
-    """What a client is waited for to do."""
+    """The next step that a client has to take."""
 
     BEGIN = auto()
     HEADERS = auto()
@@ -54,10 +54,10 @@ class Wait(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What the settings say.
+    """The limits that the settings give.
 
     Attributes:
-        limits: seconds that each wait may take.
+        limits: seconds for each kind of wait.
         max_header_bytes: of one request; infinity for no limit.
         max_body_bytes: of one request; 0 for no limit.
     """
@@ -67,8 +67,8 @@ class Bounds:
     max_body_bytes: int
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """Take them from the settings."""
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return the limits in the settings."""
         header = _seconds(settings.header_timeout)
         limits = {
             Wait.BEGIN: header,
@@ -81,26 +81,26 @@ class Bounds:
 
     @property
     def interval(self) -> float:
-        """Seconds between two looks."""
-        return min(max(min(self.limits.values()) / 10, SHORTEST), LONGEST)
+        """Seconds between two checks."""
+        return min(max(min(self.limits.values()) / 10, MIN_INTERVAL), MAX_INTERVAL)
 
 
 class Bounded(ABC):
-    """A connection whose client may be waited for."""
+    """A connection with a limit on the time that its client takes."""
 
     transport: asyncio.Transport
     _wait: tuple[Wait, object] | None = None
     _since = 0.0
 
     def look(self, now: float, limits: Mapping[Wait, float]) -> None:
-        """See what it waits for, and end it when it has waited too long."""
+        """Check what the client has to do, and end the connection if it has taken too long."""
         unsent = self.transport.get_write_buffer_size()
         if not unsent and self.transport.is_closing():
-            # Over TLS, where it is closed only when the client has it all, and does not count what is
-            # encrypted: who does not read a response that is complete gets here after `keep_alive`.
+            # Only over TLS, where the transport closes when the client has everything, and does not count
+            # encrypted bytes: a client that does not read a complete response gets here after `keep_alive`.
             unsent = unacknowledged(self.transport)
-        # What the peer has acknowledged is progress too: where the kernel's buffer is large, a slow client
-        # takes minutes until there is room for more.
+        # Acknowledged bytes are progress too: if the kernel's buffer is large, a slow client takes minutes
+        # until there is room for more.
         wait = (Wait.TAKE, (unsent, unacknowledged(self.transport))) if unsent else self._waits()
         if wait != self._wait:
             self._wait, self._since = wait, now
@@ -114,18 +114,18 @@ class Bounded(ABC):
 
     @abstractmethod
     def describe(self) -> str:
-        """Say for a log line what the connection is doing."""
+        """Describe the connection for a log line."""
 
     def _waits(self) -> tuple[Wait, object] | None:
-        """Return what the client is to do, with a value that changes when it has done some of it."""
+        """Return the client's next step, with a value that changes when it has made progress."""
         return None
 
-    def _overdue(self, wait: Wait) -> None:  # noqa: B027 - one that waits for nothing is never overdue
-        """End a connection whose client has not done it."""
+    def _overdue(self, wait: Wait) -> None:  # noqa: B027 - without a wait it is never called
+        """End a connection whose client has taken too long."""
 
 
 class Sweep:
-    """Looks at the connections of an engine, as long as there are any."""
+    """Checks the connections of an engine at intervals, while there are any."""
 
     def __init__(self, bounds: Bounds, connections: Collection[Any]) -> None:
         self._bounds = bounds
@@ -133,7 +133,7 @@ class Sweep:
         self._due: asyncio.TimerHandle | None = None
 
     def wake(self) -> None:
-        """Look again after a while; called when a connection comes or goes."""
+        """Schedule the next check; called when a connection opens or closes."""
         if self._due is None and self._connections:
             self._due = asyncio.get_running_loop().call_later(self._bounds.interval, self._look)
 
@@ -145,15 +145,15 @@ class Sweep:
     def _look_at(self, connections: list[Any]) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for connection in connections[:BATCH]:
+        for connection in connections[:CONNECTIONS_PER_TURN]:
             if connection in self._connections:  # it may have ended in the pauses
                 connection.look(now, self._bounds.limits)
-        if rest := connections[BATCH:]:
+        if rest := connections[CONNECTIONS_PER_TURN:]:
             loop.call_soon(self._look_at, rest)
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """End a connection at once; else the kernel would keep what was not sent, and try for minutes."""
+    """Reset a connection; after a close the kernel would keep unsent data, and retry for minutes."""
     sock = transport.get_extra_info("socket")
     if sock is not None and sock.fileno() >= 0:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -1,11 +1,11 @@
-"""A connection over TLS: how it ends, and what the app is told of it.
+"""Connections over TLS: the handshake, the orderly close, and the TLS details for the app.
 
-    close()     what is left of the response -> close_notify -> the client's, or `patience` -> the end
+    close()   rest of the response -> our close_notify -> the client's, or `answer_timeout` -> the end
 
-uvloop puts one limit on all of that, from the call of `close()` on, and then drops what the client has not
-read yet: half a response, where the client is slower than the limit. Without TLS there is no limit, since
-the kernel goes on sending after the close. So here uvloop's limit is `FOREVER`, and ours begins when the
-client's side has everything.
+uvloop has one limit for all of this, counted from the call of `close()`. When it expires, uvloop drops what
+the client has not read yet: half a response, if the client is slow. Without TLS there is no such limit,
+since the kernel goes on sending after the close. So uvloop's limit is set to `UVLOOP_SHUTDOWN_TIMEOUT`, and
+ours begins when the client's kernel has acknowledged everything.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from uvloop import loop as uvloops
 from sockact.sockets.kernel import unacknowledged
 from sockact.system.hangup import hang_up
 
-FOREVER = 365 * 86400.0
-"""Seconds that uvloop may take to close."""
+UVLOOP_SHUTDOWN_TIMEOUT = 365 * 86400.0
+"""Seconds that uvloop may take to close: in effect no limit, see above."""
 
-LOOK = 0.05
-"""Seconds until the next look at a connection that closes, at least."""
+MIN_LOOK_INTERVAL = 0.05
+"""Least number of seconds between two looks at a connection that closes."""
 
 _SHORT = {
     "commonName": "CN",
@@ -42,7 +42,7 @@ _SHORT = {
     "domainComponent": "DC",
     "userId": "UID",
 }
-"""Names of attributes as they must be written. Source: RFC 4514, section 3."""
+"""The short names of attributes, which must be used. Source: RFC 4514, section 3."""
 
 
 async def accept(
@@ -51,10 +51,10 @@ async def accept(
     context: ssl.SSLContext,
     handshake_timeout: float,
 ) -> None:
-    """Serve a connection over TLS, from its handshake on; returns after that, raises when it fails.
+    """Serve a connection over TLS; returns after the handshake, and raises if that fails.
 
-    As a loop's `connect_accepted_socket` with `ssl`, but the client is told of the end as `hangup` has it:
-    by what is below TLS, since our protocols hear of the end after the close.
+    This does what a loop's `connect_accepted_socket` does with `ssl`, and hangs up on the client at the
+    end (see `hangup`). The protocol below TLS does that, since ours is only called after the close.
     """
     loop = asyncio.get_running_loop()
     shaken: asyncio.Future[None] = loop.create_future()
@@ -66,9 +66,9 @@ async def accept(
         shaken,
         server_side=True,
         ssl_handshake_timeout=handshake_timeout,
-        ssl_shutdown_timeout=FOREVER,
+        ssl_shutdown_timeout=UVLOOP_SHUTDOWN_TIMEOUT,
+        on_lost=lambda: hang_up(connection),
     )
-    below.lost = lambda: hang_up(connection)
     transport, _ = await loop.connect_accepted_socket(lambda: below, connection)
     try:
         await shaken
@@ -79,36 +79,38 @@ async def accept(
 
 @cache
 def _ending(kind: Any) -> Any:
-    """Return a loop's own protocol below TLS, which calls `lost` before its connection is closed."""
+    """Return a loop's own protocol below TLS, which calls `on_lost` before its connection is closed."""
 
     class Below(kind):  # type: ignore[misc]  # of either loop
-        lost: Callable[[], None]
+        def __init__(self, *args: Any, on_lost: Callable[[], None], **options: Any) -> None:
+            super().__init__(*args, **options)
+            self._on_lost = on_lost
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self.lost()
+            self._on_lost()
             super().connection_lost(exc)
 
     return Below
 
 
-class Transport:
-    """uvloop's transport of a TLS connection, which closes when the client has had all.
+class TlsTransport:
+    """Wraps uvloop's transport of a TLS connection, and closes it when the client has received everything.
 
     Args:
-        transport: that transport; all but `close` is left to it.
-        patience: seconds that a client has to answer the close_notify.
+        transport: that transport; it does everything but `close`.
+        answer_timeout: seconds that a client has to answer the close_notify.
     """
 
-    def __init__(self, transport: asyncio.Transport, patience: float) -> None:
+    def __init__(self, transport: asyncio.Transport, answer_timeout: float) -> None:
         self._transport = transport
-        self._patience = max(patience, LOOK)
+        self._answer_timeout = max(answer_timeout, MIN_LOOK_INTERVAL)
         self._loop = asyncio.get_running_loop()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def close(self) -> None:
-        """Close it, without cutting off what is on its way."""
+        """Close the connection without cutting off what is still being sent."""
         if self._transport.is_closing():
             return
         arrived = self._arrived()
@@ -116,11 +118,11 @@ class Transport:
         self._look_later(arrived)
 
     def _look_later(self, arrived: bool) -> None:
-        # Weakly: most have ended by then, and what is left of them need not wait for that.
-        self._loop.call_later(self._patience, _look, ref(self), arrived)
+        # A weak reference: most connections have ended by then, and the timer must not keep them in memory.
+        self._loop.call_later(self._answer_timeout, _look, ref(self), arrived)
 
     def look(self, arrived_before: bool) -> None:
-        """End it, if everything had arrived before this and the last look."""
+        """End the connection, if everything had arrived at this look and at the one before."""
         if self._transport.get_extra_info("socket") is None:
             return  # it has ended
         arrived = self._arrived()
@@ -130,17 +132,17 @@ class Transport:
             self._look_later(arrived)
 
     def _arrived(self) -> bool:
-        """Tell whether all that was written is on the client's side, as far as its kernel says."""
+        """Tell whether the client's kernel has acknowledged all that was written."""
         return not (self._transport.get_write_buffer_size() or unacknowledged(self._transport))
 
 
-def _look(transport: ref[Transport], arrived_before: bool) -> None:
+def _look(transport: ref[TlsTransport], arrived_before: bool) -> None:
     if (open_still := transport()) is not None:
         open_still.look(arrived_before)
 
 
 def extensions(transport: asyncio.BaseTransport) -> dict[str, dict[str, Any]]:
-    """Return what `scope["extensions"]` of a connection says of TLS; nothing, if it is a plain one.
+    """Return the TLS entry for `scope["extensions"]`; an empty mapping for a connection without TLS.
 
     Source: https://asgi.readthedocs.io/en/latest/specs/tls.html
     """
@@ -162,7 +164,7 @@ def _told(connection: ssl.SSLObject) -> dict[str, Any]:
 
 
 def distinguished_name(certificate: Mapping[str, Any]) -> str:
-    """Return whom a certificate is for, as RFC 4514 writes it: `CN=web-1,O=Example`."""
+    """Return the subject of a certificate in the form of RFC 4514: `CN=web-1,O=Example`."""
     return ",".join(
         "+".join(f"{_SHORT.get(kind, kind)}={_escaped(value)}" for kind, value in parts)
         for parts in reversed(certificate.get("subject", ()))
@@ -171,7 +173,7 @@ def distinguished_name(certificate: Mapping[str, Any]) -> str:
 
 @lru_cache
 def _cipher_suites(context: ssl.SSLContext) -> dict[str, int]:
-    """Return the numbers that IANA has given to the cipher suites, by the names of OpenSSL."""
+    """Return IANA's numbers of the cipher suites by OpenSSL's names."""
     return {each["name"]: each["id"] & 0xFFFF for each in context.get_ciphers()}
 
 

@@ -1,10 +1,10 @@
-"""The first request to an app, which it must answer before it counts as started.
+"""The warm-up request, which an app must answer before it counts as started.
 
-It comes over a pair of sockets, from this process itself, and is none of the requests that are counted,
-that drain, or after which a worker is replaced.
+This process sends it to itself over a socket pair. It is not counted, does not drain, and does not count
+towards `max_requests`.
 
-An app may serve only some hosts, or only https (Django's ALLOWED_HOSTS and SECURE_SSL_REDIRECT): a URL says
-with which it is asked. Nothing is looked up, and nothing leaves the process.
+An app may serve some hosts only, or https only (Django's ALLOWED_HOSTS, SECURE_SSL_REDIRECT): a URL gives
+the host and scheme of the request. No name is resolved, and nothing leaves the process.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from uvicorn.config import Config
 
 from sockact.config.settings import Settings
-from sockact.engines.http.connection import Connection
+from sockact.engines.http.connection import HttpConnection
 from sockact.engines.http.connection_state import Graces, State
 from sockact.engines.http.timeouts import Bounds
 from sockact.errors import AppError
@@ -27,8 +27,8 @@ from sockact.lifecycle.tasks import cancel
 REQUEST = "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
 
 
-class _Asking(Connection):
-    """A connection that the app takes for one of this scheme."""
+class _Asking(HttpConnection):
+    """A connection with a given scheme in the app's scope."""
 
     def __init__(self, *args: Any, as_scheme: str) -> None:
         super().__init__(*args)
@@ -40,25 +40,25 @@ class _Asking(Connection):
 
 
 async def warm_up(config: Config, settings: Settings, app_state: dict[str, Any], limit: float) -> None:
-    """Ask the app for `warmup_path`.
+    """Request `warmup_path` from the app.
 
     Args:
         config: the app, and how it is served.
-        settings: what to ask for.
-        app_state: what the app put into its lifespan's state.
+        settings: has the path.
+        app_state: the app's lifespan state.
         limit: seconds that the answer may take.
 
     Raises:
-        AppError: there was none in time, or one that says neither success nor where else to go.
+        AppError: no answer came in time, or one that is neither 2xx nor 3xx.
     """
     wanted = settings.warmup_path
     scheme, host, path = _parts(wanted)
-    apart = State(settings.linger, Graces(), Bounds.of(settings), lambda: None)
+    apart = State(settings.linger, Graces(), Bounds.from_settings(settings))
     try:
         async with asyncio.timeout(limit):
             protocol = partial(_Asking, config, apart, app_state, as_scheme=scheme)
             status = await _ask(protocol, REQUEST.format(host=host, path=path))
-            while apart.tasks:  # what the app does when it has answered
+            while apart.tasks:  # the app's tasks after its answer
                 await asyncio.wait(apart.tasks)
     except TimeoutError:
         within = f"within the {settings.start_timeout:g} s of start_timeout"
@@ -78,8 +78,8 @@ def _parts(wanted: str) -> tuple[str, str, str]:
     return scheme, host, f"/{path}"
 
 
-async def _ask(protocol: Callable[[], Connection], request: str) -> int:
-    """Return the status of the app's answer, when that has ended."""
+async def _ask(protocol: Callable[[], HttpConnection], request: str) -> int:
+    """Send the request, and return the status of the complete answer."""
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     await asyncio.get_running_loop().connect_accepted_socket(protocol, theirs)

@@ -1,7 +1,7 @@
-"""A WebSocket connection: uvicorn's protocol, taught to drain.
+"""A WebSocket connection: uvicorn's protocol, extended with a drain.
 
-In a drain it gets a close frame with 1012 after its grace, and may answer it. Names of uvicorn that are not
-public are used: `conn`, `queue`, `close_timer`, `stop_keepalive`.
+In a drain a close frame with 1012 is sent after `websocket_grace`, and the client may answer it. These
+non-public names of uvicorn are used: `conn`, `queue`, `close_timer`, `stop_keepalive`.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class WebSocket(Bounded, WebSocketsSansIOProtocol):
         self._ending: asyncio.TimerHandle | None = None
 
     def describe(self) -> str:
-        """Say for a log line what the connection is doing."""
+        """Describe the connection for a log line."""
         return f"{client_name(self.client)}: WebSocket"
 
     def drain(self) -> None:
-        """Let it go on for its grace, and then tell its peer that it ends."""
+        """Schedule the close frame, after `websocket_grace`."""
         since = self._state.draining_since
         if since is None or self._ending is not None or not self.handshake_complete:
             return
@@ -46,8 +46,8 @@ class WebSocket(Bounded, WebSocketsSansIOProtocol):
     def _restart(self) -> None:
         """Send the close frame, and wait `linger` seconds for the peer's.
 
-        uvicorn closes the connection right after its frame; what the client sends meanwhile then
-        makes the kernel reset it, and the frame may be lost with it (RFC 9112, section 9.6).
+        uvicorn closes the connection right after its frame; data that the client sends meanwhile then makes
+        the kernel reset it, and the frame may be lost (RFC 9112, section 9.6).
         """
         if self.close_sent or self.transport.is_closing():
             return

@@ -1,11 +1,11 @@
-"""Makes a WSGI app an ASGI one, as PEP 3333 has it where a2wsgi has not.
+"""Wraps a WSGI app as an ASGI app, by a2wsgi, and follows PEP 3333 where a2wsgi does not.
 
-the client has gone     the response ends after its next part, and `close` is called; else a stream
-                        without an end kept its thread for ever, and with the last thread the service
-a part cannot be sent   the same, and the request has failed; else its thread waited for ever
+the client has gone     the response ends after its next part, and `close` is called; otherwise an endless
+                        stream would occupy its thread for ever, and several of them all threads
+a part cannot be sent   the same, and the request fails; otherwise its thread would wait for ever
 `start_response`        may be called again, with `exc_info`, until the first part that is not empty
-the body ends early     reading it raises ConnectionError; else half a body passed for a whole one
-X_Forwarded_For         is no header: the app could not tell it from X-Forwarded-For
+the body ends early     reading it raises ConnectionError; otherwise the app would take half a body for all
+X_Forwarded_For         is dropped: the app could not tell it from X-Forwarded-For
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from sockact.system.forks import come_back
 from sockact.system.standard_streams import Errors
 
 _EXCHANGE = "sockact.exchange"
-"""Where the app's side finds the `_Exchange` in the scope of a request."""
+"""Key of the `_Exchange` in the scope of a request."""
 
 
 def wsgi_as_asgi(app: Callable[..., Any], threads: int) -> App:
-    """Wrap a WSGI app so that it speaks ASGI 3; so many `threads` run it."""
+    """Wrap a WSGI app as an ASGI 3 app, with a pool of `threads` threads."""
     errors = Errors()
 
     def called(environ: dict[str, Any], start_response: Any) -> _Response:
         exchange = environ["asgi.scope"][_EXCHANGE]
         environ["wsgi.input"] = io.BufferedReader(_Input(exchange))
-        environ["wsgi.errors"] = errors  # not its standard output, nor what the app makes of `sys`
-        environ["wsgi.input_terminated"] = True  # what Werkzeug asks for before it reads a chunked body
-        start = _Start(start_response, exchange)
+        environ["wsgi.errors"] = errors  # not standard output, nor a stream that the app puts into `sys`
+        environ["wsgi.input_terminated"] = True  # Werkzeug needs it to read a chunked body
+        start = _StartResponse(start_response, exchange)
         parts = app(environ, start)
         come_back()
         return _Response(parts, start, exchange)
@@ -52,23 +52,23 @@ def wsgi_as_asgi(app: Callable[..., Any], threads: int) -> App:
 
 
 class _Exchange:
-    """One request and its response, as both the loop and the app's thread see them."""
+    """One request and its response, shared by the loop and the app's thread."""
 
     def __init__(self, receive: Any, send: Any) -> None:
         self.failure: Exception | None = None
         self._receive = receive
         self._send = send
-        # A bound method of uvicorn's RequestResponseCycle, of which `disconnected` is no public name.
+        # `send` is a method of uvicorn's RequestResponseCycle, whose `disconnected` is not a public name.
         self._cycle = getattr(send, "__self__", None)
         self._loop = asyncio.get_running_loop()
 
     @property
     def over(self) -> bool:
-        """Whether nothing more can be sent."""
+        """Return whether nothing more can be sent."""
         return self.failure is not None or getattr(self._cycle, "disconnected", False)
 
     async def send(self, message: Any) -> None:
-        """Send a message; when that fails, keep the error: a2wsgi's thread would wait for ever."""
+        """Send a message; if that fails, keep the error, since a2wsgi's thread would wait for ever."""
         if self.failure is None:
             try:
                 await self._send(message)
@@ -104,8 +104,8 @@ class _Input(io.RawIOBase):
         return size
 
 
-class _Start:
-    """What the app calls as `start_response`; nothing is sent before there is a part of the body."""
+class _StartResponse:
+    """The app's `start_response`; nothing is sent before the first part of the body."""
 
     def __init__(self, start_response: Any, exchange: _Exchange) -> None:
         self.sent = False
@@ -122,11 +122,11 @@ class _Start:
         return self._write
 
     def send(self) -> Any:
-        """Send the head, if that has not been done; return a2wsgi's `write`."""
+        """Send the head unless that was done; return a2wsgi's `write`."""
         if self._head is None:
             raise RuntimeError("the app has not called start_response")
         self.sent = True
-        return self._start_response(*self._head)  # which sends once only
+        return self._start_response(*self._head)  # it sends only once
 
     def _write(self, part: bytes) -> None:
         if self._exchange.over:
@@ -135,12 +135,12 @@ class _Start:
 
 
 class _Response:
-    """The response of a WSGI app, which ends after a part for which there is no client any more.
+    """The response of a WSGI app; it ends after the next part once the client has gone.
 
-    Not before the first part: in a generator, all the work of the request may be done for that one.
+    Never before the first part: a generator may do all the work of the request for that one.
     """
 
-    def __init__(self, parts: Any, start: _Start, exchange: _Exchange) -> None:
+    def __init__(self, parts: Any, start: _StartResponse, exchange: _Exchange) -> None:
         self._parts = iter(parts)
         self._close = getattr(parts, "close", None)
         self._start = start
@@ -168,6 +168,6 @@ class _Response:
         raise StopIteration
 
     def close(self) -> None:
-        """Let the app release what it holds for the response."""
+        """Call the app's `close`, which releases the response."""
         if self._close is not None:
             self._close()
