@@ -16,13 +16,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 from collections.abc import Sequence
 
 from sockact.errors import UnavailableError
 from sockact.handover.transfer import CONNECTION, DATAGRAM_CAPACITY, keepable
 from sockact.protocols.notify import Notifier
+from sockact.system.signals import FOLLOWED
 from sockact.systemd import systemctl, unit_files
 from sockact.untrusted.number import decimal
+from sockact.untrusted.text import told
 
 logger = logging.getLogger(__package__)
 
@@ -44,7 +47,7 @@ class Store:
             followed: this process was told that it has a successor; else systemd is asked.
         """
         room = min(self._notifier.storage, self._most)
-        return room if room and (followed or await asyncio.to_thread(is_followed)) else 0
+        return room if room and (followed or await _ask()) else 0
 
     def put(self, descriptors: Sequence[int]) -> None:
         """Store copies of connections; they stay open here."""
@@ -74,6 +77,14 @@ class Store:
             self._notifier.forget(CONNECTION)
 
 
+async def _ask() -> bool:
+    """Ask systemd, in a thread; a failure to ask must not end this process's drain."""
+    try:
+        return await asyncio.to_thread(is_followed)
+    except Exception as error:  # noqa: BLE001 - no thread is left, or an app forbids to start programs
+        return _unknown(unit_files.cgroup_of().rpartition("/")[2], told(error))
+
+
 def is_followed() -> bool:
     """Return whether systemd says that it starts this unit again once this process has ended; blocks."""
     cgroup = unit_files.cgroup_of()
@@ -83,14 +94,28 @@ def is_followed() -> bool:
     try:
         jobs = systemctl.jobs(unit, "--user" if unit_files.is_users(cgroup) else "--system")
     except UnavailableError as error:
-        logger.info(
-            "systemd does not tell whether %s starts again (%s): connections are closed in order, as for a "
-            "stop; ExecStop= in units/app.service would tell",
-            unit,
-            error,
-        )
-        return False
+        return _unknown(unit, str(error))
     return any("start" in job for job in jobs)
+
+
+def _unknown(unit: str, reason: str) -> bool:
+    """Log that a stop is assumed, and what the unit needs to keep connections over a restart."""
+    if _tells_itself():
+        return False  # and it has not told: a stop, or a restart in a reload, in which ExecStop= is not run
+    logger.info(
+        "systemd does not tell whether %s starts again (%s): connections are closed in order, as for a "
+        "stop; ExecStop= in units/app.service would tell",
+        unit,
+        reason,
+    )
+    return False
+
+
+def _tells_itself() -> bool:
+    """Return whether this unit has an ExecStop= that tells its service of a restart."""
+    service = unit_files.of_this_process(os.environ)
+    commands = () if service is None else service.read().get("Service.ExecStop", ())
+    return any(FOLLOWED.name.removeprefix("SIG") in re.findall(r"\w+", each) for each in commands)
 
 
 def allowed() -> int | None:

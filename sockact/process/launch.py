@@ -10,7 +10,7 @@ import faulthandler
 import logging
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -24,7 +24,7 @@ from sockact.lifecycle.deadlines import KILL_MARGIN
 from sockact.lifecycle.end_signals import IMPATIENCE, SECOND_SIGINT, EndSignals
 from sockact.lifecycle.reloads import Reloads
 from sockact.lifecycle.service import Callbacks, Ending, Service
-from sockact.process import event_loop, green_threads, import_path
+from sockact.process import event_loop, green_threads, import_path, open_descriptors
 from sockact.process.command import Program
 from sockact.process.descriptors import Sockets
 from sockact.process.ending import Exit, flush
@@ -39,7 +39,7 @@ from sockact.protocols.environment import ACTIVATED, CHILDREN, UNIT
 from sockact.protocols.worker_messages import Reporter
 from sockact.sockets import fds, listen
 from sockact.sockets.fds import Listener
-from sockact.system import forks, private_folder, signals, standard_streams
+from sockact.system import exec_state, forks, private_folder, signals, standard_streams
 from sockact.system.signals import EarlySignals
 from sockact.systemd import activation
 from sockact.untrusted.text import told
@@ -206,7 +206,7 @@ class Process:
         self, argv: Sequence[str], environ: Mapping[str, str], callers: Sequence[Caller]
     ) -> NoReturn:
         """Execute another program in this process, and pass on all that was passed to it, and `callers`."""
-        signals.block()
+        exec_state.BEFORE.restore(blocked=signals.REMEMBERED)
         self.notifier.flush()
         flush()
         try:
@@ -217,6 +217,15 @@ class Process:
         except OSError as error:
             self.sockets.callers = list(callers)
             self.fail(ReloadRefused(f"{argv[0]} cannot be executed: {error}"))
+
+    @contextlib.contextmanager
+    def intact(self) -> Iterator[None]:
+        """Let the app's code run; raises AppError if it closes what this process needs."""
+        try:
+            with open_descriptors.kept_open([*self._private(), standard_streams.descriptor()]):
+                yield
+        finally:
+            standard_streams.fill()
 
     def begin_end(self) -> None:
         """Bound the end of this process, which serves no more: that of the loop, and that of Python."""

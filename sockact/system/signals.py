@@ -2,7 +2,7 @@
 
 By default HUP, USR1 and USR2 kill a process, and TSTP, TTIN and TTOU stop it; and Python's imports take
 hundreds of milliseconds. So our first line installs handlers that remember these signals (`remember`). A
-process whose PID is known already is started with them blocked (`block`) until that line runs: not longer,
+process whose PID is known already is started with them blocked until that line runs: not longer,
 since the rest of the program may be the app's, and blocked signals are inherited by all that it starts.
 `EarlySignals` passes the remembered signals to the event loop when it runs. TERM, INT and QUIT are never
 held back, and keep their defaults while the app is loaded: there is nothing to drain yet.
@@ -94,11 +94,6 @@ def remember() -> None:
             _before[number] = handler
             signal.signal(number, _remember)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, REMEMBERED)
-
-
-def block() -> None:
-    """Block these signals in a process that is about to execute another program."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, REMEMBERED)
 
 
 def let_in(environ: Mapping[str, str], pid: int) -> None:

@@ -8,6 +8,7 @@ be a client's connection.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import fcntl
 import io
 import os
@@ -53,9 +54,15 @@ def descriptor() -> int:
 def fill() -> None:
     """Open on /dev/null the standard streams that an app has closed; libuv aborts if it gets their numbers.
 
-    Their names in `sys` are restored too: Python cannot start a thread without them.
+    Their names in `sys` are restored too: Python cannot start a thread without them. Our copy of standard
+    error is made again, so that it can be said what else was closed.
     """
-    os.close(_fill())
+    with contextlib.suppress(OSError):  # no descriptor is left, so that none of these is closed
+        os.close(_fill())
+    try:
+        os.fstat(_kept)
+    except OSError:
+        os.dup2(STDERR, _kept, inheritable=False)
     for name in ("stdin", "stdout", "stderr"):
         if not hasattr(sys, name):
             setattr(sys, name, None)

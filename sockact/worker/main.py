@@ -33,7 +33,7 @@ from sockact.process.holders import threads
 from sockact.process.launch import Process
 from sockact.protocols.environment import GENERATION, REMARK
 from sockact.protocols.worker_messages import Reporter
-from sockact.system import forks, standard_streams
+from sockact.system import forks
 from sockact.worker import manager
 from sockact.worker.app_lifecycle import AppContext
 from sockact.worker.hook_runner import HookRunner
@@ -96,10 +96,9 @@ class _Serving:
     def _find(self, app: object) -> Sequence[Found]:
         """Import the apps, and check what that has done to this process."""
         listeners = None if self._process.trial else self._process.sockets.listeners
-        with forks.only_here():
+        with self._process.intact(), forks.only_here():
             found = assignment.find(app, listeners, self._settings.unused)
         green_threads.refuse()
-        standard_streams.fill()
         return found
 
     def _mount(self, found: Sequence[Found]) -> Sequence[Mount]:

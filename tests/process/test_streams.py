@@ -359,7 +359,7 @@ def test_a_conversation_that_the_new_handler_cannot_go_on_with_is_closed(
     reload(manager)
 
     assert client.read() == ""
-    assert "conversation of another handler: closed" in manager.stderr()
+    assert "state for another handler: closed" in manager.stderr()
     assert connect().ask("a").endswith(" a")
 
 

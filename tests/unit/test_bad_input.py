@@ -112,10 +112,10 @@ def test_the_time_for_an_environment_file_grows_as_the_file_does(part: str, repe
     text = "".join(part.format(number) for number in range(repeated))[: files.SIZE_LIMIT]
     text = text[: text.rfind("\n") + 1]
 
-    began = time.monotonic()
+    began = time.process_time()
     envfile.parse(text, "app.env")
 
-    assert time.monotonic() - began < PATIENCE
+    assert time.process_time() - began < PATIENCE
 
 
 @pytest.mark.parametrize(
@@ -136,11 +136,11 @@ def test_the_time_for_an_environment_file_grows_as_the_file_does(part: str, repe
     ],
 )
 def test_no_line_of_an_environment_file_takes_long(text: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with contextlib.suppress(SettingsError):
         envfile.parse(text, "app.env")
 
-    assert time.monotonic() - began < PATIENCE
+    assert time.process_time() - began < PATIENCE
 
 
 def test_an_error_far_down_names_its_line() -> None:
