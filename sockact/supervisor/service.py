@@ -158,7 +158,8 @@ class Supervisor:
             self._ending = True
             await self._end()
             error = of_status(self._exit_status)(outcome.reason)
-            error.logged = outcome.reason == self._logged_reason
+            # Another program than one of ours may have logged nothing.
+            error.logged = self._recipe.supplied and outcome.reason == self._logged_reason
             raise error
         if not self._recipe.handover:
             self._exchange.refuse()
