@@ -128,7 +128,8 @@ class Supervisor:
             self._begin_end()
             await self._end()
             error = error_of_status(self._exit_status)(outcome.reason)
-            error.logged = outcome.reason == self._logged_reason
+            # Another program than one of ours may have logged nothing.
+            error.logged = self._spec.supplied and outcome.reason == self._logged_reason
             raise error
         if not self._spec.handover:
             self._exchange.refuse()
