@@ -10,7 +10,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from sockact.sockets.fds import Listener
-from tests.manager import listening
+from tests.support.manager import listening
 
 ROWS = {"F": 118, "R": 42}
 """Features of other programs and races in them, each of which some test here is about; see docs/."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import sockact
 from sockact.sockets.fds import Listener
-from tests.manager import LIMIT, Manager, listening, wait_ended
+from tests.support.manager import LIMIT, Manager, listening, wait_ended
 
 HELLO = """
 async def app(scope, receive, send):

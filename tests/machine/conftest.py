@@ -1,6 +1,5 @@
 """Machines for tests: `machine` is booted once per release, `app` is one with the example as installed."""
 
-import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -8,11 +7,8 @@ from typing import NoReturn
 
 import pytest
 
-# machine.py is a program too, and as such finds its neighbours by their plain names; so must we.
-sys.path.insert(0, str(Path(__file__).parent))
-
-from machine import Machine, MachineError, boot, obstacle
-from roots import CHECKOUT, prepare, root_for
+from tests.support.machine.machine import Machine, MachineError, boot, obstacle
+from tests.support.machine.roots import CHECKOUT, prepare, root_for
 
 PART = 20
 """One round in so many is made unless all are asked for; what is lost is lost in the first ones too."""

@@ -7,10 +7,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from load import assert_nothing_lost, load
-from machine import Machine
-from roots import CHECKOUT
-from service import LIMIT, LOAD_APP, configure, get, main_pid, wait_until
+
+from tests.support.machine.load import assert_nothing_lost, load
+from tests.support.machine.machine import Machine
+from tests.support.machine.roots import CHECKOUT
+from tests.support.machine.service import LIMIT, LOAD_APP, configure, get, main_pid, wait_until
 
 FEW = ("one-shot:2@20", "persistent:2@10")
 PATH, DEPLOY = UNITS = ("app-deploy.path", "app-deploy.service")

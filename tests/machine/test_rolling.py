@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from load import assert_nothing_lost, load
-from machine import Machine
-from partners import INSTANCES, PROXY_PORT, Balancer
-from roots import CHECKOUT
-from service import install, tell, wait_until
+
+from tests.support.machine.load import assert_nothing_lost, load
+from tests.support.machine.machine import Machine
+from tests.support.machine.partners import INSTANCES, PROXY_PORT, Balancer
+from tests.support.machine.roots import CHECKOUT
+from tests.support.machine.service import install, tell, wait_until
 
 ROUNDS = 3
 UNITS = tuple(f"app@{port}.{suffix}" for suffix in ("socket", "service") for port in INSTANCES)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from sockact.sockets.fds import Listener
-from tests.gate import Client, Gate, install
-from tests.manager import CHECKOUT, Manager
+from tests.support.gate import Client, Gate, install
+from tests.support.manager import CHECKOUT, Manager
 
 
 @pytest.fixture

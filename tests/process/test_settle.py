@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.gate import Gate
-from tests.manager import CHECKOUT, LIMIT, wait_until
+from tests.support.gate import Gate
+from tests.support.manager import CHECKOUT, LIMIT, wait_until
 
 SETTLE = str(CHECKOUT / "units" / "settle")
 AT_GATE = """#!/usr/bin/python3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sockact.config.settings import FIELDS
-from tests.manager import CHECKOUT
+from tests.support.manager import CHECKOUT
 
 README = (CHECKOUT / "README.md").read_text()
 

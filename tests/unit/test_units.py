@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.manager import CHECKOUT
+from tests.support.manager import CHECKOUT
 
 OF_AN_INSTANCE = {
     "app.socket": "app@%i.socket",

@@ -1,0 +1,224 @@
+"""How long a client may take and how much it may send; the others are served meanwhile."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.apps.bounds_app import EARLY
+from tests.process.conftest import Service
+from tests.support.gate import Client
+from tests.support.manager import LIMIT
+
+BRIEF = "250ms"
+"""A bound that the test waits for."""
+
+AMPLE = 2.0
+"""A bound that a client keeps to which does something every PACE seconds."""
+
+PACE = 0.05
+
+UPLOAD = "POST /upload HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n"
+
+
+def slowly(client: Client, data: bytes, until: Callable[[], bool]) -> int:
+    """Send byte by byte until it is enough; return how many were sent."""
+    for number, byte in enumerate(data):
+        if until():
+            return number
+        client.send(bytes([byte]))
+        time.sleep(PACE)  # that is what a slow client does
+    raise AssertionError("not enough bytes")
+
+
+def for_longer_than(seconds: float) -> Callable[[], bool]:
+    end = time.monotonic() + 1.5 * seconds
+    return lambda: time.monotonic() > end
+
+
+def answered(client: Client) -> bool:
+    return bool(select.select([client.sock], [], [], 0)[0])
+
+
+def wait_reset(client: Client) -> None:
+    """Wait, without reading, until the connection was reset."""
+    lost = select.poll()
+    lost.register(client.sock, 0)
+    assert lost.poll(1000 * LIMIT), "the connection is still open"
+    assert client.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+
+# Headers.
+
+
+@pytest.mark.F68
+@pytest.mark.parametrize("before", ["", "GET / HTTP/1.1\r\nHost: test\r\n\r\n"], ids=["first", "second"])
+def test_headers_that_do_not_end_are_answered_408(bounded: Service, before: str) -> None:
+    bounded.start(f"--header-timeout={BRIEF}")
+    client = bounded.client()
+    client.send(before)
+    if before:
+        assert client.read().status == 200
+
+    client.send("GET / HTTP/1.1\r\nHost: te")
+
+    response = client.read()
+    assert (response.status, response.body) == (408, b"Request Timeout")
+    assert response.closes
+    assert client.at_eof()
+
+
+@pytest.mark.F68
+def test_a_byte_now_and_then_does_not_help(bounded: Service) -> None:
+    bounded.start(f"--header-timeout={BRIEF}")
+    client = bounded.client()
+
+    slowly(client, b"GET / HTTP/1.1\r\nX: " + 1000 * b"x", lambda: answered(client))
+
+    assert client.read().status == 408
+    assert client.at_eof()
+
+
+@pytest.mark.F68
+@pytest.mark.F59
+def test_a_connection_without_a_byte_is_closed_without_a_word(bounded: Service) -> None:
+    bounded.start(f"--header-timeout={BRIEF}")
+
+    assert bounded.client().at_eof()
+
+
+@pytest.mark.F68
+def test_an_idle_connection_is_closed_after_keep_alive(bounded: Service) -> None:
+    bounded.start(f"--keep-alive={BRIEF}")
+    client = bounded.client()
+
+    assert client.get().status == 200
+    assert client.at_eof()
+
+
+@pytest.mark.F68
+def test_what_waits_for_its_turn_has_not_begun_to_be_late(bounded: Service) -> None:
+    bounded.start(f"--header-timeout={BRIEF}")
+    client, other = bounded.client(), bounded.client()
+    client.ask("/late")
+    held = bounded.gate.wait()
+    client.send("GET / HTTP/1.1\r\nHost: te")
+    other.send("GET")
+    assert other.read().status == 408  # so long it has been
+
+    client.send("st\r\n\r\n")
+    held.release()
+
+    assert [client.read().status, client.read().status] == [200, 200]
+
+
+# Bodies.
+
+
+@pytest.mark.F68
+@pytest.mark.parametrize("body", ["", "12345"])
+def test_a_body_that_does_not_come_is_answered_408(bounded: Service, body: str) -> None:
+    bounded.start(f"--body-timeout={BRIEF}")
+    client = bounded.client()
+
+    client.send(UPLOAD + body)
+
+    assert client.read().status == 408
+    assert client.at_eof()
+    assert bounded.client().get("/seen").body == b"1"
+
+
+@pytest.mark.F68
+def test_where_the_response_has_begun_the_connection_ends(bounded: Service) -> None:
+    bounded.start(f"--body-timeout={BRIEF}")
+    client = bounded.client()
+
+    client.send(UPLOAD.replace("/upload", "/begun") + "12345")
+
+    received = b"".join(iter(lambda: client.sock.recv(4096), b""))
+    assert received.endswith(b"begun;\r\n")
+    assert bounded.client().get("/seen").body == b"1"
+
+
+@pytest.mark.F68
+def test_a_body_that_goes_on_may_take_as_long_as_it_likes(bounded: Service) -> None:
+    bounded.start(f"--body-timeout={AMPLE}s")
+    client = bounded.client()
+    client.send("POST /upload HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\n")
+
+    sent = slowly(client, 1000 * b"x", for_longer_than(AMPLE))
+    client.send((1000 - sent) * b"x")
+
+    assert client.read().body == b"1000"
+
+
+@pytest.mark.F68
+@pytest.mark.parametrize("expect", ["", "Expect: 100-continue\r\n"], ids=["too much", "100-continue"])
+def test_a_body_that_the_app_does_not_want_yet_is_not_late(bounded: Service, expect: str) -> None:
+    bounded.start(f"--body-timeout={BRIEF}")
+    size = 1_000_000
+    client, other = bounded.client(), bounded.client()
+    client.send(f"POST /late HTTP/1.1\r\nHost: test\r\n{expect}Content-Length: {size}\r\n\r\n")
+    held = bounded.gate.wait()
+    half = b"x" * (0 if expect else size // 2)
+    client.send(half)
+    other.send(UPLOAD)
+    assert other.read().status == 408  # so long it has been
+
+    held.release()
+    if expect:
+        assert client.read().status == 100
+    client.send(b"x" * (size - len(half)))
+
+    assert client.read().body == str(size).encode()
+
+
+# Reading.
+
+
+@pytest.mark.F68
+@pytest.mark.parametrize("path", ["/endless", "/early"])
+def test_a_client_that_does_not_read_is_reset(bounded: Service, path: str) -> None:
+    bounded.start(f"--write-timeout={BRIEF}")
+    client = bounded.client()
+
+    client.ask(path)
+
+    wait_reset(client)
+
+
+@pytest.mark.F68
+def test_a_websocket_that_does_not_read_is_reset(bounded: Service) -> None:
+    bounded.start(f"--write-timeout={BRIEF}")
+    client = bounded.client()
+
+    client.send(
+        "GET /ws HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+
+    wait_reset(client)
+
+
+@pytest.mark.F68
+def test_a_client_that_reads_on_may_take_as_long_as_it_likes(bounded: Service) -> None:
+    bounded.start(f"--write-timeout={AMPLE}s")
+    client = bounded.client()
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    client.send("GET /early HTTP/1.1\r\nHost: test\r\n\r\n" + "GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+
+    # So little that the kernel's buffer on the other side has no room for more meanwhile.
+    enough, begun = for_longer_than(AMPLE), b""
+    while not enough():
+        begun += client.sock.recv(4096)
+        time.sleep(PACE)  # that is what a slow client does
+
+    headers, _, body = begun.partition(b"\r\n\r\n")
+    assert headers.startswith(b"HTTP/1.1 200")
+    rest = EARLY - len(body)
+    assert client.read_bytes(rest) == rest * b"e"
+    assert client.read().body == b"ok"
