@@ -12,15 +12,6 @@ from xdist.scheduler import LoadScopeScheduling
 from sockact.sockets.fds import Listener
 from tests.support.manager import listening
 
-ROWS = {"F": 118, "R": 42}
-"""Features of other programs and races in them, each of which some test here is about; see docs/."""
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    for letter, last in ROWS.items():
-        for number in range(1, last + 1):
-            config.addinivalue_line("markers", f"{letter}{number}: shows a row of docs/")
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(

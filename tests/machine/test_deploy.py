@@ -92,10 +92,6 @@ def wait_served(machine: Machine, version: int) -> None:
     wait_until(lambda: get(machine)["version"] == str(version))
 
 
-@pytest.mark.F92
-@pytest.mark.F93
-@pytest.mark.F102
-@pytest.mark.F106
 def test_a_switched_link_is_one_reload_each_time(deployed: Machine) -> None:
     pid, before = main_pid(deployed), time.time()
     with load(deployed, *FEW) as clients:
@@ -122,8 +118,6 @@ for number in range(2, 1002):
 """
 
 
-@pytest.mark.F93
-@pytest.mark.F98
 def test_a_burst_of_changes_is_one_reload_and_the_watch_goes_on(deployed: Machine) -> None:
     configure(deployed, "--probation=0.1s")  # the file, without a link
     before = time.time()
@@ -155,7 +149,6 @@ for begin in range(0, len(code), step):
 """
 
 
-@pytest.mark.F93
 def test_a_file_that_still_grows_is_not_taken_for_a_release(deployed: Machine) -> None:
     settle_for(deployed, 5)
     configure(deployed, "--probation=0.1s")
@@ -175,8 +168,6 @@ def test_a_file_that_still_grows_is_not_taken_for_a_release(deployed: Machine) -
     assert reloads(deployed, before) == 1
 
 
-@pytest.mark.F93
-@pytest.mark.F106
 def test_a_broken_release_is_refused_and_the_next_one_is_served(deployed: Machine) -> None:
     with load(deployed, *FEW) as clients:
         before = time.time()
@@ -196,7 +187,6 @@ def test_a_broken_release_is_refused_and_the_next_one_is_served(deployed: Machin
     assert {seen["version"] for seen in report["seen"]} in ({"1"}, {"1", "3"})
 
 
-@pytest.mark.F93
 def test_a_release_that_comes_during_the_reload_of_another_is_served_too(deployed: Machine) -> None:
     before = time.time()
     release(deployed, 2, GATED)
@@ -211,7 +201,6 @@ def test_a_release_that_comes_during_the_reload_of_another_is_served_too(deploye
     assert wait_over(deployed, before) == FINE
 
 
-@pytest.mark.F93
 def test_a_release_that_comes_during_a_start_with_the_one_before_is_served(deployed: Machine) -> None:
     begin_start(deployed, 2)
     before = time.time()
@@ -273,8 +262,6 @@ def test_a_reload_after_a_start_that_is_waited_for_serves_the_newest_release(
     wait_served(deployed, 3)
 
 
-@pytest.mark.F93
-@pytest.mark.F99
 def test_what_else_changes_in_the_folder_is_no_deploy(deployed: Machine) -> None:
     before = time.time()
     release(deployed, 2)
@@ -289,7 +276,6 @@ def test_what_else_changes_in_the_folder_is_no_deploy(deployed: Machine) -> None
     assert reloads(deployed, before) == 0
 
 
-@pytest.mark.F93
 def test_a_service_that_does_not_run_is_not_started_for_a_deploy(deployed: Machine) -> None:
     deployed.run("systemctl", "stop", "app.service")
     before = time.time()
@@ -339,14 +325,6 @@ def publish(machine: Machine, version: int, *lines: str) -> None:
     machine.run("touch", "-d", f"2024-01-{version:02} 12:00 UTC", "/srv/web/app.tar")
 
 
-@pytest.mark.F92
-@pytest.mark.F94
-@pytest.mark.F95
-@pytest.mark.F96
-@pytest.mark.F97
-@pytest.mark.F100
-@pytest.mark.F101
-@pytest.mark.F104
 def test_the_fetch_in_the_documentation_deploys_what_is_new_and_passes_the_check(fetching: Machine) -> None:
     publish(fetching, 2)
     fetching.run("systemctl", "start", "app-fetch.service")
@@ -369,7 +347,6 @@ def test_the_fetch_in_the_documentation_deploys_what_is_new_and_passes_the_check
     wait_served(fetching, 4)
 
 
-@pytest.mark.F98
 def test_systemd_understands_the_timer_and_the_units(fetching: Machine) -> None:
     for unit in ("app-fetch.timer", "app-deploy.path", "app-deploy.service", "app-fetch.service"):
         said = fetching.run(

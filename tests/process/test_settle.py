@@ -116,7 +116,6 @@ def appear(srv: Path) -> None:
 CHANGES = (grow, add, remove, replace, write_without_trace, switch, appear)
 
 
-@pytest.mark.F93
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_holds_the_command_back(
     settling: subprocess.Popen[bytes], gate: Gate, deployed: Path, change: Callable[[Path], None]
@@ -130,7 +129,6 @@ def test_a_change_holds_the_command_back(
     assert settling.wait(LIMIT) == 0
 
 
-@pytest.mark.F93
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_while_the_command_runs_is_not_lost(
     settling: subprocess.Popen[bytes], gate: Gate, deployed: Path, change: Callable[[Path], None]
@@ -152,7 +150,6 @@ def test_a_failed_command_is_reported(settling: subprocess.Popen[bytes], gate: G
     assert settling.wait(LIMIT) == 1
 
 
-@pytest.mark.F99
 def test_what_has_been_deployed_already_is_not_deployed_again(
     settling: subprocess.Popen[bytes], gate: Gate, deployed: Path, tmp_path: Path
 ) -> None:

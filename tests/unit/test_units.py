@@ -22,7 +22,6 @@ def options(name: str) -> list[str]:
     return [line for line in lines if line and not line.startswith(("#", "Description="))]
 
 
-@pytest.mark.F118
 @pytest.mark.parametrize("suffix", ["service", "socket"])
 def test_an_instance_is_like_the_only_one(suffix: str) -> None:
     expected = "\n".join(options(f"app.{suffix}"))

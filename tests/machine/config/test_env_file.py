@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.support.envfile import SAMPLE, VALUES
 from tests.support.machine.machine import Machine
 
 
-@pytest.mark.R37
 def test_systemd_reads_the_sample_as_we_do(machine: Machine) -> None:
     machine.write("/run/sample.env", SAMPLE)
 

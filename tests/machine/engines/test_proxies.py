@@ -45,7 +45,6 @@ def fill(machine: Machine) -> None:
     assert missing == 0
 
 
-@pytest.mark.F117
 @pytest.mark.parametrize("change", PROXIED, ids=str)
 def test_no_proxy_has_to_reconnect(
     app: Machine, proxy: Proxy, change: Change, rounds: Callable[..., int]

@@ -16,8 +16,6 @@ from tests.support.machine.machine import Machine
 from tests.support.machine.roots import CHECKOUT
 from tests.support.machine.service import main_pid, reload, wait_for, wait_until
 
-pytestmark = pytest.mark.F13
-
 DROP_IN = (CHECKOUT / "units" / "app-tls.conf").read_text()
 URL = "https://127.0.0.1:8000"
 LOAD_APP = CHECKOUT / "tests" / "apps" / "load_app.py"

@@ -42,7 +42,6 @@ def proxy(app: Machine) -> UnixNginx:
     return UnixNginx(app)
 
 
-@pytest.mark.F7
 @pytest.mark.parametrize("change", [CHANGES[0], CHANGES[2]], ids=str)
 def test_nothing_is_lost_behind_nginx(
     app: Machine, proxy: UnixNginx, change: Change, rounds: Callable[..., int]
@@ -59,7 +58,6 @@ def test_nothing_is_lost_behind_nginx(
     tell(f"{rounds(change.rounds)} times {change}, behind nginx on a Unix socket", app, report)
 
 
-@pytest.mark.F7
 @pytest.mark.parametrize(
     ("proxies", "sandbox", "seen"),
     [

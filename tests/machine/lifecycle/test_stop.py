@@ -35,8 +35,6 @@ def stops_under_load(machine: Machine, rounds: int) -> dict[str, Any]:
         return clients.report()
 
 
-@pytest.mark.R1
-@pytest.mark.R4
 @pytest.mark.parametrize("unit", ["", NOT_ASKED], ids=["as shipped", "systemd is not asked"])
 @pytest.mark.parametrize(
     ("options", "more"), [(("--workers=2",), ""), ((), ALONE)], ids=["supervised", "alone"]

@@ -149,7 +149,6 @@ def test_a_conversation_with_a_state_outlives_processes(handlers: Machine, verb:
     )
 
 
-@pytest.mark.F8
 @pytest.mark.parametrize("verb", ["restart", "reload"])
 def test_no_datagram_is_lost(handlers: Machine, verb: str) -> None:
     install(handlers, "ListenDatagram=127.0.0.1:8007", "--workers=2 handlers:echo")
@@ -161,7 +160,6 @@ def test_no_datagram_is_lost(handlers: Machine, verb: str) -> None:
     print(f"{handlers.name}: {verb}: {sent} datagrams, all answered")
 
 
-@pytest.mark.F14
 @pytest.mark.parametrize("more", ["", "StandardInput=socket"])
 def test_a_process_serves_each_connection(handlers: Machine, more: str) -> None:
     listen = "ListenStream=127.0.0.1:8007\nAccept=yes"

@@ -98,9 +98,6 @@ def usage(machine: Machine, pid: int) -> tuple[int, int]:
 
 
 # As many reloads of one worker as show a leak; four take their time to start. Every day a quarter of them.
-@pytest.mark.F107
-@pytest.mark.R1
-@pytest.mark.R25
 @pytest.mark.parametrize(("size", "asked"), [(1, 200), (4, 100)], ids=["1 worker", "4 workers"])
 def test_nobody_and_nothing_is_lost_over_reloads(
     app: Machine, size: int, asked: int, rounds: Callable[..., int]
@@ -167,8 +164,6 @@ def test_a_broken_version_never_takes_over(app: Machine, lines: str, reason: str
     assert {seen["version"] for seen in report["seen"]} == {"1"}
 
 
-@pytest.mark.F106
-@pytest.mark.R40
 def test_a_version_that_dies_a_second_after_it_was_ready_does_not_take_over(app: Machine) -> None:
     start(app, f"--workers={SIZE}", "--probation=3s")
     serving = workers(app)
@@ -183,7 +178,6 @@ def test_a_version_that_dies_a_second_after_it_was_ready_does_not_take_over(app:
     assert_lost_at_most(SIZE * CLIENTS, report)
 
 
-@pytest.mark.R15
 def test_a_reload_during_a_reload_comes_after_it_with_the_newest_code(app: Machine) -> None:
     pid = start(app, *QUICK)
     with load(app, *FEW) as clients:
@@ -387,7 +381,6 @@ def test_a_service_that_ends_for_want_of_work_is_started_by_the_next_connection(
 # The supervisor is killed by SIGKILL.
 
 
-@pytest.mark.F71
 def test_what_is_in_flight_survives_the_supervisor(app: Machine) -> None:
     pid = start(app, *QUICK)
     with load(app) as clients:

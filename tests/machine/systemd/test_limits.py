@@ -26,7 +26,6 @@ def stop_again_and_again(machine: Machine) -> None:
     machine.run("sh", "-c", script, timeout=LIMIT * 2)
 
 
-@pytest.mark.R41
 def test_a_stopped_service_is_started_by_the_next_connection(service: Machine) -> None:
     for _ in range(6):  # one more than systemd's limit of starts allows by default
         pid = get(service)["pid"]
@@ -36,7 +35,6 @@ def test_a_stopped_service_is_started_by_the_next_connection(service: Machine) -
         wait_for(service, "ActiveState=active")
 
 
-@pytest.mark.R41
 def test_stops_while_clients_wait_do_not_end_the_socket(service: Machine) -> None:
     waiting = [client(service) for _ in range(4)]
 
@@ -49,7 +47,6 @@ def test_stops_while_clients_wait_do_not_end_the_socket(service: Machine) -> Non
     }
 
 
-@pytest.mark.R41
 def test_with_the_default_limit_they_do(service: Machine) -> None:
     """What the test above would miss if systemd did otherwise."""
     service.write("/etc/systemd/system/app.socket.d/test.conf", "[Socket]\nTriggerLimitBurst=20\n")

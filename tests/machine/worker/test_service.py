@@ -43,7 +43,6 @@ def service(app: Machine) -> Machine:
     return app
 
 
-@pytest.mark.F1
 def test_the_first_connection_starts_the_service_and_is_answered(service: Machine) -> None:
     answer = get(service)
 
@@ -55,7 +54,6 @@ def test_the_first_connection_starts_the_service_and_is_answered(service: Machin
     assert shown["StatusText"].startswith("gen 1: ready")
 
 
-@pytest.mark.R4
 def test_nobody_is_lost_over_restarts(service: Machine) -> None:
     pids = set()
     with load(service) as clients:
@@ -70,8 +68,6 @@ def test_nobody_is_lost_over_restarts(service: Machine) -> None:
     tell(f"{ROUNDS} times restart", service, report)
 
 
-@pytest.mark.F108
-@pytest.mark.R25
 def test_nobody_is_lost_over_reloads_and_the_main_pid_stays(service: Machine) -> None:
     with load(service) as clients:
         pid = main_pid(service)
@@ -122,8 +118,6 @@ def test_the_same_load_reports_losses_of_a_server_that_closes_its_connections_at
     tell(f"{FEW} times restart of plain uvicorn", service, report)
 
 
-@pytest.mark.F25
-@pytest.mark.R28
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [
@@ -157,8 +151,6 @@ def test_a_broken_version_is_refused_and_the_old_one_goes_on(
     assert_nothing_lost(report)
 
 
-@pytest.mark.F64
-@pytest.mark.R22
 def test_a_stop_ends_at_the_hammer(service: Machine) -> None:
     configure(service, "--linger=0.5s", "--drain-timeout=1s")
     with in_flight(service, "/slow?seconds=3600"):
@@ -194,8 +186,6 @@ class _Ended:
         self._process.communicate()
 
 
-@pytest.mark.F63
-@pytest.mark.R29
 def test_a_drain_may_last_as_long_as_the_hammer_allows_whatever_the_units_timeout(service: Machine) -> None:
     configure(service, "--drain-timeout=20s", service="TimeoutStopSec=2s")
     with load(service, "slow:1@0.15,seconds=6") as clients:
@@ -218,7 +208,6 @@ async def app(scope, receive, send):
 """
 
 
-@pytest.mark.R30
 def test_a_restart_does_not_touch_child_processes_that_requests_wait_for(service: Machine) -> None:
     """The unit's KillMode=mixed: control-group would end them, and with them the requests."""
     install(service, 1, CHILD)
@@ -250,7 +239,6 @@ def test_a_restart_into_a_broken_release_refuses_nobody_and_heals_by_itself(serv
         assert json.loads(process.communicate(timeout=LIMIT)[0])["version"] == "3"
 
 
-@pytest.mark.F55
 def test_a_hung_event_loop_is_restarted_and_those_who_waited_are_answered(service: Machine) -> None:
     hang = """
 import time
@@ -328,8 +316,6 @@ def test_systemd_understands_every_line_of_the_units(service: Machine) -> None:
     assert "app.socket" not in said.stderr
 
 
-@pytest.mark.F10
-@pytest.mark.F12
 def test_a_socket_unit_that_has_changed_and_was_not_restarted_is_named(service: Machine) -> None:
     get(service)
     status = ("/opt/app/venv/bin/sockact", "status", "app.service")
@@ -345,7 +331,6 @@ def test_a_socket_unit_that_has_changed_and_was_not_restarted_is_named(service: 
     assert service.show("app.socket", "KeepAliveTimeUSec")["KeepAliveTimeUSec"] == "3min"
 
 
-@pytest.mark.R41
 def test_a_socket_unit_that_is_stopped_with_its_service_ends_both(service: Machine) -> None:
     get(service)
 

@@ -66,9 +66,6 @@ def run(manager: Manager, *words: str, listeners: list[Listener]) -> int:
     return manager.start([sys.executable, "-m", "sockact", "run", *words], listeners)
 
 
-@pytest.mark.F5
-@pytest.mark.F6
-@pytest.mark.R34
 @pytest.mark.parametrize("count", [0, 2])
 def test_each_app_is_served_on_the_sockets_of_its_name(
     manager: Manager, named: Callable[[str], Listener], count: int
@@ -80,7 +77,6 @@ def test_each_app_is_served_on_the_sockets_of_its_name(
     assert [get(listener).text for listener in (web, other, admin)] == ["web", "web", "admin"]
 
 
-@pytest.mark.F4
 @pytest.mark.parametrize("count", [0, 1])
 def test_sockets_that_share_a_name_are_told_apart_by_their_address(
     manager: Manager, named: Callable[[str], Listener], count: int
@@ -98,7 +94,6 @@ def test_sockets_that_share_a_name_are_told_apart_by_their_address(
     client.close()
 
 
-@pytest.mark.F4
 def test_a_unix_socket_has_an_address_too(manager: Manager, tmp_path: Path) -> None:
     path = tmp_path / "app.sock"
     run(
@@ -130,10 +125,6 @@ def test_a_program_can_name_them_too(manager: Manager, named: Callable[[str], Li
     client.close()
 
 
-@pytest.mark.F4
-@pytest.mark.F5
-@pytest.mark.F11
-@pytest.mark.R33
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
@@ -166,7 +157,6 @@ def test_names_that_do_not_fit_are_an_error_that_shows_both_sides(
     assert complaint.format(web=web.address, admin=admin.address) in manager.stderr()
 
 
-@pytest.mark.F11
 @pytest.mark.parametrize("unused", ["close", "keep"])
 def test_a_socket_without_an_app_can_be_closed_or_kept(
     manager: Manager, named: Callable[[str], Listener], unused: str

@@ -35,7 +35,6 @@ def check(service: Service, *words: str, **environ: str) -> tuple[int, str, str]
 WSGI = "def app(environ, start_response): return []"
 
 
-@pytest.mark.F101
 @pytest.mark.parametrize(("line", "kind"), [("", "asgi"), (WSGI, "wsgi")], ids=["asgi", "wsgi"])
 def test_an_app_that_would_serve_passes_the_check(service: Service, line: str, kind: str) -> None:
     install(service.directory)
@@ -46,7 +45,6 @@ def test_an_app_that_would_serve_passes_the_check(service: Service, line: str, k
     assert (status, out) == (0, f"app:app: started as {kind}\n")
 
 
-@pytest.mark.F101
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -69,7 +67,6 @@ def test_an_app_that_would_not_serve_fails_the_check(service: Service, line: str
     assert reason in err.splitlines()[-1]
 
 
-@pytest.mark.F101
 @pytest.mark.parametrize(
     ("words", "status", "reason"),
     [
@@ -95,7 +92,6 @@ def test_a_check_that_makes_no_sense_says_so(
     assert (found, reason in err) == (status, True), err
 
 
-@pytest.mark.F101
 def test_several_apps_are_checked_together(service: Service) -> None:
     install(service.directory)
     (service.directory / "echo.py").write_text("async def echo(reader, writer): pass\n")
@@ -107,7 +103,6 @@ def test_several_apps_are_checked_together(service: Service) -> None:
     assert check(service, "web=app:app", "raw=echo")[0] == 64
 
 
-@pytest.mark.F101
 def test_the_check_obeys_the_settings_of_the_service(service: Service) -> None:
     inner = service.directory / "inner"
     inner.mkdir()
@@ -132,7 +127,6 @@ for fd in map(int, os.listdir("/proc/self/fd")):
 """
 
 
-@pytest.mark.F101
 def test_the_check_obeys_the_settings_of_the_project(service: Service) -> None:
     install(service.directory)
     (service.directory / "pyproject.toml").write_text('[tool.sockact]\nenv_file = ["missing"]\n')
@@ -142,7 +136,6 @@ def test_the_check_obeys_the_settings_of_the_project(service: Service) -> None:
     assert (status, "env_file='missing'" in err) == (78, True), err
 
 
-@pytest.mark.F101
 def test_the_check_has_no_sockets_and_tells_the_manager_nothing(service: Service, manager: Manager) -> None:
     """It may run inside of the unit, in an ExecStartPre= for example."""
     install(service.directory)
@@ -157,7 +150,6 @@ def test_the_check_has_no_sockets_and_tells_the_manager_nothing(service: Service
     }  # fmt: skip
 
 
-@pytest.mark.F101
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_check_that_is_ended_leaves_nothing_behind(service: Service, number: signal.Signals) -> None:
     install(service.directory)
@@ -176,8 +168,6 @@ def test_a_check_that_is_ended_leaves_nothing_behind(service: Service, number: s
     held.close()
 
 
-@pytest.mark.F100
-@pytest.mark.F101
 def test_a_reload_in_place_asks_the_same_check(service: Service) -> None:
     """A supervisor's new workers are that check themselves: see test_supervisor.py."""
     service.start("--workers=0")

@@ -21,7 +21,6 @@ from tests.support.manager import CHECKOUT, Manager, wait_until
 ROLES = pytest.mark.parametrize("role", [("--workers=0",), QUICK], ids=["alone", "supervised"])
 
 
-@pytest.mark.F42
 @ROLES
 def test_a_service_tells_which_version_of_the_code_it_is(service: Service, role: tuple[str, ...]) -> None:
     pid = service.start(*role, "--version-header=X-Version", SOCKACT_VERSION="1.2 (a1b2c3)")
@@ -37,7 +36,6 @@ def test_a_service_tells_which_version_of_the_code_it_is(service: Service, role:
     assert min(row["uptime"] for row in shown["workers"]) > 0
 
 
-@pytest.mark.F42
 def test_each_generation_of_a_program_has_the_version_of_its_code(
     manager: Manager, listener: Listener, tmp_path: Path
 ) -> None:
@@ -58,7 +56,6 @@ def test_each_generation_of_a_program_has_the_version_of_its_code(
         assert "x-version" not in client.get().headers
 
 
-@pytest.mark.F42
 @pytest.mark.parametrize("option", ["--version=a\nb", "--version-header=a: b"])
 def test_a_version_cannot_inject_a_header(manager: Manager, listener: Listener, option: str) -> None:
     manager.sockact("app:app", option, listeners=[listener])
@@ -80,7 +77,6 @@ def samples(text: str) -> dict[str, float]:
     return found
 
 
-@pytest.mark.F110
 @ROLES
 def test_the_numbers_of_a_service_can_be_had_for_prometheus(
     service: Service, role: tuple[str, ...]
@@ -110,7 +106,6 @@ def ask_numbers(service: Service) -> dict[str, float]:
     return samples(ask(service, "--prometheus").stdout)
 
 
-@pytest.mark.F110
 def test_requests_and_reloads_are_counted_over_the_lives_of_workers(service: Service) -> None:
     pid = service.start(*QUICK)
     for _ in range(2):
@@ -131,7 +126,6 @@ def test_requests_and_reloads_are_counted_over_the_lives_of_workers(service: Ser
     assert found['sockact_reloads_total{result="failed"}'] == 1
 
 
-@pytest.mark.F113
 def test_log_lines_name_generation_worker_and_phase(service: Service) -> None:
     pid = service.start("--workers=1", "--probation=0.1s")
     reload(service)
@@ -150,7 +144,6 @@ def test_log_lines_name_generation_worker_and_phase(service: Service) -> None:
     assert phases == ["active", "reloading", "active", "deactivating", "inactive"]
 
 
-@pytest.mark.F115
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_setting_in_pyproject_toml_holds_unless_a_variable_or_an_option_says_otherwise(
     service: Service, workers: str
@@ -167,7 +160,6 @@ def test_a_setting_in_pyproject_toml_holds_unless_a_variable_or_an_option_says_o
     wait_until(lambda: get(service.listener).headers["x-version"] == "a later one")
 
 
-@pytest.mark.F115
 @pytest.mark.parametrize(("given", "expected"), [({}, "variable"), ({"version": "option"}, "option")])
 def test_options_beat_variables_which_beat_pyproject_toml(
     tmp_path: Path, given: dict[str, str], expected: str
@@ -182,7 +174,6 @@ def test_options_beat_variables_which_beat_pyproject_toml(
     assert (chosen.version, chosen.workers) == (expected, 7)
 
 
-@pytest.mark.F115
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -66,7 +66,6 @@ def test_it_tells_of_a_reload_in_place(service: Service) -> None:
     assert shown["reload"] == {"ok": True, "text": "gen 2 is ready"}
 
 
-@pytest.mark.F110
 def test_a_supervisor_shows_its_workers_and_those_that_drain(service: Service) -> None:
     pid = service.start("--workers=2", "--probation=0.1s", "--linger=60s", "--drain-timeout=60s")
     client = service.client()

@@ -55,7 +55,6 @@ def wait_reset(client: Client) -> None:
 # Headers.
 
 
-@pytest.mark.F68
 @pytest.mark.parametrize("before", ["", "GET / HTTP/1.1\r\nHost: test\r\n\r\n"], ids=["first", "second"])
 def test_headers_that_do_not_end_are_answered_408(bounded: Service, before: str) -> None:
     bounded.start(f"--header-timeout={BRIEF}")
@@ -72,7 +71,6 @@ def test_headers_that_do_not_end_are_answered_408(bounded: Service, before: str)
     assert client.at_eof()
 
 
-@pytest.mark.F68
 def test_a_byte_now_and_then_does_not_help(bounded: Service) -> None:
     bounded.start(f"--header-timeout={BRIEF}")
     client = bounded.client()
@@ -83,15 +81,12 @@ def test_a_byte_now_and_then_does_not_help(bounded: Service) -> None:
     assert client.at_eof()
 
 
-@pytest.mark.F68
-@pytest.mark.F59
 def test_a_connection_without_a_byte_is_closed_without_a_word(bounded: Service) -> None:
     bounded.start(f"--header-timeout={BRIEF}")
 
     assert bounded.client().at_eof()
 
 
-@pytest.mark.F68
 def test_an_idle_connection_is_closed_after_keep_alive(bounded: Service) -> None:
     bounded.start(f"--keep-alive={BRIEF}")
     client = bounded.client()
@@ -100,7 +95,6 @@ def test_an_idle_connection_is_closed_after_keep_alive(bounded: Service) -> None
     assert client.at_eof()
 
 
-@pytest.mark.F68
 def test_what_waits_for_its_turn_has_not_begun_to_be_late(bounded: Service) -> None:
     bounded.start(f"--header-timeout={BRIEF}")
     client, other = bounded.client(), bounded.client()
@@ -119,7 +113,6 @@ def test_what_waits_for_its_turn_has_not_begun_to_be_late(bounded: Service) -> N
 # Bodies.
 
 
-@pytest.mark.F68
 @pytest.mark.parametrize("body", ["", "12345"])
 def test_a_body_that_does_not_come_is_answered_408(bounded: Service, body: str) -> None:
     bounded.start(f"--body-timeout={BRIEF}")
@@ -132,7 +125,6 @@ def test_a_body_that_does_not_come_is_answered_408(bounded: Service, body: str) 
     assert bounded.client().get("/seen").body == b"1"
 
 
-@pytest.mark.F68
 def test_where_the_response_has_begun_the_connection_ends(bounded: Service) -> None:
     bounded.start(f"--body-timeout={BRIEF}")
     client = bounded.client()
@@ -144,7 +136,6 @@ def test_where_the_response_has_begun_the_connection_ends(bounded: Service) -> N
     assert bounded.client().get("/seen").body == b"1"
 
 
-@pytest.mark.F68
 def test_a_body_that_goes_on_may_take_as_long_as_it_likes(bounded: Service) -> None:
     bounded.start(f"--body-timeout={AMPLE}s")
     client = bounded.client()
@@ -156,7 +147,6 @@ def test_a_body_that_goes_on_may_take_as_long_as_it_likes(bounded: Service) -> N
     assert client.read().body == b"1000"
 
 
-@pytest.mark.F68
 @pytest.mark.parametrize("expect", ["", "Expect: 100-continue\r\n"], ids=["too much", "100-continue"])
 def test_a_body_that_the_app_does_not_want_yet_is_not_late(bounded: Service, expect: str) -> None:
     bounded.start(f"--body-timeout={BRIEF}")
@@ -180,7 +170,6 @@ def test_a_body_that_the_app_does_not_want_yet_is_not_late(bounded: Service, exp
 # Reading.
 
 
-@pytest.mark.F68
 @pytest.mark.parametrize("path", ["/endless", "/early"])
 def test_a_client_that_does_not_read_is_reset(bounded: Service, path: str) -> None:
     bounded.start(f"--write-timeout={BRIEF}")
@@ -191,7 +180,6 @@ def test_a_client_that_does_not_read_is_reset(bounded: Service, path: str) -> No
     wait_reset(client)
 
 
-@pytest.mark.F68
 def test_a_websocket_that_does_not_read_is_reset(bounded: Service) -> None:
     bounded.start(f"--write-timeout={BRIEF}")
     client = bounded.client()
@@ -204,7 +192,6 @@ def test_a_websocket_that_does_not_read_is_reset(bounded: Service) -> None:
     wait_reset(client)
 
 
-@pytest.mark.F68
 def test_a_client_that_reads_on_may_take_as_long_as_it_likes(bounded: Service) -> None:
     bounded.start(f"--write-timeout={AMPLE}s")
     client = bounded.client()

@@ -20,7 +20,6 @@ def tls(bounded: Service, tmp_path: Path) -> TlsService:
     return tls
 
 
-@pytest.mark.F68
 @pytest.mark.parametrize("begun", ["GET / HTTP/1.1\r\nHost: te", UPLOAD])
 def test_half_a_request_is_answered_408(tls: TlsService, begun: str) -> None:
     tls.start(f"--header-timeout={BRIEF}", f"--body-timeout={BRIEF}")
@@ -32,7 +31,6 @@ def test_half_a_request_is_answered_408(tls: TlsService, begun: str) -> None:
     assert client.at_eof()
 
 
-@pytest.mark.F68
 def test_a_body_that_is_too_large_is_answered_413(tls: TlsService) -> None:
     tls.start("--max-body-bytes=9")
     client = tls.client()
@@ -43,7 +41,6 @@ def test_a_body_that_is_too_large_is_answered_413(tls: TlsService) -> None:
     assert client.at_eof()
 
 
-@pytest.mark.F68
 @pytest.mark.parametrize("last", ["", "Connection: close\r\n"], ids=["", "closing"])
 @pytest.mark.parametrize("path", ["/endless", "/early"])
 def test_a_client_that_does_not_read_is_reset(tls: TlsService, path: str, last: str) -> None:

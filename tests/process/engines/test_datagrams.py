@@ -67,7 +67,6 @@ def ask(port: Listener, data: str) -> str:
         return client.recv(1000).decode()
 
 
-@pytest.mark.F8
 @pytest.mark.parametrize("app", ["echo", "Handler"])
 def test_every_kind_of_handler_replies(manager: Manager, port: Listener, app: str) -> None:
     pid = start(manager, port, ECHO, app)
@@ -78,7 +77,6 @@ def test_every_kind_of_handler_replies(manager: Manager, port: Listener, app: st
     assert manager.wait_exit() == 0
 
 
-@pytest.mark.F8
 def test_a_reply_that_is_no_data_is_in_nobodys_way(manager: Manager, port: Listener) -> None:
     start(manager, port, WRONG, "app")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
@@ -89,7 +87,6 @@ def test_a_reply_that_is_no_data_is_in_nobodys_way(manager: Manager, port: Liste
     assert ask(port, "right") == "right"
 
 
-@pytest.mark.F8
 def test_a_sender_without_a_name_is_in_nobodys_way(manager: Manager) -> None:
     port = bound(socket.AF_UNIX, socket.SOCK_DGRAM, "app.sock")
     pid = start(manager, port, ECHO, "echo")
@@ -107,7 +104,6 @@ def test_a_sender_without_a_name_is_in_nobodys_way(manager: Manager) -> None:
     port.close()
 
 
-@pytest.mark.F8
 def test_a_unix_datagram_socket_is_served(manager: Manager) -> None:
     port = bound(socket.AF_UNIX, socket.SOCK_DGRAM, "app.sock")
     pid = start(manager, port, ECHO, "echo")
@@ -201,7 +197,6 @@ class Sender:
         self._sock.close()
 
 
-@pytest.mark.F8
 @pytest.mark.parametrize("workers", [0, 2])
 def test_no_datagram_is_lost_in_reloads(manager: Manager, port: Listener, workers: int) -> None:
     start(manager, port, ECHO, "slow", f"--workers={workers}", "--probation=0.1s")

@@ -74,7 +74,6 @@ async def echo(request: Request) -> PlainTextResponse:
 """
 
 
-@pytest.mark.F112
 @pytest.mark.parametrize(
     "source",
     [
@@ -128,7 +127,6 @@ app = Starlette(routes=[Route("/", lambda request: EventSourceResponse(ticks()))
 """
 
 
-@pytest.mark.F62
 def test_the_streams_of_sse_starlette_end_by_themselves_in_a_drain(
     manager: Manager, listener: Listener
 ) -> None:

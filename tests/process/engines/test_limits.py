@@ -34,7 +34,6 @@ def upload(size: int, *, chunked: bool = False) -> bytes:
 # Headers.
 
 
-@pytest.mark.F68
 @pytest.mark.parametrize("piece", [1, 400, 4096], ids="in pieces of {}".format)
 def test_headers_may_have_so_many_bytes_and_no_more(bounded: Service, piece: int) -> None:
     bounded.start(f"--max-header-bytes={MOST}")
@@ -50,7 +49,6 @@ def test_headers_may_have_so_many_bytes_and_no_more(bounded: Service, piece: int
     assert client.at_eof()
 
 
-@pytest.mark.F68
 @pytest.mark.parametrize(
     "endless",
     [b"GET /?" + 8 * MOST * b"x", request(MOST)[:-4] + 8 * MOST * b"x", 8 * MOST * b"X: y\r\n"],
@@ -70,7 +68,6 @@ def test_headers_that_are_too_long_need_not_end(bounded: Service, endless: bytes
     assert client.at_eof()
 
 
-@pytest.mark.F68
 def test_the_default_is_64_kib(bounded: Service) -> None:
     bounded.start()
     client = bounded.client()
@@ -81,7 +78,6 @@ def test_the_default_is_64_kib(bounded: Service) -> None:
     assert client.read().status == 431
 
 
-@pytest.mark.F68
 def test_the_answer_to_head_has_no_body(bounded: Service) -> None:
     bounded.start(f"--max-header-bytes={MOST}")
 
@@ -93,7 +89,6 @@ def test_the_answer_to_head_has_no_body(bounded: Service) -> None:
     assert received.endswith(b"\r\n\r\n")
 
 
-@pytest.mark.F68
 def test_trailers_are_headers(bounded: Service) -> None:
     bounded.start(f"--max-header-bytes={MOST}")
     client = bounded.client()
@@ -107,7 +102,6 @@ def test_trailers_are_headers(bounded: Service) -> None:
 # Bodies.
 
 
-@pytest.mark.F68
 def test_a_body_that_says_it_is_too_large_need_not_come(bounded: Service) -> None:
     bounded.start(f"--max-body-bytes={MOST}", "--access-log")
     client = bounded.client()
@@ -124,7 +118,6 @@ def test_a_body_that_says_it_is_too_large_need_not_come(bounded: Service) -> Non
     assert '"POST /upload HTTP/1.1" 413' in bounded.manager.stderr()
 
 
-@pytest.mark.F68
 def test_a_body_that_says_nothing_is_counted(bounded: Service) -> None:
     bounded.start(f"--max-body-bytes={MOST}")
     client = bounded.client()
@@ -138,7 +131,6 @@ def test_a_body_that_says_nothing_is_counted(bounded: Service) -> None:
     assert bounded.client().get("/seen").body == b"1"
 
 
-@pytest.mark.F68
 def test_responses_under_way_come_first(bounded: Service) -> None:
     bounded.start(f"--max-body-bytes={MOST}")
     client = bounded.client()
@@ -152,7 +144,6 @@ def test_responses_under_way_come_first(bounded: Service) -> None:
     assert client.at_eof()
 
 
-@pytest.mark.F68
 def test_nonsense_does_not_break_into_a_response_under_way(bounded: Service) -> None:
     bounded.start()
     client = bounded.client()
@@ -185,7 +176,6 @@ def serve_raw(service: Service) -> None:
     )
 
 
-@pytest.mark.F68
 @pytest.mark.parametrize("raw", [False, True], ids=["app", "handler"])
 def test_those_who_are_too_many_wait_in_the_queue(bounded: Service, raw: bool) -> None:
     if raw:

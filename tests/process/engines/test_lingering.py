@@ -73,7 +73,6 @@ def complete(client: Client, begin: str, status: int) -> bool:
     return sent and whole
 
 
-@pytest.mark.R35
 @pytest.mark.parametrize("status", CASES)
 def test_a_client_that_is_still_sending_gets_its_response(bounded: Service, status: int) -> None:
     bounded.start("--max-body-bytes=1M" if status == 413 else "--access-log")
@@ -90,7 +89,6 @@ def test_a_connection_that_is_closed_at_once_is_seen(bounded: Service, status: i
     assert not complete(bounded.client(), CASES[status], status)
 
 
-@pytest.mark.R35
 @pytest.mark.parametrize("silent", [True, False], ids=["is silent", "ends"])
 def test_the_end_is_waited_for_as_long_as_the_client_is_not_silent(bounded: Service, silent: bool) -> None:
     pid = bounded.start()
@@ -106,7 +104,6 @@ def test_the_end_is_waited_for_as_long_as_the_client_is_not_silent(bounded: Serv
     wait_until(lambda: open_sockets(pid) == before)
 
 
-@pytest.mark.R35
 def test_what_lingers_does_not_hold_a_drain(bounded: Service) -> None:
     bounded.start()
     client = bounded.client()

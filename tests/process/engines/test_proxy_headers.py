@@ -101,7 +101,6 @@ def test_an_address_is_known_on_a_socket_of_both_protocols(manager: Manager) -> 
         listener.close()
 
 
-@pytest.mark.F7
 @pytest.mark.parametrize(
     ("proxy", "believed"),
     [("unix", True), (f"uid={os.getuid()}", True), ("uid=12345", False), ("127.0.0.1", False)],

@@ -114,7 +114,6 @@ def serves(service: Service, clients: Crowd) -> None:
                 clients.drip()
 
 
-@pytest.mark.F68
 def test_others_are_served_and_the_memory_stays_flat(bounded: Service) -> None:
     pid = bounded.start(*PATIENT)
     assert bounded.client().get().status == 200
@@ -165,7 +164,6 @@ def growth(service: Service, pid: int, clients: int, patience: float) -> int:
     return resident(pid) - before
 
 
-@pytest.mark.F68
 def test_requests_that_wait_for_each_other_are_few(bounded: Service) -> None:
     pid = bounded.start(*PATIENT)
 
@@ -184,7 +182,6 @@ def test_requests_that_wait_without_bounds_are_seen(bounded: Service, fault: str
     assert growth(bounded, pid, clients, patience=LIMIT) > TOO_MUCH
 
 
-@pytest.mark.F68
 def test_all_of_them_are_cut(bounded: Service) -> None:
     pid = bounded.start("--header-timeout=2s", "--body-timeout=2s", "--write-timeout=2s")
     assert bounded.client().get().status == 200
@@ -201,7 +198,6 @@ def test_all_of_them_are_cut(bounded: Service) -> None:
         wait_until(lambda: open_sockets(pid) <= before)
 
 
-@pytest.mark.F68
 def test_a_stop_ends_by_the_hammer_at_the_latest(bounded: Service) -> None:
     bounded.start(*PATIENT, "--drain-timeout=3s")
     with crowd(bounded) as clients:

@@ -74,7 +74,6 @@ def closed_with(socket: ClientConnection) -> int | None:
     return end.value.rcvd.code if end.value.rcvd else None
 
 
-@pytest.mark.F62
 def test_a_websocket_goes_on_for_its_grace(
     manager: Manager, listener: Listener, open_socket: Callable[[], ClientConnection]
 ) -> None:
@@ -89,7 +88,6 @@ def test_a_websocket_goes_on_for_its_grace(
     assert manager.wait_exit() == 0
 
 
-@pytest.mark.F62
 def test_without_a_grace_it_is_closed_as_the_drain_begins(
     manager: Manager, listener: Listener, open_socket: Callable[[], ClientConnection]
 ) -> None:
@@ -101,7 +99,6 @@ def test_without_a_grace_it_is_closed_as_the_drain_begins(
     assert manager.wait_exit() == 0
 
 
-@pytest.mark.F62
 def test_the_ends_of_websockets_can_be_spread(
     manager: Manager, listener: Listener, open_socket: Callable[[], ClientConnection]
 ) -> None:
@@ -115,7 +112,6 @@ def test_the_ends_of_websockets_can_be_spread(
     assert manager.wait_exit() == 0
 
 
-@pytest.mark.F62
 def test_the_ends_of_streams_can_be_spread(
     manager: Manager, listener: Listener, where: tuple[str, int]
 ) -> None:
@@ -148,8 +144,6 @@ def answers(socket: ClientConnection) -> bool:
         return False
 
 
-@pytest.mark.F62
-@pytest.mark.F64
 def test_a_stream_ends_after_its_grace_and_its_app_is_told(
     manager: Manager, listener: Listener, where: tuple[str, int]
 ) -> None:
@@ -165,7 +159,6 @@ def test_a_stream_ends_after_its_grace_and_its_app_is_told(
     assert Path("disconnected").read_text() == "x"
 
 
-@pytest.mark.F62
 def test_a_stream_that_listens_to_the_event_ends_by_itself(
     manager: Manager, listener: Listener, where: tuple[str, int]
 ) -> None:
@@ -199,8 +192,6 @@ def endless():
 """
 
 
-@pytest.mark.F62
-@pytest.mark.R24
 def test_a_stream_of_a_wsgi_app_ends_when_its_client_has_gone(
     manager: Manager, listener: Listener, where: tuple[str, int]
 ) -> None:
@@ -217,7 +208,6 @@ def test_a_stream_of_a_wsgi_app_ends_when_its_client_has_gone(
     assert Path("closed").read_text() == "x"
 
 
-@pytest.mark.F62
 def test_a_stream_of_a_wsgi_app_ends_after_its_grace(
     manager: Manager, listener: Listener, where: tuple[str, int]
 ) -> None:

@@ -125,7 +125,6 @@ def reload(manager: Manager) -> None:
 HANDLERS = ("stream", "connection", "awaited", "Handler")
 
 
-@pytest.mark.F14
 @pytest.mark.parametrize("app", HANDLERS)
 def test_every_kind_of_handler_serves(
     manager: Manager, listener: Listener, connect: Callable[..., Client], app: str
@@ -142,7 +141,6 @@ def test_every_kind_of_handler_serves(
     assert manager.wait_exit() == 0
 
 
-@pytest.mark.F7
 def test_a_handler_serves_a_unix_socket_which_stays(
     manager: Manager, connect: Callable[..., Client]
 ) -> None:
@@ -157,7 +155,6 @@ def test_a_handler_serves_a_unix_socket_which_stays(
     unix.close()
 
 
-@pytest.mark.F8
 def test_a_handler_of_sockets_serves_sequential_packets(manager: Manager) -> None:
     packets = bound(socket.AF_UNIX, socket.SOCK_SEQPACKET, "app.sock", listen=True)
     start(manager, packets, "def app(sock):\n    sock.send(sock.recv(100).upper())\n", "app")
@@ -215,7 +212,6 @@ def test_in_a_drain_a_conversation_at_work_goes_on(
     assert manager.wait_exit() == 0
 
 
-@pytest.mark.F64
 @pytest.mark.parametrize(
     "handler",
     [

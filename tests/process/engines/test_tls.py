@@ -28,8 +28,6 @@ from tests.support.http_client import exchange, get
 from tests.support.kinds import ALL_KINDS
 from tests.support.manager import CHECKOUT, LIMIT, listening, wait_until
 
-pytestmark = pytest.mark.F13
-
 QUICK = ("--workers=2", "--probation=0.1s")
 
 TELLING = """

@@ -28,8 +28,6 @@ def reload_all(service: Service, pid: int) -> None:
         wait_gone(worker)
 
 
-@pytest.mark.F57
-@pytest.mark.R42
 def test_a_connection_is_served_by_process_after_process(service: Service) -> None:
     pid = service.start(*QUICK)
     client = service.client()
@@ -83,9 +81,6 @@ def test_many_connections_move_and_are_spread(service: Service) -> None:
     assert open_descriptors(pid) < 50
 
 
-@pytest.mark.F57
-@pytest.mark.R1
-@pytest.mark.R25
 def test_no_client_that_keeps_its_connection_has_to_open_another_one(service: Service) -> None:
     pid = service.start("--workers=4", "--probation=0.1s")
     kinds = ("persistent:8@max", "persistent:40@4")
@@ -98,7 +93,6 @@ def test_no_client_that_keeps_its_connection_has_to_open_another_one(service: Se
     assert report["total"]["connections"] == 48
 
 
-@pytest.mark.F58
 def test_a_stop_closes_what_nobody_receives(service: Service) -> None:
     service.start(*QUICK, "--linger=0.2s")
     client = service.client()
@@ -192,7 +186,6 @@ def test_a_worker_that_somebody_stops_gives_its_connections_to_its_successor(ser
     assert client.get().json["pid"] in workers(pid)
 
 
-@pytest.mark.R25
 def test_half_a_request_is_finished_where_it_began(service: Service) -> None:
     pid = service.start(*QUICK, "--linger=30s")
     client = service.client()

@@ -121,7 +121,6 @@ def test_no_client_has_to_reconnect_over_reloads_in_place(service: Service) -> N
     assert report["total"]["connections"] == 24
 
 
-@pytest.mark.F40
 @BOTH
 def test_connections_survive_restarts(service: Service, role: tuple[str, ...]) -> None:
     service.start(*role, **STORE)

@@ -35,8 +35,6 @@ def test_a_stop_without_connections_ends_at_once(service: Service) -> None:
     assert service.manager.wait_exit() == 0
 
 
-@pytest.mark.F56
-@pytest.mark.F60
 def test_a_request_in_flight_is_answered_and_announces_the_close(service: Service) -> None:
     service.start(*LONG)
     client = service.client()
@@ -53,8 +51,6 @@ def test_a_request_in_flight_is_answered_and_announces_the_close(service: Servic
     assert service.manager.wait_exit() == 0
 
 
-@pytest.mark.F59
-@pytest.mark.R3
 def test_a_connection_accepted_without_a_request_may_bring_one(service: Service) -> None:
     service.start(*LONG)
     client = service.accepted()
@@ -97,9 +93,6 @@ def test_an_upload_may_trickle_in(service: Service) -> None:
     assert service.manager.wait_exit() == 0
 
 
-@pytest.mark.F57
-@pytest.mark.R1
-@pytest.mark.R21
 def test_an_idle_connection_may_bring_one_more_request(service: Service) -> None:
     service.start(*LONG)
     client = service.client()
@@ -112,8 +105,6 @@ def test_an_idle_connection_may_bring_one_more_request(service: Service) -> None
     assert service.manager.wait_exit() == 0
 
 
-@pytest.mark.F58
-@pytest.mark.F59
 def test_a_silent_connection_is_closed_after_the_linger_without_a_reset(service: Service) -> None:
     service.start("--linger=0.2s", "--drain-timeout=60s")
     fresh = service.accepted()
@@ -127,7 +118,6 @@ def test_a_silent_connection_is_closed_after_the_linger_without_a_reset(service:
     assert service.manager.wait_exit() == 0
 
 
-@pytest.mark.R2
 def test_a_response_that_has_promised_to_stay_is_followed_by_one_more_request(service: Service) -> None:
     service.start(*LONG)
     client = service.client()
@@ -146,7 +136,6 @@ def test_a_response_that_has_promised_to_stay_is_followed_by_one_more_request(se
     assert service.manager.wait_exit() == 0
 
 
-@pytest.mark.F60
 def test_pipelined_requests_are_all_answered_and_the_last_announces_the_close(service: Service) -> None:
     service.start(*LONG)
     client = service.client()
@@ -176,8 +165,6 @@ def test_requests_pipelined_into_the_drain_are_all_answered(service: Service) ->
     assert service.manager.wait_exit() == 0
 
 
-@pytest.mark.R4
-@pytest.mark.R6
 def test_newcomers_wait_in_the_queue_for_the_next_process(
     service: Service, tmp_path: Path, listener: Listener
 ) -> None:
@@ -220,7 +207,6 @@ def websocket(service: Service):
     return unix_connect(sock=client.sock, uri="ws://test/ws")
 
 
-@pytest.mark.F62
 def test_a_websocket_is_closed_with_1012_in_good_order(service: Service) -> None:
     service.start(*LONG)
     with websocket(service) as connection:
@@ -236,7 +222,6 @@ def test_a_websocket_is_closed_with_1012_in_good_order(service: Service) -> None
     assert service.manager.wait_exit() == 0
 
 
-@pytest.mark.F62
 def test_a_websocket_whose_client_keeps_sending_sees_the_close_frame(service: Service) -> None:
     service.start(*LONG)
     with websocket(service) as connection:
@@ -255,8 +240,6 @@ def test_a_websocket_whose_client_keeps_sending_sees_the_close_frame(service: Se
     assert service.manager.wait_exit() == 0
 
 
-@pytest.mark.F64
-@pytest.mark.R22
 def test_the_hammer_aborts_what_is_left_and_says_so(service: Service) -> None:
     service.start("--linger=0.1s", "--drain-timeout=0.3s")
     client = service.client()
@@ -273,8 +256,6 @@ def test_the_hammer_aborts_what_is_left_and_says_so(service: Service) -> None:
     assert "Traceback" not in log
 
 
-@pytest.mark.F44
-@pytest.mark.F47
 def test_sigusr2_is_the_hammer_while_draining(service: Service) -> None:
     service.start("--drain-timeout=none")
     service.client().ask("/hold")
@@ -301,7 +282,6 @@ def test_sigquit_ends_by_force_but_in_good_order(service: Service, workers: str)
     assert re.search(r"aborted: .*GET /hold", service.manager.stderr())
 
 
-@pytest.mark.F50
 def test_a_second_sigint_ends_at_once(service: Service) -> None:
     service.start(*LONG)
     service.client().ask("/hold")
@@ -314,7 +294,6 @@ def test_a_second_sigint_ends_at_once(service: Service) -> None:
     assert service.manager.wait_exit() == 130
 
 
-@pytest.mark.F69
 def test_a_repeated_sigterm_changes_nothing(service: Service) -> None:
     service.start(*LONG)
     client = service.client()
@@ -347,7 +326,6 @@ def test_the_app_shuts_down_after_its_last_request(service: Service) -> None:
     assert service.manager.wait_exit() == 0
 
 
-@pytest.mark.F67
 def test_an_app_that_does_not_shut_down_in_time_does_not_hold_the_stop(service: Service) -> None:
     service.start("--shutdown-timeout=0.2s", GATE_SHUTDOWN="1")
 
@@ -376,9 +354,6 @@ def test_the_status_counts_what_a_drain_waits_for(service: Service) -> None:
     client.read()
 
 
-@pytest.mark.F63
-@pytest.mark.F67
-@pytest.mark.R29
 def test_a_drain_asks_for_no_more_time_than_the_hammer_allows(service: Service) -> None:
     service.start("--linger=0.1s", "--drain-timeout=1s", "--shutdown-timeout=0.2s")
     service.client().ask("/hold")
@@ -437,7 +412,6 @@ def test_a_wsgi_thread_that_hangs_does_not_hold_the_end_beyond_the_hammer(servic
     assert service.manager.wait_exit() == 0
 
 
-@pytest.mark.F76
 def test_serve_returns_after_the_drain(service: Service, manager: Manager, listener: Listener) -> None:
     (service.directory / "main.py").write_text(
         "import sockact, sys\n"
@@ -453,8 +427,6 @@ def test_serve_returns_after_the_drain(service: Service, manager: Manager, liste
     assert manager.wait_exit() == 7
 
 
-@pytest.mark.F7
-@pytest.mark.R31
 def test_a_unix_listener_keeps_its_path(service: Service, manager: Manager, tmp_path: Path) -> None:
     path = tmp_path / "web.sock"
     sock = socket.socket(socket.AF_UNIX)

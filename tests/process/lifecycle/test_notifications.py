@@ -62,9 +62,6 @@ def gate_open() -> Iterator[None]:
         os.close(gate)
 
 
-@pytest.mark.F32
-@pytest.mark.F39
-@pytest.mark.R10
 def test_ready_is_said_when_the_startup_is_done_and_requests_are_answered(
     manager: Manager, listener: Listener
 ) -> None:
@@ -124,7 +121,6 @@ def test_a_status_that_is_not_ascii_arrives_intact(manager: Manager, listener: L
     assert manager.said("MAINPID") == []
 
 
-@pytest.mark.F55
 def test_the_watchdog_is_pinged_again_and_again(manager: Manager, listener: Listener) -> None:
     app()
     manager.sockact("app:app", listeners=[listener], WATCHDOG_USEC="40000")
@@ -153,7 +149,6 @@ def test_the_watchdog_of_this_process_is_pinged(manager: Manager, listener: List
     manager.wait_for("WATCHDOG", "1")
 
 
-@pytest.mark.F55
 def test_a_loop_that_hangs_stops_pinging(manager: Manager, listener: Listener) -> None:
     app(request="import socket; s = socket.socket(socket.AF_UNIX); s.connect('hang'); s.recv(1); s.close()")
     manager.sockact("app:app", listeners=[listener], WATCHDOG_USEC="40000")
@@ -179,9 +174,6 @@ def pinged(manager: Manager, within: float) -> bool:
     return True
 
 
-@pytest.mark.F3
-@pytest.mark.F19
-@pytest.mark.R32
 def test_a_child_of_the_app_inherits_nothing_from_the_manager(manager: Manager, listener: Listener) -> None:
     app(request="")
     Path("app.py").write_text("""
@@ -203,7 +195,6 @@ async def app(scope, receive, send):
     assert "socket:" not in fds
 
 
-@pytest.mark.F110
 def test_the_status_tells_the_requests_in_flight(manager: Manager, listener: Listener) -> None:
     app(request=WAIT)
     manager.sockact("app:app", listeners=[listener])
@@ -255,8 +246,6 @@ def test_stopping_is_said_before_the_drain_ends(manager: Manager, listener: List
     assert manager.said("STOPPING") == ["1"]
 
 
-@pytest.mark.F63
-@pytest.mark.R29
 def test_a_drain_under_way_asks_for_more_time_up_to_the_hammer(
     manager: Manager, listener: Listener
 ) -> None:

@@ -59,8 +59,6 @@ async def asked_while_the_loop_hangs(client: socket.socket, server: socket.socke
         transport.close()
 
 
-@pytest.mark.F59
-@pytest.mark.R3
 def test_a_request_that_has_arrived_is_answered_though_the_loop_has_not_seen_it_in_time() -> None:
     client, server = socket.socketpair()
     server.setblocking(False)
@@ -70,7 +68,6 @@ def test_a_request_that_has_arrived_is_answered_though_the_loop_has_not_seen_it_
         assert client.recv(1000).startswith(b"HTTP/1.1 200 OK")
 
 
-@pytest.mark.R4
 def test_newcomers_wait_in_the_queue_of_a_socket_that_nobody_else_holds(
     manager: Manager, gate: Gate, tmp_path: Path
 ) -> None:
@@ -115,7 +112,6 @@ async def newcomers_after_the_stop(ours: socket.socket, address: Any, selector: 
     return selector.told - before
 
 
-@pytest.mark.R8
 def test_a_closed_listener_that_lives_on_elsewhere_does_not_keep_the_loop_awake(listener: Listener) -> None:
     selector = Counting()
     assert listener.sock is not None
@@ -125,8 +121,6 @@ def test_a_closed_listener_that_lives_on_elsewhere_does_not_keep_the_loop_awake(
         assert runner.run(newcomers_after_the_stop(ours, address, selector)) == 0
 
 
-@pytest.mark.F22
-@pytest.mark.R15
 def test_requests_for_a_reload_during_one_are_one_reload_after_it(service: Service) -> None:
     pid = service.start("--workers=1", "--probation=0.1s")
     break_app(service, "os.environ['GATE_STARTUP'] = '1'")
@@ -161,9 +155,6 @@ with socket.socket(socket.AF_UNIX) as gate:
 """
 
 
-@pytest.mark.F53
-@pytest.mark.R16
-@pytest.mark.R17
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR2])
 def test_a_signal_that_comes_while_the_app_is_imported_is_remembered(
     service: Service, number: signal.Signals
@@ -190,7 +181,6 @@ def frame(opcode: int, payload: bytes) -> bytes:
     return struct.pack("!BBH", 0x80 | opcode, 0x80 | 126, len(payload)) + bytes(4) + payload
 
 
-@pytest.mark.R35
 def test_what_the_client_sends_while_it_is_told_the_end_does_not_reset_the_connection(
     service: Service,
 ) -> None:

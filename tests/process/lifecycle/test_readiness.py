@@ -40,7 +40,6 @@ def refusal(service: Service) -> Answer | None:
     return answer if answer.status == 503 else None
 
 
-@pytest.mark.F88
 @pytest.mark.parametrize("shape", SHAPES)
 def test_readiness_and_life_are_told_without_the_app(service: Service, shape: str) -> None:
     service.start(shape, *PATHS)
@@ -51,8 +50,6 @@ def test_readiness_and_life_are_told_without_the_app(service: Service, shape: st
     assert "pid" in get(service.listener, "/").text  # the rest is the app's
 
 
-@pytest.mark.F88
-@pytest.mark.R26
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_stop_goes_on_serving_while_load_balancers_notice(service: Service, shape: str) -> None:
     service.start(shape, *PATHS, "--drain-delay=60s")
@@ -75,7 +72,6 @@ def test_the_delay_ends_by_itself(service: Service) -> None:
     assert service.manager.wait_exit() == 0
 
 
-@pytest.mark.F88
 @pytest.mark.parametrize("shape", SHAPES)
 def test_it_stays_green_throughout_a_reload(service: Service, shape: str) -> None:
     service.start(shape, *PATHS, "--drain-delay=60s", "--probation=0.1s")
@@ -102,8 +98,6 @@ def test_no_worker_waits_for_load_balancers_when_it_is_replaced(service: Service
     reload_all(service, pid)  # which waits for the end of the old ones
 
 
-@pytest.mark.F87
-@pytest.mark.R25
 @pytest.mark.parametrize(("mode", "status"), [("serve", 200), ("refuse", 503)])
 def test_what_becomes_of_requests_in_the_drain_of_a_stop(service: Service, mode: str, status: int) -> None:
     service.start(f"--drain-mode={mode}", "--linger=20s")
@@ -153,7 +147,6 @@ async def busy(scope, receive, send):
 """
 
 
-@pytest.mark.F88
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_busy_app_does_not_make_the_host_look_dead(
     manager: Manager, listener: Listener, health: Listener, shape: str
@@ -172,7 +165,6 @@ def test_a_busy_app_does_not_make_the_host_look_dead(
         Path("enough").touch()
 
 
-@pytest.mark.F88
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_socket_named_health_turns_red_as_the_stop_begins(
     service: Service, health: Listener, shape: str

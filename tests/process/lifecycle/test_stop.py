@@ -22,9 +22,6 @@ ROLES = pytest.mark.parametrize("role", [("--workers=0",), QUICK], ids=["alone",
 CRASHES = (signal.SIGABRT, signal.SIGILL, signal.SIGTRAP, signal.SIGSEGV)
 
 
-@pytest.mark.F46
-@pytest.mark.F56
-@pytest.mark.R19
 @ROLES
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_by_either_signal_answers_what_is_in_flight(
@@ -35,7 +32,6 @@ def test_a_stop_by_either_signal_answers_what_is_in_flight(
     service.drain_and_end(number)
 
 
-@pytest.mark.F50
 @ROLES
 def test_a_second_sigterm_in_the_same_moment_is_the_same_stop(
     service: Service, role: tuple[str, ...]
@@ -56,7 +52,6 @@ def test_a_second_sigterm_in_the_same_moment_is_the_same_stop(
     assert service.manager.wait_exit() == 0
 
 
-@pytest.mark.F50
 @ROLES
 def test_a_second_sigterm_a_second_later_ends_it_at_once(service: Service, role: tuple[str, ...]) -> None:
     service.start(*role, *LONG)
@@ -72,7 +67,6 @@ def test_a_second_sigterm_a_second_later_ends_it_at_once(service: Service, role:
     assert service.manager.wait_exit() == 128 + signal.SIGTERM
 
 
-@pytest.mark.F50
 def test_a_worker_that_is_told_again_answers_what_it_has(service: Service) -> None:
     pid = service.start("--workers=1", *LONG)
     (worker,) = workers(pid)
@@ -92,7 +86,6 @@ def test_a_worker_that_is_told_again_answers_what_it_has(service: Service) -> No
     assert service.manager.wait_exit() == 0
 
 
-@pytest.mark.R30
 @pytest.mark.parametrize("first", ["workers", "main"])
 def test_a_stop_that_is_sent_to_workers_too_answers_what_is_in_flight(service: Service, first: str) -> None:
     """KillMode=control-group, or a terminal's Ctrl-C."""
@@ -117,7 +110,6 @@ def test_a_stop_that_is_sent_to_workers_too_answers_what_is_in_flight(service: S
     assert "was killed by" not in service.manager.stderr()
 
 
-@pytest.mark.F54
 @pytest.mark.parametrize("number", CRASHES)
 def test_a_crash_is_no_stop(service: Service, number: signal.Signals) -> None:
     service.start()
@@ -128,7 +120,6 @@ def test_a_crash_is_no_stop(service: Service, number: signal.Signals) -> None:
     assert service.manager.said("STOPPING") == []
 
 
-@pytest.mark.F72
 def test_an_app_that_crashes_ends_a_service_without_a_supervisor_with_its_status(service: Service) -> None:
     break_app_with_exit(service)
     service.start()
@@ -143,7 +134,6 @@ def break_app_with_exit(service: Service) -> None:
     break_app(service, HANG.replace('"/hang"', '"/exit"').replace("time.sleep(3600)", "os._exit(7)"))
 
 
-@pytest.mark.F52
 def test_a_service_without_a_worker_can_be_reloaded_and_stopped(service: Service) -> None:
     break_app_with_exit(service)
     pid = service.start("--workers=1", "--probation=0.1s")
@@ -160,7 +150,6 @@ def test_a_service_without_a_worker_can_be_reloaded_and_stopped(service: Service
     assert service.manager.wait_exit() == 0
 
 
-@pytest.mark.F64
 @ROLES
 def test_a_hammer_at_once_waits_for_nobody(service: Service, role: tuple[str, ...]) -> None:
     service.start(*role, "--drain-timeout=0", "--linger=0")
@@ -173,7 +162,6 @@ def test_a_hammer_at_once_waits_for_nobody(service: Service, role: tuple[str, ..
     assert re.search(r"aborted: .*GET /hold", service.manager.stderr())
 
 
-@pytest.mark.F47
 def test_sigusr2_to_a_supervisor_is_the_hammer_of_its_workers(service: Service) -> None:
     service.start(*QUICK, "--drain-timeout=none")
     service.client().ask("/hold")
@@ -187,9 +175,6 @@ def test_sigusr2_to_a_supervisor_is_the_hammer_of_its_workers(service: Service) 
     assert re.search(r"aborted: .*GET /hold", service.manager.stderr())
 
 
-@pytest.mark.F65
-@pytest.mark.F66
-@pytest.mark.R36
 def test_a_worker_whose_loop_hangs_in_the_drain_is_killed_from_outside(service: Service) -> None:
     install(service.directory)
     break_app(service, HANG)
@@ -204,8 +189,6 @@ def test_a_worker_whose_loop_hangs_in_the_drain_is_killed_from_outside(service: 
     assert not Path(f"/proc/{worker}").exists()
 
 
-@pytest.mark.F86
-@pytest.mark.R24
 @ROLES
 def test_a_request_that_fails_is_not_counted_as_one_in_flight(
     service: Service, role: tuple[str, ...]
@@ -228,7 +211,6 @@ def test_a_request_that_fails_is_not_counted_as_one_in_flight(
     assert service.manager.wait_exit() == 0
 
 
-@pytest.mark.R39
 def test_of_too_many_old_generations_the_oldest_is_ended_by_force(service: Service) -> None:
     service.start("--workers=1", "--probation=0.1s", "--max-draining=1", *LONG)
     clients = []
@@ -247,9 +229,6 @@ def test_of_too_many_old_generations_the_oldest_is_ended_by_force(service: Servi
     assert service.manager.stderr().count("aborted: ") == 1
 
 
-@pytest.mark.R27
-@pytest.mark.F107
-@pytest.mark.F108
 def test_the_manager_hears_of_nobody_but_the_main_process(service: Service) -> None:
     pid = service.start(*QUICK)
     for _ in range(2):
@@ -263,8 +242,6 @@ def test_the_manager_hears_of_nobody_but_the_main_process(service: Service) -> N
     assert service.manager.said("MAINPID") == []
 
 
-@pytest.mark.F70
-@pytest.mark.F69
 def test_a_stop_during_a_reload_leaves_no_process(service: Service) -> None:
     pid = service.start(*QUICK)
     break_app(service, "async def lifespan(*_): await asyncio.Event().wait()")
@@ -278,7 +255,6 @@ def test_a_stop_during_a_reload_leaves_no_process(service: Service) -> None:
     assert not any(Path(f"/proc/{worker}").exists() for worker in everyone)
 
 
-@pytest.mark.F85
 @pytest.mark.parametrize("busy", ["web", "admin"])
 def test_several_listeners_drain_at_the_same_time(
     manager: Manager, gate: Gate, tmp_path: Path, busy: str

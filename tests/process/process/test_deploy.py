@@ -41,7 +41,6 @@ def environment(service: Service) -> dict[str, str]:
         return found
 
 
-@pytest.mark.R37
 @both
 def test_environment_files_are_read_anew_at_each_reload(service: Service, options: tuple[str, ...]) -> None:
     install(service.directory)
@@ -64,7 +63,6 @@ def test_environment_files_are_read_anew_at_each_reload(service: Service, option
     assert "BOTH" not in after
 
 
-@pytest.mark.R37
 @both
 def test_a_broken_environment_file_refuses_the_reload(service: Service, options: tuple[str, ...]) -> None:
     install(service.directory)
@@ -95,7 +93,6 @@ def test_a_broken_environment_file_fails_the_start(
     assert manager.wait_exit() == 78
 
 
-@pytest.mark.R37
 def test_a_worker_that_takes_a_dead_ones_place_reads_the_files_too(service: Service) -> None:
     install(service.directory)
     break_app(service, ENVIRONMENT)
@@ -156,8 +153,6 @@ def switch(service: Service, version: str) -> Path:
     return service.directory / "current"
 
 
-@pytest.mark.F20
-@pytest.mark.R38
 @pytest.mark.parametrize("place", ["chdir", "search path"])
 @both
 def test_a_draining_worker_imports_from_its_own_release(
@@ -186,7 +181,6 @@ def test_a_draining_worker_imports_from_its_own_release(
     wait_until(lambda: json.loads(get(service.listener).text)["version"] == "2")
 
 
-@pytest.mark.R38
 def test_a_program_imports_from_its_own_release_what_it_has_not_imported_yet(
     service: Service, manager: Manager
 ) -> None:
@@ -229,7 +223,6 @@ def pid_in(file: Path) -> int:
     return int(file.read_text())
 
 
-@pytest.mark.F109
 @both
 def test_the_pid_file_has_the_main_pid_from_start_to_stop(
     service: Service, options: tuple[str, ...]
@@ -249,7 +242,6 @@ def test_the_pid_file_has_the_main_pid_from_start_to_stop(
     assert not file.exists()
 
 
-@pytest.mark.F109
 def test_the_pid_file_is_there_all_the_time(service: Service) -> None:
     file = service.directory / "pid"
     pid = service.start(*ALONE, "--pid-file=pid")
@@ -259,7 +251,6 @@ def test_the_pid_file_is_there_all_the_time(service: Service) -> None:
     assert reloading.returncode == 0
 
 
-@pytest.mark.F109
 @both
 def test_a_pid_file_that_belongs_to_another_by_now_is_left_alone(
     service: Service, options: tuple[str, ...]
@@ -273,7 +264,6 @@ def test_a_pid_file_that_belongs_to_another_by_now_is_left_alone(
     assert pid_in(file) == 1
 
 
-@pytest.mark.F109
 @both
 def test_a_pid_file_that_cannot_be_written_fails_the_start(
     service: Service, options: tuple[str, ...], manager: Manager
@@ -285,7 +275,6 @@ def test_a_pid_file_that_cannot_be_written_fails_the_start(
     assert manager.wait_exit() == 78
 
 
-@pytest.mark.F109
 @pytest.mark.parametrize("end", ["fails", "at once"])
 @both
 def test_a_service_that_ends_otherwise_removes_its_pid_file_too(

@@ -38,8 +38,6 @@ async def app(scope, receive, send):
 """
 
 
-@pytest.mark.F18
-@pytest.mark.F19
 def test_what_marks_a_worker_is_gone_before_the_app_runs(service: Service) -> None:
     install(service.directory)
     break_app(service, "import sys\n" + TELL)
@@ -52,7 +50,6 @@ def test_what_marks_a_worker_is_gone_before_the_app_runs(service: Service) -> No
     assert ours == ["SOCKACT_WORKERS"]  # a setting of the test's
 
 
-@pytest.mark.F21
 def test_a_worker_writes_where_its_supervisor_writes(service: Service) -> None:
     install(service.directory)
     break_app(service, "import sys\n" + TELL)
@@ -65,8 +62,6 @@ def test_a_worker_writes_where_its_supervisor_writes(service: Service) -> None:
     assert json.loads(get(service.listener, "/tell").text)["stdin"] == stdin
 
 
-@pytest.mark.F16
-@pytest.mark.F26
 def test_the_app_is_imported_by_each_worker_and_never_by_the_supervisor(service: Service) -> None:
     install(service.directory)
     break_app(service, 'open(f"imported.{os.getpid()}", "w").close()')
@@ -81,9 +76,6 @@ def test_the_app_is_imported_by_each_worker_and_never_by_the_supervisor(service:
     assert pid not in imported
 
 
-@pytest.mark.F25
-@pytest.mark.R12
-@pytest.mark.R13
 def test_a_process_that_cannot_be_started_fails_the_reload_and_nothing_else(service: Service) -> None:
     pid = service.start("--workers=1", "--probation=0.1s")
     (old,) = workers(pid)
@@ -101,8 +93,6 @@ def test_a_process_that_cannot_be_started_fails_the_reload_and_nothing_else(serv
     assert reload(service) == (0, "gen 7 is ready\n")
 
 
-@pytest.mark.F22
-@pytest.mark.R13
 def test_a_failed_reload_does_not_prevent_the_next(service: Service) -> None:
     service.start(*QUICK)
     break_app(service, "x = (")
@@ -118,8 +108,6 @@ def test_a_failed_reload_does_not_prevent_the_next(service: Service) -> None:
 LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
 
 
-@pytest.mark.F33
-@pytest.mark.R18
 def test_a_pid_that_belongs_to_another_process_by_now_is_not_signalled(
     tmp_path: Path, lacking: Callable[[str], NoReturn]
 ) -> None:
@@ -157,8 +145,6 @@ def born_as(pid: int) -> int:
         os.waitpid(born, 0)
 
 
-@pytest.mark.R16
-@pytest.mark.F51
 def test_a_signal_that_is_passed_on_does_not_kill_a_worker_that_still_imports(service: Service) -> None:
     pid = service.start("--workers=1", "--probation=0.1s")
     (old,) = workers(pid)
@@ -176,7 +162,6 @@ def test_a_signal_that_is_passed_on_does_not_kill_a_worker_that_still_imports(se
     stop(service)
 
 
-@pytest.mark.R7
 @pytest.mark.parametrize("options", [("--workers=0",), ("--workers=1", "--probation=0.1s")])
 def test_a_listener_stays_non_blocking_whatever_the_app_does_to_it(
     service: Service, options: tuple[str, ...]
@@ -209,8 +194,6 @@ async def app(scope, receive, send):
 """
 
 
-@pytest.mark.F20
-@pytest.mark.R38
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_module_that_is_imported_late_is_that_of_the_release_the_process_began_with(
     service: Service, tmp_path: Path, workers: str

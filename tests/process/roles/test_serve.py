@@ -59,7 +59,6 @@ def failed(manager: Manager, listener: Listener, source: str, *options: str, app
 # The three ways to start.
 
 
-@pytest.mark.F114
 @pytest.mark.parametrize(
     "command",
     [
@@ -83,7 +82,6 @@ def test_an_app_is_served_in_each_way_to_start_it(
     stop(manager)
 
 
-@pytest.mark.F76
 def test_serve_returns_after_a_drain(manager: Manager, listener: Listener) -> None:
     Path("main.py").write_text(
         f"import sockact\n{ASGI}\nsockact.serve(app)\nopen('after', 'w').write('reached')"
@@ -147,7 +145,6 @@ def test_an_unknown_keyword_is_an_error_of_the_settings(manager: Manager, listen
 # The command line.
 
 
-@pytest.mark.F29
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
@@ -274,7 +271,6 @@ def test_a_wsgi_app_that_fails_is_answered_with_500(manager: Manager, listener: 
 # HTTP.
 
 
-@pytest.mark.F6
 def test_all_passed_listeners_serve_the_app(manager: Manager, tmp_path: Path) -> None:
     shutil.copy(WEBAPP, "app.py")
     listeners = [listening(), listening("::1"), listening(name="admin")]
@@ -375,7 +371,6 @@ def test_the_access_log_is_there_when_it_is_asked_for(
     assert ('"GET /logged HTTP/1.1" 200' in manager.stderr()) is expected
 
 
-@pytest.mark.F105
 def test_the_least_level_is_what_is_logged(manager: Manager, listener: Listener) -> None:
     Path("app.py").write_text(ASGI)
     manager.sockact("app:app", "--log-level=error", listeners=[listener])
@@ -417,7 +412,6 @@ async def app(scope, receive, send):
 COMPLETE = 'await send({"type": "lifespan.startup.complete"}); await receive()'
 
 
-@pytest.mark.F91
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
@@ -532,7 +526,6 @@ def test_an_app_that_is_stopped_in_its_startup_is_cancelled_and_may_clean_up(
 # What cannot be loaded.
 
 
-@pytest.mark.F91
 @pytest.mark.parametrize(
     ("source", "app", "reason"),
     [

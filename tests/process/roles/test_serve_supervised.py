@@ -46,8 +46,6 @@ def command(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
 
 
-@pytest.mark.F17
-@pytest.mark.F114
 def test_the_process_becomes_the_supervisor_of_the_program(
     manager: Manager, listener: Listener, program: list[str]
 ) -> None:
@@ -163,7 +161,6 @@ def pid_at(port: int) -> int:
     return int(json.loads(get(("127.0.0.1", port)).text)["pid"])
 
 
-@pytest.mark.F15
 def test_a_program_can_say_how_its_socket_is_opened(manager: Manager, port: int) -> None:
     pid = serve_own(manager, port, "opened")
     before = workers(pid)
@@ -176,7 +173,6 @@ def test_a_program_can_say_how_its_socket_is_opened(manager: Manager, port: int)
     assert Path("opened").read_text() == "x"
 
 
-@pytest.mark.F15
 @pytest.mark.parametrize("sock", ["opened()", "[opened()]"])
 def test_a_program_that_has_opened_its_socket_serves_itself(manager: Manager, port: int, sock: str) -> None:
     pid = serve_own(manager, port, sock)
@@ -189,7 +185,6 @@ def test_a_program_that_has_opened_its_socket_serves_itself(manager: Manager, po
     assert pid_at(port) == pid
 
 
-@pytest.mark.F15
 def test_a_socket_that_was_passed_comes_first(manager: Manager, listener: Listener, port: int) -> None:
     install(Path())
     Path("main.py").write_text(OWN.format(port=port, sock="opened"))
@@ -200,8 +195,6 @@ def test_a_socket_that_was_passed_comes_first(manager: Manager, listener: Listen
     assert not Path("opened").exists()
 
 
-@pytest.mark.F15
-@pytest.mark.F29
 @pytest.mark.parametrize(
     ("sock", "status", "message"),
     [

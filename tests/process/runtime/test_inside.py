@@ -84,8 +84,6 @@ async def waits():
 """
 
 
-@pytest.mark.F62
-@pytest.mark.F80
 @MODES
 def test_a_request_can_wait_for_the_drain(service: Service, mode: tuple[str, ...]) -> None:
     start(service, WAITS, *mode)
@@ -99,7 +97,6 @@ def test_a_request_can_wait_for_the_drain(service: Service, mode: tuple[str, ...
     assert service.manager.wait_exit() == 0
 
 
-@pytest.mark.F80
 @MODES
 def test_a_thread_can_wait_for_the_drain(service: Service, mode: tuple[str, ...]) -> None:
     write_wsgi(service)
@@ -152,7 +149,6 @@ import sys
 """
 
 
-@pytest.mark.F90
 @MODES
 def test_the_drain_waits_for_work_in_the_background(service: Service, mode: tuple[str, ...]) -> None:
     start(service, BACKGROUND, *mode, "--linger=0")
@@ -171,8 +167,6 @@ def test_the_drain_waits_for_work_in_the_background(service: Service, mode: tupl
     assert "the work is done" in service.manager.stderr()
 
 
-@pytest.mark.F64
-@pytest.mark.F90
 @MODES
 def test_the_hammer_cancels_work_in_the_background(service: Service, mode: tuple[str, ...]) -> None:
     start(service, BACKGROUND, *mode, "--linger=0", "--drain-timeout=0.2s")
@@ -186,7 +180,6 @@ def test_the_hammer_cancels_work_in_the_background(service: Service, mode: tuple
     assert log.index("the work was cancelled") < log.index("released")
 
 
-@pytest.mark.F90
 def test_a_service_with_work_in_the_background_is_not_idle(service: Service) -> None:
     """If it were, the hammer would fall on the work long before that is done."""
     work = BACKGROUND.replace('gate("work")', "asyncio.sleep(1)")
@@ -209,8 +202,6 @@ async def reload_in_thread(): return await asyncio.to_thread(sockact.request_rel
 """
 
 
-@pytest.mark.F41
-@pytest.mark.F116
 @MODES
 @pytest.mark.parametrize("path", ["/reload", "/reload_in_thread"])
 def test_code_can_ask_for_a_reload(service: Service, mode: tuple[str, ...], path: str) -> None:
@@ -224,8 +215,6 @@ def test_code_can_ask_for_a_reload(service: Service, mode: tuple[str, ...], path
     wait_until(lambda: json.loads(get(service.listener).text)["version"] == "2")
 
 
-@pytest.mark.F41
-@pytest.mark.F116
 @MODES
 def test_code_of_a_wsgi_app_can_ask_for_a_reload(service: Service, mode: tuple[str, ...]) -> None:
     write_wsgi(service)
@@ -239,7 +228,6 @@ def test_code_of_a_wsgi_app_can_ask_for_a_reload(service: Service, mode: tuple[s
     wait_until(lambda: json.loads(get(service.listener).text)["version"] == "2")
 
 
-@pytest.mark.F41
 def test_a_canary_asks_for_nothing(service: Service) -> None:
     """Else a start that asks for a reload would have the trial of that ask for the next one."""
     start(service, RELOADS)
@@ -291,7 +279,6 @@ atexit.register(tell)
 """
 
 
-@pytest.mark.F30
 @pytest.mark.parametrize("passed", [True, False], ids=["passed", "bound"])
 @MODES
 def test_code_knows_its_role_and_whether_sockets_were_passed(
@@ -329,7 +316,6 @@ def test_code_knows_its_role_and_whether_sockets_were_passed(
     assert set(told.values()) <= {told[str(pid)], f"{role} {passed}"}
 
 
-@pytest.mark.F77
 @MODES
 def test_a_hook_of_the_start_knows_where_the_process_serves(
     service: Service, tmp_path: Path, mode: tuple[str, ...]
@@ -344,7 +330,6 @@ def test_a_hook_of_the_start_knows_where_the_process_serves(
     assert noted == [place, place] if mode else [place, canary, place]
 
 
-@pytest.mark.F30
 def test_a_program_knows_its_role_before_it_serves(
     manager: Manager, listener: Listener, tmp_path: Path
 ) -> None:
@@ -369,8 +354,6 @@ async def fails(): raise ValueError("no luck")
 """
 
 
-@pytest.mark.F86
-@pytest.mark.R24
 @MODES
 def test_no_request_stays_counted_however_it_ends(service: Service, mode: tuple[str, ...]) -> None:
     """Answered, failed, or given up by its client: before its end, and before the app has it whole."""
@@ -395,7 +378,6 @@ def test_no_request_stays_counted_however_it_ends(service: Service, mode: tuple[
     assert "hammer" not in service.manager.stderr()
 
 
-@pytest.mark.R24
 def test_a_request_that_comes_with_the_drain_is_counted_before_anybody_looks(service: Service) -> None:
     """Each is begun as the stop is: what was accepted is answered, the drain does not end before."""
     for _ in range(5):

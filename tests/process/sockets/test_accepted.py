@@ -72,7 +72,6 @@ def start(manager: Manager, passed: Listener, app: str, *options: str) -> int:
     return pid
 
 
-@pytest.mark.F14
 @pytest.mark.parametrize("app", ["shout", "stream"])
 def test_a_process_serves_its_connection_and_ends_with_it(
     manager: Manager, pair: tuple[socket.socket, Listener], app: str
@@ -89,8 +88,6 @@ def test_a_process_serves_its_connection_and_ends_with_it(
     assert manager.wait_exit() == 0
 
 
-@pytest.mark.F14
-@pytest.mark.F90
 def test_work_in_the_background_may_end_after_the_connection(
     manager: Manager, pair: tuple[socket.socket, Listener]
 ) -> None:
@@ -102,7 +99,6 @@ def test_work_in_the_background_may_end_after_the_connection(
     assert "the work is done" in manager.stderr()
 
 
-@pytest.mark.F14
 def test_a_web_app_is_served_on_it_until_the_client_leaves(
     manager: Manager, pair: tuple[socket.socket, Listener]
 ) -> None:
@@ -147,7 +143,6 @@ def test_a_stop_drains_it(manager: Manager, pair: tuple[socket.socket, Listener]
     assert manager.wait_exit() == 0
 
 
-@pytest.mark.F14
 def test_it_may_be_standard_input_as_with_inetd(
     tmp_path: Path, pair: tuple[socket.socket, Listener]
 ) -> None:
@@ -175,7 +170,6 @@ def test_standard_input_is_left_alone_where_it_has_no_address() -> None:
     assert said.stdout == b"0 typed\n"
 
 
-@pytest.mark.F14
 @pytest.mark.skipif(
     not shutil.which("systemd-socket-activate"), reason="systemd-socket-activate is missing"
 )

@@ -101,8 +101,6 @@ def everything(stack: contextlib.ExitStack) -> list[Listener]:
     return [*(opened(stack, listener) for listener in listeners), connected(stack)]
 
 
-@pytest.mark.F2
-@pytest.mark.F8
 def test_all_that_systemd_passes_is_adopted_in_its_order(
     manager: Manager, stack: contextlib.ExitStack
 ) -> None:
@@ -123,7 +121,6 @@ def test_all_that_systemd_passes_is_adopted_in_its_order(
     ]
 
 
-@pytest.mark.F4
 def test_addresses_are_written_as_in_a_unit(manager: Manager, stack: contextlib.ExitStack) -> None:
     seen = {one["name"]: one for one in adopted(manager, *everything(stack))["listeners"]}
 
@@ -135,8 +132,6 @@ def test_addresses_are_written_as_in_a_unit(manager: Manager, stack: contextlib.
     assert seen["fifo"]["address"] == ""
 
 
-@pytest.mark.F3
-@pytest.mark.R32
 def test_what_is_adopted_is_close_on_exec_in_its_blocking_mode_and_with_its_protocol(
     manager: Manager, stack: contextlib.ExitStack
 ) -> None:
@@ -174,7 +169,6 @@ def test_without_names_it_is_unknown(manager: Manager, listener: Listener) -> No
     assert adopted(manager, listener, shell="unset LISTEN_FDNAMES")["listeners"][0]["name"] == "unknown"
 
 
-@pytest.mark.F3
 def test_the_variables_are_gone_from_every_environment(manager: Manager, listener: Listener) -> None:
     seen = adopted(manager, listener, shell="export LISTEN_PIDFDID=7")
 
@@ -188,7 +182,6 @@ def test_without_a_manager_nothing_is_adopted(manager: Manager) -> None:
     assert (seen["listeners"], seen["error"]) == ([], "")
 
 
-@pytest.mark.F3
 def test_what_is_for_another_process_is_left_alone(manager: Manager, listener: Listener) -> None:
     seen = adopted(manager, listener, shell="export LISTEN_PID=1")
 
@@ -208,7 +201,6 @@ BAD = [
 ]
 
 
-@pytest.mark.F29
 @pytest.mark.parametrize(("shell", "message"), BAD)
 def test_bad_input_is_a_clear_error_and_closes_nothing(
     manager: Manager, listener: Listener, stack: contextlib.ExitStack, shell: str, message: str
@@ -221,7 +213,6 @@ def test_bad_input_is_a_clear_error_and_closes_nothing(
     assert (seen["os"], seen["c"], seen["child"]) == ([], [], [])
 
 
-@pytest.mark.F29
 @pytest.mark.parametrize(("shell", "message"), BAD)
 def test_bad_input_ends_a_service_with_78_and_one_line(
     manager: Manager, listener: Listener, stack: contextlib.ExitStack, shell: str, message: str

@@ -47,8 +47,6 @@ def place(text: str) -> str | tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-@pytest.mark.F1
-@pytest.mark.F9
 @pytest.mark.parametrize(
     ("address", "pattern"),
     [
@@ -102,7 +100,6 @@ def test_the_variable_lists_several(manager: Manager, tmp_path: Path) -> None:
     assert {get(place(where)).text for where in found} == {"hello"}
 
 
-@pytest.mark.F1
 def test_nothing_is_bound_where_a_socket_was_passed(manager: Manager) -> None:
     Path("app.py").write_text(APP)
     passed = listening()

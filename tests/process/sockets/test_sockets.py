@@ -21,7 +21,6 @@ KEEPALIVE_TIMER = "02"
 """What proc(5) calls the timer of a connection in /proc/net/tcp that waits to send a keep-alive probe."""
 
 
-@pytest.mark.F12
 def test_connections_inherit_the_keep_alive_of_the_socket_unit(service: Service) -> None:
     assert service.listener.sock is not None
     service.listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -36,7 +35,6 @@ def test_connections_inherit_the_keep_alive_of_the_socket_unit(service: Service)
     assert 60 < seconds <= 180
 
 
-@pytest.mark.F12
 def test_connections_have_no_keep_alive_of_their_own(service: Service) -> None:
     service.start()
     client = service.client()
@@ -56,7 +54,6 @@ def timer(client: socket.socket) -> tuple[str, float]:
     raise AssertionError("no such connection")
 
 
-@pytest.mark.R5
 def test_what_sockact_binds_is_one_socket_with_one_queue() -> None:
     (listener,) = listen.bind(["127.0.0.1:0"])
 
@@ -65,7 +62,6 @@ def test_what_sockact_binds_is_one_socket_with_one_queue() -> None:
     listener.close()
 
 
-@pytest.mark.F28
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_service_that_needs_a_passed_socket_does_not_start_without(
     manager: Manager, workers: str
@@ -78,15 +74,12 @@ def test_a_service_that_needs_a_passed_socket_does_not_start_without(
     assert manager.said("STATUS")[-1].startswith("require_activation=yes: expected sockets")
 
 
-@pytest.mark.F28
 def test_a_service_that_needs_a_passed_socket_starts_with_it(service: Service) -> None:
     service.start("--require-activation", "--workers=1")
 
     assert service.client().get().status == 200
 
 
-@pytest.mark.F1
-@pytest.mark.F28
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_service_that_binds_its_own_socket_says_so(manager: Manager, workers: str) -> None:
     install(Path())
@@ -98,8 +91,6 @@ def test_a_service_that_binds_its_own_socket_says_so(manager: Manager, workers: 
     assert manager.stderr().count("no socket was passed: listens on listen=web.sock") == 1
 
 
-@pytest.mark.F6
-@pytest.mark.F23
 def test_several_listeners_are_served_by_one_service_which_one_signal_reloads(
     manager: Manager, tmp_path: Path
 ) -> None:
@@ -118,7 +109,6 @@ def test_several_listeners_are_served_by_one_service_which_one_signal_reloads(
         listener.close()
 
 
-@pytest.mark.F10
 def test_the_status_shows_which_sockets_are_held(service: Service) -> None:
     service.start("--workers=1")
     address = service.listener.address
@@ -127,7 +117,6 @@ def test_the_status_shows_which_sockets_are_held(service: Service) -> None:
     assert f"holds web={address}" in ask(service).stdout.splitlines()
 
 
-@pytest.mark.F10
 @pytest.mark.parametrize(
     ("listed", "expected"),
     [

@@ -41,8 +41,6 @@ def stop(service: Service) -> None:
     assert service.manager.wait_exit() == 0
 
 
-@pytest.mark.F16
-@pytest.mark.F17
 def test_the_main_process_serves_nothing_and_its_workers_run_its_command_alone(
     service: Service,
 ) -> None:
@@ -55,7 +53,6 @@ def test_the_main_process_serves_nothing_and_its_workers_run_its_command_alone(
     assert len(workers(pid)) == 2
 
 
-@pytest.mark.F26
 def test_the_supervisor_loads_neither_the_app_nor_an_http_engine(service: Service) -> None:
     pid = service.start(*QUICK)
 
@@ -66,8 +63,6 @@ def test_the_supervisor_loads_neither_the_app_nor_an_http_engine(service: Servic
         assert heavy not in mapped
 
 
-@pytest.mark.F32
-@pytest.mark.R10
 def test_ready_is_said_once_when_all_workers_are(service: Service) -> None:
     install(service.directory)
     environ = {"RUNTIME_DIRECTORY": str(service.directory), "GATE": service.gate.path, "GATE_STARTUP": "1"}
@@ -84,8 +79,6 @@ def test_ready_is_said_once_when_all_workers_are(service: Service) -> None:
     assert service.manager.said("STOPPING") == ["1"]
 
 
-@pytest.mark.F16
-@pytest.mark.F107
 def test_a_reload_brings_new_workers_and_keeps_the_main_process(service: Service) -> None:
     pid = service.start(*QUICK)
     before = workers(pid)
@@ -100,10 +93,6 @@ def test_a_reload_brings_new_workers_and_keeps_the_main_process(service: Service
     wait_until(lambda: len(workers(pid)) == 2)
 
 
-@pytest.mark.F31
-@pytest.mark.F34
-@pytest.mark.F35
-@pytest.mark.R9
 def test_the_old_workers_serve_until_the_new_ones_are_ready(service: Service) -> None:
     pid = service.start(*QUICK)
     old = workers(pid)
@@ -151,15 +140,6 @@ def test_a_reload_does_not_wait_for_a_long_request_on_an_old_worker(service: Ser
     assert client.read().status == 200
 
 
-@pytest.mark.F25
-@pytest.mark.F37
-@pytest.mark.F38
-@pytest.mark.F73
-@pytest.mark.F106
-@pytest.mark.R10
-@pytest.mark.R11
-@pytest.mark.R14
-@pytest.mark.R40
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -192,9 +172,6 @@ def test_a_generation_that_fails_leaves_the_old_one_as_it_was(
     wait_answered_by(service, lambda text: any(f'"pid": {worker},' in text for worker in before))
 
 
-@pytest.mark.F72
-@pytest.mark.F73
-@pytest.mark.R14
 def test_a_worker_that_dies_is_replaced_at_once(service: Service) -> None:
     pid = service.start(*QUICK)
     before = workers(pid)
@@ -206,7 +183,6 @@ def test_a_worker_that_dies_is_replaced_at_once(service: Service) -> None:
     assert service.manager.said("READY") == ["1"]
 
 
-@pytest.mark.F91
 def test_a_first_generation_that_fails_ends_the_supervisor_with_its_reason(service: Service) -> None:
     install(service.directory)
     break_app(service, "x = (")
@@ -217,10 +193,6 @@ def test_a_first_generation_that_fails_ends_the_supervisor_with_its_reason(servi
     assert "SyntaxError: '(' was never closed" in service.manager.said("STATUS")[-1]
 
 
-@pytest.mark.F74
-@pytest.mark.F75
-@pytest.mark.R19
-@pytest.mark.R20
 def test_a_stop_waits_for_the_workers_and_leaves_none(service: Service) -> None:
     pid = service.start(*QUICK, "--linger=60s", "--drain-timeout=60s")
     before = workers(pid)
@@ -230,7 +202,6 @@ def test_a_stop_waits_for_the_workers_and_leaves_none(service: Service) -> None:
     assert not any(Path(f"/proc/{worker}").exists() for worker in before)
 
 
-@pytest.mark.F64
 def test_a_stop_ends_at_the_workers_hammer(service: Service) -> None:
     service.start(*QUICK, "--linger=0.1s", "--drain-timeout=0.3s")
     service.client().ask("/hold")
@@ -241,7 +212,6 @@ def test_a_stop_ends_at_the_workers_hammer(service: Service) -> None:
     assert "aborted: " in service.manager.stderr()
 
 
-@pytest.mark.F70
 def test_a_stop_overtakes_a_reload(service: Service) -> None:
     service.start(*QUICK)
     break_app(service, "async def lifespan(*_): await asyncio.Event().wait()")
@@ -253,7 +223,6 @@ def test_a_stop_overtakes_a_reload(service: Service) -> None:
     assert service.manager.said("READY") == ["1"]
 
 
-@pytest.mark.F50
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_who_asks_twice_ends_all_at_once(service: Service, number: signal.Signals) -> None:
     pid = service.start(*QUICK, "--linger=60s", "--drain-timeout=60s")
@@ -272,9 +241,6 @@ def test_who_asks_twice_ends_all_at_once(service: Service, number: signal.Signal
         wait_gone(worker)
 
 
-@pytest.mark.F45
-@pytest.mark.F48
-@pytest.mark.F51
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTSTP])
 def test_signals_that_are_for_the_app_reach_each_worker(service: Service, number: signal.Signals) -> None:
     service.start(*QUICK)
@@ -284,7 +250,6 @@ def test_signals_that_are_for_the_app_reach_each_worker(service: Service, number
     wait_until(lambda: service.manager.stderr().count(f"{number.name} has no meaning here") == 2)
 
 
-@pytest.mark.F71
 def test_workers_drain_when_the_supervisor_is_killed(service: Service) -> None:
     pid = service.start(*QUICK, "--linger=60s", "--drain-timeout=60s")
     before = workers(pid)
@@ -312,7 +277,6 @@ async def app(scope, receive, send):
 """
 
 
-@pytest.mark.F55
 def test_a_worker_that_hangs_is_aborted_and_replaced(service: Service) -> None:
     install(service.directory)
     break_app(service, HANG)

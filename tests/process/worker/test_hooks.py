@@ -96,10 +96,6 @@ def stop(service: Service) -> None:
     assert service.manager.wait_exit() == 0
 
 
-@pytest.mark.F77
-@pytest.mark.F78
-@pytest.mark.F81
-@pytest.mark.F89
 @MODES
 def test_hooks_run_around_the_life_of_the_process_that_serves(
     service: Service, mode: tuple[str, ...]
@@ -113,8 +109,6 @@ def test_hooks_run_around_the_life_of_the_process_that_serves(
     assert notes(service) == [*START, *END]
 
 
-@pytest.mark.F81
-@pytest.mark.F80
 @MODES
 def test_resources_are_released_after_the_last_request(service: Service, mode: tuple[str, ...]) -> None:
     start(service, ALL_POINTS, *mode)
@@ -132,7 +126,6 @@ def test_resources_are_released_after_the_last_request(service: Service, mode: t
     assert notes(service)[-4:] == END
 
 
-@pytest.mark.F79
 def test_a_reload_drains_the_old_worker_with_its_hooks(service: Service) -> None:
     main = start(service, ALL_POINTS, "--workers=1", "--probation=0.1s")
     old = serving(main)
@@ -146,7 +139,6 @@ def test_a_reload_drains_the_old_worker_with_its_hooks(service: Service) -> None
     assert notes(service, serving(main)) == START
 
 
-@pytest.mark.F79
 def test_a_reload_in_place_tries_the_hooks_of_start_and_end_and_passes_through_all(
     service: Service,
 ) -> None:
@@ -160,7 +152,6 @@ def test_a_reload_in_place_tries_the_hooks_of_start_and_end_and_passes_through_a
     assert notes(service, pid) == [*START, "on_reload", *END, *START]
 
 
-@pytest.mark.F69
 @MODES
 def test_hooks_that_release_run_when_the_service_ends_by_force(
     service: Service, mode: tuple[str, ...]
@@ -177,7 +168,6 @@ def test_hooks_that_release_run_when_the_service_ends_by_force(
     assert notes(service)[-3:] == ["on_stop", "lifespan.shutdown.complete", "on_exit"]
 
 
-@pytest.mark.F52
 @MODES
 def test_hooks_that_release_run_when_a_stop_overtakes_the_start(
     service: Service, mode: tuple[str, ...]
@@ -214,7 +204,6 @@ async def warm_up(): await gate("warm-up")
 """
 
 
-@pytest.mark.F39
 @MODES
 def test_on_start_warms_up_before_anything_is_accepted(service: Service, mode: tuple[str, ...]) -> None:
     extend(service, WARM_UP)
@@ -245,9 +234,6 @@ def cold(): threading.Event().wait()
 """
 
 
-@pytest.mark.F77
-@pytest.mark.F84
-@pytest.mark.F91
 @MODES
 @pytest.mark.parametrize(
     ("hooks", "reason"),
@@ -269,7 +255,6 @@ def test_a_hook_of_the_start_that_fails_makes_the_start_fail(
     assert notes(service) == (["on_exit"] if hooks == FAILS_TO_START else [])
 
 
-@pytest.mark.F91
 @MODES
 def test_a_hook_of_the_start_that_fails_makes_the_reload_fail(
     service: Service, mode: tuple[str, ...]
@@ -306,10 +291,6 @@ for register in (hooks.on_ready, hooks.on_drain, hooks.on_stop, hooks.on_exit):
 """
 
 
-@pytest.mark.F82
-@pytest.mark.F83
-@pytest.mark.F84
-@pytest.mark.R23
 @MODES
 def test_hooks_that_fail_or_hang_stop_neither_the_others_nor_the_stop(
     service: Service, mode: tuple[str, ...]
@@ -365,8 +346,6 @@ def stops(): note("on_stop")
 """
 
 
-@pytest.mark.F82
-@pytest.mark.R23
 @MODES
 def test_hooks_have_one_deadline_the_hammers_and_then_that_of_the_shutdown(
     service: Service, mode: tuple[str, ...]
@@ -384,7 +363,6 @@ def test_hooks_have_one_deadline_the_hammers_and_then_that_of_the_shutdown(
     assert notes(service)[-2:] == ["on_stop", "lifespan.shutdown.complete"]
 
 
-@pytest.mark.F82
 def test_the_service_answers_while_a_hook_blocks(service: Service) -> None:
     source = """
 @hooks.on_ready
@@ -408,7 +386,6 @@ def reloads():
 """
 
 
-@pytest.mark.F24
 @MODES
 def test_a_hook_can_refuse_a_reload_and_the_next_one_can_pass(
     service: Service, mode: tuple[str, ...]
@@ -432,8 +409,6 @@ def test_a_hook_can_refuse_a_reload_and_the_next_one_can_pass(
     wait_until(lambda: service.client().get().json["version"] == "2")
 
 
-@pytest.mark.F24
-@pytest.mark.R23
 @MODES
 def test_a_hook_that_hangs_refuses_the_reload(service: Service, mode: tuple[str, ...]) -> None:
     source = """
@@ -449,7 +424,6 @@ def reloads(): threading.Event().wait()
     assert service.client().get().status == 200
 
 
-@pytest.mark.F24
 def test_each_worker_is_asked_before_a_reload(service: Service) -> None:
     main = start(service, ALL_POINTS, "--workers=2", "--probation=0.1s")
     before = workers(main)
@@ -461,8 +435,6 @@ def test_each_worker_is_asked_before_a_reload(service: Service) -> None:
     assert notes(service).count("on_reload") == 2
 
 
-@pytest.mark.F24
-@pytest.mark.F70
 @MODES
 def test_a_stop_does_not_wait_for_the_question(service: Service, mode: tuple[str, ...]) -> None:
     source = """
@@ -493,10 +465,6 @@ for number in hooks.SIGNALS:
 """
 
 
-@pytest.mark.F45
-@pytest.mark.F48
-@pytest.mark.F49
-@pytest.mark.F51
 @MODES
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTSTP])
 def test_signals_that_mean_nothing_reach_the_hooks_of_each_process_that_serves(
@@ -513,7 +481,6 @@ def test_signals_that_mean_nothing_reach_the_hooks_of_each_process_that_serves(
     assert service.client().get().json["pid"] == pid
 
 
-@pytest.mark.F49
 @MODES
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_signals_of_a_stop_have_hooks_before_and_after_the_drain_begins(
@@ -539,7 +506,6 @@ def before(): note("draining" if sockact.draining else "not yet")
     assert notes(service)[-3:-1] == ["not yet", "draining"]
 
 
-@pytest.mark.F51
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_workers_of_a_supervisor_get_its_own_signals_and_not_those_that_it_got(
     service: Service, number: signal.Signals
@@ -557,8 +523,6 @@ def test_the_workers_of_a_supervisor_get_its_own_signals_and_not_those_that_it_g
     assert [text for text in notes(service, pid) if " SIG" in text] == around
 
 
-@pytest.mark.F43
-@pytest.mark.F49
 @MODES
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR2])
 def test_the_signals_of_a_reload_have_hooks(
@@ -578,8 +542,6 @@ def test_the_signals_of_a_reload_have_hooks(
     assert around == [f"before {seen.name}", f"after {seen.name}"]
 
 
-@pytest.mark.F50
-@pytest.mark.R23
 @MODES
 def test_a_hook_that_hangs_does_not_keep_a_stop_back_for_long(
     service: Service, mode: tuple[str, ...]
@@ -595,7 +557,6 @@ def hangs(): threading.Event().wait()
     assert "before SIGTERM hook app.hangs failed: it did not end within 0.2 s" in service.manager.stderr()
 
 
-@pytest.mark.F50
 def test_who_is_in_a_hurry_does_not_wait_for_the_hooks_of_a_signal(service: Service) -> None:
     source = """
 @hooks.before_signal(signal.SIGINT)
@@ -610,7 +571,6 @@ async def hangs(): await gate("before")
     assert service.manager.wait_exit() == 128 + signal.SIGINT
 
 
-@pytest.mark.F53
 def test_signals_that_come_while_a_hook_runs_are_not_lost(service: Service) -> None:
     source = """
 @hooks.before_signal(signal.SIGUSR1)
@@ -667,8 +627,6 @@ urlpatterns = [path("", lambda request: HttpResponse("open"))]
 """
 
 
-@pytest.mark.F77
-@pytest.mark.F89
 @MODES
 def test_a_flask_app_has_hooks(service: Service, mode: tuple[str, ...]) -> None:
     (service.directory / "app.py").write_text(FLASK)
@@ -679,7 +637,6 @@ def test_a_flask_app_has_hooks(service: Service, mode: tuple[str, ...]) -> None:
     assert notes(service) == ["closed"]
 
 
-@pytest.mark.F24
 @MODES
 def test_a_hook_in_a_module_that_django_imports_for_the_first_request_counts_from_then_on(
     service: Service, mode: tuple[str, ...]

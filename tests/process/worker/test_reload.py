@@ -58,8 +58,6 @@ def break_app(service: Service, line: str) -> None:
     app.write_text(app.read_text() + "\n" + line + "\n")
 
 
-@pytest.mark.F16
-@pytest.mark.F108
 def test_a_reload_brings_the_new_code_into_the_same_process(service: Service) -> None:
     pid = service.start()
     install(service.directory, "2")
@@ -82,8 +80,6 @@ def test_the_manager_hears_reloading_with_its_time_and_then_ready(service: Servi
     assert ready.assignments["STATUS"].startswith("gen 2: ready")
 
 
-@pytest.mark.F43
-@pytest.mark.F44
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR2])
 def test_a_signal_reloads_too(service: Service, number: signal.Signals) -> None:
     pid = service.start()
@@ -97,8 +93,6 @@ def test_a_signal_reloads_too(service: Service, number: signal.Signals) -> None:
     assert service.client().get().json["pid"] == pid
 
 
-@pytest.mark.F45
-@pytest.mark.F48
 @pytest.mark.parametrize("number", FREE)
 def test_signals_without_a_meaning_do_no_harm(service: Service, number: signal.Signals) -> None:
     service.start()
@@ -108,10 +102,6 @@ def test_signals_without_a_meaning_do_no_harm(service: Service, number: signal.S
     assert service.client().get().status == 200
 
 
-@pytest.mark.F25
-@pytest.mark.F38
-@pytest.mark.R12
-@pytest.mark.R28
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -142,8 +132,6 @@ def test_broken_code_is_refused_and_the_old_code_goes_on(service: Service, line:
     assert service.client().get().json["pid"] == pid
 
 
-@pytest.mark.F37
-@pytest.mark.R11
 def test_code_that_hangs_in_its_startup_is_refused(service: Service) -> None:
     service.start("--start-timeout=0.5s")
     break_app(service, "async def lifespan(*_): await asyncio.Event().wait()")
@@ -155,8 +143,6 @@ def test_code_that_hangs_in_its_startup_is_refused(service: Service) -> None:
     assert service.client().get().status == 200
 
 
-@pytest.mark.F22
-@pytest.mark.R13
 def test_a_refused_reload_can_be_repeated_and_then_succeeds(service: Service) -> None:
     service.start()
     break_app(service, "x = (")
@@ -206,7 +192,6 @@ def test_sockets_that_sockact_bound_itself_survive_a_reload(manager: Manager, tm
         assert b"200 OK" in waiting.recv(1000)
 
 
-@pytest.mark.F17
 def test_a_program_that_calls_serve_is_run_again(
     manager: Manager, listener: Listener, tmp_path: Path
 ) -> None:
@@ -246,8 +231,6 @@ def test_a_program_from_standard_input_refuses_to_reload(
     manager.wait_for("STATUS", "reload failed: an interactive interpreter has no command")
 
 
-@pytest.mark.F20
-@pytest.mark.R38
 def test_a_release_behind_a_symbolic_link_is_resolved_again(service: Service, tmp_path: Path) -> None:
     for version in ("1", "2"):
         (tmp_path / f"release{version}").mkdir()
@@ -282,8 +265,6 @@ def start_with_slow_startup(service: Service) -> None:
     service.manager.sockact("app:app", listeners=[service.listener], **environ)
 
 
-@pytest.mark.F53
-@pytest.mark.R17
 def test_code_that_a_later_request_means_is_tried_before_the_drain(service: Service) -> None:
     start_with_slow_startup(service)
     service.gate.wait().release()
@@ -315,7 +296,6 @@ def wait_until_read(service: Service) -> None:
     assert answer == {"ok": False, "text": "unknown verb 'nonsense': expected 'reload' or 'status'"}
 
 
-@pytest.mark.F70
 def test_a_stop_overtakes_the_trial_of_a_reload(service: Service) -> None:
     service.start()
     break_app(service, "async def lifespan(*_): await asyncio.Event().wait()")
@@ -334,7 +314,6 @@ def test_a_stop_overtakes_the_trial_of_a_reload(service: Service) -> None:
             assert not Path(f"/proc/{pid}").exists()
 
 
-@pytest.mark.F70
 def test_a_stop_overtakes_the_drain_of_a_reload(service: Service) -> None:
     service.start("--drain-timeout=60s")
     client = service.client()
@@ -469,7 +448,6 @@ def test_descriptors_do_not_pile_up_over_reloads(service: Service) -> None:
     wait_until(lambda: open_descriptors(pid) <= before)
 
 
-@pytest.mark.F53
 def test_a_sighup_before_the_loop_runs_is_remembered(service: Service) -> None:
     start_with_slow_startup(service)
     startup = service.gate.wait()
@@ -562,7 +540,6 @@ def test_a_relative_directory_and_what_the_app_changes_do_not_matter_to_the_new_
         assert service.client().get().json["version"] == "as it was"
 
 
-@pytest.mark.F20
 def test_a_working_directory_is_found_again_by_its_name(service: Service, tmp_path: Path) -> None:
     for version in ("1", "2"):
         (tmp_path / f"release{version}").mkdir()

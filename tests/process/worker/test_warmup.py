@@ -55,7 +55,6 @@ def refusal(manager: Manager, listener: Listener, *options: str) -> str:
     return manager.stderr()
 
 
-@pytest.mark.F39
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("source", [ASGI.format(act="pass", afterwards="pass"), WSGI])
 def test_the_first_request_of_an_app_is_the_one_that_warms_it_up(
@@ -68,7 +67,6 @@ def test_the_first_request_of_an_app_is_the_one_that_warms_it_up(
     assert get(listener, "/first").text == "/warm,/first"
 
 
-@pytest.mark.F39
 def test_ready_is_said_when_the_app_is_done_with_it(manager: Manager, listener: Listener) -> None:
     write(afterwards="await asyncio.sleep(0.1); seen.append('afterwards')")
     manager.sockact("app:app", "--workers=0", WARM, listeners=[listener])
@@ -85,7 +83,6 @@ def test_it_is_none_of_the_requests_that_are_counted(service: Service) -> None:
     assert status(service)["requests"] == 1
 
 
-@pytest.mark.F39
 @pytest.mark.parametrize(
     ("act", "path", "reason"),
     [
@@ -110,8 +107,6 @@ def test_an_app_that_does_not_get_warm_does_not_start(
     assert ("ValueError: no database" in said) is ("ValueError" in act)
 
 
-@pytest.mark.F39
-@pytest.mark.R9
 @pytest.mark.parametrize("shape", SHAPES)
 def test_new_code_that_does_not_get_warm_is_refused(
     service: Service, shape: str, manager: Manager, listener: Listener
@@ -127,8 +122,6 @@ def test_new_code_that_does_not_get_warm_is_refused(
     assert get(listener, "/first").text == "/warm,/first"
 
 
-@pytest.mark.F39
-@pytest.mark.F101
 @pytest.mark.parametrize(("path", "status"), [("/warm", 0), ("/warm?503", 1)])
 def test_the_check_asks_for_the_page_too(service: Service, path: str, status: int) -> None:
     write()

@@ -276,7 +276,6 @@ async def four(a: Any, b: Any, c: Any, d: Any) -> None: ...
 async def required_by_name(scope: Any, receive: Any, send: Any, *, debug: bool) -> None: ...
 
 
-@pytest.mark.F91
 @pytest.mark.parametrize("app", [nothing, four, required_by_name])
 def test_an_async_callable_that_fits_no_call_is_no_app(app: Callable[..., Any]) -> None:
     """It would get ready, and answer each request with 500."""

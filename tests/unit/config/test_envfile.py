@@ -23,7 +23,6 @@ def test_an_empty_file_says_nothing() -> None:
     assert parse("", "app.env") == {}
 
 
-@pytest.mark.R37
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

@@ -18,7 +18,6 @@ def record(message: str, *arguments: object, level: int = logging.ERROR) -> logg
     return logging.LogRecord("sockact.test", level, __file__, 1, message, arguments, None)
 
 
-@pytest.mark.F105
 @pytest.mark.parametrize(
     ("level", "expected"),
     [("CRITICAL", 2), ("ERROR", 3), ("WARNING", 4), ("INFO", 6), ("DEBUG", 7)],
@@ -27,7 +26,6 @@ def test_a_level_has_its_priority_in_syslog(level: str, expected: int) -> None:
     assert priority(logging.getLevelNamesMapping()[level]) == expected
 
 
-@pytest.mark.F105
 def test_a_record_is_one_entry_of_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[tuple[str, ...]] = []
     monkeypatch.setattr(_journal, "sendv", lambda *fields: sent.append(fields))

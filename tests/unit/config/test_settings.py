@@ -346,7 +346,6 @@ def test_values_that_do_not_go_together_are_refused(given: dict[str, Any], messa
     assert error_of(given).startswith(message)
 
 
-@pytest.mark.F64
 @pytest.mark.parametrize("hammer", [0, 0.5, "500ms"])
 def test_a_hammer_before_the_default_linger_shortens_it(hammer: object) -> None:
     chosen = resolve({"drain_timeout": hammer}, {})

@@ -202,7 +202,6 @@ async def crowded() -> tuple[bool, list[int]]:
     return early, counts
 
 
-@pytest.mark.F68
 def test_what_moves_here_is_counted_and_never_refused() -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(crowded()) == (False, [2, 1, 1])

@@ -81,8 +81,6 @@ def test_stopping_is_said_once() -> None:
     assert not {Act.STOP, Act.QUIT} & {act for _, act in TABLE[Phase.DEACTIVATING].values()}
 
 
-@pytest.mark.F53
-@pytest.mark.R17
 def test_no_request_for_a_reload_is_lost_but_to_a_stop() -> None:
     acts = {phase: TABLE[phase][Event.RELOAD][1] for phase in LIVE}
 

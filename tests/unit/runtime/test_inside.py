@@ -24,7 +24,6 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Here]:
     return here
 
 
-@pytest.mark.F30
 @pytest.mark.parametrize(
     ("environ", "expected"),
     [({}, ""), ({"SOCKACT_SUPERVISED": "1"}, "worker"), ({"SOCKACT_CANARY": "1"}, "alone")],
@@ -35,7 +34,6 @@ def test_the_role_is_known_before_serve_where_the_environment_tells_it(
     assert role_in(environ) == expected
 
 
-@pytest.mark.F30
 @pytest.mark.parametrize(
     ("environ", "expected"),
     [
@@ -51,7 +49,6 @@ def test_sockets_were_passed_if_the_environment_says_so(environ: dict[str, str],
     assert activated_in(environ, 42) is expected
 
 
-@pytest.mark.F41
 def test_a_process_that_is_not_served_has_nobody_to_ask_for_a_reload() -> None:
     with pytest.raises(UnavailableError, match="sockact does not serve in this process"):
         sockact.request_reload()
@@ -92,7 +89,6 @@ def test_the_event_wakes_all_loops_and_threads() -> None:
     asyncio.run(wait())  # and who asks later does not wait
 
 
-@pytest.mark.F90
 def test_a_task_in_the_background_is_a_task_in_a_process_that_is_not_served() -> None:
     async def scene() -> int:
         return await sockact.background(asyncio.sleep(0, 7))
@@ -100,7 +96,6 @@ def test_a_task_in_the_background_is_a_task_in_a_process_that_is_not_served() ->
     assert asyncio.run(scene()) == 7
 
 
-@pytest.mark.F90
 def test_work_is_refused_outside_of_the_loop_that_serves(here: Here) -> None:
     async def elsewhere() -> None:
         sockact.background(asyncio.sleep(0))
@@ -114,7 +109,6 @@ def test_work_is_refused_outside_of_the_loop_that_serves(here: Here) -> None:
             scene()
 
 
-@pytest.mark.F90
 @pytest.mark.parametrize("work", [5, asyncio.sleep])
 def test_work_that_is_no_coroutine_is_refused(work: Any) -> None:
     async def scene() -> None:

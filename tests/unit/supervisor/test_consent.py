@@ -11,8 +11,6 @@ from sockact.protocols.assignments import ASK, CONSENT
 from sockact.supervisor.consent import Consent
 from tests.support.manager import LIMIT
 
-pytestmark = pytest.mark.F24
-
 
 def obtain(
     *answers: tuple[int, str | None], wanting: tuple[int, ...] = (1, 2), limit: float = LIMIT

@@ -261,7 +261,6 @@ def test_a_takeover_ends_the_pauses_of_the_generation_before() -> None:
 # Drain.
 
 
-@pytest.mark.F66
 def test_a_drain_that_takes_too_long_ends_by_kill() -> None:
     fleet = serving()
     reload(fleet, 100.0)
@@ -284,7 +283,6 @@ def test_a_worker_that_has_drained_is_not_replaced() -> None:
     assert fleet.exited(1, "drained", 102.0) == []
 
 
-@pytest.mark.R39
 def test_of_too_many_draining_generations_the_oldest_is_hammered_once() -> None:
     fleet = serving(max_draining=2)
     hammered = [
@@ -354,7 +352,6 @@ def test_a_worker_that_was_told_to_drain_is_not_replaced_when_it_says_so() -> No
     assert fleet.stopping(1, 101.1) == []
 
 
-@pytest.mark.F72
 def test_workers_that_die_young_are_replaced_after_a_pause_that_doubles() -> None:
     fleet = serving(size=1)
     now = 1.0
@@ -558,7 +555,6 @@ def test_a_stop_during_a_reload_drains_both_generations() -> None:
     assert fleet.tick(110.0) == []
 
 
-@pytest.mark.F52
 def test_a_stop_in_a_pause_spawns_nobody_afterwards() -> None:
     fleet = serving(size=1)
     die(fleet, 1.0)
@@ -582,7 +578,6 @@ def test_a_stop_is_reported_once() -> None:
     assert [fleet.stop(0.0), fleet.stop(1.0)] == [[Stopped()], []]
 
 
-@pytest.mark.F69
 def test_a_second_stop_during_the_first_does_nothing() -> None:
     fleet = serving(size=1)
     fleet.stop(1.0)
@@ -901,7 +896,6 @@ def test_a_fleet_that_serves_has_no_deadline() -> None:
     assert serving().deadline() is None
 
 
-@pytest.mark.F111
 @pytest.mark.parametrize(
     ("fleet", "due"),
     [

@@ -81,7 +81,6 @@ def fails() -> None:
 # What is registered.
 
 
-@pytest.mark.F82
 @pytest.mark.parametrize("name", ["on_start", "on_ready", "on_reload", "on_drain", "on_stop", "on_exit"])
 def test_a_hook_is_registered_bare_or_with_a_timeout_and_stays_what_it_was(
     registry: Registry, name: str
@@ -98,7 +97,6 @@ def test_a_hook_is_registered_bare_or_with_a_timeout_and_stays_what_it_was(
     assert registry.of(name)[0].name == f"{__name__}.{one.__qualname__}"
 
 
-@pytest.mark.F49
 @pytest.mark.parametrize("name", ["HUP", "INT", "TERM", "USR1", "USR2", "TSTP"])
 def test_six_signals_have_hooks_before_and_after(registry: Registry, name: str) -> None:
     number = signal.Signals[f"SIG{name}"]
@@ -113,7 +111,6 @@ def test_six_signals_have_hooks_before_and_after(registry: Registry, name: str) 
     assert [(hook.function, hook.timeout) for hook in registry.of(after(number))] == [(two, 3.0)]
 
 
-@pytest.mark.F49
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT, 77, "SIGTERM", fails])
 def test_other_signals_have_none(registry: Registry, number: Any) -> None:
     with pytest.raises(
@@ -163,8 +160,6 @@ class CalledAsync:
         self._world.done.append(threading.current_thread().name)
 
 
-@pytest.mark.F79
-@pytest.mark.F82
 def test_hooks_run_in_the_order_of_their_registration_async_ones_in_the_loop(world: World) -> None:
     def sync() -> None:
         world.done.append(threading.current_thread().name)
@@ -184,7 +179,6 @@ def test_hooks_run_in_the_order_of_their_registration_async_ones_in_the_loop(wor
     assert world.done == ["hook", *["MainThread"] * 4]
 
 
-@pytest.mark.F82
 def test_the_loop_goes_on_while_a_hook_blocks_its_thread(world: World) -> None:
     async def scene() -> None:
         asyncio.get_running_loop().call_later(SOON, world.never.set)
@@ -209,8 +203,6 @@ def stops_iteration() -> None:
     raise StopIteration(7)
 
 
-@pytest.mark.F83
-@pytest.mark.R23
 @pytest.mark.parametrize(
     ("function", "what"),
     [
@@ -237,9 +229,6 @@ def test_a_hook_that_raises_is_reported_and_the_next_one_runs(
     assert world.runner.complaint() == f"; {text}"
 
 
-@pytest.mark.F82
-@pytest.mark.F84
-@pytest.mark.R23
 @pytest.mark.parametrize("name", ["blocks", "hangs"])
 def test_a_hook_that_does_not_end_has_its_time_and_then_the_next_one_runs(world: World, name: str) -> None:
     world.add(DRAIN, getattr(world, name), SOON)
@@ -251,7 +240,6 @@ def test_a_hook_that_does_not_end_has_its_time_and_then_the_next_one_runs(world:
     assert world.runner.failures[0].endswith(f"{name} failed: it did not end within 0.02 s")
 
 
-@pytest.mark.R23
 def test_a_hook_leaves_time_to_those_after_it(world: World) -> None:
     """Its own timeout is far beyond what all of them have together."""
     world.add(DRAIN, world.hangs)
@@ -263,7 +251,6 @@ def test_a_hook_leaves_time_to_those_after_it(world: World) -> None:
     assert "hangs failed: it did not end within 0.0" in world.runner.failures[0]
 
 
-@pytest.mark.R23
 def test_a_hook_that_does_not_let_itself_be_cancelled_is_left_behind(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,7 +276,6 @@ def test_a_hook_that_does_not_let_itself_be_cancelled_is_left_behind(
     assert world.done == ["stays"]
 
 
-@pytest.mark.F83
 def test_a_cancelled_run_tells_what_was_cut_short(world: World) -> None:
     async def scene() -> None:
         background = Background()
@@ -306,7 +292,6 @@ def test_a_cancelled_run_tells_what_was_cut_short(world: World) -> None:
     assert world.told[0].endswith("hangs was cut short, 1 after it did not run")
 
 
-@pytest.mark.F69
 def test_a_point_that_is_reached_twice_runs_once_though_the_first_wait_was_cancelled(
     world: World,
 ) -> None:
@@ -341,7 +326,6 @@ def test_points_that_a_process_is_without_have_no_hooks() -> None:
     assert world.runner.failures == []
 
 
-@pytest.mark.F84
 @pytest.mark.parametrize("refusal", [AppError, ReloadRefused])
 def test_where_hooks_are_required_the_first_that_fails_is_the_last(
     world: World, refusal: type[AppError | ReloadRefused]
@@ -375,7 +359,6 @@ def deliver(world: World, scene: Callable[[Callable[[], None], Background], Awai
     asyncio.run(play())
 
 
-@pytest.mark.F49
 def test_hooks_run_before_and_after_the_effect_of_a_signal(world: World) -> None:
     async def scene(come: Callable[[], None], _: Background) -> None:
         come()
@@ -398,8 +381,6 @@ def test_a_signal_without_hooks_takes_effect_at_once(world: World) -> None:
     deliver(world, scene)
 
 
-@pytest.mark.F50
-@pytest.mark.R23
 def test_a_signal_that_comes_again_does_not_wait_for_the_hooks(world: World) -> None:
     async def scene(come: Callable[[], None], _: Background) -> None:
         come()
@@ -414,7 +395,6 @@ def test_a_signal_that_comes_again_does_not_wait_for_the_hooks(world: World) -> 
     assert [word for word in world.done if word != "cleaned up"] == ["effect", "effect", "after"]
 
 
-@pytest.mark.R23
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_signal_takes_effect_though_the_hammer_falls_on_its_hooks(world: World, begun: bool) -> None:
     async def scene(come: Callable[[], None], background: Background) -> None:
