@@ -7,17 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.machine.supervisor.test_supervised import (
-    GATED,
-    QUICK,
-    SIZE,
-    at_gate,
-    begin_reload,
-    end,
-    kill,
-    open_gate,
-    start,
-)
 from tests.support.machine.load import assert_nothing_lost, load
 from tests.support.machine.machine import Machine
 from tests.support.machine.service import (
@@ -29,6 +18,17 @@ from tests.support.machine.service import (
     reload,
     wait_for,
     wait_until,
+)
+from tests.support.machine.supervised import (
+    GATED,
+    QUICK,
+    SIZE,
+    at_gate,
+    begin_reload,
+    end,
+    kill,
+    open_gate,
+    start,
 )
 
 SOCKACT = "/opt/app/venv/bin/sockact"

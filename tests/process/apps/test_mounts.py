@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from sockact.sockets.fds import Listener
-from tests.process.engines.test_streams import Client as LineClient
-from tests.process.supervisor.test_supervisor import wait_gone, workers
 from tests.support.gate import Client
 from tests.support.http_client import get
 from tests.support.manager import CHECKOUT, Manager, listening
+from tests.support.processes import wait_gone, workers
+from tests.support.streams import LineClient
 
 APPS = """
 import os

@@ -9,28 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.conftest import Service
-from tests.process.supervisor.test_supervisor import workers
-from tests.process.worker.test_reload import SOCKACT, break_app, reload
+from tests.support.commands import SOCKACT, check, reload
 from tests.support.gate import install
 from tests.support.manager import LIMIT, Manager
-
-
-def check(service: Service, *words: str, **environ: str) -> tuple[int, str, str]:
-    """Run `sockact check-app`; return its exit status and what it printed."""
-    environ = {"PATH": os.environ["PATH"], "GATE": service.gate.path, **environ}
-    command = [*SOCKACT, "check-app", *words]
-    done = subprocess.run(
-        command,
-        env=environ,
-        cwd=service.directory,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-        check=False,
-    )
-    return done.returncode, done.stdout, done.stderr
-
+from tests.support.processes import workers
+from tests.support.service import Service, break_app
 
 WSGI = "def app(environ, start_response): return []"
 

@@ -16,16 +16,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 
 from sockact.cli import main
 from sockact.errors import UnavailableError
 from sockact.protocols import control, control_address
-from tests.process.cli.test_status import ask
-from tests.process.conftest import Service
+from tests.support.commands import ask, run
 from tests.support.manager import CHECKOUT, LIMIT, wait_until
+from tests.support.service import Service
 
 WORKER = {
     "worker": 1,
@@ -104,16 +103,6 @@ def hostile(tmp_path: Path) -> Iterator[Callable[[Behaviour], Hostile]]:
 
 def saying(data: bytes) -> Behaviour:
     return lambda connection: connection.sendall(data)
-
-
-def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    """Run the command in this process."""
-    # A reload dies of SIGTERM as ExecReload= shall, and both of SIGPIPE: not the process of the tests.
-    with pytest.raises(SystemExit) as ended, mock.patch.object(signal, "signal"):
-        main.main(words)
-    out, err = capsys.readouterr()
-    assert isinstance(ended.value.code, int)
-    return ended.value.code, out, err
 
 
 def assert_one_line(done: tuple[int, str, str]) -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.cli.test_hostile_answers import run
-from tests.process.cli.test_status import ask
-from tests.process.conftest import Service
+from tests.support.commands import ask, run
+from tests.support.service import Service
 
 # As systemctl 252 answers: for a unit that it does not know all the same, and without MainPID for those
 # that have no process.

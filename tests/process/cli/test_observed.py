@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 from sockact.sockets.fds import Listener
-from tests.process.cli.test_status import ask, status
-from tests.process.conftest import Service
-from tests.process.supervisor.test_supervisor import QUICK, wait_gone, workers
-from tests.process.worker.test_reload import break_app, reload
+from tests.support.commands import ask, reload, status
 from tests.support.gate import Client, install
 from tests.support.http_client import get
 from tests.support.manager import CHECKOUT, Manager, wait_until
+from tests.support.processes import wait_gone, workers
+from tests.support.service import QUICK, Service, break_app
 
 ROLES = pytest.mark.parametrize("role", [("--workers=0",), QUICK], ids=["alone", "supervised"])
 

@@ -6,33 +6,15 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.process.conftest import Service
-from tests.process.supervisor.test_supervisor import workers
-from tests.process.worker.test_reload import break_app, reload
-from tests.support.manager import CHECKOUT, LIMIT, wait_until
-
-STATUS = [sys.executable, "-m", "sockact", "status"]
-
-
-def ask(service: Service, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run `sockact status` as a process of the service would."""
-    known = {"MAINPID": str(service.manager.pid), "RUNTIME_DIRECTORY": str(service.directory)}
-    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT), **known, **environ}
-    command = [*STATUS, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environ, timeout=LIMIT, check=False)
-
-
-def status(service: Service) -> Any:
-    done = ask(service, "--json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+from tests.support.commands import ask, reload, status
+from tests.support.manager import LIMIT, wait_until
+from tests.support.processes import workers
+from tests.support.service import Service, break_app
 
 
 def test_a_service_without_workers_shows_itself(service: Service) -> None:

@@ -10,19 +10,14 @@ from collections.abc import Callable
 import pytest
 
 from tests.apps.bounds_app import EARLY
-from tests.process.conftest import Service
+from tests.support.bounds import BRIEF, UPLOAD, wait_reset
 from tests.support.gate import Client
-from tests.support.manager import LIMIT
-
-BRIEF = "250ms"
-"""A bound that the test waits for."""
+from tests.support.service import Service
 
 AMPLE = 2.0
 """A bound that a client keeps to which does something every PACE seconds."""
 
 PACE = 0.05
-
-UPLOAD = "POST /upload HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n"
 
 
 def slowly(client: Client, data: bytes, until: Callable[[], bool]) -> int:
@@ -42,14 +37,6 @@ def for_longer_than(seconds: float) -> Callable[[], bool]:
 
 def answered(client: Client) -> bool:
     return bool(select.select([client.sock], [], [], 0)[0])
-
-
-def wait_reset(client: Client) -> None:
-    """Wait, without reading, until the connection was reset."""
-    lost = select.poll()
-    lost.register(client.sock, 0)
-    assert lost.poll(1000 * LIMIT), "the connection is still open"
-    assert client.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
 
 # Headers.

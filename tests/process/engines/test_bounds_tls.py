@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.conftest import Service
-from tests.process.engines.test_bounds import BRIEF, UPLOAD, wait_reset
-from tests.process.engines.test_tls import TlsService
+from tests.support.bounds import BRIEF, UPLOAD, wait_reset
 from tests.support.certificates import Authority
+from tests.support.service import Service
+from tests.support.tls import TlsService
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from sockact.sockets.fds import Listener
-from tests.process.engines.test_streams import reload, start
-from tests.process.sockets.test_adopt import bound
 from tests.support.manager import LIMIT, PAUSE, Manager, wait_until
+from tests.support.sockets import bound
+from tests.support.streams import reload, start
 
 ECHO = """
 import asyncio, os, socketserver

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from sockact.sockets.fds import Listener
-from tests.process.engines.test_proxy_headers import APP
 from tests.support.http_client import connect, exchange
 from tests.support.manager import Manager
+from tests.support.sources import TELLS_PEER
 
 SHOWING = """
 import json
@@ -44,7 +44,7 @@ def ask(listener: Listener, lines: list[str], method: str = "GET") -> Any:
     return json.loads(answer.partition(b"\r\n\r\n")[2])
 
 
-def start(manager: Manager, listener: Listener, source: str = APP) -> None:
+def start(manager: Manager, listener: Listener, source: str = TELLS_PEER) -> None:
     Path("app.py").write_text(source)
     proxies = ["--trusted-proxies=127.0.0.1", "--trusted-proxies=10.0.0.0/8"]
     manager.sockact("app:app", *proxies, "--lifespan=off", listeners=[listener])

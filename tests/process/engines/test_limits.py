@@ -9,9 +9,9 @@ from http import HTTPStatus
 import pytest
 
 from sockact.sockets.fds import Listener
-from tests.process.conftest import Service
 from tests.support.gate import Client
 from tests.support.manager import wait_until
+from tests.support.service import Service
 
 MOST = 1000
 

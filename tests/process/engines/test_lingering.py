@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from tests.process.conftest import Service
 from tests.support.gate import Client
 from tests.support.manager import open_sockets, wait_until
+from tests.support.service import Service
 
 SIZE = 10**12
 

@@ -12,21 +12,11 @@ import pytest
 
 from sockact.sockets.fds import Listener
 from sockact.sockets.peer import Peer, peer_of
-from tests.process.sockets.test_adopt import bound
 from tests.support.http_client import exchange, get
 from tests.support.manager import Manager, listening
+from tests.support.sockets import bound
+from tests.support.sources import TELLS_PEER
 
-APP = """
-import json
-
-async def app(scope, receive, send):
-    if scope["type"] == "http":
-        peer = scope["state"].get("sockact.peer")
-        body = json.dumps([scope["client"], scope["scheme"], peer and peer.uid]).encode()
-        headers = [(b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-"""
 FORWARDED = {"X-Forwarded-For": "6.6.6.6, 192.0.2.7", "X-Forwarded-Proto": "https"}
 BELIEVED = ["192.0.2.7", "https"]
 
@@ -35,7 +25,7 @@ def ask(
     manager: Manager, listener: Listener, *proxies: str, headers: dict[str, str] = FORWARDED
 ) -> list[object]:
     """Serve with these proxies, and return host, scheme and the peer's user as the app sees them."""
-    Path("app.py").write_text(APP)
+    Path("app.py").write_text(TELLS_PEER)
     manager.sockact("app:app", *(f"--trusted-proxies={proxy}" for proxy in proxies), listeners=[listener])
     manager.wait_ready()
     where = listener if listener.address.count(":") else listener.address
@@ -63,7 +53,7 @@ def test_a_proxy_before_a_proxy_is_passed_over(manager: Manager, listener: Liste
 
 def test_what_follows_a_body_is_not_believed(manager: Manager, listener: Listener) -> None:
     """A proxy may pass the trailer section on, which it has not looked into."""
-    Path("app.py").write_text(APP)
+    Path("app.py").write_text(TELLS_PEER)
     manager.sockact("app:app", "--trusted-proxies=127.0.0.1", listeners=[listener])
     manager.wait_ready()
     head, _, body = exchange(
@@ -93,7 +83,7 @@ def test_a_user_is_known_whose_process_is_not() -> None:
 def test_an_address_is_known_on_a_socket_of_both_protocols(manager: Manager) -> None:
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as server:
         listener = Listener.of(server.dup(), "web")
-        Path("app.py").write_text(APP)
+        Path("app.py").write_text(TELLS_PEER)
         manager.sockact("app:app", "--trusted-proxies=127.0.0.1", listeners=[listener])
         manager.wait_ready()
 
@@ -118,7 +108,7 @@ def test_a_proxy_is_believed_by_its_user_on_a_unix_socket(
 
 @pytest.mark.parametrize("proxy", ["localhost", "10.0.0.0/99", "uid=nobody-at-all", "uid=nobody"])
 def test_what_is_no_proxy_is_an_error(manager: Manager, proxy: str) -> None:
-    Path("app.py").write_text(APP)
+    Path("app.py").write_text(TELLS_PEER)
     manager.sockact("app:app", f"--trusted-proxies={proxy}", listeners=[own := listening()])
 
     assert manager.wait_exit() == 78

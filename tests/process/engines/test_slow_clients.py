@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.process.conftest import Service
 from tests.support.manager import LIMIT, open_sockets, resident, wait_until
+from tests.support.service import Service
 
 EACH = 500
 

@@ -12,10 +12,10 @@ import pytest
 
 from sockact.sockets.fds import Listener
 from sockact.system.signals import FOLLOWED
-from tests.process.sockets.test_adopt import bound
-from tests.process.supervisor.test_supervisor import wait_gone
-from tests.process.supervisor.test_supervisor import workers as children
 from tests.support.manager import LIMIT, Manager
+from tests.support.processes import wait_gone, workers
+from tests.support.sockets import bound
+from tests.support.streams import LineClient, reload, start
 
 ECHO = """
 import asyncio, os, socketserver
@@ -67,40 +67,14 @@ async def packed(reader, writer, *, state=b"0"):
 """
 
 
-class Client:
-    """A connection that sends lines and reads lines."""
-
-    def __init__(self, address: object) -> None:
-        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
-        self._sock = socket.socket(family, socket.SOCK_STREAM)
-        self._sock.settimeout(LIMIT)
-        self._sock.connect(address)  # type: ignore[arg-type]
-        self._lines = self._sock.makefile("rb")
-
-    def send(self, data: str) -> None:
-        self._sock.sendall(data.encode())
-
-    def read(self) -> str:
-        """Return the next line without its end; '' at the end of the connection."""
-        return self._lines.readline().decode().rstrip("\n")
-
-    def ask(self, line: str) -> str:
-        self.send(line + "\n")
-        return self.read()
-
-    def close(self) -> None:
-        self._lines.close()
-        self._sock.close()
-
-
 @pytest.fixture
-def connect(listener: Listener) -> Iterator[Callable[..., Client]]:
+def connect(listener: Listener) -> Iterator[Callable[..., LineClient]]:
     """Give the function that opens a connection, by default to the listener."""
-    clients: list[Client] = []
+    clients: list[LineClient] = []
 
-    def connect(address: object = None) -> Client:
+    def connect(address: object = None) -> LineClient:
         assert listener.sock
-        clients.append(Client(address or listener.sock.getsockname()))
+        clients.append(LineClient(address or listener.sock.getsockname()))
         return clients[-1]
 
     yield connect
@@ -108,26 +82,12 @@ def connect(listener: Listener) -> Iterator[Callable[..., Client]]:
         client.close()
 
 
-def start(manager: Manager, listener: Listener, source: str, app: str, *options: str) -> int:
-    Path("app.py").write_text(source)
-    pid = manager.sockact(f"app:{app}", *options, listeners=[listener])
-    manager.wait_ready()
-    return pid
-
-
-def reload(manager: Manager) -> None:
-    """Reload, and wait until the new code serves."""
-    manager.signal(signal.SIGHUP)
-    manager.wait_for("RELOADING", "1")
-    manager.wait_ready()
-
-
 HANDLERS = ("stream", "connection", "awaited", "Handler")
 
 
 @pytest.mark.parametrize("app", HANDLERS)
 def test_every_kind_of_handler_serves(
-    manager: Manager, listener: Listener, connect: Callable[..., Client], app: str
+    manager: Manager, listener: Listener, connect: Callable[..., LineClient], app: str
 ) -> None:
     pid = start(manager, listener, ECHO, app)
     clients = [connect() for _ in range(3)]
@@ -142,7 +102,7 @@ def test_every_kind_of_handler_serves(
 
 
 def test_a_handler_serves_a_unix_socket_which_stays(
-    manager: Manager, connect: Callable[..., Client]
+    manager: Manager, connect: Callable[..., LineClient]
 ) -> None:
     unix = bound(socket.AF_UNIX, socket.SOCK_STREAM, "app.sock", listen=True)
     pid = start(manager, unix, ECHO, "stream")
@@ -186,7 +146,7 @@ def test_foreign_clients_are_served(manager: Manager, listener: Listener) -> Non
 
 @pytest.mark.parametrize("app", ["stream", "connection", "Handler"])
 def test_in_a_drain_an_idle_conversation_ends(
-    manager: Manager, listener: Listener, connect: Callable[..., Client], app: str
+    manager: Manager, listener: Listener, connect: Callable[..., LineClient], app: str
 ) -> None:
     start(manager, listener, ECHO, app, "--linger=0.2s", "--drain-timeout=none")
     client = connect()
@@ -199,7 +159,7 @@ def test_in_a_drain_an_idle_conversation_ends(
 
 
 def test_in_a_drain_a_conversation_at_work_goes_on(
-    manager: Manager, listener: Listener, connect: Callable[..., Client]
+    manager: Manager, listener: Listener, connect: Callable[..., LineClient]
 ) -> None:
     start(manager, listener, ECHO, "stream", "--linger=2s")
     client = connect()
@@ -221,7 +181,7 @@ def test_in_a_drain_a_conversation_at_work_goes_on(
     ],
 )
 def test_the_hammer_ends_a_handler_that_does_not(
-    manager: Manager, listener: Listener, connect: Callable[..., Client], handler: str
+    manager: Manager, listener: Listener, connect: Callable[..., LineClient], handler: str
 ) -> None:
     source = "import asyncio, threading\n" + handler
     start(manager, listener, source, "app", "--linger=0.1s", "--drain-timeout=0.5s")
@@ -234,7 +194,7 @@ def test_the_hammer_ends_a_handler_that_does_not(
 
 
 def test_a_handler_that_fails_ends_its_connection_only(
-    manager: Manager, listener: Listener, connect: Callable[..., Client]
+    manager: Manager, listener: Listener, connect: Callable[..., LineClient]
 ) -> None:
     source = (
         "async def app(reader, writer):\n    writer.write(b'%d\\n' % (1 // int(await reader.readline())))\n"
@@ -249,45 +209,45 @@ def test_a_handler_that_fails_ends_its_connection_only(
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("app", ["count", "each"])
 def test_a_connection_takes_its_state_to_the_next_process(
-    manager: Manager, listener: Listener, connect: Callable[..., Client], workers: int, app: str
+    manager: Manager, listener: Listener, connect: Callable[..., LineClient], workers: int, app: str
 ) -> None:
     options = (f"--workers={workers}", "--probation=0.1s", "--linger=0.1s")
     pid = start(manager, listener, COUNT, app, *options)
     client = connect()
     client.ask("a")
     for number in (2, 3, 4):
-        old = children(pid)
+        old = workers(pid)
         reload(manager)
         for worker in old:
             wait_gone(worker)
-        assert client.ask("b") == f"{number} {(children(pid) or [pid])[0]} b"
+        assert client.ask("b") == f"{number} {(workers(pid) or [pid])[0]} b"
 
 
 def test_what_has_come_of_a_message_moves_too(
-    manager: Manager, listener: Listener, connect: Callable[..., Client]
+    manager: Manager, listener: Listener, connect: Callable[..., LineClient]
 ) -> None:
     pid = start(manager, listener, COUNT, "count", "--workers=1", "--probation=0.1s", "--linger=0.1s")
     client = connect()
     client.ask("a")
     client.send("half")
-    old = children(pid)
+    old = workers(pid)
     reload(manager)
     wait_gone(old[0])
 
     client.send(" and half\n")
 
-    assert client.read() == f"2 {children(pid)[0]} half and half"
+    assert client.read() == f"2 {workers(pid)[0]} half and half"
 
 
 def test_half_a_message_is_finished_where_it_began(
-    manager: Manager, listener: Listener, connect: Callable[..., Client]
+    manager: Manager, listener: Listener, connect: Callable[..., LineClient]
 ) -> None:
     pid = start(manager, listener, COUNT, "packed", "--workers=1", "--probation=0.1s", "--linger=20s")
     client, idle = connect(), connect()
     client.send("5ab")
     idle.send("1x")
     assert idle.read().startswith("1 ")  # what was sent before has been read
-    (old,) = children(pid)
+    (old,) = workers(pid)
     reload(manager)
 
     client.send("cde")
@@ -295,11 +255,11 @@ def test_half_a_message_is_finished_where_it_began(
     assert client.read() == f"1 {old}"
     wait_gone(old)
     client.send("1x")
-    assert client.read() == f"2 {children(pid)[0]}"
+    assert client.read() == f"2 {workers(pid)[0]}"
 
 
 def test_a_message_that_does_not_go_on_ends_the_conversation(
-    manager: Manager, listener: Listener, connect: Callable[..., Client]
+    manager: Manager, listener: Listener, connect: Callable[..., LineClient]
 ) -> None:
     start(manager, listener, COUNT, "packed", "--linger=0.1s")
     client, idle = connect(), connect()
@@ -315,7 +275,7 @@ def test_a_message_that_does_not_go_on_ends_the_conversation(
 
 
 def test_a_connection_with_its_state_survives_a_restart(
-    manager: Manager, listener: Listener, connect: Callable[..., Client]
+    manager: Manager, listener: Listener, connect: Callable[..., LineClient]
 ) -> None:
     Path("app.py").write_text(COUNT)
     client = connect()
@@ -330,7 +290,7 @@ def test_a_connection_with_its_state_survives_a_restart(
 
 
 def test_it_is_closed_where_nobody_takes_it(
-    manager: Manager, listener: Listener, connect: Callable[..., Client]
+    manager: Manager, listener: Listener, connect: Callable[..., LineClient]
 ) -> None:
     start(manager, listener, COUNT, "count", "--linger=0.1s", "--no-handover")
     client = connect()
@@ -344,7 +304,7 @@ def test_it_is_closed_where_nobody_takes_it(
 
 @pytest.mark.parametrize("app", ["stream", "connection"])
 def test_a_conversation_that_the_new_handler_cannot_go_on_with_is_closed(
-    manager: Manager, listener: Listener, connect: Callable[..., Client], app: str
+    manager: Manager, listener: Listener, connect: Callable[..., LineClient], app: str
 ) -> None:
     start(manager, listener, COUNT, "count", "--linger=0.1s")
     client = connect()
@@ -360,7 +320,7 @@ def test_a_conversation_that_the_new_handler_cannot_go_on_with_is_closed(
 
 
 def test_a_client_that_leaves_ends_the_conversation(
-    manager: Manager, listener: Listener, connect: Callable[..., Client]
+    manager: Manager, listener: Listener, connect: Callable[..., LineClient]
 ) -> None:
     start(manager, listener, COUNT, "count", "--drain-timeout=none", "--linger=20s")
     client = connect()
@@ -373,7 +333,7 @@ def test_a_client_that_leaves_ends_the_conversation(
 
 
 def test_without_a_successor_a_conversation_goes_on_until_nothing_comes(
-    manager: Manager, listener: Listener, connect: Callable[..., Client]
+    manager: Manager, listener: Listener, connect: Callable[..., LineClient]
 ) -> None:
     start(manager, listener, COUNT, "each", "--linger=3s")
     client, idle, fresh = connect(), connect(), connect()
@@ -389,14 +349,14 @@ def test_without_a_successor_a_conversation_goes_on_until_nothing_comes(
 
 @pytest.mark.parametrize("app", ["count", "each"])
 def test_more_connections_move_than_there_are_descriptors_for_at_once(
-    manager: Manager, listener: Listener, connect: Callable[..., Client], app: str
+    manager: Manager, listener: Listener, connect: Callable[..., LineClient], app: str
 ) -> None:
     manager.most = 64
     pid = start(manager, listener, COUNT, app, "--workers=1", "--probation=0.1s", "--linger=0.2s")
     clients = [connect() for _ in range(30)]
     for client in clients:
         client.ask("a")
-    (old,) = children(pid)
+    (old,) = workers(pid)
     reload(manager)
     wait_gone(old)
 

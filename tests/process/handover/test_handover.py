@@ -11,21 +11,13 @@ import pytest
 
 from sockact.probe.background import BackgroundProbe
 from sockact.sockets.fds import Listener
-from tests.process.conftest import Service
-from tests.process.supervisor.test_supervisor import wait_gone, workers
-from tests.process.worker.test_reload import reload
+from tests.support.commands import reload, reload_all
 from tests.support.gate import Client, install
 from tests.support.manager import CHECKOUT, Manager, open_descriptors, wait_until
+from tests.support.processes import wait_gone, workers
+from tests.support.service import Service
 
 QUICK = ("--workers=2", "--probation=0.1s")
-
-
-def reload_all(service: Service, pid: int) -> None:
-    """Reload, and wait until the old workers have ended."""
-    old = workers(pid)
-    assert reload(service)[0] == 0
-    for worker in old:
-        wait_gone(worker)
 
 
 def test_a_connection_is_served_by_process_after_process(service: Service) -> None:

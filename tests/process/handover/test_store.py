@@ -15,13 +15,11 @@ from sockact.handover.transfer import CONNECTION
 from sockact.probe.background import BackgroundProbe
 from sockact.sockets.fds import Kind
 from sockact.system.signals import FOLLOWED
-from tests.process.conftest import Service
-from tests.process.handover.test_handover import reload_all
-from tests.process.lifecycle.test_drain import stop as begin_stop
-from tests.process.supervisor.test_supervisor import workers
-from tests.process.worker.test_reload import ask_for_reload, reload
+from tests.support.commands import ask_for_reload, reload, reload_all
 from tests.support.gate import Client, install
 from tests.support.manager import open_descriptors, wait_until
+from tests.support.processes import allow, workers
+from tests.support.service import Service, begin_stop
 
 BOTH = pytest.mark.parametrize(
     "role", [("--workers=0",), ("--workers=2", "--probation=0.1s")], ids=["alone", "supervised"]
@@ -410,12 +408,6 @@ def test_a_supervisor_may_have_more_descriptors_than_its_workers(service: Servic
 
     assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (most, most)
     assert resource.prlimit(workers(pid)[0], resource.RLIMIT_NOFILE) == (64, most)
-
-
-def allow(pid: int, number: int) -> None:
-    """Let a process have so many descriptors open."""
-    _, most = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (number, most))
 
 
 SLOWLY_ASKED = """

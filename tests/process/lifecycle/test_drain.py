@@ -14,23 +14,15 @@ from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import unix_connect
 
 from sockact.sockets.fds import Listener
-from tests.process.conftest import Service
 from tests.support.gate import Client, install
 from tests.support.manager import CHECKOUT, Manager
-
-LONG = ("--linger=60s", "--drain-timeout=60s")
-"""Deadlines that no test reaches: what ends, ends by itself."""
-
-
-def stop(service: Service) -> None:
-    service.manager.signal(signal.SIGTERM)
-    service.manager.wait_for("STOPPING", "1")
+from tests.support.service import LONG, Service, begin_stop
 
 
 def test_a_stop_without_connections_ends_at_once(service: Service) -> None:
     service.start(*LONG)
 
-    stop(service)
+    begin_stop(service)
 
     assert service.manager.wait_exit() == 0
 
@@ -41,7 +33,7 @@ def test_a_request_in_flight_is_answered_and_announces_the_close(service: Servic
     client.ask("/hold")
     held = service.gate.wait()
 
-    stop(service)
+    begin_stop(service)
     held.release()
     response = client.read()
 
@@ -55,7 +47,7 @@ def test_a_connection_accepted_without_a_request_may_bring_one(service: Service)
     service.start(*LONG)
     client = service.accepted()
 
-    stop(service)
+    begin_stop(service)
     service.manager.wait_for("STATUS", "gen 1: deactivating, draining")
     response = client.get()
 
@@ -70,7 +62,7 @@ def test_half_a_request_may_be_finished(service: Service) -> None:
     client.send("GET / HTTP/1.1\r\nHo")
     service.accepted().close()
 
-    stop(service)
+    begin_stop(service)
     client.send("st: test\r\n\r\n")
 
     assert client.read().closes
@@ -83,7 +75,7 @@ def test_an_upload_may_trickle_in(service: Service) -> None:
     client.send("POST /upload HTTP/1.1\r\nHost: test\r\nContent-Length: 6\r\n\r\n12")
     service.accepted().close()
 
-    stop(service)
+    begin_stop(service)
     client.send("34")
     client.send("56")
     response = client.read()
@@ -98,7 +90,7 @@ def test_an_idle_connection_may_bring_one_more_request(service: Service) -> None
     client = service.client()
     assert not client.get().closes
 
-    stop(service)
+    begin_stop(service)
 
     assert client.get().closes
     assert client.at_eof()
@@ -111,7 +103,7 @@ def test_a_silent_connection_is_closed_after_the_linger_without_a_reset(service:
     idle = service.client()
     idle.get()
 
-    stop(service)
+    begin_stop(service)
 
     assert fresh.at_eof()
     assert idle.at_eof()
@@ -126,7 +118,7 @@ def test_a_response_that_has_promised_to_stay_is_followed_by_one_more_request(se
     assert "connection" not in client.read_headers()
     held = service.gate.wait()
 
-    stop(service)
+    begin_stop(service)
     assert client.read_chunk() == b"begun;"
     held.release()
     assert client.read_chunk() == b"ended"
@@ -142,7 +134,7 @@ def test_pipelined_requests_are_all_answered_and_the_last_announces_the_close(se
     client.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\nGET /1 HTTP/1.1\r\nHost: a\r\n\r\n")
     held = service.gate.wait()
 
-    stop(service)
+    begin_stop(service)
     held.release()
     responses = [client.read(), client.read()]
 
@@ -156,7 +148,7 @@ def test_requests_pipelined_into_the_drain_are_all_answered(service: Service) ->
     client = service.client()
     client.get()
 
-    stop(service)
+    begin_stop(service)
     client.send("".join(f"GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n" for number in range(3)))
     responses = [client.read() for _ in range(3)]
 
@@ -172,7 +164,7 @@ def test_newcomers_wait_in_the_queue_for_the_next_process(
     busy = service.client()
     busy.ask("/hold")
     held = service.gate.wait()
-    stop(service)
+    begin_stop(service)
     service.manager.wait_for("STATUS", "gen 1: deactivating, draining")
     newcomer = service.client()
     newcomer.ask()
@@ -213,7 +205,7 @@ def test_a_websocket_is_closed_with_1012_in_good_order(service: Service) -> None
         connection.send("hello")
         assert connection.recv() == "hello"
 
-        stop(service)
+        begin_stop(service)
         with pytest.raises(ConnectionClosedError) as closed:
             connection.recv()
 
@@ -230,7 +222,7 @@ def test_a_websocket_whose_client_keeps_sending_sees_the_close_frame(service: Se
         for _ in range(100):
             connection.send("x" * 1000)
 
-        stop(service)
+        begin_stop(service)
         with pytest.raises(ConnectionClosedError) as closed:
             connection.recv()
         held.release()
@@ -246,7 +238,7 @@ def test_the_hammer_aborts_what_is_left_and_says_so(service: Service) -> None:
     client.ask("/hold")
     service.gate.wait()
 
-    stop(service)
+    begin_stop(service)
 
     assert service.manager.wait_exit() == 0
     log = service.manager.stderr()
@@ -260,7 +252,7 @@ def test_sigusr2_is_the_hammer_while_draining(service: Service) -> None:
     service.start("--drain-timeout=none")
     service.client().ask("/hold")
     service.gate.wait()
-    stop(service)
+    begin_stop(service)
 
     service.manager.signal(signal.SIGUSR2)
 
@@ -300,7 +292,7 @@ def test_a_repeated_sigterm_changes_nothing(service: Service) -> None:
     client.ask("/hold")
     held = service.gate.wait()
 
-    stop(service)
+    begin_stop(service)
     service.manager.signal(signal.SIGTERM)
     service.manager.signal(signal.SIGTERM)
     service.manager.wait_for("STATUS")
@@ -315,7 +307,7 @@ def test_the_app_shuts_down_after_its_last_request(service: Service) -> None:
     client = service.client()
     client.ask("/hold")
     held = service.gate.wait()
-    stop(service)
+    begin_stop(service)
     held.release()
     client.read()
 
@@ -329,7 +321,7 @@ def test_the_app_shuts_down_after_its_last_request(service: Service) -> None:
 def test_an_app_that_does_not_shut_down_in_time_does_not_hold_the_stop(service: Service) -> None:
     service.start("--shutdown-timeout=0.2s", GATE_SHUTDOWN="1")
 
-    stop(service)
+    begin_stop(service)
     service.gate.wait()
 
     assert service.manager.wait_exit() == 0
@@ -341,7 +333,7 @@ def test_the_status_counts_what_a_drain_waits_for(service: Service) -> None:
     client = service.client()
     client.ask("/hold")
     held = service.gate.wait()
-    stop(service)
+    begin_stop(service)
 
     status = service.manager.wait_for(
         "STATUS", "gen 1: deactivating, draining, 1 request in flight, 1 connection"
@@ -359,7 +351,7 @@ def test_a_drain_asks_for_no_more_time_than_the_hammer_allows(service: Service) 
     service.client().ask("/hold")
     service.gate.wait()
     heard = len(service.manager.heard)
-    stop(service)
+    begin_stop(service)
     service.manager.wait_exit()
 
     extensions = [
@@ -394,7 +386,7 @@ def test_a_wsgi_request_in_flight_is_answered(service: Service) -> None:
     client.ask()
     held = service.gate.wait()
 
-    stop(service)
+    begin_stop(service)
     held.release()
 
     assert client.read().body == b"ok"
@@ -407,7 +399,7 @@ def test_a_wsgi_thread_that_hangs_does_not_hold_the_end_beyond_the_hammer(servic
     service.client().ask()
     service.gate.wait()
 
-    stop(service)
+    begin_stop(service)
 
     assert service.manager.wait_exit() == 0
 
@@ -422,7 +414,7 @@ def test_serve_returns_after_the_drain(service: Service, manager: Manager, liste
     manager.start([sys.executable, "main.py"], [listener], PYTHONPATH=str(CHECKOUT))
     manager.wait_ready()
 
-    stop(service)
+    begin_stop(service)
 
     assert manager.wait_exit() == 7
 
@@ -438,7 +430,7 @@ def test_a_unix_listener_keeps_its_path(service: Service, manager: Manager, tmp_
     manager.sockact("app:app", "--control=none", listeners=[Listener.of(sock, "web")])
     manager.wait_ready()
 
-    stop(service)
+    begin_stop(service)
 
     assert manager.wait_exit() == 0
     assert path.is_socket()
@@ -460,7 +452,7 @@ def test_a_stop_during_the_start_ends_it_at_once(service: Service) -> None:
     )
     service.gate.wait()
 
-    stop(service)
+    begin_stop(service)
 
     assert service.manager.wait_exit() == 0
     assert service.manager.said("READY") == []
@@ -469,7 +461,7 @@ def test_a_stop_during_the_start_ends_it_at_once(service: Service) -> None:
 def test_a_websocket_that_opens_in_the_drain_is_closed_with_1012_too(service: Service) -> None:
     service.start(*LONG)
     client = service.accepted()
-    stop(service)
+    begin_stop(service)
     service.manager.wait_for("STATUS", "gen 1: deactivating, draining")
 
     with (

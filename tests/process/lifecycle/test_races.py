@@ -18,12 +18,11 @@ from sockact.config.settings import Settings
 from sockact.engines.http.engine import HttpEngine
 from sockact.sockets.acceptor import Acceptor
 from sockact.sockets.fds import Listener
-from tests.process.conftest import Service
-from tests.process.lifecycle.test_drain import LONG
-from tests.process.supervisor.test_supervisor import workers
-from tests.process.worker.test_reload import ask_for_reload, break_app, wait_until_heard, wait_until_read
+from tests.support.commands import ask_for_reload, wait_until_heard, wait_until_read
 from tests.support.gate import Client, Gate, install
 from tests.support.manager import LIMIT, Manager
+from tests.support.processes import workers
+from tests.support.service import LONG, Service, break_app
 
 
 async def hello(scope: Any, receive: Any, send: Any) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from sockact.sockets.fds import Listener
-from tests.process.conftest import Service
-from tests.process.handover.test_handover import reload_all
+from tests.support.commands import reload_all
 from tests.support.gate import Client
 from tests.support.http_client import Answer, get
 from tests.support.manager import LIMIT, Manager, listening, wait_until
+from tests.support.service import Service
 
 PATHS = ("--ready-path=/-/ready", "--live-path=/-/live")
 SHAPES = ["--workers=0", "--workers=2"]

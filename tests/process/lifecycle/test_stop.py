@@ -10,13 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.cli.test_status import status
-from tests.process.conftest import Service
-from tests.process.lifecycle.test_drain import LONG
-from tests.process.supervisor.test_supervisor import HANG, QUICK, wait_gone, workers
-from tests.process.worker.test_reload import ask_for_reload, break_app, reload
+from tests.support.commands import ask_for_reload, reload, status
 from tests.support.gate import Client, Gate, install
 from tests.support.manager import Manager, listening, wait_until
+from tests.support.processes import wait_gone, workers
+from tests.support.service import HANG, LONG, QUICK, Service, break_app
 
 ROLES = pytest.mark.parametrize("role", [("--workers=0",), QUICK], ids=["alone", "supervised"])
 CRASHES = (signal.SIGABRT, signal.SIGILL, signal.SIGTRAP, signal.SIGSEGV)

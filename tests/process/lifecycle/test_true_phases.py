@@ -6,12 +6,11 @@ import signal
 
 import pytest
 
-from tests.process.cli.test_status import ask, status
-from tests.process.conftest import Service
-from tests.process.worker.test_reload import SLOW_STARTUP, ask_for_reload, break_app
+from tests.support.commands import ask, ask_for_reload, status
 from tests.support.gate import install
 from tests.support.http_client import get
 from tests.support.manager import listening
+from tests.support.service import SLOW_STARTUP, Service, break_app
 
 READY = "--ready-path=/-/ready"
 ROLES = ["--workers=0", "--workers=1"]

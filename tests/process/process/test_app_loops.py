@@ -12,13 +12,13 @@ from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import unix_connect
 
 from sockact.sockets.fds import Listener
-from tests.process.conftest import Service
-from tests.process.engines.test_tls import TlsClient
-from tests.process.supervisor.test_supervisor import workers
-from tests.process.system.test_output import BY_DEFAULT, PATH, ask
 from tests.support.certificates import Authority
+from tests.support.commands import BY_DEFAULT, PATH, run_sockact
 from tests.support.gate import Client
 from tests.support.manager import Manager, listening, wait_until
+from tests.support.processes import workers
+from tests.support.service import Service
+from tests.support.tls import TlsClient
 
 LOOPS = pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 MODES = pytest.mark.parametrize("workers", ["0", "1"], ids=["alone", "supervised"])
@@ -145,7 +145,7 @@ def test_a_program_may_give_a_factory_and_the_loop(manager: Manager, listener: L
 def test_a_check_runs_a_factory_in_the_loop_too(tmp_path: Path, line: str, status: int, said: str) -> None:
     (tmp_path / "app.py").write_text(FACTORY + line)
     words = ["check-app", "--factory", "--loop=asyncio", "--chdir", str(tmp_path), "app:create"]
-    done = ask(words, tmp_path)
+    done = run_sockact(words, tmp_path)
 
     assert (done.returncode, said in done.stdout + done.stderr) == (status, True), done
 
@@ -164,7 +164,7 @@ def test_ctrl_c_ends_a_factory_that_hangs(manager: Manager, listener: Listener, 
 
 
 def test_a_loop_of_another_name_is_an_error(tmp_path: Path) -> None:
-    done = ask(["check-app", "--loop=trio", "app:app"], tmp_path)
+    done = run_sockact(["check-app", "--loop=trio", "app:app"], tmp_path)
 
     assert done.returncode == 78
     assert "loop='trio': expected one of uvloop, asyncio" in done.stderr
@@ -340,7 +340,7 @@ def test_a_reload_into_green_threads_is_refused_with_that_line(
     manager.wait_ready()
 
     Path("app.py").write_text(PATCH[green] + "\n" + PLAIN)
-    done = ask(["reload"], tmp_path)
+    done = run_sockact(["reload"], tmp_path)
 
     assert done.returncode == 1
     assert f"reload failed: {green} has replaced" in done.stderr
@@ -366,7 +366,7 @@ def test_green_threads_that_come_with_a_request_are_named_in_the_log(
 
 def test_a_check_names_green_threads_too(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(PATCH["gevent"] + PLAIN)
-    done = ask(["check-app", "--chdir", str(tmp_path), "app:app"], tmp_path)
+    done = run_sockact(["check-app", "--chdir", str(tmp_path), "app:app"], tmp_path)
 
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("sockact: app:app: gevent has replaced ")
@@ -418,7 +418,7 @@ def test_a_connection_over_tls_gets_its_whole_response_and_its_end(
     assert service.listener.sock is not None
     with TlsClient(service.listener.sock.getsockname(), authority.client()) as client:
         assert client.get().status == 200
-        client.ask("/hold")
+        client.run_sockact("/hold")
         held = service.gate.wait()
         service.manager.signal(signal.SIGTERM)
         service.manager.wait_for("STOPPING", "1")

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from sockact.sockets.fds import Listener
-from tests.process.conftest import Service
-from tests.process.supervisor.test_supervisor import stop, workers
-from tests.process.worker.test_reload import SOCKACT, break_app, reload
+from tests.support.commands import SOCKACT, reload
 from tests.support.gate import install
 from tests.support.http_client import get
 from tests.support.manager import CHECKOUT, LIMIT, Manager, wait_until
+from tests.support.processes import workers
+from tests.support.service import Service, break_app, stop
 
 ALONE = ("--workers=0",)
 SUPERVISED = ("--workers=1", "--probation=0.1s")

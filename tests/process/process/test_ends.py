@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from sockact.sockets.fds import Listener
-from tests.process.conftest import Service
-from tests.process.supervisor.test_supervisor import workers
-from tests.process.worker.test_reload import reload
+from tests.support.commands import reload
 from tests.support.gate import install
 from tests.support.http_client import get
 from tests.support.manager import Manager, wait_until
+from tests.support.processes import workers
+from tests.support.service import Service
 
 LIMITS = ("--shutdown-timeout=1s", "--linger=0s", "--drain-timeout=2s")
 SUPERVISED = ("--workers=1", "--probation=0.1s")

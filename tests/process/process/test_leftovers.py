@@ -14,12 +14,12 @@ from typing import NoReturn
 
 import pytest
 
-from tests.process.conftest import Service
-from tests.process.supervisor.test_supervisor import wait_gone, workers
-from tests.process.worker.test_reload import reload
+from tests.support.commands import reload
 from tests.support.gate import install
 from tests.support.http_client import get
 from tests.support.manager import wait_until
+from tests.support.processes import wait_gone, workers
+from tests.support.service import Service
 
 QUICK = ("--workers=1", "--probation=0.1s", "--shutdown-timeout=1s", "--linger=0s")
 

@@ -15,13 +15,12 @@ import pytest
 
 from sockact.process.child import Child
 from sockact.process.command import Program
-from tests.process.conftest import Service
-from tests.process.handover.test_store import allow
-from tests.process.supervisor.test_supervisor import QUICK, stop, wait_gone, workers
-from tests.process.worker.test_reload import break_app, reload
+from tests.support.commands import reload
 from tests.support.gate import install
 from tests.support.http_client import get
 from tests.support.manager import open_descriptors, wait_until
+from tests.support.processes import allow, wait_gone, workers
+from tests.support.service import QUICK, Service, break_app, stop
 
 TELL = """
 import json

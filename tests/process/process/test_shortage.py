@@ -18,8 +18,8 @@ from sockact.process.child import Child
 from sockact.process.command import Program
 from sockact.sockets import fds
 from sockact.sockets.fds import Listener
-from tests.process.supervisor.test_supervisor import workers
 from tests.support.manager import LIMIT, listening, open_descriptors
+from tests.support.processes import workers
 
 
 @contextlib.contextmanager

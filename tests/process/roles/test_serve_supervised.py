@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from sockact.sockets.fds import Listener
-from tests.process.supervisor.test_supervisor import workers
 from tests.support.gate import install
 from tests.support.http_client import get
 from tests.support.manager import CHECKOUT, Manager, wait_until
+from tests.support.processes import workers
 
 MAIN = (
     "import sys, sockact, app\nsockact.serve(app.app, control='none', probation=0.1{more})\nsys.exit(5)\n"

@@ -13,14 +13,12 @@ from pathlib import Path
 import pytest
 
 from sockact.sockets.fds import Listener
-from tests.process.cli.test_status import status
-from tests.process.conftest import Service
-from tests.process.sockets.test_adopt import bound
-from tests.process.worker.test_hooks import MODES, stop
-from tests.process.worker.test_reload import reload
+from tests.support.commands import reload, status
 from tests.support.gate import install
 from tests.support.http_client import connect, get
 from tests.support.manager import CHECKOUT, LIMIT, Manager, wait_until
+from tests.support.service import MODES, Service, stop
+from tests.support.sockets import bound
 
 ROUTES = """
 import sockact

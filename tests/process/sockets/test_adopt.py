@@ -19,14 +19,10 @@ import pytest
 from sockact.sockets.fds import Kind, Listener
 from tests.support.http_client import get
 from tests.support.manager import Manager
+from tests.support.sockets import bound
+from tests.support.sources import HELLO
 
 PROGRAM = [sys.executable, str(Path(__file__).parents[2] / "programs" / "adopt.py"), "seen.json"]
-
-APP = """
-async def app(scope, receive, send):
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"hello"})
-"""
 
 
 @pytest.fixture
@@ -34,14 +30,6 @@ def stack() -> Iterator[contextlib.ExitStack]:
     """Give what closes everything that a test opens."""
     with contextlib.ExitStack() as stack:
         yield stack
-
-
-def bound(family: int, kind: int, address: Any, name: str = "web", *, listen: bool = False) -> Listener:
-    sock = socket.socket(family, kind)
-    sock.bind(address)
-    if listen:
-        sock.listen()
-    return Listener.of(sock, name)
 
 
 def opened(stack: contextlib.ExitStack, listener: Listener) -> Listener:
@@ -217,7 +205,7 @@ def test_bad_input_is_a_clear_error_and_closes_nothing(
 def test_bad_input_ends_a_service_with_78_and_one_line(
     manager: Manager, listener: Listener, stack: contextlib.ExitStack, shell: str, message: str
 ) -> None:
-    Path("app.py").write_text(APP)
+    Path("app.py").write_text(HELLO)
     run = [sys.executable, "-m", "sockact", "run", "app:app"]
     manager.start(["/bin/sh", "-c", f'{shell}\nexec "$@"', "sh", *run], [listener, connected(stack)])
 
@@ -247,7 +235,7 @@ def test_bad_input_ends_a_service_with_78_and_one_line(
 def test_a_service_needs_listening_stream_sockets(
     manager: Manager, listener: Listener, make: Callable[[], Listener], found: str
 ) -> None:
-    Path("app.py").write_text(APP)
+    Path("app.py").write_text(HELLO)
     wrong = make()
     with contextlib.closing(wrong):
         manager.sockact("app:app", listeners=[listener, wrong])
@@ -264,7 +252,7 @@ def test_a_service_needs_listening_stream_sockets(
     not shutil.which("systemd-socket-activate"), reason="systemd-socket-activate is missing"
 )
 def test_it_is_served_under_systemd_socket_activate(tmp_path: Path) -> None:
-    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "app.py").write_text(HELLO)
     where = f"{tmp_path}/web.sock"
     run = [sys.executable, "-m", "sockact", "run", "app:app"]
     command = ["systemd-socket-activate", "-l", where, "--fdname=web", *run]

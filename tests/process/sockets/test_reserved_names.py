@@ -12,9 +12,10 @@ import pytest
 
 from sockact.errors import ActivationError
 from sockact.sockets.fds import Kind, Listener
-from tests.process.sockets.test_adopt import APP, bound
 from tests.support.http_client import get
 from tests.support.manager import Manager, listening
+from tests.support.sockets import bound
+from tests.support.sources import HELLO
 
 SHAPES = ["--workers=0", "--workers=1"]
 
@@ -77,7 +78,7 @@ MISNAMED = [
 
 def refusal(manager: Manager, shape: str, *passed: Listener, **environ: str) -> str:
     """Start with these sockets, and return why it is refused."""
-    Path("app.py").write_text(APP)
+    Path("app.py").write_text(HELLO)
     manager.sockact("app:app", shape, listeners=passed, **environ)
     assert manager.wait_exit() == ActivationError.exit_status
     assert "Traceback" not in manager.stderr()
@@ -115,7 +116,7 @@ def test_two_control_sockets_are_one_too_many(
 def test_a_socket_that_is_bound_here_has_no_such_name_either(
     manager: Manager, shape: str, name: str
 ) -> None:
-    Path("app.py").write_text(APP)
+    Path("app.py").write_text(HELLO)
     manager.sockact("app:app", shape, f"--listen={name}=127.0.0.1:0")
 
     assert manager.wait_exit() == ActivationError.exit_status
@@ -146,7 +147,7 @@ def test_a_client_that_has_gone_while_it_was_stored_is_no_fault(
     client.close()
     assert not kept.connected
 
-    Path("app.py").write_text(APP)
+    Path("app.py").write_text(HELLO)
     manager.sockact("app:app", listeners=[listener, kept])
     manager.wait_ready()
 
@@ -158,7 +159,7 @@ def test_what_a_later_version_has_stored_is_closed(
 ) -> None:
     ours, theirs = socket.socketpair()
     stack.enter_context(ours)
-    Path("app.py").write_text(APP)
+    Path("app.py").write_text(HELLO)
     manager.sockact("app:app", listeners=[listener, Listener.of(theirs, "sockact.luggage")])
     theirs.close()
     manager.wait_ready()
@@ -181,7 +182,7 @@ def netlink(stack: Stack) -> Listener:
 
 
 HANDLERS = {
-    "asgi": (APP, vsock),
+    "asgi": (HELLO, vsock),
     "wsgi": ("def app(environ, start_response): ...", vsock),
     "stream": ("async def app(reader, writer): ...", vsock),
     "socket": ("def app(connection): ...", vsock),

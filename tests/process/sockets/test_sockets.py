@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from sockact.sockets import listen
-from tests.process.cli.test_status import ask, status
-from tests.process.conftest import Service
+from tests.support.commands import ask, status
 from tests.support.gate import install
 from tests.support.http_client import get
 from tests.support.manager import Manager, listening
+from tests.support.service import Service
 
 KEEPALIVE_TIMER = "02"
 """What proc(5) calls the timer of a connection in /proc/net/tcp that waits to send a keep-alive probe."""

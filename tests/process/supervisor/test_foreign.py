@@ -15,10 +15,10 @@ import pytest
 
 from sockact.probe.background import BackgroundProbe
 from sockact.sockets.fds import Listener
-from tests.process.supervisor.test_supervisor import wait_gone, wait_until, workers
 from tests.support.gate import install as install_gate_app
 from tests.support.http_client import get
-from tests.support.manager import CHECKOUT, Manager
+from tests.support.manager import CHECKOUT, Manager, wait_until
+from tests.support.processes import wait_gone, workers
 
 PROGRAMS = CHECKOUT / "tests" / "programs"
 ROUNDS = 3

@@ -10,15 +10,14 @@ import time
 
 import pytest
 
-from tests.process.conftest import Service
-from tests.process.supervisor.test_supervisor import stop, wait_answered_by, wait_gone, workers
-from tests.process.worker.test_hooks import NOTED, extend, notes, wait_noted
-from tests.process.worker.test_own_signals import PATIENT, WAYS, wait_said
-from tests.process.worker.test_own_signals import start as start_taking
-from tests.process.worker.test_reload import break_app, reload
+from tests.support.commands import reload
 from tests.support.gate import install
 from tests.support.http_client import get
 from tests.support.manager import CHECKOUT, wait_until
+from tests.support.noting import NOTED, extend, notes, wait_noted
+from tests.support.processes import wait_gone, workers
+from tests.support.service import Service, break_app, stop, wait_answered_by, wait_said
+from tests.support.taking import PATIENT, WAYS, start_taking
 
 ENDS_ITSELF = """
 import signal

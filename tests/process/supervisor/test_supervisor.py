@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -10,35 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.conftest import Service
-from tests.process.worker.test_reload import ask_for_reload, break_app, reload
+from tests.support.commands import ask_for_reload, reload
 from tests.support.gate import install
 from tests.support.http_client import get
-from tests.support.manager import LIMIT, open_descriptors, wait_ended, wait_until
-
-QUICK = ("--workers=2", "--probation=0.1s")
-
-
-def workers(pid: int) -> list[int]:
-    """Return the PIDs of a process's children."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def wait_gone(pid: int) -> None:
-    """Wait until a process has ended and was reaped."""
-    with contextlib.suppress(ProcessLookupError):
-        wait_ended(pid)
-    wait_until(lambda: not Path(f"/proc/{pid}").exists())
-
-
-def wait_answered_by(service: Service, wanted: Callable[[str], bool]) -> None:
-    """Ask until an answer is `wanted`; no request may fail meanwhile."""
-    wait_until(lambda: wanted(get(service.listener).text))
-
-
-def stop(service: Service) -> None:
-    service.manager.signal(signal.SIGTERM)
-    assert service.manager.wait_exit() == 0
+from tests.support.manager import LIMIT, open_descriptors, wait_until
+from tests.support.processes import wait_gone, workers
+from tests.support.service import HANG, QUICK, Service, break_app, stop, wait_answered_by
 
 
 def test_the_main_process_serves_nothing_and_its_workers_run_its_command_alone(
@@ -265,16 +241,6 @@ def test_workers_drain_when_the_supervisor_is_killed(service: Service) -> None:
     client.close()
     for worker in before:
         wait_gone(worker)
-
-
-HANG = """
-import time
-served = app
-async def app(scope, receive, send):
-    if scope.get("path") == "/hang":
-        time.sleep(3600)
-    await served(scope, receive, send)
-"""
 
 
 def test_a_worker_that_hangs_is_aborted_and_replaced(service: Service) -> None:

@@ -18,11 +18,11 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect as connect_websocket
 
 from sockact.sockets.fds import Listener
-from tests.process.supervisor.test_supervisor import workers
 from tests.support.certificates import Authority
 from tests.support.gate import Client
 from tests.support.http_client import get
 from tests.support.manager import CHECKOUT, LIMIT, Manager, listening, wait_until
+from tests.support.processes import workers
 
 WAYS = ["process", "os", "pty", "daemon", "pool", "thread", "subprocess", "preexec", "spawn", "asyncio"]
 SHAPES = ["alone", "supervised"]

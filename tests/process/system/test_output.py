@@ -6,21 +6,18 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sockact.sockets.fds import Listener
-from tests.process.supervisor.test_supervisor import workers
+from tests.support.commands import BY_DEFAULT, PATH, run_sockact
 from tests.support.gate import Client
-from tests.support.manager import CHECKOUT, LIMIT, Manager, wait_until
-
-PATH = {"PYTHONPATH": str(CHECKOUT)}
-BY_DEFAULT = ("env", "-u", "SOCKACT_WORKERS")
+from tests.support.manager import Manager, wait_until
+from tests.support.processes import workers
 
 APP = """
 import asyncio, io, logging, logging.config, os, signal, sys, threading
@@ -459,12 +456,6 @@ signal.pause()
 FAILING = HOSTILE.replace("READY=1", "X_SOCKACT_REASON={{evil}}").replace("signal.pause()", "exit(1)")
 
 
-def ask(words: Sequence[str], directory: Path) -> subprocess.CompletedProcess[str]:
-    environ = {"PATH": os.environ["PATH"], "RUNTIME_DIRECTORY": str(directory), "LANG": "C.UTF-8", **PATH}
-    command = [sys.executable, "-m", "sockact", *words]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=LIMIT, check=False)
-
-
 def assert_visible(text: str) -> None:
     assert all(line.isprintable() for line in text.split("\n")), repr(text)
 
@@ -477,10 +468,10 @@ def test_what_a_worker_says_is_shown_escaped(manager: Manager, listener: Listene
     wait_until(lambda: any(SHOWN in text for text in manager.said("STATUS")))
 
     for form in ((), ("--json",), ("--prometheus",)):
-        shown = ask(["status", *form], tmp_path)
+        shown = run_sockact(["status", *form], tmp_path)
         assert_visible(shown.stdout)
         assert "forged" in shown.stdout
-    assert SHOWN in ask(["status"], tmp_path).stdout
+    assert SHOWN in run_sockact(["status"], tmp_path).stdout
     assert_visible(manager.stderr())
     assert all(text.isprintable() for text in manager.said("STATUS"))
 
@@ -509,7 +500,7 @@ def test_the_answer_of_a_service_is_printed_escaped(tmp_path: Path, verb: str) -
 
         thread = threading.Thread(target=answer)
         thread.start()
-        done = ask([verb], tmp_path)
+        done = run_sockact([verb], tmp_path)
         thread.join()
 
     assert SHOWN in done.stderr
@@ -523,7 +514,7 @@ def test_the_path_of_a_request_is_logged_escaped(manager: Manager, listener: Lis
     manager.wait_ready()
     assert listener.sock is not None
     with Client(listener.sock.getsockname()) as client, Client(listener.sock.getsockname()) as other:
-        client.ask("/wait%1b[2J%0d%0a2026%20forged%E2%80%AE")
+        client.run_sockact("/wait%1b[2J%0d%0a2026%20forged%E2%80%AE")
         other.get("/%1b%0aforged")
         log = stop(manager)
 

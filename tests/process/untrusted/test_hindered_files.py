@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from sockact.errors import SettingsError
-from tests.process.conftest import Service
-from tests.process.worker.test_reload import reload
+from tests.support.commands import reload
 from tests.support.gate import install
 from tests.support.manager import Manager
+from tests.support.service import Service
 
 ROLES = ["--workers=0", "--workers=1"]
 

@@ -7,35 +7,12 @@ import signal
 
 import pytest
 
-from tests.process.cli.test_status import status
-from tests.process.conftest import Service
-from tests.process.supervisor.test_supervisor import workers
-from tests.process.worker.test_reload import ask_for_reload, reload
-from tests.support.gate import install
+from tests.support.commands import ask_for_reload, reload, status
 from tests.support.http_client import get
 from tests.support.manager import wait_until
-
-MODES = pytest.mark.parametrize(
-    "mode", [(), ("--workers=1", "--probation=0.1s")], ids=["alone", "supervised"]
-)
-
-NOTED = """
-import signal, threading
-import sockact
-from sockact import hooks
-
-def note(text):
-    with open("noted", "a") as file:
-        file.write(f"{text} {os.getpid()}\\n")
-
-inner = app
-
-async def app(scope, receive, send):
-    async def noting(message):
-        note(message["type"])
-        await send(message)
-    await inner(scope, receive, noting if scope["type"] == "lifespan" else send)
-"""
+from tests.support.noting import extend, notes, wait_noted
+from tests.support.processes import serving, workers
+from tests.support.service import MODES, Service, stop
 
 ALL_POINTS = """
 @hooks.on_start
@@ -66,34 +43,6 @@ def start(service: Service, hooks: str, *options: str, **environ: str) -> int:
     """Start the gate app with hooks; return the PID of the main process."""
     extend(service, hooks)
     return service.start(*options, **environ)
-
-
-def extend(service: Service, hooks: str, version: str = "1") -> None:
-    install(service.directory, version)
-    app = service.directory / "app.py"
-    app.write_text(app.read_text() + NOTED + hooks)
-
-
-def notes(service: Service, pid: int = 0) -> list[str]:
-    """Return what was noted, by all processes or by one."""
-    noted = service.directory / "noted"
-    lines = [line.rsplit(" ", 1) for line in noted.read_text().splitlines()] if noted.exists() else []
-    return [text for text, by in lines if pid in (0, int(by))]
-
-
-def serving(pid: int) -> int:
-    """Return the PID of the process that serves, if there is one."""
-    return (workers(pid) or [pid])[0]
-
-
-def wait_noted(service: Service, text: str, count: int = 1) -> None:
-    wait_until(lambda: notes(service).count(text) >= count)
-
-
-def stop(service: Service) -> None:
-    """Stop the service, whatever its hooks do, and find its connections drained."""
-    service.manager.signal(signal.SIGTERM)
-    assert service.manager.wait_exit() == 0
 
 
 @MODES

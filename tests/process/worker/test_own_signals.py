@@ -9,78 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.conftest import Service
-from tests.process.supervisor.test_supervisor import wait_gone
-from tests.process.worker.test_hooks import MODES, serving
-from tests.process.worker.test_reload import break_app, reload
+from tests.support.commands import reload
 from tests.support.gate import install
 from tests.support.manager import wait_until
+from tests.support.processes import serving, wait_gone
+from tests.support.service import MODES, Service, wait_said
+from tests.support.taking import PATIENT, WAYS, start_taking
 
-PATIENT = ("--drain-timeout=60s", "--probation=0.1s")
-"""So that nothing but a drain lets a process end within the time that a test waits."""
-
-TAKING = """
-import asyncio, faulthandler, signal, sys, threading
-import sockact
-
-def theirs(*_):
-    with open("theirs", "a") as file:
-        file.write("called\\n")
-
-def ends(*_):
-    sys.exit(0)
-
-def take():
-    number = signal.{number}
-    loop = asyncio.get_running_loop()
-    {way}
-
-served = app
-
-async def app(scope, receive, send):
-    if {place}:
-        take()
-    await served(scope, receive, send)
-"""
-
-STARTUP = "scope['type'] == 'lifespan'"
 REQUEST = "scope.get('path') == '/take'"
 
-WAYS = {
-    "add_signal_handler": "loop.add_signal_handler(number, theirs)",
-    "add_signal_handler, loop.stop": "loop.add_signal_handler(number, loop.stop)",
-    "add_signal_handler, sys.exit": "loop.add_signal_handler(number, sys.exit)",
-    "remove_signal_handler": "loop.remove_signal_handler(number)",
-    "signal.signal, sys.exit": "signal.signal(number, ends)",
-    "signal.signal, ignored": "signal.signal(number, signal.SIG_IGN)",
-    "signal.signal, default": "signal.signal(number, signal.SIG_DFL)",
-    "blocked": "signal.pthread_sigmask(signal.SIG_BLOCK, {number})",
-    "waited for": "signal.pthread_sigmask(signal.SIG_BLOCK, {number});"
-    " threading.Thread(target=signal.sigwait, args=({number},), daemon=True).start()",
-    "wakeup descriptor": "signal.set_wakeup_fd(-1)",
-    "faulthandler": "faulthandler.register(number, chain=False)",
-}
 EVERY_WAY = pytest.mark.parametrize("way", WAYS.values(), ids=list(WAYS))
 
 SOME = ("add_signal_handler, loop.stop", "signal.signal, sys.exit", "signal.signal, ignored", "blocked")
 SOME_WAYS = pytest.mark.parametrize("way", [WAYS[name] for name in SOME], ids=SOME)
-
-
-def start(
-    service: Service, way: str, *options: str, number: str = "SIGTERM", place: str = STARTUP, more: str = ""
-) -> int:
-    """Start the gate app with something done to a signal; return the PID of the main process."""
-    install(service.directory)
-    break_app(service, TAKING.replace("{way}", way).replace("{place}", place).replace("{number}", "{}"))
-    app = service.directory / "app.py"
-    app.write_text(
-        app.read_text().replace("signal.{}", f"signal.{number}").replace("{}", "{number}") + more
-    )
-    return service.start(*PATIENT, *options)
-
-
-def wait_said(service: Service, text: str) -> None:
-    wait_until(lambda: text in service.manager.stderr())
 
 
 @MODES
@@ -88,7 +29,7 @@ def wait_said(service: Service, text: str) -> None:
 def test_a_stop_drains_whatever_the_app_has_done_to_sigterm(
     service: Service, mode: tuple[str, ...], way: str
 ) -> None:
-    start(service, way, *mode)
+    start_taking(service, way, *mode)
 
     service.drain_and_end()
 
@@ -97,7 +38,7 @@ def test_a_stop_drains_whatever_the_app_has_done_to_sigterm(
 def test_a_reload_drains_the_old_worker_whatever_its_app_has_done_to_sigterm(
     service: Service, way: str
 ) -> None:
-    old = serving(start(service, way, "--workers=1"))
+    old = serving(start_taking(service, way, "--workers=1"))
     client = service.client()
     client.ask("/hold")
     held = service.gate.wait()
@@ -115,7 +56,7 @@ def test_a_reload_drains_the_old_worker_whatever_its_app_has_done_to_sigterm(
 
 @EVERY_WAY
 def test_what_a_request_does_to_sigterm_is_put_right_before_the_stop(service: Service, way: str) -> None:
-    start(service, way, place=REQUEST)
+    start_taking(service, way, place=REQUEST)
     service.client().get("/take")
     wait_said(service, "sockact.worker WARNING: ")
 
@@ -127,7 +68,7 @@ def test_what_a_request_does_to_sigterm_is_put_right_before_the_stop(service: Se
 def test_a_worker_that_is_signalled_by_others_drains_all_the_same(
     service: Service, way: str, number: signal.Signals
 ) -> None:
-    worker = serving(start(service, way, "--workers=1", number=number.name))
+    worker = serving(start_taking(service, way, "--workers=1", number=number.name))
     client = service.client()
     client.ask("/hold")
     held = service.gate.wait()
@@ -142,7 +83,7 @@ def test_a_worker_that_is_signalled_by_others_drains_all_the_same(
 
 @SOME_WAYS
 def test_sigint_drains_whatever_the_app_has_done_to_it(service: Service, way: str) -> None:
-    start(service, way, number="SIGINT")
+    start_taking(service, way, number="SIGINT")
 
     service.drain_and_end(signal.SIGINT)
 
@@ -152,7 +93,7 @@ def test_sigint_drains_whatever_the_app_has_done_to_it(service: Service, way: st
 def test_a_signal_that_reloads_reloads_whatever_the_app_has_done_to_it(
     service: Service, way: str, number: signal.Signals
 ) -> None:
-    start(service, way, number=number.name)
+    start_taking(service, way, number=number.name)
     install(service.directory, "2")
 
     service.manager.signal(number)
@@ -164,7 +105,7 @@ def test_a_signal_that_reloads_reloads_whatever_the_app_has_done_to_it(
 
 @SOME_WAYS
 def test_sigquit_ends_without_waiting_whatever_the_app_has_done_to_it(service: Service, way: str) -> None:
-    start(service, way, number="SIGQUIT")
+    start_taking(service, way, number="SIGQUIT")
     service.client().ask("/hold")
     service.gate.wait()
 
@@ -186,7 +127,7 @@ def hooked():
 def test_a_signal_for_the_app_reaches_its_hooks_and_its_handler(
     service: Service, mode: tuple[str, ...], way: str
 ) -> None:
-    start(service, way, *mode, number="SIGUSR1", more=HOOKED)
+    start_taking(service, way, *mode, number="SIGUSR1", more=HOOKED)
 
     service.manager.signal(signal.SIGUSR1)
 
@@ -198,7 +139,7 @@ def test_a_signal_for_the_app_reaches_its_hooks_and_its_handler(
 def test_a_callback_of_the_loop_is_called_beside_the_drain_also_when_it_was_ordered(
     service: Service, mode: tuple[str, ...]
 ) -> None:
-    start(service, WAYS["add_signal_handler"], *mode)
+    start_taking(service, WAYS["add_signal_handler"], *mode)
 
     service.drain_and_end()
 
@@ -222,7 +163,7 @@ def test_a_callback_of_the_loop_is_called_beside_the_drain_also_when_it_was_orde
 def test_what_an_app_has_done_to_a_signal_is_said_once_before_it_is_ready(
     service: Service, mode: tuple[str, ...], way: str, said: str
 ) -> None:
-    start(service, WAYS[way], *mode)
+    start_taking(service, WAYS[way], *mode)
     for _ in range(3):
         service.client().get("/")
     service.drain_and_end()
@@ -236,7 +177,7 @@ def test_what_an_app_has_done_to_a_signal_is_said_once_before_it_is_ready(
 def test_a_handler_that_was_installed_before_the_app_is_served_is_said(
     service: Service, mode: tuple[str, ...]
 ) -> None:
-    start(service, "pass", *mode, more="\nsignal.signal(signal.SIGTERM, ends)\n")
+    start_taking(service, "pass", *mode, more="\nsignal.signal(signal.SIGTERM, ends)\n")
 
     wait_said(service, "SIGTERM: signal.signal(app.ends): it is not called while sockact serves; ")
     service.drain_and_end()
@@ -284,14 +225,14 @@ def test_an_app_that_takes_no_signal_reads_nothing_about_them(
 @pytest.mark.parametrize("point", ["on_start", "on_ready"])
 def test_what_a_hook_does_to_sigterm_is_put_right(service: Service, point: str) -> None:
     hook = f"\n@sockact.hooks.{point}\nasync def hook():\n    signal.signal(signal.SIGTERM, ends)\n"
-    start(service, "pass", more=hook)
+    start_taking(service, "pass", more=hook)
 
     wait_said(service, "SIGTERM: signal.signal(app.ends): ")
     service.drain_and_end()
 
 
 def test_an_app_that_stops_the_loop_drains_and_ends(service: Service) -> None:
-    start(service, "loop.stop()", place=REQUEST)
+    start_taking(service, "loop.stop()", place=REQUEST)
     client, other = service.client(), service.client()
     client.ask("/hold")
     held = service.gate.wait()

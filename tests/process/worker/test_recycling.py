@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from sockact.sockets.fds import Listener
-from tests.process.cli.test_status import status
-from tests.process.conftest import Service
-from tests.process.supervisor.test_supervisor import stop, workers
+from tests.support.commands import status
 from tests.support.gate import install
 from tests.support.http_client import connect, get
 from tests.support.manager import CHECKOUT, Manager, wait_until
+from tests.support.processes import workers
+from tests.support.service import Service, stop
 
 QUICK = ("--workers=1", "--probation=0.1s")
 

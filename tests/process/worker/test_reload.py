@@ -10,52 +10,16 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 
-from sockact.protocols import control
 from sockact.sockets.fds import Listener
 from sockact.system.signals import FREE
-from tests.process.conftest import Service
+from tests.support.commands import SOCKACT, ask_for_reload, reload, wait_until_heard, wait_until_read
 from tests.support.gate import APP, Client, install
 from tests.support.manager import CHECKOUT, LIMIT, Manager, open_descriptors, wait_until
-
-SOCKACT = [sys.executable, "-m", "sockact"]
-
-
-SLOW_STARTUP = """
-async def lifespan(scope, receive, send):
-    await receive()
-    await gate("startup")
-    await send({"type": "lifespan.startup.complete"})
-    await receive()
-"""
-
-
-def ask_for_reload(service: Service, **environ: str) -> subprocess.Popen[str]:
-    """Start `sockact reload`, as ExecReload= would."""
-    environ = {"PATH": os.environ["PATH"], "RUNTIME_DIRECTORY": str(service.directory), **environ}
-    return subprocess.Popen(
-        [*SOCKACT, "reload"], env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-
-
-def reload(service: Service) -> tuple[int, str]:
-    """Reload, and return the exit status and what was printed."""
-    with ask_for_reload(service) as caller:
-        try:
-            out, err = caller.communicate(timeout=LIMIT)
-        except subprocess.TimeoutExpired:
-            caller.kill()  # or `with` would wait for it
-            raise
-        return caller.returncode, out + err
-
-
-def break_app(service: Service, line: str) -> None:
-    app = service.directory / "app.py"
-    app.write_text(app.read_text() + "\n" + line + "\n")
+from tests.support.service import SLOW_STARTUP, Service, break_app
 
 
 def test_a_reload_brings_the_new_code_into_the_same_process(service: Service) -> None:
@@ -280,20 +244,6 @@ def test_code_that_a_later_request_means_is_tried_before_the_drain(service: Serv
             assert second.communicate(timeout=LIMIT)[1].startswith("reload failed: ")
             assert first.wait(LIMIT) == 1
     assert service.client().get().json["version"] == "1"
-
-
-def wait_until_heard(caller: subprocess.Popen[str]) -> None:
-    """Wait until the caller has nothing left to do but to wait for the answer."""
-    deadline = time.monotonic() + LIMIT
-    while "unix_stream" not in Path(f"/proc/{caller.pid}/wchan").read_text():
-        assert time.monotonic() < deadline
-        assert caller.poll() is None
-
-
-def wait_until_read(service: Service) -> None:
-    """Wait until the service has read all that came before on its control socket."""
-    answer = control.request("nonsense", str(service.directory / "sockact.sock"))
-    assert answer == {"ok": False, "text": "unknown verb 'nonsense': expected 'reload' or 'status'"}
 
 
 def test_a_stop_overtakes_the_trial_of_a_reload(service: Service) -> None:

@@ -8,12 +8,10 @@ import pytest
 
 from sockact.errors import AppError
 from sockact.sockets.fds import Listener
-from tests.process.cli.test_check import check
-from tests.process.cli.test_status import status
-from tests.process.conftest import Service
-from tests.process.worker.test_reload import reload
+from tests.support.commands import check, reload, status
 from tests.support.http_client import get
 from tests.support.manager import Manager
+from tests.support.service import Service
 
 ASGI = """
 import asyncio, os

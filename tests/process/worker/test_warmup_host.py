@@ -9,11 +9,10 @@ import pytest
 from sockact.config.settings import resolve
 from sockact.errors import AppError, SettingsError
 from sockact.sockets.fds import Listener
-from tests.process.cli.test_check import check
-from tests.process.conftest import Service
-from tests.process.worker.test_reload import reload
+from tests.support.commands import check, reload
 from tests.support.http_client import get
 from tests.support.manager import Manager
+from tests.support.service import Service
 
 SHAPES = ["--workers=0", "--workers=1"]
 

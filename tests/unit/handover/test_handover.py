@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
-import itertools
-import os
-import resource
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -17,8 +13,8 @@ import pytest
 from sockact.handover.exchange import Exchange
 from sockact.handover.transfer import BATCH, CONNECTION, Giver, Receiver
 from sockact.protocols.notify import Notifier, NotifySocket
+from tests.support.in_process import close, only, settle, until
 from tests.support.manager import LIMIT
-from tests.unit.protocols.test_notify import close
 
 WORKER = 1
 OTHER = 2
@@ -139,31 +135,6 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             asyncio.run(play())
 
     return run
-
-
-async def settle() -> None:
-    """Let the loop run what is ready."""
-    for _ in range(4):
-        await asyncio.sleep(0)
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Let the loop run until something holds."""
-    async with asyncio.timeout(LIMIT):
-        while not true():
-            await settle()
-
-
-@contextlib.contextmanager
-def only(number: int) -> Iterator[None]:
-    """Let this process open only so many descriptors more."""
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    free = (fd for fd in itertools.count() if not os.path.exists(f"/proc/self/fd/{fd}"))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(itertools.islice(free, number)) + 1, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_a_connection_stays_open_until_it_was_taken(run, movable) -> None:

@@ -20,8 +20,8 @@ from sockact.handover.transfer import ARRIVING, Giver, Receiver
 from sockact.protocols.notify import Notifier, NotifySocket, usec
 from sockact.untrusted import ancillary
 from tests.support.hostile import LONG, QUICK, slow_to_close
+from tests.support.in_process import only
 from tests.support.manager import wait_until
-from tests.unit.handover.test_handover import only
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from sockact.protocols.notify import (
     parse,
     watchdog_interval,
 )
+from tests.support.in_process import close
 
 PID = 42
 
@@ -34,12 +35,6 @@ def notifier(manager: NotifySocket, monkeypatch: pytest.MonkeyPatch) -> Iterator
     notifier = Notifier()
     yield notifier
     close(notifier)
-
-
-def close(notifier: Notifier) -> None:
-    """A process has one notifier, and keeps it to its end; a test has to tidy up."""
-    assert notifier._channel is not None
-    notifier._channel.socket.close()
 
 
 def heard(manager: NotifySocket) -> Notification:

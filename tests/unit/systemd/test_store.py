@@ -8,6 +8,7 @@ import pytest
 
 from sockact.handover import store
 from sockact.systemd import unit_files
+from tests.support.in_process import in_cgroup
 
 
 @pytest.mark.parametrize(
@@ -26,13 +27,6 @@ def test_the_unit_is_found_in_the_cgroup(cgroups: str, unit: tuple[str, str]) ->
     cgroup = unit_files.cgroup_in(cgroups)
 
     assert ("--user" if unit_files.is_users(cgroup) else "--system", cgroup.rpartition("/")[2]) == unit
-
-
-def in_cgroup(cgroups: str, proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let /proc say that this process is in these cgroups."""
-    (proc / "self").mkdir()
-    (proc / "self" / "cgroup").write_text(cgroups)
-    monkeypatch.setattr(unit_files, "PROC", str(proc))
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,7 @@ from sockact.handover import store
 from sockact.protocols.notify import Notifier
 from sockact.systemd import unit_files
 from sockact.systemd.unit_files import UnitFiles
-from tests.unit.protocols.test_notify import close
-from tests.unit.systemd.test_store import in_cgroup
+from tests.support.in_process import close, in_cgroup
 
 MAX = "FileDescriptorStoreMax"
 

@@ -18,8 +18,8 @@ from sockact.hooks import DRAIN, READY, START, Registry, after, before
 from sockact.lifecycle.tasks import Background
 from sockact.worker.hook_runner import HookRunner
 from sockact.worker.signal_hooks import SignalHooks
+from tests.support.in_process import until
 from tests.support.manager import LIMIT
-from tests.unit.handover.test_handover import until
 
 SOON = 0.02
 """Seconds that a hook gets in tests in which it does not end."""

@@ -12,7 +12,7 @@ import uvloop
 
 from sockact.system.signals import HANDLED, EarlySignals
 from sockact.worker.own_signals import GuardedLoop, OwnSignals, guarded, name_of
-from tests.unit.handover.test_handover import until
+from tests.support.in_process import until
 
 KINDS = [uvloop.Loop, asyncio.SelectorEventLoop]
 
