@@ -20,7 +20,7 @@ from pathlib import Path
 from sockact.system.signals import FOLLOWED
 from tests.bench.service import Service, compile_sockact, service
 from tests.bench.stall import LOAD_APP
-from tests.support.gate import Client
+from tests.support.http_client import Client
 
 SECONDS = 6.0
 INTERVAL = 0.02

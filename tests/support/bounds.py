@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 
-from tests.support.gate import Client
+from tests.support.http_client import Client
 from tests.support.manager import LIMIT
 
 BRIEF = "250ms"

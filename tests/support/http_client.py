@@ -1,19 +1,22 @@
-"""A plain HTTP client for tests: one request, one answer, and raw bytes where they matter."""
+"""The HTTP client of the tests: one request, one answer, and raw bytes where they matter."""
 
 from __future__ import annotations
 
-import contextlib
-import http.client
+import json
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
 
 from sockact.sockets.fds import Listener
+from tests.support.manager import LIMIT
 
-LIMIT = 20.0
+Where = Listener | str | tuple[str, int]
+"""A listener, a Unix path, `@abstract`, or a host and port."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """A response, read to its end."""
 
@@ -25,10 +28,19 @@ class Answer:
     def text(self) -> str:
         return self.body.decode()
 
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
 
-def connect(where: Listener | str | tuple[str, int]) -> socket.socket:
-    """Open a connection to a listener, a Unix path, `@abstract`, or a host and port."""
-    address = where
+    @property
+    def closes(self) -> bool:
+        """Whether the server announces that it closes the connection after this response."""
+        return self.headers.get("connection") == "close"
+
+
+def connect(where: Where) -> socket.socket:
+    """Open a connection."""
+    address: Any = where
     if isinstance(where, Listener):
         assert where.sock is not None
         address = where.sock.getsockname()
@@ -46,19 +58,105 @@ def connect(where: Listener | str | tuple[str, int]) -> socket.socket:
     return sock
 
 
-@contextlib.contextmanager
-def connection(where: Listener | str | tuple[str, int]) -> Iterator[http.client.HTTPConnection]:
-    """Give an HTTP connection for several requests."""
-    http_connection = http.client.HTTPConnection("test", timeout=LIMIT)
-    http_connection.sock = connect(where)
-    try:
-        yield http_connection
-    finally:
-        http_connection.close()
+class Client:
+    """One connection, on which nothing is retried and nothing is hidden."""
+
+    def __init__(self, where: Where) -> None:
+        self.sock = connect(where)
+        self._file = self.sock.makefile("rb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def send(self, data: str | bytes) -> None:
+        self.sock.sendall(data.encode() if isinstance(data, str) else data)
+
+    def ask(self, path: str = "/") -> None:
+        """Send a request."""
+        self.send(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n")
+
+    def ask_last(self) -> None:
+        """Send a request after which the connection is to be closed."""
+        self.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+
+    def request(
+        self, method: str, path: str, body: bytes | Iterable[bytes] | None, headers: Mapping[str, str]
+    ) -> None:
+        """Send any request; a body in pieces is sent in chunks."""
+        fields = {"Host": "test", **headers}
+        if isinstance(body, bytes):
+            fields["Content-Length"] = str(len(body))
+        elif body is not None:
+            fields["Transfer-Encoding"] = "chunked"
+        lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+        self.send("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        if isinstance(body, bytes):
+            self.send(body)
+        elif body is not None:
+            for piece in (*body, b""):
+                self.send(b"%x\r\n%b\r\n" % (len(piece), piece))
+
+    def get(self, path: str = "/") -> Answer:
+        """Send a request, and read its response."""
+        self.ask(path)
+        return self.read()
+
+    def read(self, *, head_only: bool = False) -> Answer:
+        """Read one response, whole; `head_only` is that to a HEAD."""
+        response = self.read_head()
+        length = response.headers.get("content-length")
+        if head_only or response.status in (101, 204, 304):
+            return response
+        if response.headers.get("transfer-encoding") == "chunked":
+            response.body = b"".join(iter(self.read_chunk, b""))
+        elif length is not None:
+            response.body = self._file.read(int(length))
+            if len(response.body) < int(length):
+                raise ConnectionError("the connection was closed within a body")
+        else:
+            response.body = self._file.read()
+        return response
+
+    def read_head(self) -> Answer:
+        """Read a response up to its body."""
+        status_line = self._file.readline().decode()
+        if not status_line:
+            raise ConnectionError("the connection was closed without a response")
+        return Answer(int(status_line.split()[1]), self.read_headers(), b"")
+
+    def read_headers(self) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        while line := self._file.readline().decode("latin-1").rstrip("\r\n"):
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        return headers
+
+    def read_chunk(self) -> bytes:
+        size = int(self._file.readline(), 16)
+        data = self._file.read(size)
+        assert self._file.readline() == b"\r\n"
+        return data
+
+    def read_bytes(self, count: int) -> bytes:
+        """Read what comes after a response."""
+        return self._file.read(count)
+
+    def at_eof(self) -> bool:
+        """Wait for the end of the connection; a reset raises."""
+        return self._file.read(1) == b""
+
+    def close(self) -> None:
+        self._file.close()
+        self.sock.close()
 
 
 def get(
-    where: Listener | str | tuple[str, int],
+    where: Where,
     path: str = "/",
     *,
     method: str = "GET",
@@ -66,19 +164,12 @@ def get(
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
     """Send one request on a connection of its own, and return the answer."""
-    with connection(where) as http_connection:
-        http_connection.request(method, path, body, dict(headers or {}))
-        return answer(http_connection)
+    with Client(where) as client:
+        client.request(method, path, body, headers or {})
+        return client.read(head_only=method == "HEAD")
 
 
-def answer(http_connection: http.client.HTTPConnection) -> Answer:
-    """Read the response to the request that was sent last."""
-    response = http_connection.getresponse()
-    headers = {name.lower(): value for name, value in response.getheaders()}
-    return Answer(response.status, headers, response.read())
-
-
-def exchange(where: Listener | str | tuple[str, int], data: bytes) -> bytes:
+def exchange(where: Where, data: bytes) -> bytes:
     """Send bytes, and return all that comes until the end."""
     with connect(where) as sock:
         sock.sendall(data)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sockact.sockets.fds import Listener
-from tests.support.gate import Client, Gate, install
-from tests.support.http_client import get
+from tests.support.gate import Gate, install
+from tests.support.http_client import Client, get
 from tests.support.manager import Manager, wait_until
 
 QUICK = ("--workers=2", "--probation=0.1s")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.certificates import Authority, Pair
-from tests.support.gate import Client
+from tests.support.http_client import Client
 from tests.support.service import Service
 
 TELLING = """

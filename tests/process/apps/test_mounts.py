@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from sockact.sockets.fds import Listener
-from tests.support.gate import Client
-from tests.support.http_client import get
+from tests.support.http_client import Client, get
 from tests.support.manager import CHECKOUT, Manager, listening
 from tests.support.processes import wait_gone, workers
 from tests.support.streams import LineClient

@@ -11,8 +11,8 @@ import pytest
 
 from sockact.sockets.fds import Listener
 from tests.support.commands import ask, reload, status
-from tests.support.gate import Client, install
-from tests.support.http_client import get
+from tests.support.gate import install
+from tests.support.http_client import Client, get
 from tests.support.manager import CHECKOUT, Manager, wait_until
 from tests.support.processes import wait_gone, workers
 from tests.support.service import QUICK, Service, break_app

@@ -11,7 +11,7 @@ import pytest
 
 from tests.apps.bounds_app import EARLY
 from tests.support.bounds import BRIEF, UPLOAD, wait_reset
-from tests.support.gate import Client
+from tests.support.http_client import Client
 from tests.support.service import Service
 
 AMPLE = 2.0

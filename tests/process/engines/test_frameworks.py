@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from sockact.sockets.fds import Listener
-from tests.support.gate import Client
-from tests.support.http_client import get
+from tests.support.http_client import Client, get
 from tests.support.manager import Manager
 
 FLASK = """

@@ -9,7 +9,7 @@ from http import HTTPStatus
 import pytest
 
 from sockact.sockets.fds import Listener
-from tests.support.gate import Client
+from tests.support.http_client import Client
 from tests.support.manager import wait_until
 from tests.support.service import Service
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from tests.support.gate import Client
+from tests.support.http_client import Client
 from tests.support.manager import open_sockets, wait_until
 from tests.support.service import Service
 

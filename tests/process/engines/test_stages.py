@@ -13,8 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from sockact.sockets.fds import Listener
-from tests.support.gate import Client
-from tests.support.http_client import get
+from tests.support.http_client import Client, get
 from tests.support.manager import LIMIT, Manager, wait_until
 
 APP = """

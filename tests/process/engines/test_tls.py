@@ -20,8 +20,7 @@ from sockact.probe.background import BackgroundProbe
 from sockact.sockets.fds import Listener
 from tests.support.certificates import Authority, Pair, encrypt
 from tests.support.commands import reload
-from tests.support.gate import Client
-from tests.support.http_client import exchange, get
+from tests.support.http_client import Client, exchange, get
 from tests.support.kinds import ALL_KINDS
 from tests.support.manager import CHECKOUT, LIMIT, listening, wait_until
 from tests.support.processes import wait_gone, workers

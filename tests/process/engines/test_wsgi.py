@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from sockact.sockets.fds import Listener
-from tests.support.gate import Client
-from tests.support.http_client import connect, exchange, get
+from tests.support.http_client import Client, connect, exchange, get
 from tests.support.manager import LIMIT, Manager, wait_until
 
 APP = """

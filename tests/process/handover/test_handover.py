@@ -12,7 +12,8 @@ import pytest
 from sockact.probe.background import BackgroundProbe
 from sockact.sockets.fds import Listener
 from tests.support.commands import reload, reload_all
-from tests.support.gate import Client, install
+from tests.support.gate import install
+from tests.support.http_client import Client
 from tests.support.manager import CHECKOUT, Manager, open_descriptors, wait_until
 from tests.support.processes import wait_gone, workers
 from tests.support.service import Service

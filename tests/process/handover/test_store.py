@@ -16,7 +16,8 @@ from sockact.probe.background import BackgroundProbe
 from sockact.sockets.fds import Kind
 from sockact.system.signals import FOLLOWED
 from tests.support.commands import ask_for_reload, reload, reload_all
-from tests.support.gate import Client, install
+from tests.support.gate import install
+from tests.support.http_client import Client
 from tests.support.manager import open_descriptors, wait_until
 from tests.support.processes import allow, workers
 from tests.support.service import Service, begin_stop

@@ -14,7 +14,8 @@ from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import unix_connect
 
 from sockact.sockets.fds import Listener
-from tests.support.gate import Client, install
+from tests.support.gate import install
+from tests.support.http_client import Client
 from tests.support.manager import CHECKOUT, Manager
 from tests.support.service import LONG, Service, begin_stop
 

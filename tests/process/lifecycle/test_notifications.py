@@ -17,8 +17,7 @@ import pytest
 
 from sockact.protocols.notify import Notifier, NotifySocket
 from sockact.sockets.fds import Listener
-from tests.support import http_client
-from tests.support.http_client import get
+from tests.support.http_client import Client, connect, get
 from tests.support.manager import LIMIT, Manager
 
 WEBAPP = Path(__file__).parents[2] / "programs" / "webapp.py"
@@ -153,7 +152,7 @@ def test_a_loop_that_hangs_stops_pinging(manager: Manager, listener: Listener) -
     app(request="import socket; s = socket.socket(socket.AF_UNIX); s.connect('hang'); s.recv(1); s.close()")
     manager.sockact("app:app", listeners=[listener], WATCHDOG_USEC="40000")
     manager.wait_ready()
-    with socket.socket(socket.AF_UNIX) as hang, http_client.connect(listener) as client:
+    with socket.socket(socket.AF_UNIX) as hang, connect(listener) as client:
         hang.bind("hang")
         hang.listen()
         hang.settimeout(LIMIT)
@@ -199,30 +198,30 @@ def test_the_status_tells_the_requests_in_flight(manager: Manager, listener: Lis
     app(request=WAIT)
     manager.sockact("app:app", listeners=[listener])
     assert manager.wait_ready().assignments["STATUS"] == "gen 1: ready, 0 requests in flight"
-    with http_client.connection(listener) as one, http_client.connection(listener) as two:
-        one.request("GET", "/")
-        two.request("GET", "/")
+    with Client(listener) as one, Client(listener) as two:
+        one.ask()
+        two.ask()
 
         manager.wait_for("STATUS", "gen 1: ready, 2 requests in flight")
         open_gate_for(one, two)
         manager.wait_for("STATUS", "gen 1: ready, 0 requests in flight")
 
 
-def open_gate_for(*connections: object) -> None:
+def open_gate_for(*connections: Client) -> None:
     """Let the requests pass, and read their answers."""
     with gate_open():
         for connection in connections:
-            assert http_client.answer(connection).text == "hello"  # type: ignore[arg-type]
+            assert connection.read().text == "hello"
 
 
 def test_the_status_is_said_at_most_once_a_second(manager: Manager, listener: Listener) -> None:
     shutil.copy(WEBAPP, "app.py")
     manager.sockact("app:app", listeners=[listener])
     manager.wait_ready()
-    with http_client.connection(listener) as connection:
+    with Client(listener) as connection:
         for _ in range(200):
-            connection.request("GET", "/")
-            http_client.answer(connection)
+            connection.ask()
+            connection.read()
     manager.signal(signal.SIGTERM)
     manager.wait_for("STOPPING", "1")
 
@@ -233,8 +232,8 @@ def test_stopping_is_said_before_the_drain_ends(manager: Manager, listener: List
     app(request=WAIT)
     manager.sockact("app:app", listeners=[listener])
     manager.wait_ready()
-    with http_client.connection(listener) as connection:
-        connection.request("GET", "/")
+    with Client(listener) as connection:
+        connection.ask()
         manager.wait_for("STATUS", "gen 1: ready, 1 request in flight")
         manager.signal(signal.SIGTERM)
 
@@ -252,8 +251,8 @@ def test_a_drain_under_way_asks_for_more_time_up_to_the_hammer(
     app(request=WAIT)
     manager.sockact("app:app", "--drain-timeout=2", "--shutdown-timeout=0.2", listeners=[listener])
     manager.wait_ready()
-    with http_client.connection(listener) as connection:
-        connection.request("GET", "/")
+    with Client(listener) as connection:
+        connection.ask()
         manager.wait_for("STATUS", "gen 1: ready, 1 request in flight")
         manager.signal(signal.SIGTERM)
         manager.wait_for("STOPPING", "1")

@@ -19,7 +19,8 @@ from sockact.engines.http.engine import HttpEngine
 from sockact.sockets.acceptor import Acceptor
 from sockact.sockets.fds import Listener
 from tests.support.commands import ask_for_reload, wait_until_heard, wait_until_read
-from tests.support.gate import Client, Gate, install
+from tests.support.gate import Gate, install
+from tests.support.http_client import Client
 from tests.support.manager import LIMIT, Manager
 from tests.support.processes import workers
 from tests.support.service import LONG, Service, break_app

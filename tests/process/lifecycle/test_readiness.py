@@ -11,8 +11,7 @@ import pytest
 
 from sockact.sockets.fds import Listener
 from tests.support.commands import reload_all
-from tests.support.gate import Client
-from tests.support.http_client import Answer, get
+from tests.support.http_client import Answer, Client, get
 from tests.support.manager import LIMIT, Manager, listening, wait_until
 from tests.support.service import Service
 

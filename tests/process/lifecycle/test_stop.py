@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import ask_for_reload, reload, status
-from tests.support.gate import Client, Gate, install
+from tests.support.gate import Gate, install
+from tests.support.http_client import Client
 from tests.support.manager import Manager, listening, wait_until
 from tests.support.processes import wait_gone, workers
 from tests.support.service import HANG, LONG, QUICK, Service, break_app

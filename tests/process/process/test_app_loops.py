@@ -14,7 +14,7 @@ from websockets.sync.client import unix_connect
 from sockact.sockets.fds import Listener
 from tests.support.certificates import Authority
 from tests.support.commands import BY_DEFAULT, PATH, run_sockact
-from tests.support.gate import Client
+from tests.support.http_client import Client
 from tests.support.manager import Manager, listening, wait_until
 from tests.support.processes import workers
 from tests.support.service import Service

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import shutil
 import signal
@@ -13,8 +12,7 @@ import pytest
 from websockets.sync.client import connect as connect_websocket
 
 from sockact.sockets.fds import Listener
-from tests.support import http_client
-from tests.support.http_client import get
+from tests.support.http_client import Client, exchange, get
 from tests.support.manager import Manager, listening
 
 WEBAPP = Path(__file__).parents[2] / "programs" / "webapp.py"
@@ -288,14 +286,14 @@ def test_the_state_of_the_lifespan_reaches_the_requests(web: Listener) -> None:
 
 
 def test_a_persistent_connection_carries_several_requests(web: Listener) -> None:
-    with http_client.connection(web) as connection:
+    with Client(web) as connection:
         for path in ("/1", "/2", "/3"):
-            connection.request("GET", path)
-            assert http_client.answer(connection).text == path
+            connection.ask(path)
+            assert connection.read().text == path
 
 
 def test_a_client_may_ask_for_the_end_of_its_connection(web: Listener) -> None:
-    data = http_client.exchange(web, b"GET /x HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
+    data = exchange(web, b"GET /x HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
 
     assert data.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"connection: close" in data.lower()
@@ -304,7 +302,7 @@ def test_a_client_may_ask_for_the_end_of_its_connection(web: Listener) -> None:
 def test_pipelined_requests_are_answered_in_their_order(web: Listener) -> None:
     paths = [b"/slow", b"/2", b"/slow", b"/4"]
     requests = [b"GET %s HTTP/1.1\r\nHost: t\r\n" % path for path in paths]
-    data = http_client.exchange(web, b"\r\n".join(requests) + b"Connection: close\r\n\r\n")
+    data = exchange(web, b"\r\n".join(requests) + b"Connection: close\r\n\r\n")
 
     bodies = [part.partition(b"\r\n\r\n")[2] for part in data.split(b"HTTP/1.1 200 OK")[1:]]
     assert bodies == [b"slow", b"/2", b"slow", b"/4"]
@@ -346,7 +344,7 @@ def test_an_app_that_fails_is_answered_with_500_and_goes_on(manager: Manager, we
 
 
 def test_what_is_not_http_is_answered_with_400(web: Listener) -> None:
-    assert http_client.exchange(web, b"\0\1\2\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+    assert exchange(web, b"\0\1\2\r\n\r\n").startswith(b"HTTP/1.1 400 ")
 
 
 def test_a_request_of_a_websocket_is_upgraded(web: Listener) -> None:
@@ -560,16 +558,14 @@ def test_the_traceback_of_a_failed_import_is_logged(manager: Manager, listener: 
 
 
 def test_a_service_whose_start_failed_refuses_nobody(manager: Manager, listener: Listener) -> None:
-    with http_client.connect(listener) as waiting:
-        waiting.sendall(b"GET / HTTP/1.0\r\n\r\n")
+    with Client(listener) as waiting:
+        waiting.send(b"GET / HTTP/1.0\r\n\r\n")
         failed(manager, listener, "def app(:")
         Path("app.py").write_text(ASGI)
         manager.sockact("app:app", listeners=[listener])
         manager.wait_ready()
 
-        response = http.client.HTTPResponse(waiting)
-        response.begin()
-        assert response.read() == b"hello"
+        assert waiting.read().body == b"hello"
 
 
 def test_a_variable_that_is_no_setting_is_mentioned(manager: Manager, listener: Listener) -> None:

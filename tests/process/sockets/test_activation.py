@@ -16,8 +16,8 @@ import pytest
 
 from sockact.protocols import control
 from sockact.sockets.fds import Listener
-from tests.support.gate import Client, Gate, install
-from tests.support.http_client import get
+from tests.support.gate import Gate, install
+from tests.support.http_client import Client, get
 from tests.support.manager import Manager, wait_until
 
 LONG = ("--linger=60s", "--drain-timeout=60s", "--probation=0.1s")

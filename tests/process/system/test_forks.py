@@ -19,8 +19,7 @@ from websockets.sync.client import connect as connect_websocket
 
 from sockact.sockets.fds import Listener
 from tests.support.certificates import Authority
-from tests.support.gate import Client
-from tests.support.http_client import get
+from tests.support.http_client import Client, get
 from tests.support.manager import CHECKOUT, LIMIT, Manager, listening, wait_until
 from tests.support.processes import workers
 

@@ -15,7 +15,7 @@ import pytest
 
 from sockact.sockets.fds import Listener
 from tests.support.commands import BY_DEFAULT, PATH, run_sockact
-from tests.support.gate import Client
+from tests.support.http_client import Client
 from tests.support.manager import Manager, wait_until
 from tests.support.processes import workers
 

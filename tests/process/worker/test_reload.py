@@ -17,7 +17,8 @@ import pytest
 from sockact.sockets.fds import Listener
 from sockact.system.signals import FREE
 from tests.support.commands import SOCKACT, ask_for_reload, reload, wait_until_heard, wait_until_read
-from tests.support.gate import APP, Client, install
+from tests.support.gate import APP, install
+from tests.support.http_client import Client
 from tests.support.manager import CHECKOUT, LIMIT, Manager, open_descriptors, wait_until
 from tests.support.service import SLOW_STARTUP, Service, break_app
 

@@ -18,7 +18,7 @@ from sockact.errors import SettingsError
 from sockact.untrusted import files
 
 PATIENCE = 5.0
-"""Seconds that are far too many for a file of 1 MiB, and far too few for a quadratic reading of it."""
+"""Seconds of CPU: far too many for a file of 1 MiB, far too few for a quadratic reading of it."""
 
 
 def fifo(path: Path) -> None:
@@ -112,10 +112,10 @@ def test_the_time_for_an_environment_file_grows_as_the_file_does(part: str, repe
     text = "".join(part.format(number) for number in range(repeated))[: files.MOST]
     text = text[: text.rfind("\n") + 1]
 
-    began = time.monotonic()
+    began = time.process_time()
     envfile.parse(text, "app.env")
 
-    assert time.monotonic() - began < PATIENCE
+    assert time.process_time() - began < PATIENCE
 
 
 @pytest.mark.parametrize(
@@ -136,11 +136,11 @@ def test_the_time_for_an_environment_file_grows_as_the_file_does(part: str, repe
     ],
 )
 def test_no_line_of_an_environment_file_takes_long(text: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with contextlib.suppress(SettingsError):
         envfile.parse(text, "app.env")
 
-    assert time.monotonic() - began < PATIENCE
+    assert time.process_time() - began < PATIENCE
 
 
 def test_an_error_far_down_names_its_line() -> None:
@@ -212,8 +212,8 @@ def test_a_project_that_is_no_text_is_an_error_that_names_the_file(data: bytes, 
         "['\\u0000']",
         "'\\u0000'",
         "[" * 300 + "]" * 300,
-        "'''" + "x" * 100_000 + "\\n'''",
-        ".".join("a" * 2000),  # a table of tables
+        pytest.param("'''" + "x" * 100_000 + "\\n'''", marks=pytest.mark.slow),
+        pytest.param(".".join("a" * 2000), marks=pytest.mark.slow),  # a table of tables
     ],
     ids=lambda value: value[:12],
 )

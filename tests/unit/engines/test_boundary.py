@@ -164,6 +164,7 @@ def compare(requests: Requests, cuts: Sequence[int], pauses: Sequence[int]) -> i
     return moves
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", [PIECE, 50], ids=["", "in small pieces"])
 def test_responses_are_those_of_one_process(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("limits", "connection"):

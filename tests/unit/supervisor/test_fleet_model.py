@@ -19,6 +19,8 @@ from sockact.supervisor.fleet.rules import Rules
 from sockact.supervisor.fleet.trial import Trial
 from tests.support.fleet_world import World
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = settings(
     max_examples=2000,
     stateful_step_count=25,
