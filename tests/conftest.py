@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import compileall
 import re
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -10,7 +13,8 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from sockact.sockets.fds import Listener
-from tests.support.manager import listening
+from tests.support.machine.roots import environment, locked
+from tests.support.manager import CHECKOUT, listening
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,10 +24,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="fail, rather than skip, tests for which this host lacks root, systemd-nspawn or vagrant",
     )
     parser.addoption(
+        "--install", action="store_true", help="let a test install what it alone needs of Debian's packages"
+    )
+    parser.addoption(
         "--all-rounds",
         action="store_true",
         help="restart and reload 50 or 100 times in those tests which else make one round in twenty",
     )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the package once, not in each process that a test starts: those write no bytecode.
+
+    An app that is replaced within the same second by one of the same size would be taken for the old one.
+    """
+    if not hasattr(session.config, "workerinput"):
+        compileall.compile_dir(CHECKOUT / "sockact", quiet=2)
 
 
 class ByMachine(LoadScopeScheduling):
@@ -43,6 +59,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByMachine:
 def lacking(pytestconfig: pytest.Config) -> Callable[[str], NoReturn]:
     """What a test calls with the reason why it cannot run here."""
     return pytest.fail if pytestconfig.getoption("--require-machine") else pytest.skip
+
+
+@pytest.fixture(scope="session")
+def needs(pytestconfig: pytest.Config, lacking: Callable[[str], NoReturn]) -> Callable[[str], None]:
+    """Give what a test calls with a program that a step of units/provision of that name installs."""
+
+    def needs(program: str) -> None:
+        if not shutil.which(program) and pytestconfig.getoption("--install"):
+            with locked("packages"):
+                provision = [str(CHECKOUT / "units/provision"), program]
+                subprocess.run(provision, env=environment(), check=False)
+        if not shutil.which(program):
+            lacking(f"not installed: {program} (units/provision {program})")
+
+    return needs
 
 
 @pytest.fixture

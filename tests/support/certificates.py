@@ -1,22 +1,17 @@
-"""Certificates for tests, made by openssl when they are needed."""
+"""Certificates for tests, made by trustme when they are needed."""
 
 from __future__ import annotations
 
+import datetime
 import shutil
 import ssl
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
+import trustme
+from cryptography.hazmat.primitives import serialization
 
-
-EXTENSIONS = """\
-subjectAltName=DNS:localhost,IP:127.0.0.1
-basicConstraints=critical,CA:FALSE
-subjectKeyIdentifier=hash
-authorityKeyIdentifier=keyid
-"""
+LONG_AGO = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,68 +40,38 @@ class Pair:
             new.rename(target)
 
 
-DATABASE = """
-[ca]
-default_ca = here
-[here]
-database = {folder}/index.txt
-serial = {folder}/serial
-new_certs_dir = {folder}
-default_md = sha256
-policy = any
-[any]
-commonName = supplied
-"""
-
-
 class Authority:
-    """Who signs certificates: for servers on this machine, and for clients.
+    """Signs certificates: for servers on this machine, and for clients.
 
     Args:
         directory: where its files are.
-        name: what it is called.
+        name: what its file is called.
     """
 
     def __init__(self, directory: Path, name: str = "authority") -> None:
         self._directory = directory
-        self.pair = Pair(directory / f"{name}.crt", directory / f"{name}.key")
-        _openssl(
-            *("req", "-x509", *NEW_KEY, "-noenc", "-days", "2", "-subj", f"/CN={name}"),
-            *("-addext", "keyUsage=critical,keyCertSign"),  # Python 3.13 insists on it
-            *("-keyout", str(self.pair.key), "-out", str(self.pair.certificate)),
-        )
+        self._ca = trustme.CA()
+        self.certificate = directory / f"{name}.crt"
+        self._ca.cert_pem.write_to_path(str(self.certificate))
 
-    def issue(self, name: str, subject: str = "", *, expired: bool = False) -> Pair:
-        """Make a certificate for localhost; `name` is that of its files."""
+    def issue(self, name: str, *, organization: str = "", expired: bool = False) -> Pair:
+        """Make a certificate for localhost; `name` is its common name and that of its files."""
         pair = Pair(self._directory / f"{name}.crt", self._directory / f"{name}.key")
-        request, more = pair.key.with_suffix(".csr"), pair.key.with_suffix(".ext")
-        more.write_text(EXTENSIONS)
-        _openssl(
-            *("req", "-new", *NEW_KEY, "-noenc", "-subj", subject or f"/CN={name}"),
-            *("-keyout", str(pair.key), "-out", str(request)),
+        made = self._ca.issue_cert(
+            *("localhost", "127.0.0.1"),
+            common_name=name,
+            organization_name=organization or None,
+            organization_unit_name="tests",
+            not_before=LONG_AGO if expired else None,
+            not_after=LONG_AGO + datetime.timedelta(days=1) if expired else None,
         )
-        sign = self._sign_expired() if expired else self._sign()
-        _openssl(*sign, "-in", str(request), "-extfile", str(more), "-out", str(pair.certificate))
+        made.cert_chain_pems[0].write_to_path(str(pair.certificate))
+        made.private_key_pem.write_to_path(str(pair.key))
         return pair
-
-    def _sign(self) -> list[str]:
-        pair = self.pair
-        return ["x509", "-req", "-days", "1", "-CA", str(pair.certificate), "-CAkey", str(pair.key)]
-
-    def _sign_expired(self) -> list[str]:
-        """Only `openssl ca` takes two dates in all versions, and it wants a database."""
-        folder = self._directory
-        configuration = folder / "ca.conf"
-        configuration.write_text(DATABASE.format(folder=folder))
-        (folder / "index.txt").touch()
-        (folder / "serial").write_text("01\n")
-        dates = ["-startdate", "20200101000000Z", "-enddate", "20200102000000Z"]
-        keys = ["-cert", str(self.pair.certificate), "-keyfile", str(self.pair.key)]
-        return ["ca", "-config", str(configuration), "-batch", "-notext", *dates, *keys]
 
     def client(self, pair: Pair | None = None) -> ssl.SSLContext:
         """Return what a client needs that trusts this authority, may have a certificate, and sees a cut."""
-        context = ssl.create_default_context(cafile=str(self.pair.certificate))
+        context = ssl.create_default_context(cafile=str(self.certificate))
         context.set_alpn_protocols(["h2", "http/1.1"])
         context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
         if pair is not None:
@@ -116,10 +81,10 @@ class Authority:
 
 def encrypt(pair: Pair, passphrase: str) -> None:
     """Protect the key by a passphrase."""
-    key = str(pair.key)
-    _openssl("pkcs8", "-topk8", "-in", key, "-out", f"{key}.new", "-passout", f"pass:{passphrase}")
-    Path(f"{key}.new").rename(key)
-
-
-def _openssl(*arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+    key = serialization.load_pem_private_key(pair.key.read_bytes(), password=None)
+    protected = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(passphrase.encode()),
+    )
+    pair.key.write_bytes(protected)

@@ -57,7 +57,7 @@ class Service:
 
     def presented(self) -> bytes:
         """Return the certificate that a new client sees and trusts; it has got an answer, too."""
-        authority = self.authority.pair.certificate.read_text()
+        authority = self.authority.certificate.read_text()
         return ssl.PEM_cert_to_DER_cert(self.machine.run("python3", "-c", ASK, authority).stdout)
 
     def load(self) -> BackgroundProbe:

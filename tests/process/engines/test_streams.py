@@ -206,12 +206,12 @@ def test_a_handler_that_fails_ends_its_connection_only(
     assert "ZeroDivisionError" in manager.stderr()
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("size", [0, 1])
 @pytest.mark.parametrize("app", ["count", "each"])
 def test_a_connection_takes_its_state_to_the_next_process(
-    manager: Manager, listener: Listener, connect: Callable[..., LineClient], workers: int, app: str
+    manager: Manager, listener: Listener, connect: Callable[..., LineClient], size: int, app: str
 ) -> None:
-    options = (f"--workers={workers}", "--probation=0.1s", "--linger=0.1s")
+    options = (f"--workers={size}", "--probation=0.1s", "--linger=0.1s")
     pid = start(manager, listener, COUNT, app, *options)
     client = connect()
     client.ask("a")

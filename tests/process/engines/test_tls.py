@@ -120,7 +120,7 @@ def test_the_oldest_version_is_1_2(tls: TlsService) -> None:
 
 def test_curl_is_served(tls: TlsService) -> None:
     tls.start()
-    trusted = ("--cacert", str(tls.authority.pair.certificate))
+    trusted = ("--cacert", str(tls.authority.certificate))
 
     done = subprocess.run(
         ["curl", "--silent", "--show-error", "--fail", *trusted, tls.url],
@@ -136,7 +136,7 @@ def test_curl_is_served(tls: TlsService) -> None:
 def test_openssl_is_served_and_hears_a_close_notify(tls: TlsService) -> None:
     tls.start("--keep-alive=0.1s")
     where = f"127.0.0.1:{tls.address[1]}"
-    trusted = ("-CAfile", str(tls.authority.pair.certificate), "-verify_return_error")
+    trusted = ("-CAfile", str(tls.authority.certificate), "-verify_return_error")
 
     done = subprocess.run(
         ["openssl", "s_client", "-connect", where, *trusted, "-alpn", "http/1.1", "-trace", "-ign_eof"],
@@ -180,12 +180,12 @@ def test_a_websocket_is_told_of_the_connection(tls: TlsService) -> None:
 
 def test_a_client_with_a_certificate_is_served_and_known(tls: TlsService) -> None:
     tls.tell()
-    pair = tls.authority.issue("client", subject="/O=Example, Inc./CN=web 1")
-    tls.start(f"--tls-client-ca={tls.authority.pair.certificate}")
+    pair = tls.authority.issue("web 1", organization="Example, Inc.")
+    tls.start(f"--tls-client-ca={tls.authority.certificate}")
 
     told = tls.client(pair).get().json["tls"]
 
-    assert told["client_cert_name"] == "CN=web 1,O=Example\\, Inc."
+    assert told["client_cert_name"] == "CN=web 1,OU=tests,O=Example\\, Inc."
     (chain,) = told["client_cert_chain"]
     assert ssl.PEM_cert_to_DER_cert(chain) == pair.der
 
@@ -195,7 +195,7 @@ def test_a_client_with_a_certificate_is_served_and_known(tls: TlsService) -> Non
 def test_a_client_without_a_certificate_of_the_authority_is_not_served(
     tls: TlsService, has: str, version: ssl.TLSVersion
 ) -> None:
-    tls.start(f"--tls-client-ca={tls.authority.pair.certificate}", "--access-log")
+    tls.start(f"--tls-client-ca={tls.authority.certificate}", "--access-log")
     context = tls.authority.client()
     context.maximum_version = version
     if has != "none":
@@ -244,7 +244,7 @@ def test_a_redirect_leads_to_the_port_and_curl_follows(tls: TlsService, http: Li
     start_with(tls, [tls.service.listener, http], f"--redirect-http={tls.address[1]}")
     assert http.sock is not None
     port = http.sock.getsockname()[1]
-    trusted = ("--cacert", str(tls.authority.pair.certificate))
+    trusted = ("--cacert", str(tls.authority.certificate))
 
     done = subprocess.run(
         ["curl", "--silent", "--fail", "--location", *trusted, f"http://127.0.0.1:{port}/here"],
@@ -439,7 +439,7 @@ def test_an_expired_certificate_is_served_with_a_warning(tls: TlsService) -> Non
 
 
 def test_a_certificate_without_complaints_is_served_without_a_warning(tls: TlsService) -> None:
-    tls.start(f"--tls-client-ca={tls.authority.pair.certificate}")
+    tls.start(f"--tls-client-ca={tls.authority.certificate}")
 
     assert "WARNING" not in tls.service.manager.stderr()
 

@@ -94,15 +94,17 @@ def prepare(root: Path, *steps: str) -> None:
     command = [str(CHECKOUT / "units/provision"), "packages", *steps, "wheels"]
     if root != HOST:
         command = [*NAMESPACE, "sh", "-euc", ENTER, "sh", str(root), str(CHECKOUT), *command]
-    done = subprocess.run(
-        command,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    # One apt at a time: a test may install what it needs meanwhile.
+    with locked("packages") if root == HOST else contextlib.nullcontext():
+        done = subprocess.run(
+            command,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
     if done.returncode:
         said = done.stdout[-4000:]
         raise RootError(f"units/provision in {root} exited with {done.returncode}:\n{said}")
