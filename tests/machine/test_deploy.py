@@ -57,15 +57,6 @@ def switch(machine: Machine, version: int) -> None:
     machine.run("mv", "-T", "/opt/app/new", "/opt/app/current")
 
 
-def settle_for(machine: Machine, seconds: int) -> None:
-    """Let a release be quiet for longer, so that nobody whom a busy machine holds up counts as quiet."""
-    unit = machine.read(f"/etc/systemd/system/{DEPLOY}")
-    changed = unit.replace("sockact-settle 2 ", f"sockact-settle {seconds} ")
-    assert changed != unit
-    machine.write(f"/etc/systemd/system/{DEPLOY}", changed)
-    machine.run("systemctl", "daemon-reload")
-
-
 def deploys(machine: Machine, since: float, how: str = "Starting") -> int:
     """Return how many deploys have begun; or, with another word of systemd's, ended."""
     return machine.journal(DEPLOY, since=since).count(f"{how} {DEPLOY}")
@@ -136,30 +127,42 @@ def test_a_burst_of_changes_is_one_reload_and_the_watch_goes_on(deployed: Machin
     assert deployed.show(PATH, "ActiveState", "Result") == {"ActiveState": "active", "Result": "success"}
 
 
-PIECES = """
-import sys, time
-code = sys.stdin.read()
-step = len(code) // 12 + 1
-with open("/opt/app/app.py", "w"):
-    pass
-for begin in range(0, len(code), step):
-    with open("/opt/app/app.py", "a") as file:
-        file.write(code[begin : begin + step])
-    time.sleep(0.6)
+GROWING = "/opt/app/growing"
+# In the place of what settle sleeps by: the file grows meanwhile, and at last waits for the test.
+SLEEP = f"""\
+#!/bin/bash
+pieces=({GROWING}/piece.*)
+if [ -e "${{pieces[0]}}" ]; then
+  cat "${{pieces[0]}}" >>/opt/app/app.py
+  exec rm "${{pieces[0]}}"
+fi
+while [ ! -e {GROWING}/gate ]; do /bin/sleep 0.02; done
+exec /bin/sleep "$@"
 """
+GROWS = f"[Service]\nEnvironment=PATH={GROWING}:/usr/sbin:/usr/bin:/sbin:/bin\nReadWritePaths=/opt/app\n"
 
 
 def test_a_file_that_still_grows_is_not_taken_for_a_release(deployed: Machine) -> None:
-    settle_for(deployed, 5)
+    """It grows whenever somebody sleeps to see whether it does: no clock is in this."""
     configure(deployed, "--probation=0.1s")
     before = time.time()
     deployed.write("/opt/app/app.py", code_of(1))
     deployed.run("systemctl", "restart", "app.service")
     wait_over(deployed, before)
+    code = code_of(2)
+    step = len(code) // 12 + 1
+    for number, begin in enumerate(range(0, len(code), step)):
+        deployed.write(f"{GROWING}/piece.{number:02}", code[begin : begin + step])
+    deployed.write(f"{GROWING}/sleep", SLEEP, mode=0o755)
+    wait_quiet(deployed)
+    deployed.write(f"/etc/systemd/system/{DEPLOY}.d/grows.conf", GROWS)
+    deployed.run("systemctl", "daemon-reload")
     before = time.time()
     with load(deployed, *FEW) as clients:
-        deployed.run("python3", "-c", PIECES, input=code_of(2))
+        deployed.run("truncate", "--size=0", "/opt/app/app.py")
+        wait_until(lambda: "piece" not in deployed.run("ls", GROWING).stdout)
         assert get(deployed)["version"] == "1"
+        deployed.write(f"{GROWING}/gate", "")
         wait_served(deployed, 2)
         report = clients.report()
 
