@@ -13,6 +13,7 @@ from tests.support.machine.machine import Machine
 from tests.support.machine.roots import CHECKOUT
 
 LIMIT = 60.0
+PAUSE = 0.05
 ALONE = "Environment=SOCKACT_WORKERS=0\nExitType=main\n"
 """In the unit of a service without workers, whose main process serves."""
 
@@ -45,9 +46,11 @@ def main_pid(machine: Machine) -> int:
 
 
 def wait_until(true: Callable[[], bool]) -> None:
+    """Ask again and again; with a pause, for each question is a process or more on the same two cores."""
     deadline = time.monotonic() + LIMIT
     while not true():
         assert time.monotonic() < deadline
+        time.sleep(PAUSE)
 
 
 def wait_for(machine: Machine, what: str) -> dict[str, str]:
@@ -56,6 +59,7 @@ def wait_for(machine: Machine, what: str) -> dict[str, str]:
     deadline = time.monotonic() + LIMIT
     while (shown := machine.show("app.service", name, "ActiveState", "Result"))[name] != value:
         assert time.monotonic() < deadline, f"{what}: {shown}"
+        time.sleep(PAUSE)
     return shown
 
 
