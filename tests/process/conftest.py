@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,25 @@ from sockact.sockets.fds import Listener
 from tests.support.gate import Gate
 from tests.support.manager import CHECKOUT, Manager
 from tests.support.service import Service
+
+HERE = Path(__file__).parent
+CASES = 4
+"""So many of a test's cases are run by `./tests/run process`; `./tests/run` runs them all."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before the selection by marks
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Mark as slow all but a few cases of each test: most are one process more for one more kind of fault.
+
+    Chosen by a sum over their names: always the same ones, and not all with one value of a parameter.
+    """
+    cases = defaultdict(list)
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            cases[item.nodeid.partition("[")[0]].append(item)
+    for of_one in cases.values():
+        for item in sorted(of_one, key=lambda item: zlib.crc32(item.nodeid.encode()))[CASES:]:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture
