@@ -1,4 +1,4 @@
-"""What holds for all tests."""
+"""Options and fixtures of all tests."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByMachine:
 
 @pytest.fixture(scope="session")
 def lacking(pytestconfig: pytest.Config) -> Callable[[str], NoReturn]:
-    """What a test calls with the reason why it cannot run here."""
+    """Give a callable that takes the reason why a test cannot run here."""
     return pytest.fail if pytestconfig.getoption("--require-machine") else pytest.skip
 
 
 @pytest.fixture(scope="session")
 def needs(pytestconfig: pytest.Config, lacking: Callable[[str], NoReturn]) -> Callable[[str], None]:
-    """Give what a test calls with a program that a step of units/provision of that name installs."""
+    """Give a callable that takes a program that the test needs; a step of units/provision has its name."""
 
     def needs(program: str) -> None:
         if not shutil.which(program) and pytestconfig.getoption("--install"):

@@ -33,7 +33,7 @@ class Service:
 
     @property
     def url(self) -> str:
-        """Where it is served."""
+        """The address on which it is served."""
         return f"http://{self.listener.address}"
 
     @property

@@ -1,4 +1,4 @@
-"""How long nothing is served while something is due: in windows with a reload, and in as long ones without.
+"""The longest time without an answer that is due: in windows with a reload, and in as long ones without.
 
 Both kinds take turns under one load. A window with a reload lasts until the last old worker has gone.
 """

@@ -52,7 +52,7 @@ def release(machine: Machine, version: int, *lines: str) -> None:
 
 
 def switch(machine: Machine, version: int) -> None:
-    """Let the link lead to a release, in one step."""
+    """Point the link to a release, in one step."""
     machine.run("ln", "-s", f"releases/{version}", "/opt/app/new")
     machine.run("mv", "-T", "/opt/app/new", "/opt/app/current")
 

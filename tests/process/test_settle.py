@@ -63,7 +63,7 @@ def running(folder: Path, gate: Gate) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def go_on(gate: Gate, expected: str) -> None:
-    """Let settle go on from where it is expected to wait."""
+    """Release settle from where it is expected to wait."""
     held = gate.wait()
     assert held.where == expected
     held.release()
@@ -275,7 +275,7 @@ NO_RELEASE = [
 
 
 def settle_once(srv: Path, tmp_path: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Let it settle for a moment; the command leaves a file `reloaded`."""
+    """Start settle for a short time; the command leaves a file `reloaded`."""
     command = [SETTLE, "0.05", f"{tmp_path}/seen", f"{srv}/current", "--", "touch", f"{tmp_path}/reloaded"]
     return subprocess.run(
         command, env={**os.environ, **environ}, capture_output=True, text=True, timeout=LIMIT, check=False

@@ -55,7 +55,7 @@ RECYCLED = re.compile(r"worker=(\d+) gen=(\d+) is recycled: tired of (\d+)")
 
 @dataclass
 class Process:
-    """What the world knows of a process that was spawned and not reported to have ended."""
+    """A process that was spawned and not reported to have ended, as the world knows it."""
 
     number: int
     generation: int
@@ -78,7 +78,7 @@ class Process:
 
 @dataclass
 class Before:
-    """What served when a reload began, and what has happened to that by itself since."""
+    """The workers that served when a reload began, and what has happened to them by itself since."""
 
     current: int
     workers: dict[int, Worker]
@@ -143,7 +143,7 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self._may_reload())
     @rule()
     def take_over(self) -> None:
-        """Let a new generation prove itself at once."""
+        """Have a new generation prove itself at once."""
         self.reload()
         self.all_on_trial_say_ready()
         self.all_ping()
@@ -332,7 +332,7 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.stop_at is None)
     @rule(seconds=SECONDS)
     def be_late(self, seconds: float) -> None:
-        """Let time pass without a tick, as in a loop that was held up."""
+        """Advance the time without a tick, as in a loop that was held up."""
         self._let_killed_end()
         self.now += seconds
 
@@ -527,7 +527,7 @@ class World(RuleBasedStateMachine):
         self.fleet.pinged(process.number, self.now)
 
     def _stop_by_itself(self, process: Process) -> None:
-        """Let a process drain; who was not told to is lost, as if it had ended, and counts as told."""
+        """Make a process drain; one that was not told to counts as told, and is lost as if it had ended."""
         if Order.DRAIN in process.told:
             assert self.fleet.stopping(process.number, self.now) == []
             return

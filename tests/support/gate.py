@@ -12,7 +12,7 @@ APP = Path(__file__).parents[1] / "apps" / "gate_app.py"
 
 
 class Gate:
-    """Where requests of the app wait until the test lets them go on."""
+    """A gate at which requests of the app wait until the test releases them."""
 
     def __init__(self, directory: Path) -> None:
         self.path = str(directory / "gate.sock")
@@ -44,7 +44,7 @@ class Held:
             self.where = file.readline().strip()
 
     def release(self) -> None:
-        """Let it go on."""
+        """Release it."""
         self._connection.sendall(b"!")
         self._connection.close()
 

@@ -1,4 +1,4 @@
-"""What somebody else may send, to hold up whoever closes it."""
+"""Descriptors that somebody else may send, to hold up whoever closes them."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Answer:
 
     @property
     def closes(self) -> bool:
-        """Whether the server announces that it closes the connection after this response."""
+        """True if the server announces that it closes the connection after this response."""
         return self.headers.get("connection") == "close"
 
 

@@ -18,13 +18,13 @@ from tests.support.manager import LIMIT
 
 
 async def settle() -> None:
-    """Let the loop run what is ready."""
+    """Run what is ready in the loop."""
     for _ in range(4):
         await asyncio.sleep(0)
 
 
 async def until(true: Callable[[], bool]) -> None:
-    """Let the loop run until something holds."""
+    """Run the loop until something holds."""
     async with asyncio.timeout(LIMIT):
         while not true():
             await settle()
@@ -32,7 +32,7 @@ async def until(true: Callable[[], bool]) -> None:
 
 @contextlib.contextmanager
 def only(number: int) -> Iterator[None]:
-    """Let this process open only so many descriptors more."""
+    """Limit this process to so many descriptors more."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = (fd for fd in itertools.count() if not os.path.exists(f"/proc/self/fd/{fd}"))
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(itertools.islice(free, number)) + 1, limits[1]))
@@ -49,7 +49,7 @@ def close(notifier: Notifier) -> None:
 
 
 def in_cgroup(cgroups: str, proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let /proc say that this process is in these cgroups."""
+    """Make /proc say that this process is in these cgroups."""
     (proc / "self").mkdir()
     (proc / "self" / "cgroup").write_text(cgroups)
     monkeypatch.setattr(unit_files, "PROC", str(proc))

@@ -162,7 +162,7 @@ class Manager:
 
     @property
     def running(self) -> bool:
-        """Whether the program has not ended."""
+        """True until the program has ended."""
         return not select.select([self._pidfd], [], [], 0)[0]
 
     def wait_exit(self, timeout: float = LIMIT) -> int:

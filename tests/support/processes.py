@@ -27,6 +27,6 @@ def serving(pid: int) -> int:
 
 
 def allow(pid: int, number: int) -> None:
-    """Let a process have so many descriptors open."""
+    """Set how many descriptors a process may have open."""
     _, most = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (number, most))

@@ -90,7 +90,7 @@ class TlsService:
             return client.sock.getpeercert(binary_form=True) or b""
 
     def tell(self) -> None:
-        """Let it serve the app that tells what it was told."""
+        """Serve the app that tells what it was told."""
         (self.service.directory / "app.py").write_text(TELLING)
 
     def stop(self) -> None:

@@ -36,7 +36,7 @@ def need_all(machine: Machine) -> int:
 
 
 def fill(machine: Machine) -> None:
-    """Let the proxy open as many connections as it will ever need: one more means that one was lost."""
+    """Make the proxy open as many connections as it will ever need: one more means that one was lost."""
     missing = CLIENTS
     for _ in range(ATTEMPTS):  # fewer are missing each time, however busy this machine is
         missing -= need_all(machine)

@@ -1,4 +1,4 @@
-"""What else systemd passes than the sockets of a web app: on real systemd."""
+"""Sockets of other kinds than a web app's, passed by real systemd."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def change(machine: Machine, verb: str, times: int) -> None:
 
 
 def end(machine: Machine, client: Popen[str]) -> list[int]:
-    """Let a client come to its end, and return the numbers that it says."""
+    """Wait for the end of a client, and return the numbers that it says."""
     machine.write("/run/enough", "")
     said, complaint = client.communicate(timeout=LIMIT)
     assert client.returncode == 0, complaint

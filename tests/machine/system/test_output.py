@@ -1,4 +1,4 @@
-"""What reaches the journal on real systemd: also where its socket does not, and while a worker lives."""
+"""Log lines reach the journal on real systemd: also where its socket does not, and while a worker lives."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_stops_while_clients_wait_do_not_end_the_socket(service: Machine) -> Non
 
 
 def test_with_the_default_limit_they_do(service: Machine) -> None:
-    """What the test above would miss if systemd did otherwise."""
+    """The limits of systemd that the test above relies on."""
     service.write("/etc/systemd/system/app.socket.d/test.conf", "[Socket]\nTriggerLimitBurst=20\n")
     service.run("systemctl", "daemon-reload")
     waiting = client(service)

@@ -33,7 +33,7 @@ NO_USER = "Failed to connect to bus: No medium found\n"
 
 
 class Managers:
-    """What systemctl answers for the system, and for the user."""
+    """The answers of systemctl for the system, and for the user."""
 
     def __init__(self, directory: Path) -> None:
         self._tool = directory / "bin" / "systemctl"

@@ -1,4 +1,4 @@
-"""What can be seen of a service from outside: its versions, its numbers, its log, its settings."""
+"""The view of a service from outside: its versions, its numbers, its log, its settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a client may take and how much it may send; the others are served meanwhile."""
+"""Bounds of time and of size for a client; the others are served meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much a client may send, and how many clients there may be."""
+"""Limits on what a client sends, and on the number of clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who the client is, behind a proxy: believed of those that the settings name."""
+"""The client behind a proxy: only the proxies that the settings name are believed."""
 
 from __future__ import annotations
 

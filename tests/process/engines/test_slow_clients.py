@@ -44,7 +44,7 @@ limits.Flow = lambda transport, pipeline: limits.FlowControl(transport)
 
 @pytest.fixture(autouse=True)
 def _descriptors() -> Iterator[None]:
-    """Let the test and its service have as many as they need, where the system allows it."""
+    """Raise the limit of descriptors for the test and its service, where the system allows it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     yield
@@ -141,7 +141,7 @@ def test_memory_that_is_not_bounded_is_seen(bounded: Service) -> None:
 
 
 def growth(service: Service, pid: int, clients: int, patience: float) -> int:
-    """Let clients send requests until that is too much, or nobody has taken more for `patience` seconds.
+    """Send requests on all clients until that is too much, or nobody has taken more for `patience` seconds.
 
     Returns:
         By how much the memory has grown.

@@ -1,4 +1,4 @@
-"""What a client must be able to do to be served over TLS; asked with `openssl s_client`."""
+"""The ciphers and versions that a client needs to be served over TLS; asked with `openssl s_client`."""
 
 from __future__ import annotations
 

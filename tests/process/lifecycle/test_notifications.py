@@ -1,4 +1,4 @@
-"""What the service manager hears, and when."""
+"""Notifications to the service manager, and their order."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ WAIT = "await asyncio.to_thread(open, 'gate')"
 
 @contextlib.contextmanager
 def gate_open() -> Iterator[None]:
-    """Let pass who waits at the gate; opened for both ways, a FIFO does not wait for a reader."""
+    """Release all that wait at the gate; opened for both ways, a FIFO does not wait for a reader."""
     gate = os.open("gate", os.O_RDWR)
     try:
         yield
@@ -208,7 +208,7 @@ def test_the_status_tells_the_requests_in_flight(manager: Manager, listener: Lis
 
 
 def open_gate_for(*connections: Client) -> None:
-    """Let the requests pass, and read their answers."""
+    """Release the requests, and read their answers."""
     with gate_open():
         for connection in connections:
             assert connection.read().text == "hello"

@@ -1,4 +1,4 @@
-"""What load balancers ask: on the app's sockets, and on one of sockact's own."""
+"""Health checks of load balancers: on the app's sockets, and on one of sockact's own."""
 
 from __future__ import annotations
 

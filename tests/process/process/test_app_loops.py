@@ -261,7 +261,7 @@ def monkey_patch():
     socket.socket = GreenSocket
     threading.current_thread = lambda: green
 """
-"""What eventlet does that matters here; itself it warns of its end."""
+"""The part of eventlet that matters here; the library itself warns that it is at its end."""
 
 PATCH = {
     "gevent": "from gevent import monkey; monkey.patch_all()",

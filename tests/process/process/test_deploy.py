@@ -1,4 +1,4 @@
-"""What a deploy leans on: environment files, releases behind a link, and a PID file."""
+"""The parts of a deploy: environment files, releases behind a link, and a PID file."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def release(service: Service, version: str) -> Path:
 
 
 def switch(service: Service, version: str) -> Path:
-    """Let the link `current` lead to a release, at once."""
+    """Point the link `current` to a release, in one step."""
     new = service.directory / "new"
     new.symlink_to(f"releases/{version}")
     new.rename(service.directory / "current")

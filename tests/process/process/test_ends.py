@@ -144,7 +144,7 @@ SILENT = {
     "exit handler with the GIL": "atexit.register(ctypes.PyDLL(None).sleep, 900)",
     "destructor": "class Slow:\n    def __del__(self, sleep=time.sleep): sleep(900)\nsys.slow = Slow()",
 }
-"""What lets no thread of Python's run any more."""
+"""Code that lets no thread of Python's run any more."""
 
 
 def extend(service: Service, code: str, version: str = "1") -> None:

@@ -1,4 +1,4 @@
-"""What a worker leaves behind when it ends: processes of its group, shared memory, orphans."""
+"""Leftovers of a worker that has ended: processes of its group, shared memory, orphans."""
 
 from __future__ import annotations
 

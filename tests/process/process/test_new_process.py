@@ -1,4 +1,4 @@
-"""How a new process is started: what it is given, what it keeps, and what happens when it cannot be."""
+"""The start of a new process: what it is given, what it keeps, and what happens when it fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is left behind where a process cannot be started, or executed."""
+"""A process that cannot be started, or executed, leaves nothing behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What code in an app asks of its process, and asks it to do."""
+"""Questions and requests of code in an app to its process."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class Own:
         self.manager.wait_for("STOPPING", "1")
 
     def assert_ends_well(self, held: Client) -> None:
-        """Let the request that is held be answered, and the service end."""
+        """Answer the request that is held, and end the service."""
         self.held.release()
         assert held.read().status == 200
         assert self.manager.wait_exit() == 0, self.manager.report()

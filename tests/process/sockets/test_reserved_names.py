@@ -1,4 +1,4 @@
-"""What a manager passes that cannot be meant so: refused at the start, by an error that says what it is."""
+"""Sockets that a manager cannot mean to pass are refused at the start; the error says what they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where sockets come from, and what a service says of them."""
+"""The origin of sockets, and what a service says of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.manager import Manager, listening
 from tests.support.service import Service
 
 KEEPALIVE_TIMER = "02"
-"""What proc(5) calls the timer of a connection in /proc/net/tcp that waits to send a keep-alive probe."""
+"""The timer of a connection that waits to send a keep-alive probe, in /proc/net/tcp: proc(5)."""
 
 
 def test_connections_inherit_the_keep_alive_of_the_socket_unit(service: Service) -> None:

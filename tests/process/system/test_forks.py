@@ -66,7 +66,7 @@ class Forking:
         return json.loads(get(self.listener, path).body)["found"]
 
     def make(self, way: str) -> int:
-        """Let the app make a process, and return its PID."""
+        """Make the app start a process, and return its PID."""
         return self.has_made(self.ask(f"/make/{way}"))
 
     def has_made(self, pid: int) -> int:
@@ -405,7 +405,7 @@ def test_a_connection_ends_with_its_handler_though_a_child_was_given_it(
 
 
 def lingering_child(forking: Forking) -> None:
-    """Let a process hold copies of all the connections that are open."""
+    """Give a process copies of all the connections that are open."""
     forking.make("libc")
 
 

@@ -1,4 +1,4 @@
-"""What we say is heard, whatever the app does to its process; and it is never more than it seems."""
+"""Log lines and errors get through, whatever the app does to its process, and are shown escaped."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def start(manager: Manager, listener: Listener, mode: str) -> int:
 
 
 def stop(manager: Manager) -> str:
-    """Let the service end, and return what it has said."""
+    """End the service, and return what it has said."""
     manager.signal(signal.SIGTERM)
     assert manager.wait_exit() == 0, manager.report()
     return manager.stderr()

@@ -1,4 +1,4 @@
-"""Who else is on the machine: what they send, or take beforehand, neither reaches nor delays a service."""
+"""Other users of the machine: what they send, or take beforehand, neither reaches nor delays a service."""
 
 from __future__ import annotations
 

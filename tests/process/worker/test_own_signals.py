@@ -1,4 +1,4 @@
-"""What signals mean to a service they go on meaning, whatever its app has done to them."""
+"""Signals keep their meaning for a service, whatever its app has done to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done to a service again and again, and must not be seen by who is connected to it."""
+"""Changes to a service, made again and again, that its clients must not see."""
 
 from __future__ import annotations
 

@@ -53,13 +53,13 @@ def running(machine: Machine, name: str, *command: str) -> Iterator[None]:
 
 @dataclass
 class Wrk:
-    """What wrk has to say, once it has ended."""
+    """The report of wrk, once it has ended."""
 
     said: str = ""
 
     @property
     def requests(self) -> int:
-        """How many were answered."""
+        """The number of requests that were answered."""
         found = re.search(r"(\d+) requests in ", self.said)
         assert found, self.said
         return int(found[1])
@@ -153,7 +153,7 @@ class Proxy(ABC):
     name: ClassVar[str]
     configuration: ClassVar[str]
     command: ClassVar[tuple[str, ...]]
-    """What runs it in the foreground; the path of its configuration comes last."""
+    """The command that runs it in the foreground; the path of its configuration comes last."""
 
     def __str__(self) -> str:
         return self.name

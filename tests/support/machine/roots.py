@@ -1,4 +1,4 @@
-"""Where a machine's root comes from: this host, if it is that Debian release, or debootstrap.
+"""The origin of a machine's root: this host, if it is that Debian release, or debootstrap.
 
 All that needs a network happens here, before the boot: a machine has none.
 """
@@ -49,7 +49,7 @@ def cache() -> Path:
 
 @contextlib.contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Let one process at a time make what `name` stands for; its death unlocks too."""
+    """Hold a lock, so that one process at a time makes what `name` stands for; its death unlocks too."""
     with (cache() / f"{name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""What an app is: told by the shape of its call."""
+"""The kind of an app is told by the shape of its call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where log records go, and how urgent they are."""
+"""The destination of log records, and their priority."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def test_a_request_that_comes_with_the_end_of_one_that_was_answered_is_answered(
 
 
 async def order_of_moving(asking: Sequence[int]) -> list[int]:
-    """Let as many connections ask in this order, and return the one in which they move."""
+    """Send requests on so many connections in this order; return the order in which they move."""
     store = Store()
     engine = HttpEngine(app, "asgi3", [], Settings(linger=0.1, lifespan="off"))
     await engine.start()
@@ -165,7 +165,7 @@ def test_those_in_use_move_first() -> None:
 
 
 async def crowded() -> tuple[bool, list[int]]:
-    """Let two connections move to an engine that takes one, and a newcomer come.
+    """Move two connections to an engine that takes one, and open a new one.
 
     Returns:
         Whether the newcomer was answered while one or both were there, and how many connections there were.

@@ -62,7 +62,7 @@ def test_a_drain_that_begins_between_two_messages_moves_the_connection_at_once()
 
 
 async def say_goodbye_late() -> bytes:
-    """Let the reader see the end, send more then, and return all that the handler has to say after it."""
+    """Show the reader the end, send more then, and return all that the handler says after it."""
     ended, sent = asyncio.Event(), asyncio.Event()
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

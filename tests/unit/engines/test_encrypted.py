@@ -1,4 +1,4 @@
-"""How an app is told of a client's certificate."""
+"""An app is told of a client's certificate."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class World:
         return len(notification.stored)
 
     async def move(self, *connections: Movable) -> None:
-        """Let the worker that gives give these, as one batch, and the supervisor take it."""
+        """Give these, as one batch, from the worker that gives to the supervisor."""
         for connection in connections:
             self.giver.offer(connection)
         await settle()
@@ -103,7 +103,7 @@ class World:
         await settle()
 
     def serve(self, *workers: int) -> None:
-        """Let these workers be the ones that serve from now on."""
+        """Have these workers serve from now on."""
         self.serving = list(workers)
         self.exchange.pass_on()
 

@@ -1,4 +1,4 @@
-"""What others send to a supervisor, or leave for its workers: nothing of it raises, leaks or blocks."""
+"""Hostile datagrams to a supervisor or its workers: none of them raises, leaks or blocks."""
 
 from __future__ import annotations
 
@@ -339,7 +339,7 @@ def test_only_connections_are_taken_from_a_worker(
 
 
 class Ends:
-    """What a worker that gives hears of an exchange."""
+    """The worker's end of an exchange."""
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange

@@ -1,4 +1,4 @@
-"""What code in an app can ask, and in a process that sockact does not serve too."""
+"""Questions of code in an app, also in a process that sockact does not serve."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What LISTEN_* says, without a process: the wire of sd_listen_fds(3)."""
+"""The LISTEN_* variables, without a process: the wire of sd_listen_fds(3)."""
 
 from __future__ import annotations
 

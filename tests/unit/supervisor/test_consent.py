@@ -1,4 +1,4 @@
-"""What a supervisor asks its workers before a reload."""
+"""The consent that a supervisor asks of its workers before a reload."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.manager import LIMIT
 def obtain(
     *answers: tuple[int, str | None], wanting: tuple[int, ...] = (1, 2), limit: float = LIMIT
 ) -> list[int]:
-    """Let workers answer one after the other, None for a worker that ends; return who was asked."""
+    """Have workers answer one after the other, None for a worker that ends; return who was asked."""
     asked: list[int] = []
 
     async def scene() -> None:

@@ -60,7 +60,7 @@ def all_ready(fleet: Fleet, now: float) -> list[Action]:
 
 
 def die(fleet: Fleet, now: float) -> list[Action]:
-    """Let the youngest worker die; notes are left out."""
+    """End the youngest worker; notes are left out."""
     return [
         action for action in fleet.exited(max(fleet.workers), "died", now) if not isinstance(action, Note)
     ]

@@ -67,7 +67,7 @@ class Forgets(Fleet):
 
 
 class SpawnsAfterStop(Fleet):
-    """Who drains for a stop is replaced."""
+    """A worker that drains for a stop is replaced."""
 
     def _settle(self, now: float) -> list[Action]:
         stopping, self._stopping = self._stopping, False
@@ -91,7 +91,7 @@ class TrustsTheHanging(Fleet):
 
 
 class TrustsTheKilled(Fleet):
-    """What a worker said just before it was killed makes it ready."""
+    """A worker is ready by what it said just before it was killed."""
 
     def ready(self, number: int, now: float) -> list[Action]:
         if (worker := self.workers.get(number)) is not None:
@@ -100,7 +100,7 @@ class TrustsTheKilled(Fleet):
 
 
 class WaitsForTheEndForEver(Fleet):
-    """Who has said that it ends may take as long as it likes."""
+    """A worker that has said that it ends may take as long as it likes."""
 
     def ending(self, number: int, now: float) -> list[Action]:
         actions = super().ending(number, now)
@@ -110,7 +110,7 @@ class WaitsForTheEndForEver(Fleet):
 
 
 class TrustsTheEnding(Fleet):
-    """Who has said that it ends still counts as one that serves."""
+    """A worker that has said that it ends still counts as one that serves."""
 
     def ending(self, number: int, now: float) -> list[Action]:
         actions = super().ending(number, now)
@@ -138,7 +138,7 @@ class NeverKills(Crew):
 
 
 class LetsAllGenerationsDrain(Crew):
-    """However many generations drain, none is hammered."""
+    """No generation is aborted, however many drain."""
 
     def limit_draining(self, _: set[int]) -> list[Action]:
         return []
@@ -206,7 +206,7 @@ class RollsDuringAReload(Places):
 
 
 class KeepsTheLeftovers(Places):
-    """What a crash left of a roll-out stays beyond the next takeover."""
+    """The rest of a roll-out after a crash stays beyond the next takeover."""
 
     def take_over(self, generation: int, now: float) -> list[Action]:
         super().take_over(generation, now)
@@ -236,7 +236,7 @@ class AnswersAtTheTakeover(Fleet):
 
 
 class RecyclesAllAtOnce(Places):
-    """Who is tired does not wait for the others."""
+    """A worker that is to be recycled does not wait for the others."""
 
     def recycle_next(self, now: float) -> list[Action]:
         actions = super().recycle_next(now)
@@ -246,7 +246,7 @@ class RecyclesAllAtOnce(Places):
 
 
 class RecyclesWithoutReplacement(Places):
-    """Who is recycled drains at once."""
+    """A worker that is recycled drains at once."""
 
     def recycle_next(self, now: float) -> list[Action]:
         actions = super().recycle_next(now)

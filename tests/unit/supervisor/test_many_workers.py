@@ -148,7 +148,7 @@ def test_a_generation_that_is_given_up_in_the_middle_of_its_start_ends_whole(bor
 
 
 def test_a_fault_in_a_later_turn_is_not_lost(born: type[Born], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who waits for all workers hears of it, as if all had been started at once."""
+    """A caller that waits for all workers hears of it, as if all had been started at once."""
 
     async def live() -> None:
         service = supervising(assume_ready=None)

@@ -1,4 +1,4 @@
-"""What a supervisor has heard of its workers."""
+"""The reports that a supervisor keeps of its workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is told of a process that has ended: one worker that serves and wants to know."""
+"""The end of a process is told to one worker that serves and has asked for it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class World:
         return self.reached
 
     def serve(self, *workers: int) -> None:
-        """Let these serve, and want to know."""
+        """Have these workers serve, and ask for exits."""
         self.serving = list(workers)
         for worker in workers:
             self.exits.heard(worker, {EXITS: "1"})

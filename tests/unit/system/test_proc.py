@@ -1,4 +1,4 @@
-"""What the kernel says of a process is understood whatever the process calls itself."""
+"""The kernel's account of a process is understood whatever the process calls itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether systemd will start this unit again: how it is asked, and what its answers mean."""
+"""The question whether systemd will start this unit again: how it is asked, and what its answers mean."""
 
 from __future__ import annotations
 

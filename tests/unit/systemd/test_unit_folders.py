@@ -1,4 +1,4 @@
-"""What a unit's files say: the folders, drop-ins and templates of systemd.unit(5)."""
+"""The files of a unit: the folders, drop-ins and templates of systemd.unit(5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a unit's files say of it, and whether this process and systemd know the same of the store."""
+"""The files of a unit; and whether this process and systemd know the same of the store."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_store_of_which_the_process_is_not_told_the_truth_is_said(
 
 @contextlib.contextmanager
 def manager_at(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let a manager have its socket there."""
+    """Put a manager's socket there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(str(path))
@@ -149,7 +149,7 @@ def manager_at(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def in_unit(folder: Path, monkeypatch: pytest.MonkeyPatch, most: str) -> None:
-    """Let this process be one of a unit with such a file."""
+    """Make this process one of a unit with such a file."""
     in_cgroup("0::/system.slice/app.service\n", folder, monkeypatch)
     (folder / "app.service").write_text(f"[Service]\n{MAX}={most}\n" if most else "[Service]\n")
     monkeypatch.setattr(unit_files, "SYSTEM", (str(folder),))

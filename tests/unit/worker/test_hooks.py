@@ -1,4 +1,4 @@
-"""What a hook may be, and how hooks run: in order, each within its time, whatever they do."""
+"""Hooks: what they may be, and how they run: in order, each within its time, whatever they do."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class World:
         return functools.partial(self.done.append, text)
 
     def blocks(self) -> None:
-        """Be a hook that blocks its thread."""
+        """A hook that blocks its thread."""
         self.never.wait()
         self.done.append("blocked")
 
     async def hangs(self) -> None:
-        """Be a hook that waits for ever."""
+        """A hook that waits for ever."""
         try:
             await asyncio.get_running_loop().create_future()
         finally:

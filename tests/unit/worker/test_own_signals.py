@@ -1,4 +1,4 @@
-"""What an app may do to signals on the loop that serves, with either kind of loop."""
+"""Calls of an app that change signals on the loop that serves, with either kind of loop."""
 
 from __future__ import annotations
 
