@@ -124,23 +124,27 @@ class Client:
 
     def read_head(self) -> Answer:
         """Read a response up to its body."""
-        status_line = self._file.readline().decode()
+        status_line = self.read_line().decode()
         if not status_line:
             raise ConnectionError("the connection was closed without a response")
         return Answer(int(status_line.split()[1]), self.read_headers(), b"")
 
     def read_headers(self) -> dict[str, str]:
         headers: dict[str, str] = {}
-        while line := self._file.readline().decode("latin-1").rstrip("\r\n"):
+        while line := self.read_line().decode("latin-1").rstrip("\r\n"):
             name, _, value = line.partition(":")
             headers[name.lower()] = value.strip()
         return headers
 
     def read_chunk(self) -> bytes:
-        size = int(self._file.readline(), 16)
+        size = int(self.read_line(), 16)
         data = self._file.read(size)
-        assert self._file.readline() == b"\r\n"
+        assert self.read_line() == b"\r\n"
         return data
+
+    def read_line(self) -> bytes:
+        """Read a line with its end; what there is of it, if the connection ends."""
+        return self._file.readline()
 
     def read_bytes(self, count: int) -> bytes:
         """Read what comes after a response."""

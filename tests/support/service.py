@@ -48,7 +48,7 @@ class Service:
         self.gate = gate
         self.directory = directory
         self.listener = listener
-        self._clients: list[Client] = []
+        self.clients: list[Client] = []
 
     def start(self, *options: str, more: Sequence[Listener] = (), **environ: str) -> int:
         """Start it, on `more` sockets too, wait until it is ready, and return its PID."""
@@ -63,7 +63,7 @@ class Service:
         """Open a connection."""
         assert self.listener.sock is not None
         client = Client(self.listener.sock.getsockname())
-        self._clients.append(client)
+        self.clients.append(client)
         return client
 
     def accepted(self) -> Client:
@@ -87,7 +87,7 @@ class Service:
         assert self.manager.wait_exit() == 0
 
     def close(self) -> None:
-        for client in self._clients:
+        for client in self.clients:
             client.close()
 
 

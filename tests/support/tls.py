@@ -65,7 +65,7 @@ class TlsService:
     def client(self, pair: Pair | None = None) -> TlsClient:
         """Open a connection."""
         client = TlsClient(self.address, self.authority.client(pair))
-        self.service._clients.append(client)
+        self.service.clients.append(client)
         return client
 
     def accepted(self) -> Client:

@@ -115,7 +115,7 @@ def test_a_response_that_has_promised_to_stay_is_followed_by_one_more_request(se
     service.start(*LONG)
     client = service.client()
     client.ask("/stream")
-    assert b"200" in client._file.readline()
+    assert b"200" in client.read_line()
     assert "connection" not in client.read_headers()
     held = service.gate.wait()
 

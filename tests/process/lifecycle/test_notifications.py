@@ -18,7 +18,8 @@ import pytest
 from sockact.protocols.notify import Notifier, NotifySocket
 from sockact.sockets.fds import Listener
 from tests.support.http_client import Client, connect, get
-from tests.support.manager import LIMIT, Manager
+from tests.support.in_process import close
+from tests.support.manager import LIMIT, Manager, wait_until
 
 WEBAPP = Path(__file__).parents[2] / "programs" / "webapp.py"
 
@@ -273,9 +274,7 @@ def test_a_barrier_waits_until_the_manager_has_read(monkeypatch: pytest.MonkeyPa
         asking.start()
 
         assert not passed.is_set()
-        while (message := manager.receive()) is None or "BARRIER" not in message.assignments:
-            pass
+        wait_until(lambda: (message := manager.receive()) and "BARRIER" in message.assignments)
         assert passed.wait(LIMIT)
         asking.join()
-        assert notifier._channel is not None
-        notifier._channel.socket.close()
+        close(notifier)

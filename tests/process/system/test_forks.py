@@ -237,9 +237,9 @@ def test_so_is_one_that_is_made_by_another_kind_of_app(forking: Forking, kind: s
         child = forking.has_made(client.get("/make/process").json["found"])
     else:
         other.send("/hello\n")
-        assert other._file.readline()
+        assert other.read_line()
         client.send("/make/process\n")
-        child = forking.has_made(json.loads(client._file.readline())["found"])
+        child = forking.has_made(json.loads(client.read_line())["found"])
 
     assert_no_handlers(child)
     settled(child)
@@ -281,11 +281,11 @@ def test_a_child_that_comes_back_is_ended_and_nothing_else(
         after = kept.get().json["pid"]
     else:
         kept.send("/\n")
-        before = json.loads(kept._file.readline())["pid"]
+        before = json.loads(kept.read_line())["pid"]
         client.send(path + "\n")
-        answer = json.loads(client._file.readline())
+        answer = json.loads(client.read_line())
         kept.send("/\n")
-        after = json.loads(kept._file.readline())["pid"]
+        after = json.loads(kept.read_line())["pid"]
 
     assert answer == {"pid": before, "found": {"status": status, "said": ""}}
     assert after == before
@@ -385,7 +385,7 @@ def test_a_handler_may_let_a_child_serve_its_connection(forking: Forking) -> Non
     forking.start(app="app:lends")
 
     with forking.client() as client:
-        assert client._file.readline() == b"from the child\n"
+        assert client.read_line() == b"from the child\n"
         assert client.at_eof()
 
 
@@ -397,7 +397,7 @@ def test_a_connection_ends_with_its_handler_though_a_child_was_given_it(
     forking.start(app=f"app:{handler}")
 
     with forking.client() as client:
-        forking.has_made(int(client._file.readline()))
+        forking.has_made(int(client.read_line()))
         assert client.at_eof()
 
 
@@ -518,9 +518,9 @@ def test_so_does_a_raw_connection(forking: Forking, kind: str, word: str) -> Non
     forking.start(app=f"app:{kind}")
     with forking.client() as client:
         client.send("/make/libc\n")
-        forking.has_made(json.loads(client._file.readline())["found"])
+        forking.has_made(json.loads(client.read_line())["found"])
         client.send(f"{word if kind in ('connection', 'Handler') else '/bye'}\n")
-        client._file.readline()
+        client.read_line()
         assert client.at_eof()
 
 
@@ -528,7 +528,7 @@ def test_so_does_the_end_of_a_drain_by_force(forking: Forking) -> None:
     forking.start("supervised", "--drain-timeout=0.3s", "--linger=0.1s", app="app:connection")
     with forking.client() as client:
         client.send("/make/libc\n")
-        forking.has_made(json.loads(client._file.readline())["found"])
+        forking.has_made(json.loads(client.read_line())["found"])
         forking.manager.signal(signal.SIGTERM)
         assert client.at_eof()
 
@@ -555,7 +555,7 @@ def test_so_does_an_answer_on_the_control_socket(forking: Forking) -> None:
         wait_until(lambda: len(sockets(forking.manager.pid)) >= before)
         lingering_child(forking)
         caller.send(b'"status"}\n')
-        assert json.loads(caller._file.readline())["ok"]
+        assert json.loads(caller.read_line())["ok"]
         assert caller.at_eof()
 
 
@@ -582,7 +582,7 @@ def test_a_connection_that_moves_is_not_ended_by_who_gives_it_away(
                     lingering_child(forking)
             else:
                 client.send("x\n")
-                assert client._file.readline().split()[0] == b"%d" % number
+                assert client.read_line().split()[0] == b"%d" % number
             forking.manager.signal(signal.SIGHUP)
             forking.manager.wait_for("RELOADING")
             forking.manager.wait_ready()
