@@ -418,7 +418,7 @@ def test_a_connection_over_tls_gets_its_whole_response_and_its_end(
     assert service.listener.sock is not None
     with TlsClient(service.listener.sock.getsockname(), authority.client()) as client:
         assert client.get().status == 200
-        client.run_sockact("/hold")
+        client.ask("/hold")
         held = service.gate.wait()
         service.manager.signal(signal.SIGTERM)
         service.manager.wait_for("STOPPING", "1")

@@ -514,7 +514,7 @@ def test_the_path_of_a_request_is_logged_escaped(manager: Manager, listener: Lis
     manager.wait_ready()
     assert listener.sock is not None
     with Client(listener.sock.getsockname()) as client, Client(listener.sock.getsockname()) as other:
-        client.run_sockact("/wait%1b[2J%0d%0a2026%20forged%E2%80%AE")
+        client.ask("/wait%1b[2J%0d%0a2026%20forged%E2%80%AE")
         other.get("/%1b%0aforged")
         log = stop(manager)
 
