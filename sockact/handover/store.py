@@ -16,13 +16,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Sequence
 
 from sockact.handover.transfer import BATCH, CONNECTION, keepable
 from sockact.protocols.notify import Notifier
+from sockact.system.signals import FOLLOWED
 from sockact.systemd import unit_files
+from sockact.untrusted.text import told
 
 PATIENCE = 2.0
 """Seconds that systemd may take to say which job it is at."""
@@ -47,7 +50,7 @@ class Store:
             followed: whether this process was told that it has one; else systemd is asked.
         """
         room = min(self._notifier.storage, self._most)
-        return room if room and (followed or await asyncio.to_thread(is_followed)) else 0
+        return room if room and (followed or await _asked()) else 0
 
     def put(self, descriptors: Sequence[int]) -> None:
         """Store copies of connections; they stay open here."""
@@ -76,6 +79,14 @@ class Store:
             self._notifier.forget(CONNECTION)
 
 
+async def _asked() -> bool:
+    """Ask systemd, in a thread; whatever keeps this process from that, its drain is not to end with it."""
+    try:
+        return await asyncio.to_thread(is_followed)
+    except Exception as error:  # noqa: BLE001 - no thread is left, or an app forbids to start programs
+        return _unknown(unit_files.cgroup_of().rpartition("/")[2], told(error))
+
+
 def is_followed() -> bool:
     """Tell whether systemd says that it starts this unit again once this process has ended; it blocks."""
     cgroup = unit_files.cgroup_of()
@@ -101,6 +112,8 @@ def is_followed() -> bool:
 
 def _unknown(unit: str, reason: str) -> bool:
     """Say that a stop is assumed, and what a unit has to say to keep connections over a restart."""
+    if _says_so_itself():
+        return False  # and it has not: a stop, or a restart in a reload, in which ExecStop= is not run
     logger.info(
         "systemd does not tell whether %s starts again (%s): connections are closed in order, as for a "
         "stop; ExecStop= in units/app.service would tell",
@@ -108,6 +121,13 @@ def _unknown(unit: str, reason: str) -> bool:
         reason,
     )
     return False
+
+
+def _says_so_itself() -> bool:
+    """Tell whether this unit has an ExecStop= that tells its service of a restart."""
+    service = unit_files.of_this_process(os.environ)
+    commands = () if service is None else service.read().get("Service.ExecStop", ())
+    return any(FOLLOWED.name.removeprefix("SIG") in re.findall(r"\w+", each) for each in commands)
 
 
 def allowed() -> int | None:

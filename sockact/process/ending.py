@@ -86,7 +86,7 @@ class Exit:
             return
         if self._stderr is None:
             self._stderr = _unblocked_stderr()
-        faulthandler.dump_traceback_later(seconds + LAST_RESORT, exit=True, file=self._stderr)
+        _end_in(seconds + LAST_RESORT, self._stderr)
 
     def begin(self, limit: float) -> None:
         """Let the end take so long from now on: that of the event loop and that of Python together."""
@@ -122,15 +122,13 @@ class Exit:
             for work in (self._keep_time, self._report):
                 threading.Thread(target=work, name=f"sockact.exit.{work.__name__}", daemon=True).start()
         except RuntimeError as error:  # there may be no more of them
-            logger.warning("no thread can be started, faulthandler alone bounds the end: %s", error)
+            logger.warning("no thread can be started, who waits for this process bounds its end: %s", error)
 
     def _keep_time(self) -> None:
         with self._changed:
             while self._deadline is None or self._deadline > time.monotonic():
                 self._changed.wait(None if self._deadline is None else self._deadline - time.monotonic())
-        faulthandler.dump_traceback_later(
-            2 * LAST_RESORT, exit=True, file=self._stderr or standard_streams.descriptor()
-        )
+        _end_in(2 * LAST_RESORT, self._stderr or standard_streams.descriptor())
         self._expired.set()
         self._reported.wait(REPORT)
         try:
@@ -207,6 +205,15 @@ def _flush() -> None:
     with contextlib.suppress(Exception):  # handlers are the app's, and nobody is left who could be told
         logging.shutdown()
     standard_streams.flush()
+
+
+def _end_in(seconds: float, stderr: int) -> None:
+    """Let faulthandler end the process in so many seconds, if there is a thread left for it.
+
+    Where there is none, the step is to be made all the same: a drain that is not bounded loses nothing.
+    """
+    with contextlib.suppress(RuntimeError):
+        faulthandler.dump_traceback_later(seconds, exit=True, file=stderr)
 
 
 def _before_python_ends(begin: Callable[[], None]) -> None:

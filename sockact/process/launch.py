@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -20,7 +20,7 @@ from sockact.config.settings import Settings
 from sockact.errors import AppError, ReloadRefused, SockactError, UnavailableError, UsageError
 from sockact.handover.store import Store
 from sockact.lifecycle.conductor import IMPATIENCE, Conductor, Ending, Service
-from sockact.process import event_loop, green_threads, import_path
+from sockact.process import event_loop, green_threads, import_path, open_descriptors
 from sockact.process.command import Program
 from sockact.process.descriptors import Sockets
 from sockact.process.ending import Exit, flush
@@ -43,7 +43,7 @@ from sockact.protocols.environment import (
 from sockact.runtime import HERE
 from sockact.sockets import fds, listen
 from sockact.sockets.fds import Listener
-from sockact.system import forks, private_folder, signals, standard_streams
+from sockact.system import exec_state, forks, private_folder, signals, standard_streams
 from sockact.system.signals import EarlySignals
 from sockact.systemd import activation
 from sockact.untrusted.text import told
@@ -205,7 +205,7 @@ class Process:
         self, argv: Sequence[str], environ: Mapping[str, str], callers: Sequence[Caller]
     ) -> NoReturn:
         """Execute another program in this process, with all that was passed to it, and who waits."""
-        signals.block()
+        exec_state.BEFORE.restore(blocked=signals.REMEMBERED)
         self.notifier.flush()
         flush()
         try:
@@ -216,6 +216,15 @@ class Process:
         except OSError as error:
             self.sockets.callers = list(callers)
             self.fail(ReloadRefused(f"{argv[0]} cannot be executed: {error}"))
+
+    @contextlib.contextmanager
+    def intact(self) -> Iterator[None]:
+        """Let the app's code run; raises AppError if it closes what this process needs."""
+        try:
+            with open_descriptors.kept_open([*self._private(), standard_streams.descriptor()]):
+                yield
+        finally:
+            standard_streams.fill()
 
     def begin_end(self) -> None:
         """Bound the rest of this process's life, as it serves no more: the loop's end, and Python's."""

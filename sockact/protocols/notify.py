@@ -331,6 +331,8 @@ class NotifySocket:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             os.fchmod(self._sock.fileno(), 0o600)  # which bind(2) gives the file, less the umask
             self._sock.bind(path or "")  # an empty name asks for one: unix(7), "Autobind feature"
+            if path:
+                os.chmod(path, 0o600)  # an app's umask may have left its own user nothing
         except BaseException:
             self._sock.close()
             raise

@@ -99,7 +99,8 @@ class Folder:
         except OSError:
             return
         self._path, self._pid = "", 0
-        os.close(self._lock)
+        with contextlib.suppress(OSError):  # an app may have closed it
+            os.close(self._lock)
 
     def _is_there(self) -> bool:
         """Tell whether this process has a folder: a forked child has none, and it may have been removed."""

@@ -2,7 +2,7 @@
 
 The defaults of HUP, USR1 and USR2 kill, those of TSTP, TTIN and TTOU halt, and Python imports for
 hundreds of milliseconds. So the first line of ours remembers them (`remember`), and who starts a process of
-ours whose main PID others know already starts it with these blocked (`block`), until its first line runs:
+ours whose main PID others know already starts it with these blocked, until its first line runs:
 the rest of the program may be the app's, which would pass a blocked signal on to all that it starts. Then
 `EarlySignals` hands over to the loop when it runs. TERM, INT and QUIT are never held back, and keep their
 defaults while the app is loaded: a process that is not ready has nothing to drain.
@@ -94,11 +94,6 @@ def remember() -> None:
             _before[number] = handler
             signal.signal(number, _remember)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, REMEMBERED)
-
-
-def block() -> None:
-    """Hold these signals back, in a process that is about to execute another program."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, REMEMBERED)
 
 
 def let_in(environ: Mapping[str, str], pid: int) -> None:

@@ -8,6 +8,7 @@ lead to a client.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import fcntl
 import io
 import os
@@ -53,9 +54,15 @@ def descriptor() -> int:
 def fill() -> None:
     """Open on /dev/null what an app has closed of the standard streams; libuv aborts if it gets one.
 
-    Nor does Python start a thread where `sys` has no name for them.
+    Nor does Python start a thread where `sys` has no name for them. Our copy of standard error is made
+    again, so that it can be said what else was closed.
     """
-    os.close(_fill())
+    with contextlib.suppress(OSError):  # no descriptor is left, so that none of these is closed
+        os.close(_fill())
+    try:
+        os.fstat(_kept)
+    except OSError:
+        os.dup2(STDERR, _kept, inheritable=False)
     for name in ("stdin", "stdout", "stderr"):
         if not hasattr(sys, name):
             setattr(sys, name, None)

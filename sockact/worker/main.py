@@ -36,7 +36,7 @@ from sockact.protocols.assignments import Reporter
 from sockact.protocols.environment import GENERATION, REMARK
 from sockact.runtime import HERE
 from sockact.sockets.fds import Kind
-from sockact.system import forks, standard_streams
+from sockact.system import forks
 from sockact.worker.hook_runner import HookRunner
 from sockact.worker.own_signals import OwnSignals, guarded, say_overridden
 from sockact.worker.service import Inside, Worker
@@ -210,10 +210,9 @@ class _Serving:
     def _find(self, app: object) -> Sequence[Found]:
         """Import the apps, and see what that has done to this process."""
         listeners = None if self._process.trial else self._process.sockets.listeners
-        with forks.only_here():
+        with self._process.intact(), forks.only_here():
             found = assignment.find(app, listeners, self._settings.unused)
         green_threads.refuse()
-        standard_streams.fill()
         return found
 
     def _mount(self, found: Sequence[Found]) -> Sequence[Mount]:

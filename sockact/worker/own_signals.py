@@ -49,6 +49,8 @@ else:
 class GuardedLoop(_Loop):
     """The part of an event loop that lets an app touch signals only beside ours; see `guarded`.
 
+    Where no thread is left in which the loop could wait for those of its executor, Python waits for them.
+
     Attributes:
         guard: keeps ours; None for a loop like any other.
     """
@@ -74,6 +76,11 @@ class GuardedLoop(_Loop):
             self.guard.end_in_good_order()
         else:
             super().stop()
+
+    async def shutdown_default_executor(self, *limit: Any, **named: Any) -> None:
+        """Wait for the threads of the executor, in another thread."""
+        with contextlib.suppress(RuntimeError):
+            await super().shutdown_default_executor(*limit, **named)
 
 
 def guarded(kind: type[asyncio.AbstractEventLoop]) -> Callable[[], asyncio.AbstractEventLoop]:

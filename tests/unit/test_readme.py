@@ -5,7 +5,7 @@ from __future__ import annotations
 from sockact.config.settings import FIELDS
 from tests.support.manager import CHECKOUT
 
-README = (CHECKOUT / "README.md").read_text()
+README = (CHECKOUT / "docs/settings.md").read_text()
 
 
 def settings_table() -> str:

@@ -75,6 +75,7 @@ class Guarded(Bounded, HttpToolsProtocol):
         self.url = b""
         self._moved_here = moved_here
         self._moving = False
+        self._running: RequestResponseCycle | None = None
         self._last_start = 0.0
         self._rest = b""
         self._reading = NOTHING
@@ -98,6 +99,16 @@ class Guarded(Bounded, HttpToolsProtocol):
             self.transport = cast("asyncio.Transport", Transport(transport, self._client_sends, self._end))
         self.flow = Flow(self.beneath, self.pipeline)
         self.last_activity = self.loop.time()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._running is not None and self._running is not self.cycle:  # that one is uvicorn's to tell
+            self._running.disconnected = True
+            self._running.message_event.set()
+        super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _read_in_pieces(self, data: bytes) -> None:
         """Read what may be many requests, a few at a time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -196,3 +197,18 @@ def test_a_client_that_reads_on_may_take_as_long_as_it_likes(bounded: Service) -
     rest = EARLY - len(body)
     assert client.read_bytes(rest) == rest * b"e"
     assert client.read().body == b"ok"
+
+
+def test_a_client_that_goes_after_a_bad_line_behind_its_request_is_no_error(service: Service) -> None:
+    service.start()
+    with service.client() as client:
+        client.send("GET /hold HTTP/1.1\r\nHost: test\r\n\r\n\0\r\n\r\n")
+        held = service.gate.wait()
+    for _ in range(2):  # it has noticed by then
+        service.accepted()
+
+    held.release()
+
+    service.manager.signal(signal.SIGTERM)
+    assert service.manager.wait_exit() == 0
+    assert "Traceback" not in service.manager.stderr()

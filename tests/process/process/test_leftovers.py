@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -40,7 +41,7 @@ while not os.path.exists("helper.pid"):
     import time; time.sleep(0.01)
 """
 
-PROMPT = """trap 'sleep 0.5; echo done >helper.done; exit' TERM
+PROMPT = """trap 'sleep 0.1; echo done >helper.done; exit' TERM
 echo $$ >helper.pid
 while :; do sleep 0.05; done
 """
@@ -127,12 +128,22 @@ def test_a_child_of_a_worker_that_does_not_end_in_time_is_killed(service: Servic
     wait_until(lambda: state(child) in ("", "Z"))
 
 
+def is_killed(pid: int) -> bool:
+    """Tell whether SIGKILL waits for a process, which on a busy machine has had no time to end yet."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    pending = re.findall(r"^(?:SigPnd|ShdPnd):\s+(\w+)$", status, re.MULTILINE)
+    return any(int(mask, 16) >> (signal.SIGKILL - 1) & 1 for mask in pending)
+
+
 def test_a_supervisor_has_seen_to_what_its_workers_leave_before_it_ends(service: Service) -> None:
     _, child = helped(service, DEAF)
 
     end_by_stop(service, 0)
 
-    assert state(child) in ("", "Z")
+    assert is_killed(child) or state(child) in ("", "Z")
 
 
 def test_a_worker_that_dies_is_replaced_before_its_children_have_ended(service: Service) -> None:
@@ -159,7 +170,7 @@ def test_a_group_keeps_its_number_until_it_is_empty(service: Service) -> None:
     wait_until(lambda: state(worker) == "Z")
     wait_until(lambda: state(worker) == "")
 
-    assert state(child) in ("", "Z")
+    assert is_killed(child) or state(child) in ("", "Z")
 
 
 def test_a_second_sigterm_does_not_wait_for_what_a_worker_has_left(service: Service) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -255,6 +257,17 @@ def test_descriptors_that_come_with_a_notification_are_closed(
     heard(manager)
 
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_socket_is_its_users_whatever_the_umask_of_the_app(tmp_path: Path) -> None:
+    before = os.umask(0o777)
+    try:
+        with NotifySocket(f"{tmp_path}/n") as manager:
+            mode = os.stat(manager.address).st_mode
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE(mode) == 0o600
 
 
 def test_a_barrier_for_which_there_is_no_descriptor_is_not_passed(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from sockact.handover import store
+from sockact.protocols.notify import Notifier
 from sockact.systemd import unit_files
 from tests.support.in_process import in_cgroup
 
@@ -63,6 +66,20 @@ def test_where_nobody_can_be_asked_a_stop_is_assumed(
     assert not store.is_followed()
 
 
+def test_an_app_that_forbids_to_start_programs_does_not_make_the_stop_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object, **__: object) -> None:
+        raise RuntimeError("no programs here")
+
+    in_cgroup("0::/system.slice/app.service\n", tmp_path, monkeypatch)
+    monkeypatch.setattr(subprocess, "run", forbidden)
+
+    monkeypatch.setenv("FDSTORE", "16")
+
+    assert asyncio.run(store.Store(Notifier()).room(followed=False)) == 0
+
+
 def test_a_signal_that_ends_all_of_the_service_does_not_end_who_asks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,3 +90,30 @@ def test_a_signal_that_ends_all_of_the_service_does_not_end_who_asks(
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
 
     assert store.is_followed()
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("ExecStop=+/bin/sh -c 'if asked; then kill -s URG $MAINPID; fi'", False),
+        ("ExecStop=/bin/true", True),
+        ("ExecStop=/usr/bin/urgent", True),
+        ("", True),
+    ],
+)
+def test_a_unit_is_told_to_say_whether_it_starts_again_only_if_it_does_not(
+    lines: str,
+    said: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    in_cgroup("0::/system.slice/app.service\n", tmp_path, monkeypatch)
+    (tmp_path / "app.service").write_text(f"[Service]\n{lines}\n")
+    monkeypatch.setattr(unit_files, "SYSTEM", (str(tmp_path),))
+    monkeypatch.setenv("PATH", "")
+
+    with caplog.at_level("INFO"):
+        assert not store.is_followed()
+
+    assert ("would tell" in caplog.text) == said

@@ -1,0 +1,60 @@
+"""What the kernel keeps of a process that executes another program, as the process began with it.
+
+New code that takes the place of old code, in the same process, is to find what a restart would give it,
+whatever the old code has done: it may not know of a timer whose signal then ends it, and a umask of 0 that
+it does not set itself opens its files to everybody. Source: execve(2), `before` and `restore` have the
+parts of its list that an app changes and a process may change back.
+
+Not the limits, of which the hard ones cannot be raised again, nor the niceness, for the same reason.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Collection
+from dataclasses import dataclass
+
+TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+"""Whose signals, too, end a program that has no handler: setitimer(2), alarm(2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecState:
+    """What a process has of it.
+
+    Attributes:
+        umask: which bits its new files do not get.
+        ignored: the signals that it ignores.
+        blocked: those that are blocked.
+    """
+
+    umask: int
+    ignored: frozenset[int]
+    blocked: frozenset[int]
+
+    @classmethod
+    def now(cls) -> ExecState:
+        """Return what this process has now."""
+        umask = os.umask(0o077)
+        os.umask(umask)
+        ignored = (each for each in signal.valid_signals() if signal.getsignal(each) is signal.SIG_IGN)
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        return cls(umask, frozenset(ignored), frozenset(blocked))
+
+    def restore(self, *, blocked: Collection[int]) -> None:
+        """Give this process, which is about to execute another program, what it had; and no timers.
+
+        Args:
+            blocked: signals that are held back for the other program.
+        """
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.blocked.union(blocked))
+        for timer in TIMERS:
+            signal.setitimer(timer, 0)
+        for number in ExecState.now().ignored - self.ignored:
+            signal.signal(number, signal.SIG_DFL)
+        os.umask(self.umask)
+
+
+BEFORE = ExecState.now()
+"""When sockact is imported: what the program does comes later, as a rule."""
