@@ -6,7 +6,6 @@ import json
 import re
 import time
 from collections.abc import Callable
-from subprocess import Popen
 
 import pytest
 
@@ -26,6 +25,8 @@ from tests.support.machine.service import (
     wait_until,
 )
 from tests.support.machine.supervised import (
+    CLIENTS,
+    FEW,
     GATED,
     QUICK,
     SIZE,
@@ -35,17 +36,11 @@ from tests.support.machine.supervised import (
     kill,
     open_gate,
     start,
+    stream,
+    workers,
 )
 
-FEW = ("one-shot:2@20", "persistent:2@10")
-CLIENTS = 4
-"""Of those few; so many requests are in flight at most."""
 SLOW = ("slow:4@0.4,seconds=2", "stream:2@0.4")
-
-
-def workers(machine: Machine) -> set[int]:
-    """Return the PIDs of the supervisor's workers."""
-    return processes(machine) - {main_pid(machine)}
 
 
 def usage(machine: Machine, pid: int) -> tuple[int, int]:
@@ -295,18 +290,6 @@ def test_a_worker_that_is_killed_while_it_drains_costs_what_it_had_in_flight(app
         report = clients.report()
     assert_nothing_lost(report)
     assert app.show("app.service", "SubState", "NRestarts") == {"SubState": "running", "NRestarts": "0"}
-
-
-def stream(machine: Machine) -> Popen[str]:
-    """Begin a request that lasts for an hour, and wait until its response has begun."""
-    url = "http://127.0.0.1:8000/stream?interval=3600"
-    script = (
-        f"import urllib.request as u; r = u.urlopen({url!r}); print(r.readline(), flush=True); r.read()"
-    )
-    process = machine.popen("python3", "-c", script)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "b'0\\n'\n"
-    return process
 
 
 def test_the_unit_as_it_is_shipped_keeps_a_supervisor_that_tells_of_its_worker(app: Machine) -> None:

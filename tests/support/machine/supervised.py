@@ -18,6 +18,10 @@ SIZE = 2
 
 QUICK = (f"--workers={SIZE}", "--probation=0.1s")
 
+FEW = ("one-shot:2@20", "persistent:2@10")
+CLIENTS = 4
+"""Of those few; so many requests are in flight at most."""
+
 # A version that is not ready before the test has opened the gate; a worker that waits says so by a file.
 GATED = """
 import os, pathlib
@@ -66,3 +70,20 @@ def end(command: Popen[str]) -> int:
 
 def kill(machine: Machine, *pids: int) -> None:
     machine.run("kill", "-KILL", *map(str, pids))
+
+
+def workers(machine: Machine) -> set[int]:
+    """Return the PIDs of the supervisor's workers."""
+    return processes(machine) - {main_pid(machine)}
+
+
+def stream(machine: Machine) -> Popen[str]:
+    """Begin a request that lasts for an hour, and wait until its response has begun."""
+    url = "http://127.0.0.1:8000/stream?interval=3600"
+    script = (
+        f"import urllib.request as u; r = u.urlopen({url!r}); print(r.readline(), flush=True); r.read()"
+    )
+    process = machine.popen("python3", "-c", script)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "b'0\\n'\n"
+    return process

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from load import assert_lost_at_most, assert_nothing_lost, load
-from machine import Machine
-from service import (
+
+from tests.support.machine.load import assert_lost_at_most, assert_nothing_lost, load
+from tests.support.machine.machine import Machine
+from tests.support.machine.service import (
     ALONE,
     LIMIT,
     assert_reload_refused,
@@ -21,7 +22,7 @@ from service import (
     wait_for,
     wait_until,
 )
-from test_supervised import (
+from tests.support.machine.supervised import (
     CLIENTS,
     FEW,
     GATED,

@@ -8,10 +8,10 @@ import signal
 import pytest
 
 from sockact.sockets.fds import Listener
-from tests.gate import install
-from tests.manager import Manager
-from tests.process.conftest import Service
-from tests.process.test_reload import break_app, reload
+from tests.support.commands import reload
+from tests.support.gate import install
+from tests.support.manager import Manager
+from tests.support.service import Service, break_app
 
 ANSWERS_WHAT_IT_FINDS = """
 import signal
