@@ -16,7 +16,7 @@ from tests.support.manager import CHECKOUT, Manager
 from tests.support.service import Service
 
 HERE = Path(__file__).parent
-CASES = 4
+CASES = 3
 """So many of a test's cases are run by `./tests/run process`; `./tests/run` runs them all."""
 
 

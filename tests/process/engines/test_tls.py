@@ -521,6 +521,7 @@ def load(tls: TlsService) -> BackgroundProbe:
     return BackgroundProbe(tls.url, ALL_KINDS)
 
 
+@pytest.mark.slow
 def test_nobody_is_lost_over_reloads_with_new_certificates(tls: TlsService) -> None:
     shutil.copy(CHECKOUT / "tests" / "apps" / "load_app.py", tls.service.directory / "app.py")
     pid = tls.start(*QUICK)

@@ -74,6 +74,7 @@ def test_many_connections_move_and_are_spread(service: Service) -> None:
     assert open_descriptors(pid) < 50
 
 
+@pytest.mark.slow
 def test_no_client_that_keeps_its_connection_has_to_open_another_one(service: Service) -> None:
     pid = service.start("--workers=4", "--probation=0.1s")
     kinds = ("persistent:8@max", "persistent:40@4")

@@ -108,6 +108,7 @@ def test_a_stop_in_the_drain_of_a_reload_serves_what_the_new_code_was_to_have(
         assert silent.at_eof()
 
 
+@pytest.mark.slow
 def test_no_client_has_to_reconnect_over_reloads_in_place(service: Service) -> None:
     service.start()
     kinds = ("persistent:4@max", "persistent:20@4")

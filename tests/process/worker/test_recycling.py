@@ -172,6 +172,7 @@ def lost_while_it_ends(
     return lost
 
 
+@pytest.mark.slow
 def test_a_connection_in_the_moment_of_the_end_is_not_lost(
     manager: Manager, listener: Listener, tmp_path: Path
 ) -> None:
