@@ -110,7 +110,7 @@ class Client:
         """Read one response, whole; `head_only` is that to a HEAD."""
         response = self.read_head()
         length = response.headers.get("content-length")
-        if head_only or response.status in (101, 204, 304):
+        if head_only or response.status < 200 or response.status in (204, 304):
             return response
         if response.headers.get("transfer-encoding") == "chunked":
             response.body = b"".join(iter(self.read_chunk, b""))

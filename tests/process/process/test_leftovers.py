@@ -251,7 +251,10 @@ class Init:
 
 
 def descendants(pid: int) -> list[int]:
-    children = workers(pid)
+    try:
+        children = workers(pid)
+    except FileNotFoundError:  # it has ended meanwhile
+        return []
     return [each for child in children for each in (child, *descendants(child))]
 
 
