@@ -1,8 +1,11 @@
-"""What holds for all tests."""
+"""Options and fixtures of all tests."""
 
 from __future__ import annotations
 
+import compileall
 import re
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -10,16 +13,8 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from sockact.sockets.fds import Listener
-from tests.manager import listening
-
-ROWS = {"F": 118, "R": 42}
-"""Features of other programs and races in them, each of which some test here is about; see docs/."""
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    for letter, last in ROWS.items():
-        for number in range(1, last + 1):
-            config.addinivalue_line("markers", f"{letter}{number}: shows a row of docs/")
+from tests.support.machine.roots import environment, locked
+from tests.support.manager import CHECKOUT, listening
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,10 +24,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="fail, rather than skip, tests for which this host lacks root, systemd-nspawn or vagrant",
     )
     parser.addoption(
+        "--install", action="store_true", help="let a test install what it alone needs of Debian's packages"
+    )
+    parser.addoption(
         "--all-rounds",
         action="store_true",
         help="restart and reload 50 or 100 times in those tests which else make one round in twenty",
     )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the package once, not in each process that a test starts: those write no bytecode.
+
+    An app that is replaced within the same second by one of the same size would be taken for the old one.
+    """
+    if not hasattr(session.config, "workerinput"):
+        compileall.compile_dir(CHECKOUT / "sockact", quiet=2)
 
 
 class ByMachine(LoadScopeScheduling):
@@ -50,8 +57,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByMachine:
 
 @pytest.fixture(scope="session")
 def lacking(pytestconfig: pytest.Config) -> Callable[[str], NoReturn]:
-    """What a test calls with the reason why it cannot run here."""
+    """Give a callable that takes the reason why a test cannot run here."""
     return pytest.fail if pytestconfig.getoption("--require-machine") else pytest.skip
+
+
+@pytest.fixture(scope="session")
+def needs(pytestconfig: pytest.Config, lacking: Callable[[str], NoReturn]) -> Callable[[str], None]:
+    """Give a callable that takes a program that the test needs; a step of units/provision has its name."""
+
+    def needs(program: str) -> None:
+        if not shutil.which(program) and pytestconfig.getoption("--install"):
+            with locked("packages"):
+                provision = [str(CHECKOUT / "units/provision"), program]
+                subprocess.run(provision, env=environment(), check=False)
+        if not shutil.which(program):
+            lacking(f"not installed: {program} (units/provision {program})")
+
+    return needs
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ async def make(way):
 
 
 def told(deed):
-    """Let a child do something, and return how it ends, and what it writes."""
+    """Do something in a child, and return how it ends, and what it writes."""
     ours, theirs = os.pipe()
     made["word"] = theirs
     pid = os.fork()
@@ -253,7 +253,7 @@ def wsgi(environ, start_response):
 
 
 def generator(environ, start_response):
-    """What `wsgi` does, but as it is asked for the parts of the response."""
+    """The same as `wsgi`, but as it is asked for the parts of the response."""
     parts = []
 
     def started(status, headers):
@@ -311,7 +311,7 @@ async def closes_awaited(sock):
 
 
 def lends(sock):
-    """Let a child answer on the connection that the handler was given."""
+    """Answer, in a child, on the connection that the handler was given."""
     if not os.fork():
         sock.sendall(b"from the child\n")
         os._exit(0)

@@ -1,4 +1,4 @@
-"""What sockact costs, in figures: `python -m tests.bench [NAME...] [--rounds N]`.
+"""The costs of sockact, in figures: `python -m tests.bench [NAME...] [--rounds N]`.
 
     size         memory of a supervisor
     idle         CPU time of a supervisor with which nothing happens

@@ -1,4 +1,4 @@
-"""What it costs to hand connections over in a reload, beside `--no-handover`, which closes them.
+"""The cost of handing connections over in a reload, beside `--no-handover`, which closes them.
 
 The connections are persistent, and idle after one request each. A process that has ended can be asked no
 more: the CPU time of the old worker is what its parent has reaped, in ticks of 10 ms, or 1 us for each of
@@ -28,7 +28,7 @@ OPTIONS = ("--workers=1", "--probation=0.1s", "--keep-alive=10min")
 
 BUSY = "persistent:1@200"
 RELOADS = 7
-"""How many the busy connection sees in each round, if there is no crowd beside it to be opened anew."""
+"""Reloads that the busy connection sees in each round, if no crowd beside it is to be opened anew."""
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n"
 BODY = b"hello"
@@ -42,7 +42,7 @@ SETTLED = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a reload took, in seconds.
+    """The duration of a reload, in seconds.
 
     Attributes:
         old: CPU time of the worker that drained.
@@ -83,7 +83,7 @@ class Crowd:
 
 
 Costs = dict[tuple[str, int], Cost]
-"""Those of one round, by option and number of connections."""
+"""The costs of one round, by option and number of connections."""
 
 
 def measure(rounds: int) -> Iterator[str]:
@@ -198,7 +198,7 @@ def _reaped(pid: int) -> float:
 
 @contextlib.contextmanager
 def _descriptors() -> Iterator[int]:
-    """Let this process and its children have as many descriptors as they may; gives how many."""
+    """Raise the limit of descriptors for this process and its children as far as allowed; return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:

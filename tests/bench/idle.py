@@ -11,7 +11,7 @@ from tests.bench.service import service
 
 ROUNDS = 6
 SECONDS = 10.0
-"""How long a round is: by default all of them are a minute."""
+"""The length of a round: by default all of them are a minute."""
 
 WORKERS = (1, 4)
 

@@ -20,12 +20,12 @@ from pathlib import Path
 from sockact.system.signals import FOLLOWED
 from tests.bench.service import Service, compile_sockact, service
 from tests.bench.stall import LOAD_APP
-from tests.gate import Client
+from tests.support.http_client import Client
 
 SECONDS = 6.0
 INTERVAL = 0.02
 CHANGES = (("reload", 0.6), ("reload", 1.9), ("reload", 3.2), ("restart", 4.5))
-"""What is done to the service, and when it begins."""
+"""The changes to the service, and when each begins."""
 
 OPTIONS = ("--workers=1", "--probation=0.1s")
 
@@ -41,7 +41,7 @@ TEXT = "#768390"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """When a request was due, how long after that it was answered, and by whom."""
+    """A request: when it was due, how long after that it was answered, and by whom."""
 
     due: float
     seconds: float
@@ -50,7 +50,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What was done to the service, from when until when."""
+    """A change to the service, from when until when."""
 
     what: str
     began: float
@@ -59,7 +59,7 @@ class Change:
 
 @dataclass(slots=True)
 class Record:
-    """What a client saw; times are in seconds since it began."""
+    """The observations of a client; times are in seconds since it began."""
 
     zero: float = field(default_factory=time.monotonic)
     answers: list[Answer] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""How long a reload takes, from SIGHUP to READY=1, with more and more workers."""
+"""The duration of a reload, from SIGHUP to READY=1, with more and more workers."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import sockact
 from sockact.sockets.fds import Listener
-from tests.manager import LIMIT, Manager, listening, wait_ended
+from tests.support.manager import LIMIT, Manager, listening, wait_ended
 
 HELLO = """
 async def app(scope, receive, send):
@@ -33,7 +33,7 @@ class Service:
 
     @property
     def url(self) -> str:
-        """Where it is served."""
+        """The address on which it is served."""
         return f"http://{self.listener.address}"
 
     @property

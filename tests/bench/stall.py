@@ -1,4 +1,4 @@
-"""How long nothing is served while something is due: in windows with a reload, and in as long ones without.
+"""The longest time without an answer that is due: in windows with a reload, and in as long ones without.
 
 Both kinds take turns under one load. A window with a reload lasts until the last old worker has gone.
 """
@@ -13,8 +13,8 @@ from typing import Any
 from sockact.probe.background import BackgroundProbe
 from tests.bench.figures import p95, spread
 from tests.bench.service import Service, service
-from tests.kinds import ALL_KINDS
-from tests.manager import CHECKOUT
+from tests.support.kinds import ALL_KINDS
+from tests.support.manager import CHECKOUT
 
 ROUNDS = 10
 LOAD_APP = Path(CHECKOUT, "tests/apps/load_app.py")

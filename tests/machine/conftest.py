@@ -1,6 +1,5 @@
 """Machines for tests: `machine` is booted once per release, `app` is one with the example as installed."""
 
-import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -8,11 +7,8 @@ from typing import NoReturn
 
 import pytest
 
-# machine.py is a program too, and as such finds its neighbours by their plain names; so must we.
-sys.path.insert(0, str(Path(__file__).parent))
-
-from machine import Machine, MachineError, boot, obstacle
-from roots import CHECKOUT, prepare, root_for
+from tests.support.machine.machine import Machine, MachineError, boot, obstacle
+from tests.support.machine.roots import CHECKOUT, prepare, root_for
 
 PART = 20
 """One round in so many is made unless all are asked for; what is lost is lost in the first ones too."""
@@ -58,17 +54,19 @@ def rounds(pytestconfig: pytest.Config) -> Callable[..., int]:
     return lambda asked, part=PART: asked if every else asked // part
 
 
+RESET = """
+systemctl stop app.socket app.service
+systemctl disable --quiet app.socket app.service 2>/dev/null || :
+rm -rf /etc/systemd/system/app.socket.d /etc/systemd/system/app.service.d
+find /opt/app -mindepth 1 -maxdepth 1 -not -name venv -exec rm -rf {} +
+units/provision app
+systemctl reset-failed
+"""
+
+
 def reset(machine: Machine) -> None:
     """Undo what a test did to the example: its processes, its code, its units and their state."""
-    units = ("app.socket", "app.service")
-    machine.run("systemctl", "stop", *units)
-    machine.run("systemctl", "disable", "--quiet", *units, check=False)
-    drop_ins = [f"/etc/systemd/system/{unit}.d" for unit in units]
-    code = ["find", "/opt/app", "-mindepth", "1", "-maxdepth", "1", "-not", "-name", "venv"]
-    machine.run("rm", "-rf", *drop_ins)
-    machine.run(*code, "-exec", "rm", "-rf", "{}", "+")
-    machine.run(f"{CHECKOUT}/units/provision", "app")
-    machine.run("systemctl", "reset-failed")
+    machine.run("sh", "-euc", RESET, timeout=180)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

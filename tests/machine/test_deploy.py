@@ -7,10 +7,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from load import assert_nothing_lost, load
-from machine import Machine
-from roots import CHECKOUT
-from service import LIMIT, LOAD_APP, configure, get, main_pid, wait_until
+
+from tests.support.machine.load import assert_nothing_lost, load
+from tests.support.machine.machine import Machine
+from tests.support.machine.roots import CHECKOUT
+from tests.support.machine.service import LIMIT, LOAD_APP, configure, get, main_pid, wait_until
 
 FEW = ("one-shot:2@20", "persistent:2@10")
 PATH, DEPLOY = UNITS = ("app-deploy.path", "app-deploy.service")
@@ -51,18 +52,9 @@ def release(machine: Machine, version: int, *lines: str) -> None:
 
 
 def switch(machine: Machine, version: int) -> None:
-    """Let the link lead to a release, in one step."""
+    """Point the link to a release, in one step."""
     machine.run("ln", "-s", f"releases/{version}", "/opt/app/new")
     machine.run("mv", "-T", "/opt/app/new", "/opt/app/current")
-
-
-def settle_for(machine: Machine, seconds: int) -> None:
-    """Let a release be quiet for longer, so that nobody whom a busy machine holds up counts as quiet."""
-    unit = machine.read(f"/etc/systemd/system/{DEPLOY}")
-    changed = unit.replace("sockact-settle 2 ", f"sockact-settle {seconds} ")
-    assert changed != unit
-    machine.write(f"/etc/systemd/system/{DEPLOY}", changed)
-    machine.run("systemctl", "daemon-reload")
 
 
 def deploys(machine: Machine, since: float, how: str = "Starting") -> int:
@@ -91,10 +83,6 @@ def wait_served(machine: Machine, version: int) -> None:
     wait_until(lambda: get(machine)["version"] == str(version))
 
 
-@pytest.mark.F92
-@pytest.mark.F93
-@pytest.mark.F102
-@pytest.mark.F106
 def test_a_switched_link_is_one_reload_each_time(deployed: Machine) -> None:
     pid, before = main_pid(deployed), time.time()
     with load(deployed, *FEW) as clients:
@@ -121,8 +109,6 @@ for number in range(2, 1002):
 """
 
 
-@pytest.mark.F93
-@pytest.mark.F98
 def test_a_burst_of_changes_is_one_reload_and_the_watch_goes_on(deployed: Machine) -> None:
     configure(deployed, "--probation=0.1s")  # the file, without a link
     before = time.time()
@@ -141,31 +127,42 @@ def test_a_burst_of_changes_is_one_reload_and_the_watch_goes_on(deployed: Machin
     assert deployed.show(PATH, "ActiveState", "Result") == {"ActiveState": "active", "Result": "success"}
 
 
-PIECES = """
-import sys, time
-code = sys.stdin.read()
-step = len(code) // 12 + 1
-with open("/opt/app/app.py", "w"):
-    pass
-for begin in range(0, len(code), step):
-    with open("/opt/app/app.py", "a") as file:
-        file.write(code[begin : begin + step])
-    time.sleep(0.6)
+GROWING = "/opt/app/growing"
+# In the place of what settle sleeps by: the file grows meanwhile, and at last waits for the test.
+SLEEP = f"""\
+#!/bin/bash
+pieces=({GROWING}/piece.*)
+if [ -e "${{pieces[0]}}" ]; then
+  cat "${{pieces[0]}}" >>/opt/app/app.py
+  exec rm "${{pieces[0]}}"
+fi
+while [ ! -e {GROWING}/gate ]; do /bin/sleep 0.02; done
+exec /bin/sleep "$@"
 """
+GROWS = f"[Service]\nEnvironment=PATH={GROWING}:/usr/sbin:/usr/bin:/sbin:/bin\nReadWritePaths=/opt/app\n"
 
 
-@pytest.mark.F93
 def test_a_file_that_still_grows_is_not_taken_for_a_release(deployed: Machine) -> None:
-    settle_for(deployed, 5)
+    """It grows whenever somebody sleeps to see whether it does: no clock is in this."""
     configure(deployed, "--probation=0.1s")
     before = time.time()
     deployed.write("/opt/app/app.py", code_of(1))
     deployed.run("systemctl", "restart", "app.service")
     wait_over(deployed, before)
+    code = code_of(2)
+    step = len(code) // 12 + 1
+    for number, begin in enumerate(range(0, len(code), step)):
+        deployed.write(f"{GROWING}/piece.{number:02}", code[begin : begin + step])
+    deployed.write(f"{GROWING}/sleep", SLEEP, mode=0o755)
+    wait_quiet(deployed)
+    deployed.write(f"/etc/systemd/system/{DEPLOY}.d/grows.conf", GROWS)
+    deployed.run("systemctl", "daemon-reload")
     before = time.time()
     with load(deployed, *FEW) as clients:
-        deployed.run("python3", "-c", PIECES, input=code_of(2))
+        deployed.run("truncate", "--size=0", "/opt/app/app.py")
+        wait_until(lambda: "piece" not in deployed.run("ls", GROWING).stdout)
         assert get(deployed)["version"] == "1"
+        deployed.write(f"{GROWING}/gate", "")
         wait_served(deployed, 2)
         report = clients.report()
 
@@ -174,8 +171,6 @@ def test_a_file_that_still_grows_is_not_taken_for_a_release(deployed: Machine) -
     assert reloads(deployed, before) == 1
 
 
-@pytest.mark.F93
-@pytest.mark.F106
 def test_a_broken_release_is_refused_and_the_next_one_is_served(deployed: Machine) -> None:
     with load(deployed, *FEW) as clients:
         before = time.time()
@@ -195,7 +190,6 @@ def test_a_broken_release_is_refused_and_the_next_one_is_served(deployed: Machin
     assert {seen["version"] for seen in report["seen"]} in ({"1"}, {"1", "3"})
 
 
-@pytest.mark.F93
 def test_a_release_that_comes_during_the_reload_of_another_is_served_too(deployed: Machine) -> None:
     before = time.time()
     release(deployed, 2, GATED)
@@ -210,7 +204,6 @@ def test_a_release_that_comes_during_the_reload_of_another_is_served_too(deploye
     assert wait_over(deployed, before) == FINE
 
 
-@pytest.mark.F93
 def test_a_release_that_comes_during_a_start_with_the_one_before_is_served(deployed: Machine) -> None:
     begin_start(deployed, 2)
     before = time.time()
@@ -272,8 +265,6 @@ def test_a_reload_after_a_start_that_is_waited_for_serves_the_newest_release(
     wait_served(deployed, 3)
 
 
-@pytest.mark.F93
-@pytest.mark.F99
 def test_what_else_changes_in_the_folder_is_no_deploy(deployed: Machine) -> None:
     before = time.time()
     release(deployed, 2)
@@ -288,7 +279,6 @@ def test_what_else_changes_in_the_folder_is_no_deploy(deployed: Machine) -> None
     assert reloads(deployed, before) == 0
 
 
-@pytest.mark.F93
 def test_a_service_that_does_not_run_is_not_started_for_a_deploy(deployed: Machine) -> None:
     deployed.run("systemctl", "stop", "app.service")
     before = time.time()
@@ -338,14 +328,6 @@ def publish(machine: Machine, version: int, *lines: str) -> None:
     machine.run("touch", "-d", f"2024-01-{version:02} 12:00 UTC", "/srv/web/app.tar")
 
 
-@pytest.mark.F92
-@pytest.mark.F94
-@pytest.mark.F95
-@pytest.mark.F96
-@pytest.mark.F97
-@pytest.mark.F100
-@pytest.mark.F101
-@pytest.mark.F104
 def test_the_fetch_in_the_documentation_deploys_what_is_new_and_passes_the_check(fetching: Machine) -> None:
     publish(fetching, 2)
     fetching.run("systemctl", "start", "app-fetch.service")
@@ -368,7 +350,6 @@ def test_the_fetch_in_the_documentation_deploys_what_is_new_and_passes_the_check
     wait_served(fetching, 4)
 
 
-@pytest.mark.F98
 def test_systemd_understands_the_timer_and_the_units(fetching: Machine) -> None:
     for unit in ("app-fetch.timer", "app-deploy.path", "app-deploy.service", "app-fetch.service"):
         said = fetching.run(

@@ -8,11 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
-from machine import Machine, MachineError, boot
+
+from tests.support.machine.machine import Machine, MachineError, boot
 
 VERSIONS = {"bookworm": 252, "trixie": 257}
 LIMIT = 60.0
-MACHINE = Path(__file__).with_name("machine.py")
+MACHINE = "tests.support.machine.machine"
 
 
 def test_each_release_has_its_own_systemd(machine: Machine, suite: str) -> None:
@@ -114,7 +115,7 @@ def test_a_machine_with_many_notifications_stops_at_once(root: Path) -> None:
 
 def test_nothing_is_left_of_a_machine_whose_user_was_killed(suite: str, root: Path) -> None:
     script = "echo booted; exec sleep infinity"
-    command = [sys.executable, str(MACHINE), "--suite", suite, "--", "sh", "-c", script]
+    command = [sys.executable, "-m", MACHINE, "--suite", suite, "--", "sh", "-c", script]
     with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as user:
         assert select.select([user.stdout], [], [], LIMIT)[0]
         assert user.stdout.readline() == b"booted\n"

@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from load import assert_nothing_lost, load
-from machine import Machine
-from partners import INSTANCES, PROXY_PORT, Balancer
-from roots import CHECKOUT
-from service import install, tell, wait_until
+
+from tests.support.machine.load import assert_nothing_lost, load
+from tests.support.machine.machine import Machine
+from tests.support.machine.partners import INSTANCES, PROXY_PORT, Balancer
+from tests.support.machine.roots import CHECKOUT
+from tests.support.machine.service import install, tell, wait_until
 
 ROUNDS = 3
 UNITS = tuple(f"app@{port}.{suffix}" for suffix in ("socket", "service") for port in INSTANCES)
@@ -44,7 +45,6 @@ def version(machine: Machine, port: int) -> str:
     return answer
 
 
-@pytest.mark.F118
 @pytest.mark.parametrize("verb", ["reload", "restart"])
 def test_nobody_is_lost_while_all_instances_are_rolled(instances: Machine, verb: str) -> None:
     proxy = Balancer(instances)
@@ -65,8 +65,6 @@ def test_nobody_is_lost_while_all_instances_are_rolled(instances: Machine, verb:
     tell(f"{ROUNDS} times {verb} of {len(INSTANCES)} instances, behind {proxy}", instances, report)
 
 
-@pytest.mark.F117
-@pytest.mark.F118
 @pytest.mark.parametrize("script", [RELOAD, RESTART], ids=["reload", "restart"])
 def test_the_roll_in_the_documentation_loses_nobody_and_stops_at_a_broken_release(
     instances: Machine, script: str
@@ -90,7 +88,6 @@ def test_the_roll_in_the_documentation_loses_nobody_and_stops_at_a_broken_releas
     assert {seen["version"] for seen in report["seen"]} == {"1", "2"}
 
 
-@pytest.mark.F118
 def test_the_load_would_see_an_instance_that_is_gone(instances: Machine) -> None:
     with Balancer(instances).running(), load(instances, port=PROXY_PORT) as clients:
         instances.run("systemctl", "stop", f"app@{INSTANCES[0]}.socket", f"app@{INSTANCES[0]}.service")

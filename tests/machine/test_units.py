@@ -7,9 +7,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from machine import Machine
-from roots import CHECKOUT
-from service import ALONE, configure, get, install, reload, wait_until
+
+from tests.support.machine.machine import Machine
+from tests.support.machine.roots import CHECKOUT
+from tests.support.machine.service import ALONE, configure, get, install, reload, wait_until
 
 UNITS = CHECKOUT / "units"
 DEPLOY = "app-deploy.service"

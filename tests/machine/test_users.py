@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from subprocess import CompletedProcess
 
 import pytest
-from load import assert_nothing_lost, load
-from machine import Machine
-from service import LOAD_APP, wait_until
+
+from tests.support.machine.load import assert_nothing_lost, load
+from tests.support.machine.machine import Machine
+from tests.support.machine.service import LOAD_APP, wait_until
 
 USER, UID, HOME = "alice", 1234, "/home/alice"
 RUNTIME = f"/run/user/{UID}"

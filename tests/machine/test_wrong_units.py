@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from load import assert_nothing_lost, load
-from machine import Machine
-from service import (
+
+from tests.support.machine.load import assert_nothing_lost, load
+from tests.support.machine.machine import Machine
+from tests.support.machine.service import (
     configure,
     get,
     install,
@@ -18,7 +19,17 @@ from service import (
     wait_for,
     wait_until,
 )
-from test_supervised import GATED, QUICK, SIZE, at_gate, begin_reload, end, kill, open_gate, start
+from tests.support.machine.supervised import (
+    GATED,
+    QUICK,
+    SIZE,
+    at_gate,
+    begin_reload,
+    end,
+    kill,
+    open_gate,
+    start,
+)
 
 SOCKACT = "/opt/app/venv/bin/sockact"
 PLAIN = """

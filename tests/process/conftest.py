@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 import shutil
-import signal
+import zlib
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from sockact.sockets.fds import Listener
-from tests.gate import Client, Gate, install
-from tests.manager import CHECKOUT, Manager
+from tests.support.gate import Gate
+from tests.support.manager import CHECKOUT, Manager
+from tests.support.service import Service
+
+HERE = Path(__file__).parent
+CASES = 3
+"""So many of a test's cases are run by `./tests/run process`; `./tests/run` runs them all."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before the selection by marks
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Mark as slow all but a few cases of each test: most are one process more for one more kind of fault.
+
+    Chosen by a sum over their names: always the same ones, and not all with one value of a parameter.
+    """
+    cases = defaultdict(list)
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            cases[item.nodeid.partition("[")[0]].append(item)
+    for of_one in cases.values():
+        for item in sorted(of_one, key=lambda item: zlib.crc32(item.nodeid.encode()))[CASES:]:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture
@@ -29,57 +50,6 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
     gate = Gate(tmp_path)
     yield gate
     gate.close()
-
-
-class Service:
-    """The gate app, served on one listener."""
-
-    def __init__(self, manager: Manager, listener: Listener, gate: Gate, directory: Path) -> None:
-        self.manager = manager
-        self.gate = gate
-        self.directory = directory
-        self.listener = listener
-        self._clients: list[Client] = []
-
-    def start(self, *options: str, more: Sequence[Listener] = (), **environ: str) -> int:
-        """Start it, on `more` sockets too, wait until it is ready, and return its PID."""
-        if not (self.directory / "app.py").exists():
-            install(self.directory)
-        environ = {"RUNTIME_DIRECTORY": str(self.directory), "GATE": self.gate.path, **environ}
-        pid = self.manager.sockact("app:app", *options, listeners=[self.listener, *more], **environ)
-        self.manager.wait_ready()
-        return pid
-
-    def client(self) -> Client:
-        """Open a connection."""
-        assert self.listener.sock is not None
-        client = Client(self.listener.sock.getsockname())
-        self._clients.append(client)
-        return client
-
-    def accepted(self) -> Client:
-        """Open a connection of which the service has taken notice, though nothing was sent on it."""
-        client = self.client()
-        with self.client() as later:
-            later.get()  # the queue is served in order
-        return client
-
-    def drain_and_end(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """See that a signal lets a request in flight end, and then the service."""
-        client = self.client()
-        client.ask("/hold")
-        held = self.gate.wait()
-        self.manager.signal(number)
-        self.manager.wait_for("STOPPING", "1")
-        held.release()
-
-        assert client.read().status == 200
-        client.close()
-        assert self.manager.wait_exit() == 0
-
-    def close(self) -> None:
-        for client in self._clients:
-            client.close()
 
 
 @pytest.fixture

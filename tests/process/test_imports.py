@@ -1,4 +1,4 @@
-"""What an import costs, seen in a process of its own."""
+"""The cost of an import, seen in a process of its own."""
 
 from __future__ import annotations
 

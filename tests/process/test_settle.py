@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.gate import Gate
-from tests.manager import CHECKOUT, LIMIT, wait_until
+from tests.support.gate import Gate
+from tests.support.manager import CHECKOUT, LIMIT, wait_until
 
 SETTLE = str(CHECKOUT / "units" / "settle")
 AT_GATE = """#!/usr/bin/python3
@@ -63,7 +63,7 @@ def running(folder: Path, gate: Gate) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def go_on(gate: Gate, expected: str) -> None:
-    """Let settle go on from where it is expected to wait."""
+    """Release settle from where it is expected to wait."""
     held = gate.wait()
     assert held.where == expected
     held.release()
@@ -116,7 +116,6 @@ def appear(srv: Path) -> None:
 CHANGES = (grow, add, remove, replace, write_without_trace, switch, appear)
 
 
-@pytest.mark.F93
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_holds_the_command_back(
     settling: subprocess.Popen[bytes], gate: Gate, deployed: Path, change: Callable[[Path], None]
@@ -130,7 +129,6 @@ def test_a_change_holds_the_command_back(
     assert settling.wait(LIMIT) == 0
 
 
-@pytest.mark.F93
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_while_the_command_runs_is_not_lost(
     settling: subprocess.Popen[bytes], gate: Gate, deployed: Path, change: Callable[[Path], None]
@@ -152,7 +150,6 @@ def test_a_failed_command_is_reported(settling: subprocess.Popen[bytes], gate: G
     assert settling.wait(LIMIT) == 1
 
 
-@pytest.mark.F99
 def test_what_has_been_deployed_already_is_not_deployed_again(
     settling: subprocess.Popen[bytes], gate: Gate, deployed: Path, tmp_path: Path
 ) -> None:
@@ -278,7 +275,7 @@ NO_RELEASE = [
 
 
 def settle_once(srv: Path, tmp_path: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Let it settle for a moment; the command leaves a file `reloaded`."""
+    """Start settle for a short time; the command leaves a file `reloaded`."""
     command = [SETTLE, "0.05", f"{tmp_path}/seen", f"{srv}/current", "--", "touch", f"{tmp_path}/reloaded"]
     return subprocess.run(
         command, env={**os.environ, **environ}, capture_output=True, text=True, timeout=LIMIT, check=False

@@ -1,18 +1,15 @@
 """The Vagrantfile, as far as it can be tested where no virtual machine can be started."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
-CHECKOUT = Path(__file__).parents[2]
+from tests.support.manager import CHECKOUT
 
 
-def test_the_vagrantfile_is_valid(tmp_path: Path, lacking: Callable[[str], NoReturn]) -> None:
-    if not shutil.which("vagrant"):
-        lacking("not installed: vagrant (units/provision vagrant)")
+def test_the_vagrantfile_is_valid(tmp_path: Path, needs: Callable[[str], None]) -> None:
+    needs("vagrant")
     done = subprocess.run(
         ["vagrant", "validate", "--ignore-provider"],
         cwd=CHECKOUT,

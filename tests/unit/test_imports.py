@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ MODULES = {
 }
 
 
-def imported(module: str, *, at_once: bool = False) -> set[str]:
+@cache
+def imported(module: str, *, at_once: bool = False) -> frozenset[str]:
     """Return what a module imports; `at_once`: without what its functions import when they are called."""
     found: set[str] = set()
     todo: list[ast.AST] = [ast.parse(MODULES[module].read_text())]
@@ -33,7 +35,7 @@ def imported(module: str, *, at_once: bool = False) -> set[str]:
             found |= {part if part in MODULES else whole for part in parts}
         if not (at_once and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)):
             todo += ast.iter_child_nodes(node)
-    return found
+    return frozenset(found)
 
 
 def origin(module: str, node: ast.ImportFrom) -> str:
@@ -105,16 +107,32 @@ def test_an_upward_import_is_seen(module: str, planted: str) -> None:
     assert upward(rules(PAGE.read_text()), imports) == {f"{module} -> {planted}"}
 
 
+def assert_without_circle(names: Iterable[str], below: Callable[[str], Iterable[str]]) -> None:
+    """Walk down from each name; what has been walked once is not walked again."""
+    done: set[str] = set()
+
+    def walk(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, " -> ".join((*above, name))
+        if name not in done:
+            for each in below(name):
+                walk(each, (*above, name))
+            done.add(name)
+
+    for name in names:
+        walk(name, ())
+
+
 def test_no_room_stands_above_itself() -> None:
     rule = rules(PAGE.read_text())
 
-    def below(name: str, above: tuple[str, ...]) -> None:
-        assert name not in above, " -> ".join((*above, name))
-        for each in rule.get(name, ()):  # none of `sockact` itself
-            below(each, (*above, name))
+    assert_without_circle(rule, lambda room: rule.get(room, ()))  # none of `sockact` itself
 
-    for name in rule:
-        below(name, ())
+
+def test_a_circle_is_seen_wherever_it_begins() -> None:
+    circle = {"a": ["b"], "b": ["d", "c"], "c": ["b"], "d": []}
+
+    with pytest.raises(AssertionError, match="a -> b -> c -> b"):
+        assert_without_circle(circle, circle.__getitem__)
 
 
 def test_the_probe_stands_alone() -> None:
@@ -141,10 +159,4 @@ def test_only_the_engines_know_the_http_libraries(heavy: str) -> None:
 
 
 def test_no_two_modules_import_one_another() -> None:
-    def below(module: str, above: tuple[str, ...]) -> None:
-        assert module not in above, " -> ".join((*above, module))
-        for name in of_sockact(module, at_once=True):
-            below(name, (*above, module))
-
-    for module in MODULES:
-        below(module, ())
+    assert_without_circle(MODULES, lambda module: of_sockact(module, at_once=True))

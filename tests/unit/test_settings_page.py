@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sockact.config import page
 from sockact.config.settings import FIELDS, Group
-from tests.manager import CHECKOUT
+from tests.support.manager import CHECKOUT
 
 PAGE = CHECKOUT / "docs" / "settings.md"
 

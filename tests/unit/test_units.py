@@ -1,4 +1,4 @@
-"""What the units that are shipped have in common, and what none of them does."""
+"""The units that are shipped: what they have in common, and what none of them does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.manager import CHECKOUT
+from tests.support.manager import CHECKOUT
 
 OF_AN_INSTANCE = {
     "app.socket": "app@%i.socket",
@@ -22,7 +22,6 @@ def options(name: str) -> list[str]:
     return [line for line in lines if line and not line.startswith(("#", "Description="))]
 
 
-@pytest.mark.F118
 @pytest.mark.parametrize("suffix", ["service", "socket"])
 def test_an_instance_is_like_the_only_one(suffix: str) -> None:
     expected = "\n".join(options(f"app.{suffix}"))
@@ -68,7 +67,7 @@ SHIPPED = sorted(
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_root_runs_and_writes_nothing_in_the_folders_of_others(name: str) -> None:
-    """What runs as root, by a + or ! or for want of a user, is the system's."""
+    """A program that runs as root, by a + or ! or for want of a user, is the system's."""
     text = (CHECKOUT / "units" / name).read_text().replace("\\\n", " ")
     as_root = re.findall(r"^#?(Exec\w+=[-@:]*[+!].*)$", text, re.MULTILINE)
     if name.endswith(".service") and "\nDynamicUser=yes\n" not in text:

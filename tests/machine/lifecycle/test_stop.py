@@ -1,0 +1,59 @@
+"""`systemctl stop` under busy clients: systemd closes what it has stored, so nothing may be stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.support.machine.load import assert_nothing_lost, load
+from tests.support.machine.machine import Machine
+from tests.support.machine.service import ALONE, configure, get, install, tell
+
+CLIENTS = ("persistent:16@20", "one-shot:8@10", "slow:4@0.4,seconds=2")
+STOPS = 50
+
+# Without the line that asks systemd: the service then asks by itself, and nobody answers in its sandbox.
+NOT_ASKED = "ExecStop="
+# What sockact took each stop for: a restart, over which connections wait in the store.
+TAKEN_FOR_A_RESTART = 'ExecStop=\nExecStop=+/bin/sh -c "kill -s URG $MAINPID"'
+
+
+def start(machine: Machine, *options: str, unit: str = "") -> None:
+    install(machine, 1)
+    configure(machine, "--probation=0.1s", *options, service=unit)
+    machine.run("systemctl", "start", "app.socket", "app.service")
+
+
+def stops_under_load(machine: Machine, rounds: int) -> dict[str, Any]:
+    """Stop the service so many times; whoever waits in the socket's queue starts it again."""
+    with load(machine, *CLIENTS) as clients:
+        for _ in range(rounds):
+            machine.run("systemctl", "stop", "app.service")
+            get(machine)
+        return clients.report()
+
+
+@pytest.mark.parametrize("unit", ["", NOT_ASKED], ids=["as shipped", "systemd is not asked"])
+@pytest.mark.parametrize(
+    ("options", "more"), [(("--workers=2",), ""), ((), ALONE)], ids=["supervised", "alone"]
+)
+def test_a_stop_loses_no_request(
+    app: Machine, options: tuple[str, ...], more: str, unit: str, rounds: Callable[..., int]
+) -> None:
+    start(app, *options, unit=f"{more}\n{unit}")
+
+    report = stops_under_load(app, rounds(STOPS, 10))
+
+    assert_nothing_lost(report)
+    tell(f"{rounds(STOPS, 10)} times stop", app, report)
+
+
+def test_a_stop_that_is_taken_for_a_restart_is_seen_to_lose_requests(app: Machine) -> None:
+    start(app, "--workers=2", unit=TAKEN_FOR_A_RESTART)
+
+    report = stops_under_load(app, 5)
+
+    assert report["lost"] > 0
+    tell("5 times stop, taken for a restart", app, report)
