@@ -167,9 +167,9 @@ def _flush() -> None:
 
 
 def _end_in(seconds: float, stderr: int) -> None:
-    """Let faulthandler end the process in so many seconds, if there is a thread left for it.
+    """Set faulthandler to end the process in so many seconds, if a thread is left for it.
 
-    Where there is none, the step is to be made all the same: a drain that is not bounded loses nothing.
+    Without one the step goes on all the same: a drain without a bound loses nothing.
     """
     with contextlib.suppress(RuntimeError):
         faulthandler.dump_traceback_later(seconds, exit=True, file=stderr)

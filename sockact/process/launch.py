@@ -220,7 +220,7 @@ class Process:
 
     @contextlib.contextmanager
     def intact(self) -> Iterator[None]:
-        """Let the app's code run; raises AppError if it closes what this process needs."""
+        """Run the app's code in the body; raises AppError if that closes descriptors of this process."""
         try:
             with open_descriptors.kept_open([*self._private(), standard_streams.descriptor()]):
                 yield

@@ -1,6 +1,6 @@
-"""What this process has open, and code of others may close: `os.closerange(3, 256)`, as daemons do.
+"""Detects that an app has closed descriptors of its process: `os.closerange(3, 256)`, as daemons do.
 
-By then such a number may lead to another file, so each is told by what it leads to.
+By then such a number may lead to another file, so each descriptor is recognised by the file it leads to.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from sockact.errors import AppError
 
 @contextlib.contextmanager
 def kept_open(descriptors: Iterable[int]) -> Iterator[None]:
-    """Let code of the app run; what else it fails of comes after that.
+    """Check after the body, which runs code of the app, that these descriptors are still open.
 
     Raises:
-        AppError: it has closed one of these descriptors.
+        AppError: one of them is closed; this precedes whatever else the body has raised.
     """
     before = {fd: found for fd in descriptors if (found := _identity(fd)) is not None}
     try:
@@ -31,7 +31,7 @@ def kept_open(descriptors: Iterable[int]) -> Iterator[None]:
 
 
 def _identity(fd: int) -> tuple[int, int] | None:
-    """Return what a descriptor leads to; None if it is not open."""
+    """Return the device and inode of the file that a descriptor leads to; None if it is not open."""
     try:
         found = os.fstat(fd)
     except OSError:

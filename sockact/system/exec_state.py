@@ -1,9 +1,9 @@
-"""What the kernel keeps of a process that executes another program, as the process began with it.
+"""Restores, before execve(2), the state of the process that the kernel keeps over it.
 
-New code that takes the place of old code, in the same process, is to find what a restart would give it,
+New code that takes the place of old code in the same process is to find what a restart would give it,
 whatever the old code has done: it may not know of a timer whose signal then ends it, and a umask of 0 that
-it does not set itself opens its files to everybody. Source: execve(2), `before` and `restore` have the
-parts of its list that an app changes and a process may change back.
+it does not set itself opens its files to every user. Source: execve(2); `ExecState` has those parts of its
+list that an app changes and a process may change back.
 
 Not the limits, of which the hard ones cannot be raised again, nor the niceness, for the same reason.
 """
@@ -21,7 +21,7 @@ TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 @dataclass(frozen=True, slots=True)
 class ExecState:
-    """What a process has of it.
+    """The state of a process that execve(2) keeps.
 
     Attributes:
         umask: which bits its new files do not get.
@@ -35,7 +35,7 @@ class ExecState:
 
     @classmethod
     def now(cls) -> ExecState:
-        """Return what this process has now."""
+        """Return the state of this process now."""
         umask = os.umask(0o077)
         os.umask(umask)
         ignored = (each for each in signal.valid_signals() if signal.getsignal(each) is signal.SIG_IGN)
@@ -43,7 +43,7 @@ class ExecState:
         return cls(umask, frozenset(ignored), frozenset(blocked))
 
     def restore(self, *, blocked: Collection[int]) -> None:
-        """Give this process, which is about to execute another program, what it had; and no timers.
+        """Restore this state, without timers, in a process that is about to execute another program.
 
         Args:
             blocked: signals that are held back for the other program.
@@ -57,4 +57,4 @@ class ExecState:
 
 
 BEFORE = ExecState.now()
-"""When sockact is imported: what the program does comes later, as a rule."""
+"""The state when this module is imported; the program changes its state later, as a rule."""
