@@ -104,16 +104,18 @@ def _add_apps(command: argparse.ArgumentParser, number: str) -> None:
 
 
 def _add_settings(command: argparse.ArgumentParser) -> None:
+    groups = {group: command.add_argument_group(group) for group in settings.Group}
     for name, field in settings.FIELDS.items():
+        group = groups[field.metadata["group"]]
         meaning = f"{field.metadata['help']} [{_shown(field.default)}]"
         options: dict[str, Any] = {"dest": name, "help": meaning}
         option = "--" + name.replace("_", "-")
         if isinstance(field.default, bool):
-            command.add_argument(option, action=argparse.BooleanOptionalAction, default=None, **options)
+            group.add_argument(option, action=argparse.BooleanOptionalAction, default=None, **options)
         elif isinstance(field.default, tuple):
-            command.add_argument(option, action="append", metavar=field.metadata["metavar"], **options)
+            group.add_argument(option, action="append", metavar=field.metadata["metavar"], **options)
         else:
-            command.add_argument(option, metavar=field.metadata["metavar"], **options)
+            group.add_argument(option, metavar=field.metadata["metavar"], **options)
 
 
 def _shown(default: object) -> str:
