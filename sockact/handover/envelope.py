@@ -110,6 +110,9 @@ def unseal(envelope: socket.socket) -> tuple[socket.socket, CarriedState]:
         if len(descriptors) != 3:
             raise OSError(f"an envelope with {len(descriptors)} descriptors: expected 3")
         carried = _read(descriptors[1])
+        # At once, as it is a small file in memory: a thread that comes late to it would leave the process
+        # without descriptors for the envelopes behind this one, and their connections would be lost.
+        os.close(descriptors.pop(1))
         connection = socket.socket(fileno=descriptors[0])
         del descriptors[0]
     finally:

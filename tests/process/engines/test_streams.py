@@ -352,7 +352,7 @@ def test_more_connections_move_than_there_are_descriptors_for_at_once(
     manager: Manager, listener: Listener, connect: Callable[..., LineClient], app: str
 ) -> None:
     manager.most = 64
-    pid = start(manager, listener, COUNT, app, "--workers=1", "--probation=0.1s", "--linger=0.2s")
+    pid = start(manager, listener, COUNT, app, "--workers=1", "--probation=0.1s", "--linger=5s")
     clients = [connect() for _ in range(30)]
     for client in clients:
         client.ask("a")

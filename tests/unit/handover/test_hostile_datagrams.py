@@ -523,3 +523,15 @@ def test_an_envelope_gives_what_was_put_into_it() -> None:
         with moved:
             assert moved.getpeername() == accepted.getpeername()
         assert carried == CarriedState(b"state", b"unread")
+
+
+def test_an_envelope_of_ours_leaves_nothing_to_a_thread_that_may_come_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    late: list[int] = []
+    monkeypatch.setattr(ancillary._Closer.of_this_process, "close", late.extend)
+    with connection() as accepted:
+        moved, _ = unseal(seal(accepted.fileno(), CarriedState(b"state", b"unread")))
+        moved.close()
+
+    assert late == []
