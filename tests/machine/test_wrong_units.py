@@ -97,7 +97,7 @@ def test_a_changed_socket_unit_is_an_error_that_says_what_to_do_and_no_other_add
     app.write("/etc/systemd/system/app.socket.d/port.conf", change)
     app.run("systemctl", "daemon-reload")
 
-    refused(app, "app.service", 69, "`systemctl restart app.socket` mends", verb="restart")
+    refused(app, "app.service", 69, "`systemctl restart app.socket` repairs", verb="restart")
 
     assert not ports(app) & {8000, 8009, 8010}
     app.run("systemctl", "restart", "app.socket")

@@ -349,7 +349,9 @@ def test_a_control_socket_of_before_there_were_folders_is_found(
 def test_a_service_that_sees_another_tmp_is_found_from_outside(app: Manager, listener: Listener) -> None:
     if not may_mount():
         pytest.skip("no mounts in a namespace of its own here")
-    private = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /tmp; cd /; exec "$@"', "sh")
+    # The checkout stays where it is, as it may be in /tmp.
+    mounts = 'exec 9<"$0"; mount -t tmpfs none /tmp; mkdir -p "$0"; mount -c --bind /proc/self/fd/9 "$0"'
+    private = ("unshare", "--mount", "sh", "-ec", f'{mounts}; cd /; exec "$@"', str(CHECKOUT))
     options = ("--workers=1", "--probation=0.1s", f"--chdir={CHECKOUT}/tests/apps", "load_app:app")
     pid = app.start([*private, sys.executable, "-m", "sockact", "run", *options], [listener])
     app.wait_ready()
