@@ -265,9 +265,9 @@ def deploys(app: Machine) -> Iterator[Machine]:
 # What is done to /opt in here is soon forgotten. A copy without libraries, no overlay: the kernel stacks
 # two of them at most, and the machine's root is one, maybe on that of a container in which the tests run.
 COPY = """
-mount -t tmpfs none /srv; mkdir -p /srv/opt/app/venv
-cp -a /opt/app/venv/bin /opt/app/venv/pyvenv.cfg /srv/opt/app/venv
-mount --bind /srv/opt /opt
+mount -t tmpfs none /mnt; mkdir -p /mnt/opt/app/venv
+cp -a /opt/app/venv/bin /opt/app/venv/pyvenv.cfg /mnt/opt/app/venv
+mount --bind /mnt/opt /opt
 """
 TO_OTHERS = [
     "chown deploy: /opt/app",
@@ -279,8 +279,8 @@ TO_OTHERS = [
     "chmod g+w /opt/app",
     "chmod o+w /opt/app/venv/bin/pip",
     "chmod 1777 /opt",
-    "mv /opt/app /srv/app && chown deploy: /srv/app && ln -s /srv/app /opt/app",
-    "mv /opt/app/venv /srv/venv && chown -R deploy: /srv/venv && ln -s /srv/venv /opt/app/venv",
+    "mv /opt/app /mnt/app && chown deploy: /mnt/app && ln -s /mnt/app /opt/app",
+    "mv /opt/app/venv /mnt/venv && chown -R deploy: /mnt/venv && ln -s /mnt/venv /opt/app/venv",
     "rm -r /opt/app/venv && ln -s /etc/venv /opt/app/venv",
 ]
 
