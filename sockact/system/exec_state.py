@@ -16,7 +16,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
-"""Whose signals, too, end a program that has no handler: setitimer(2), alarm(2)."""
+"""The timers of setitimer(2) and alarm(2): their signals end a program that has no handler for them."""
 
 
 @dataclass(frozen=True, slots=True)

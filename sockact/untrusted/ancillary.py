@@ -137,24 +137,23 @@ class Sifting(socket.socket):
 
 def sifted(connection: socket.socket) -> socket.socket:
     """Return a connection that receives no descriptors; it takes over the one it is made of."""
-    if connection.family != socket.AF_UNIX or can_refuse():
+    if connection.family != socket.AF_UNIX or can_refuse(connection):
         return connection
     return Sifting(connection.family, connection.type, connection.proto, connection.detach())
 
 
-def can_refuse() -> bool:
-    """Return whether the kernel can refuse descriptors that are sent to a Unix socket."""
-    with socket.socket(socket.AF_UNIX) as sock:
-        try:
-            sock.getsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS)
-        except OSError:  # older than 6.16
-            return False
-        return True
+def can_refuse(sock: socket.socket) -> bool:
+    """Return whether the kernel can refuse descriptors that are sent to this Unix socket."""
+    try:
+        sock.getsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS)
+    except OSError:  # older than 6.16
+        return False
+    return True
 
 
 def is_exposed(listener: socket.socket) -> bool:
     """Return whether every user of the machine may send descriptors to connections of this listener."""
-    if listener.family != socket.AF_UNIX or listener.type != socket.SOCK_STREAM or can_refuse():
+    if listener.family != socket.AF_UNIX or listener.type != socket.SOCK_STREAM or can_refuse(listener):
         return False
     path = listener.getsockname()
     try:

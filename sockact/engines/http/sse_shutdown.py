@@ -19,5 +19,5 @@ def announce_shutdown(config: Config) -> None:
     """Call uvicorn's `handle_exit`, or the function that replaces it."""
     try:
         Server(config).handle_exit(signal.SIGTERM, None)
-    except Exception:
+    except Exception:  # of a library: whatever it is, the drain goes on
         logger.exception("uvicorn.Server.handle_exit, which a library has replaced, failed")

@@ -593,9 +593,10 @@ async def app(data, address, reply):
 OLD_KERNEL = "import sockact.untrusted.ancillary; sockact.untrusted.ancillary.SO_PASSRIGHTS = 9999\n"
 """Makes what Linux before 6.16 makes of an unknown option of a socket."""
 
-needs_refusal = pytest.mark.skipif(
-    not ancillary.can_refuse(), reason="Linux before 6.16 cannot refuse descriptors"
-)
+with socket.socket(socket.AF_UNIX) as unconnected:
+    needs_refusal = pytest.mark.skipif(
+        not ancillary.can_refuse(unconnected), reason="Linux before 6.16 cannot refuse descriptors"
+    )
 
 
 @pytest.mark.parametrize("kind", ["http", "stream", "datagram"])

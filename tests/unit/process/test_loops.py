@@ -39,7 +39,7 @@ def test_uvloop_serves_no_unix_socket_on_which_everybody_may_send_descriptors(
     kernel_refuses: bool,
     chosen: str,
 ) -> None:
-    monkeypatch.setattr(ancillary, "can_refuse", lambda: kernel_refuses)
+    monkeypatch.setattr(ancillary, "can_refuse", lambda _: kernel_refuses)
     each = listener(None if path is None else path.format(tmp_path), mode)
 
     assert event_loop.suited("uvloop", [each]) == chosen
@@ -50,7 +50,7 @@ def test_uvloop_serves_no_unix_socket_on_which_everybody_may_send_descriptors(
 def test_a_listener_whose_path_is_out_of_reach_counts_as_open_to_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ancillary, "can_refuse", lambda: False)
+    monkeypatch.setattr(ancillary, "can_refuse", lambda _: False)
     each = listener(f"{tmp_path}/web", 0o600)
     (tmp_path / "web").unlink()
 
