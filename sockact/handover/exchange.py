@@ -13,11 +13,11 @@ import logging
 import math
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from sockact.handover.admission import Given, inspect
 from sockact.handover.transfer import ARRIVING, DATAGRAM_CAPACITY, RETIRE, RETRY_PAUSE
-from sockact.protocols.worker_messages import KEEP, LISTENING, SupervisorOrder
+from sockact.protocols.worker_messages import INTRODUCE, KEEP, LISTENING, SupervisorOrder
 from sockact.untrusted import ancillary
 
 RECOVERY = 1.0
@@ -32,15 +32,21 @@ class Supply:
     Args:
         arrived: called when the worker has confirmed a batch, with those that it could not receive.
         lost: called with each batch that the worker will not confirm any more.
+        ours: the supervisor's end of the supply of a left-over worker; None for a new supply.
 
     Attributes:
-        theirs: the worker's end.
+        theirs: the worker's end; None of a left-over worker's supply.
         passed: how many connections were sent over it.
         taken: how many connections were taken from its worker.
         suspect: whether the worker has offered something else, too.
     """
 
-    def __init__(self, arrived: Callable[[list[int]], None], lost: Callable[[list[int]], None]) -> None:
+    def __init__(
+        self,
+        arrived: Callable[[list[int]], None],
+        lost: Callable[[list[int]], None],
+        ours: socket.socket | None = None,
+    ) -> None:
         self._arrived = arrived
         self._lost = lost
         self.passed = 0
@@ -49,15 +55,36 @@ class Supply:
         self.taken = 0
         self.suspect = False
         self._sent: deque[list[int]] = deque()
-        self._ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.theirs: socket.socket | None = None
+        self._introduced = ours is None
+        if ours is None:
+            ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._ours = ours
         self._ours.setblocking(False)
         ancillary.refuse_descriptors(self._ours)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._ours.fileno(), self._read_confirmation)
 
+    def fileno(self) -> int:
+        """Return the descriptor of the supervisor's end."""
+        return self._ours.fileno()
+
+    @property
+    def introduced(self) -> bool:
+        """True if the worker is no left-over one, or has introduced itself to this supervisor.
+
+        Until then it may confirm batches of the supervisor before.
+        """
+        return self._introduced
+
+    def ask_to_introduce(self) -> None:
+        """Ask a left-over worker to introduce itself; an older one ignores it."""
+        with contextlib.suppress(OSError):
+            self._ours.send(bytes([RETIRE]) + bytes(SupervisorOrder(INTRODUCE)))
+
     def pass_on(self, descriptors: Sequence[int]) -> bool:
         """Send connections; return whether that succeeded: they belong to the supply then."""
-        if self._kept:
+        if self._kept or not self._introduced:
             return False
         try:
             socket.send_fds(self._ours, [bytes([ARRIVING])], list(descriptors))
@@ -75,6 +102,9 @@ class Supply:
     def take_orders(self) -> bool:
         """Note that the worker takes orders, and tell it that they come; return whether that is new."""
         new, self._takes_orders = not self._takes_orders, True
+        if not self._introduced:
+            self._ignore_confirmations()
+            self._introduced = True
         return new and self.order(SupervisorOrder(LISTENING))
 
     def order(self, order: SupervisorOrder) -> bool:
@@ -117,7 +147,19 @@ class Supply:
         self._stop_reading()
         self.end()  # now, for a worker that lives on; closing may take time
         ancillary.close_socket(self._ours)
-        self.theirs.close()
+        if self.theirs is not None:
+            self.theirs.close()
+
+    def let_go(self) -> None:
+        """Read and send no more; the next supervisor does. What was sent arrives."""
+        self._loop.remove_reader(self._ours.fileno())
+        self._sent.clear()
+
+    def _ignore_confirmations(self) -> None:
+        """Read the confirmations of batches that the supervisor before has sent; all of them have come."""
+        with contextlib.suppress(OSError):
+            while ancillary.read(self._ours, 1):
+                pass
 
     def _read_confirmation(self) -> bool:
         """Read how many connections of the oldest batch have arrived; return whether the worker told."""
@@ -127,6 +169,8 @@ class Supply:
             return False
         except OSError:
             data = b""
+        if data and not self._introduced:
+            return True  # of a batch that the supervisor before has sent
         if not data or not self._sent:
             self._stop_reading()
             return False
@@ -168,10 +212,14 @@ class Exchange:
         self._crowded = False
         self._later: asyncio.TimerHandle | None = None
 
-    def supply(self, worker: int) -> Supply:
-        """Return the supply of a new worker."""
-        supply = self._supplies[worker] = Supply(self._arrived, self._lost)
+    def supply(self, worker: int, ours: socket.socket | None = None) -> Supply:
+        """Return the supply of a new worker, or of a left-over one, whose supply has the end `ours`."""
+        supply = self._supplies[worker] = Supply(self._arrived, self._lost, ours)
         return supply
+
+    def supply_of(self, worker: int) -> Supply | None:
+        """Return the supply of a worker, if it has one."""
+        return self._supplies.get(worker)
 
     def take(self, descriptors: Sequence[int], sender: int, *, sender_exited: bool = False) -> None:
         """Take the connections that a worker has offered, and pass them on.
@@ -257,11 +305,19 @@ class Exchange:
         supply = self._supplies.get(worker)
         return supply is not None and supply.order(order)
 
-    def end(self) -> None:
-        """Take no more connections: nobody will be there to receive them."""
+    def end(self, spared: Collection[int] = ()) -> None:
+        """Take no more connections, but for the `spared` workers: nobody will be there to receive them."""
+        for worker, supply in self._supplies.items():
+            if worker not in spared:
+                supply.end()
+        if not spared:
+            self.refuse()
+
+    def let_go(self) -> list[int]:
+        """Leave all supplies to the next supervisor; return the connections that wait."""
         for supply in self._supplies.values():
-            supply.end()
-        self.refuse()
+            supply.let_go()
+        return self.unassigned
 
     def refuse(self) -> None:
         """Close the waiting connections, and keep none from now on."""

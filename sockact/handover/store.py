@@ -17,7 +17,7 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sockact.errors import UnavailableError
 from sockact.handover.transfer import CONNECTION, DATAGRAM_CAPACITY, keepable
@@ -75,6 +75,11 @@ class Store:
         """Remove all connections from the store: its copies would keep open what the app has closed."""
         if self._notifier.storage:
             self._notifier.forget(CONNECTION)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Remove other descriptors from the store, by the names under which they are stored."""
+        for name in names:
+            self._notifier.forget(name)
 
 
 async def _ask() -> bool:

@@ -50,6 +50,11 @@ class Announcer:
             self._announced = now
             self._notifier.status(*now)
 
+    def repeat(self) -> None:
+        """Send the status, though it has not changed."""
+        self._announced = ("", None)
+        self.show()
+
     def show_while_busy(self) -> None:
         """Send the status in a second, and then each second as long as a request is in flight."""
         if self._due is None:

@@ -101,6 +101,10 @@ class Conductor:
         """Called when the status has changed: shows it now."""
         self._announcer.show()
 
+    def show_again(self) -> None:
+        """Show the status to another manager, which has not seen it."""
+        self._announcer.repeat()
+
     def on_idle(self) -> None:
         """Called when the service has had nothing to do for its `idle_exit`: ends it."""
         self._events.put_nowait(Event.IDLE)

@@ -1,8 +1,9 @@
 """The descriptors of a process: taken over at its start, passed on when it executes the new code.
 
-Besides the listeners there are five kinds that sockact passes to itself, under names of its own: the
+Besides the listeners there are six kinds that sockact passes to itself, under names of its own: the
 control socket, connections of callers on it that still wait for the result of a reload, connections of
-clients that outlive the process which accepted them, a worker's supply of these, and its lifeline.
+clients that outlive the process which accepted them, a worker's supply of these, its lifeline, and what a
+supervisor needs of left-over workers.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sockact.config.settings import Settings
 from sockact.errors import ActivationError, UnavailableError
 from sockact.handover.transfer import CONNECTION, SUPPLY
 from sockact.process import health
+from sockact.process.left_over import LeftOvers
 from sockact.process.parent_death import LIFELINE
 from sockact.protocols import control_address
 from sockact.protocols.control import Caller
@@ -43,6 +45,7 @@ class Sockets:
         supply: the socket on which a supervisor sends connections.
         lifeline: signals the end of the parent; stays open as long as the process lives.
         connections: the connections of clients that outlive the process which accepted them.
+        left_over: the workers of the supervisor before this process.
         callers: the callers of the reload that ends with the start of this process.
         clue: the traces of socket activation at the start of this process.
         fault: the error in the descriptors that were passed.
@@ -54,6 +57,7 @@ class Sockets:
     supply: Listener | None = None
     lifeline: Listener | None = None
     connections: list[Listener] = field(default_factory=list)
+    left_over: LeftOvers = field(default_factory=LeftOvers)
     callers: list[Caller] = field(default_factory=list)
     clue: Clue = field(default_factory=Clue)
     fault: ActivationError | None = None
@@ -70,6 +74,8 @@ class Sockets:
         except ActivationError as error:
             passed, sockets.fault = [], error
         for listener in passed:
+            if sockets.left_over.add(listener):
+                continue
             try:
                 sockets._sort(listener)
             except ActivationError as error:
@@ -150,7 +156,8 @@ class Sockets:
 
     def descriptors(self) -> list[int]:
         """Return all of these descriptors that are open."""
-        held = self.passed_on(self.callers) + ([] if self.lifeline is None else [self.lifeline])
+        held = [*self.passed_on(self.callers), *self.left_over.descriptors()]
+        held += [] if self.lifeline is None else [self.lifeline]
         return [each.fd if each.sock is None else each.sock.fileno() for each in held]
 
     def keep(self, descriptors: Sequence[int]) -> bool:
@@ -176,7 +183,7 @@ class Sockets:
 
     def close(self) -> None:
         """Close everything; another process that holds the sockets keeps them listening."""
-        for listener in self.passed_on([]):
+        for listener in [*self.passed_on([]), *self.left_over.descriptors()]:
             listener.close()
 
     def overview(self) -> list[dict[str, str]]:

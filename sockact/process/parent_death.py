@@ -19,7 +19,6 @@ import signal
 import socket
 from typing import Self
 
-from sockact.sockets.fds import Listener
 from sockact.system import forks
 from sockact.untrusted import ancillary
 
@@ -28,13 +27,23 @@ LIFELINE = "sockact.lifeline"
 
 
 class Lifeline:
-    """The parent's end, until the end of the `with` block, and the child's, until `tie`."""
+    """The parent's end of a lifeline.
 
-    def __init__(self) -> None:
-        self._ours, self._theirs = socket.socketpair()
-        forks.keep(self._ours)
-        for end in (self._ours, self._theirs):
+    Args:
+        sock: its socket. The process before this one may have tied it.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        forks.keep(sock)
+
+    @classmethod
+    def new(cls) -> tuple[Self, socket.socket]:
+        """Return both ends of a new lifeline: the parent's, and the one that the child has to inherit."""
+        ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
             ancillary.refuse_descriptors(end)
+        return cls(ours), theirs
 
     def __enter__(self) -> Self:
         return self
@@ -43,23 +52,18 @@ class Lifeline:
         self.close()
 
     def fileno(self) -> int:
-        """Return the descriptor that the child has to inherit."""
-        return self._theirs.fileno()
-
-    def named(self) -> Listener:
-        """Return the same as a listener, to pass it to a program that knows it."""
-        return Listener.of(self._theirs, LIFELINE)
-
-    def tie(self, pid: int) -> None:
-        """Have SIGTERM sent to the child that has inherited it, when this process ends before `close`."""
-        # Owner and signal belong to what was opened, not to the descriptor: the child shares them.
-        fcntl.fcntl(self._theirs, fcntl.F_SETOWN, pid)
-        fcntl.fcntl(self._theirs, fcntl.F_SETSIG, signal.SIGTERM)
-        flags = fcntl.fcntl(self._theirs, fcntl.F_GETFL)
-        fcntl.fcntl(self._theirs, fcntl.F_SETFL, flags | os.O_ASYNC)
-        self._theirs.close()
+        """Return its descriptor: SIGTERM is sent when the last copy of it is closed."""
+        return self._sock.fileno()
 
     def close(self) -> None:
-        """Close both ends, when the child has ended or was not started."""
-        ancillary.close_socket(self._ours)
-        self._theirs.close()
+        """Close it, when the child has ended or was not started."""
+        ancillary.close_socket(self._sock)
+
+
+def tie(theirs: socket.socket, pid: int) -> None:
+    """Have SIGTERM sent to the child that has inherited this end, when the other end is closed."""
+    # Owner and signal belong to what was opened, not to the descriptor: the child shares them.
+    fcntl.fcntl(theirs, fcntl.F_SETOWN, pid)
+    fcntl.fcntl(theirs, fcntl.F_SETSIG, signal.SIGTERM)
+    flags = fcntl.fcntl(theirs, fcntl.F_GETFL)
+    fcntl.fcntl(theirs, fcntl.F_SETFL, flags | os.O_ASYNC)

@@ -27,6 +27,7 @@ other. An older worker does not ask for them; it gets signals instead.
 
     SIGTERM, SIGQUIT, SIGHUP     do what the signal does
     LISTENING                    the first one: more will follow
+    INTRODUCE                    say again what a supervisor has to know: this is another one
     KEEP                         nobody takes connections any more
     EXITED pid                   another worker has ended
 
@@ -62,6 +63,7 @@ _EXIT_SEEN = "X_SOCKACT_EXIT_SEEN"
 
 LISTENING = "LISTENING"
 KEEP = "KEEP"
+INTRODUCE = "INTRODUCE"
 EXITED = "EXITED"
 
 ENDING_ORDERS = ("SIGTERM", "SIGQUIT")
@@ -73,6 +75,19 @@ ORDER_LIMIT = 64
 
 class Reporter(Notifier):
     """The notifier of a process that serves or supervises; its manager is systemd, or a supervisor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._standing: dict[str, str] = {}  # what each supervisor has to know
+
+    def introduce(self) -> None:
+        """Tell again, to another supervisor, what holds for as long as this process lives."""
+        self._send("\n".join(f"{name}={text}" for name, text in self._standing.items()), must=True)
+
+    def stopping(self, status: str) -> None:
+        """Tell that the stop has begun."""
+        self._standing["STOPPING"] = "1"
+        super().stopping(status)
 
     def status(self, text: str, counters: Counters | None = None) -> None:
         """Show one line of text in `systemctl status`; a supervisor gets the counters, too."""
@@ -101,7 +116,7 @@ class Reporter(Notifier):
 
     def ask_before_reload(self) -> None:
         """Ask for a SIGHUP before each reload, which `consent` answers."""
-        self._tell(_ASK, "1")
+        self._declare(_ASK, "1")
 
     def consent(self, refusal: str) -> None:
         """Answer it: empty if the reload may begin, else the reason against it."""
@@ -109,11 +124,11 @@ class Reporter(Notifier):
 
     def take_orders(self) -> None:
         """Ask for orders over the supply in place of signals."""
-        self._tell(_ORDERS, "1")
+        self._declare(_ORDERS, "1")
 
     def watch_exits(self) -> None:
         """Ask to be told when other workers end."""
-        self._tell(_EXITS, "1")
+        self._declare(_EXITS, "1")
 
     def exit_seen(self, pid: int) -> None:
         """Tell that the hooks for the end of a process have run."""
@@ -121,15 +136,19 @@ class Reporter(Notifier):
 
     def version(self, text: str) -> None:
         """Tell the version of the app's code."""
-        self._tell(_VERSION, text)
+        self._declare(_VERSION, text)
 
     def ending(self) -> None:
         """Tell that this process has drained, or failed to start, and is about to end."""
-        self._tell(_ENDING, "1")
+        self._declare(_ENDING, "1")
 
     def options(self, words: Sequence[str]) -> None:
         """Tell the supervisor's settings, as the app's code has them."""
-        self._tell(_OPTIONS, " ".join(words))
+        self._declare(_OPTIONS, " ".join(words))
+
+    def _declare(self, name: str, text: str) -> None:
+        self._standing[name] = one_line(text)
+        self._tell(name, text)
 
     def _tell(self, name: str, text: str) -> None:
         self._send(f"{name}={one_line(text)}", must=True)
@@ -213,7 +232,7 @@ class SupervisorOrder:
     """One order of a supervisor to a worker.
 
     Attributes:
-        name: the name of a signal, or LISTENING, KEEP, EXITED; a later version may have others.
+        name: the name of a signal, or LISTENING, INTRODUCE, KEEP, EXITED; a later version may have others.
         pid: the process that has ended, of EXITED.
     """
 

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sockact.errors import SettingsError
+from sockact.process import child_handle
 from sockact.process.child import Child
+from sockact.process.child_handle import ChildHandle, Conditions
 from sockact.process.command import Program
 from sockact.protocols.environment import GENERATION, SUPERVISED
 from sockact.protocols.notify import Notification
@@ -55,7 +57,7 @@ class ChildEvents:
 
     Attributes:
         supply: returns the socket by which a worker that is about to start gets connections, in a list.
-        on_start: called with its PID when its process has started.
+        on_start: called with its generation and its process when that has started.
         on_failed_start: called with the reason when no process was started for it.
         on_notification: called with each of its notifications.
         on_end: called with its process, when that has ended, and with how it ended, in words.
@@ -63,7 +65,7 @@ class ChildEvents:
     """
 
     supply: Callable[[int], list[Listener]]
-    on_start: Callable[[int, int], None]
+    on_start: Callable[[int, int, Child], None]
     on_failed_start: Callable[[int, str], None]
     on_notification: Callable[[int, Notification], None]
     on_end: Callable[[int, Child, str], None]
@@ -103,6 +105,19 @@ class Children:
         if len(self._to_start) == 1:
             self._loop.call_soon(self._start_next)
 
+    def take_over(self, number: int, handle: ChildHandle) -> None:
+        """Take over a left-over worker."""
+        self._children[number] = self._watched(number, handle)
+
+    def let_go(self) -> None:
+        """Leave all workers to the next supervisor; start none any more."""
+        self._closed = True
+        self._to_start.clear()
+        for child in self._leaving:
+            child.kill()  # the rest of its group; nobody else knows of it
+        for child in self._children.values():
+            child.let_go()
+
     def start_no_more(self) -> None:
         """Start no worker from now on."""
         self._closed = True
@@ -122,7 +137,8 @@ class Children:
         child = self._children.get(worker)
         if child is None:
             return  # it could not be started, and its end is about to be reported
-        with contextlib.suppress(ProcessLookupError):  # it has ended, and is not reaped yet
+        # It has ended, and is not reaped yet; or it is another user's, since the unit's User= has changed.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             child.send(number)
 
     def kill(self) -> None:
@@ -166,7 +182,7 @@ class Children:
         supply: list[Listener] = []
         try:
             supply = self._events.supply(number) if self._spec.supplied else []
-            child = self._children[number] = self._child(spawn, supply)
+            child = self._children[number] = self._watched(number, self._spawned(spawn, supply))
         except (OSError, SettingsError) as error:
             text = error.strerror if isinstance(error, OSError) else error
             reason = f"no process can be started: {text}"
@@ -175,28 +191,31 @@ class Children:
         finally:
             for listener in supply:
                 listener.close()
-        self._events.on_start(number, child.pid)
+        self._events.on_start(number, spawn.generation, child)
         logger.info("gen=%d worker=%d pid=%d starts", spawn.generation, number, child.pid)
 
-    def _child(self, spawn: Spawn, supply: Sequence[Listener]) -> Child:
-        spec, number = self._spec, spawn.worker
+    def _spawned(self, spawn: Spawn, supply: Sequence[Listener]) -> ChildHandle:
+        spec = self._spec
         environ = {GENERATION: str(spawn.generation), SUPERVISED: "1"}
         if self._watchdog is not None:
             environ["WATCHDOG_USEC"] = str(round(self._watchdog * 1_000_000))
-        return Child(
-            spec.program,
-            [*spec.listeners, *supply],
-            environ,
-            heard=lambda notification: self._events.on_notification(number, notification),
-            ended=lambda how: self._ended(number, how),
+        conditions = Conditions(
             most=spec.most,
             # Their defaults would end a Python that still imports. Others may never unblock them.
             blocked=REMEMBERED if spec.ours else (),
-            whole_group=spec.whole_group,
             stores=bool(supply),
             ours=spec.supplied,
             # Another program may become another user before it says that it is ready.
             private=spec.ours or os.geteuid() != 0,
+        )
+        return child_handle.spawn(spec.program, [*spec.listeners, *supply], environ, conditions)
+
+    def _watched(self, number: int, handle: ChildHandle) -> Child:
+        return Child(
+            handle,
+            heard=lambda notification: self._events.on_notification(number, notification),
+            ended=lambda how: self._ended(number, how),
+            whole_group=self._spec.whole_group,
         )
 
     def _ended(self, number: int, how: str) -> None:

@@ -24,6 +24,7 @@ from sockact.process.unapplied import differences, options
 from sockact.supervisor.children import WorkerSpec
 from sockact.supervisor.fleet import Rules
 from sockact.supervisor.service import Supervisor
+from sockact.supervisor.succession import Succession
 
 ASSUME_READY = 1.0
 """Seconds after its start at which a program that does not notify counts as ready."""
@@ -72,7 +73,10 @@ async def _live(
         store.explain()
     unassigned = [connection.detach() for connection in process.sockets.taken()]
     leave = _leave_nothing if process.activated else process.sockets.leave
-    supervisor = Supervisor(spec, rules_of(chosen, ours=spec.ours), conductor, store, unassigned, leave)
+    succession = Succession(process.notifier, store, supplied=spec.supplied)
+    rules = rules_of(chosen, ours=spec.ours)
+    supervisor = Supervisor(spec, rules, conductor, succession, unassigned, leave)
+    _take_over_left_over(process, supervisor, store, possible=succession.possible)
     unapplied = UnappliedChanges(process, chosen, supervisor)
     callbacks = Callbacks(on_started=unapplied.begin, unapplied=unapplied.since_start)
     health = HealthServer(process.sockets.health, lambda: HEALTH_WORDS[conductor.phase], chosen)
@@ -82,6 +86,16 @@ async def _live(
     if ending.killed:
         supervisor.kill()
         process.leave(ending.status)
+
+
+def _take_over_left_over(process: Process, supervisor: Supervisor, store: Store, *, possible: bool) -> None:
+    """Take over the workers of the supervisor before, or leave them to themselves: they drain."""
+    found = process.sockets.left_over
+    if possible:
+        supervisor.take_over_left_over(found.take())
+        store.forget(found.gone)
+    else:
+        store.forget(found.dismiss())
 
 
 def _leave_nothing() -> None:

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 from sockact.errors import ReloadRefused, error_of_status
 from sockact.handover.exchange import Exchange
-from sockact.handover.store import Store
 from sockact.handover.transfer import CONNECTION, SUPPLY
 from sockact.lifecycle.deadlines import KILL_MARGIN
 from sockact.process.child import Child
+from sockact.process.left_over import LeftOver, stored_name
 from sockact.process.orphans import Orphans
 from sockact.protocols import overview
 from sockact.protocols.counters import Counters
@@ -41,6 +41,7 @@ from sockact.supervisor.fleet.orders import (
 )
 from sockact.supervisor.fleet_view import FleetView
 from sockact.supervisor.reports import Reports
+from sockact.supervisor.succession import Succession
 from sockact.supervisor.worker_exits import Exits
 
 RESIZING = {signal.SIGTTIN: 1, signal.SIGTTOU: -1}
@@ -71,7 +72,7 @@ class Supervisor:
         spec: the specification of a worker process.
         rules: the numbers by which the fleet decides.
         observer: the observer of this supervisor.
-        store: keeps connections for the next process.
+        succession: keeps workers and connections for the next supervisor.
         unassigned: connections that wait from the beginning.
         leave: closes the listeners at a stop, where they are the service's own: the workers, which have
             them too, still accept the connections that wait, and close them.
@@ -82,7 +83,7 @@ class Supervisor:
         spec: WorkerSpec,
         rules: Rules,
         observer: SupervisorObserver,
-        store: Store,
+        succession: Succession,
         unassigned: Sequence[int] = (),
         leave: Callable[[], None] = lambda: None,
     ) -> None:
@@ -92,7 +93,8 @@ class Supervisor:
         self._children = Children(spec, rules.watchdog, self._events())
         self._reports = Reports()
         self._view = FleetView(self._fleet, self._children, self._reports)
-        self._store = store
+        self._succession = succession
+        self._names: dict[int, str] = {}  # under which workers are stored
         self._leave = leave
         self._exchange = Exchange(self._receivers, unassigned, self._children.descriptor_limit)
         self._consent = Consent(lambda worker: self._tell(worker, signal.SIGHUP))
@@ -110,30 +112,57 @@ class Supervisor:
 
     def _events(self) -> ChildEvents:
         return ChildEvents(
-            supply=lambda number: [Listener.of(self._exchange.supply(number).theirs, SUPPLY)],
-            on_start=lambda _, pid: self._exits.started(pid),
+            supply=self._new_supply,
+            on_start=self._started,
             on_failed_start=self._not_started,
             on_notification=self._heard,
             on_end=self._ended,
             on_fault=self._failed,
         )
 
+    def _new_supply(self, number: int) -> list[Listener]:
+        theirs = self._exchange.supply(number).theirs
+        return [] if theirs is None else [Listener.of(theirs, SUPPLY)]
+
     # The verbs of a service.
+
+    def take_over_left_over(self, workers: Sequence[LeftOver]) -> None:
+        """Take over the workers of the supervisor before: they serve until the first generation does."""
+        self._fleet.take_over(((each.number, each.generation) for each in workers), self._loop.time())
+        self._succession.kept(each.name for each in workers)
+        for each in workers:
+            self._names[each.number] = each.name
+            self._children.take_over(each.number, each.handle)
+            if each.supply is not None:
+                self._exchange.supply(each.number, each.supply).ask_to_introduce()
+            pid = each.handle.pid
+            logger.info("gen=%d worker=%d pid=%d is left over", each.generation, each.number, pid)
 
     async def start(self) -> None:
         """Start the first generation; raises the error of its worker when it does not get ready."""
         outcome = await self._wait_for(self._fleet.start(self._loop.time()))
         if isinstance(outcome, Failed):
-            self._exchange.room = 0
-            self._begin_end()
-            await self._end()
+            await self._give_up()
             error = error_of_status(self._exit_status)(outcome.reason)
             # Another program than one of ours may have logged nothing.
             error.logged = self._spec.supplied and outcome.reason == self._logged_reason
             raise error
         if not self._spec.handover:
             self._exchange.refuse()
-        self._store.clear()
+        self._succession.store.clear()
+
+    async def _give_up(self) -> None:
+        """End after a failed start; left-over workers go on, for the next supervisor."""
+        spared = [worker.number for worker in self._fleet.workers.values() if worker.left_over]
+        self._begin_end()
+        if not spared:
+            self._exchange.room = 0
+        self._exchange.end(spared)
+        self._do(self._fleet.give_up(self._loop.time()))
+        await self._stopped.wait()
+        self._succession.store.put(self._exchange.let_go())
+        await self._children.wait_gone()
+        self._children.let_go()
 
     async def try_reload(self) -> None:
         """Ask the workers that have asked for it; raises ReloadRefused when one is against the reload.
@@ -153,16 +182,36 @@ class Supervisor:
         return False
 
     async def stop(self, *, abort: bool = False, followed: bool = False) -> None:
-        """Drain all workers, and wait until the last one has ended."""
+        """Drain all workers, and wait until all have ended; or leave them to the next supervisor."""
+        if self._leaves_workers(followed=followed) and not abort:
+            self._leave_workers()
+            return
         self._aborted = abort
         self._begin_end()  # now: workers that stop while systemd is asked were told so by others
         if self._spec.handover:
             with self._orphans.paused():  # systemd is asked by a child
-                self._exchange.room = await self._store.room(followed=followed)
+                self._exchange.room = await self._succession.store.room(followed=followed)
         else:
             self._exchange.room = 0
         await self._end(abort=self._aborted)
-        self._store.put(self._exchange.unassigned)
+        self._succession.store.put(self._exchange.unassigned)
+
+    def _leaves_workers(self, *, followed: bool) -> bool:
+        """Return whether the workers are to go on when this process has ended.
+
+        In a start systemd does not tell a stop from a restart: it runs ExecStop= only for what has started.
+        If it is a stop, it closes the store, and left-over workers drain without this process.
+        """
+        if not self._fleet.current:
+            return any(worker.left_over for worker in self._fleet.workers.values())
+        return followed and self._succession.still_possible()
+
+    def _leave_workers(self) -> None:
+        logger.info("the workers go on: the next supervisor takes them over")
+        self._begin_end()
+        self._do(self._fleet.leave(self._loop.time()))
+        self._succession.store.put(self._exchange.let_go())
+        self._children.let_go()
 
     def abort(self) -> None:
         """Abort every drain under way."""
@@ -275,14 +324,20 @@ class Supervisor:
         return self._serving() if self._spec.handover else []
 
     def _serving(self) -> list[int]:
-        """Return the ready workers of the newest generation that has taken over."""
-        fleet = self._fleet
-        return [
-            worker.number
-            for worker in fleet.workers.values()
-            if worker.serves and worker.generation == fleet.current and not worker.leaving
-            if not self._reports.of(worker.number).stopping
-        ]
+        """Return the ready workers of the newest generation that has taken over.
+
+        Before the first one has, left-over workers serve.
+        """
+        workers = [each for each in self._fleet.workers.values() if each.serves]
+        if current := self._fleet.current:
+            serving = [each for each in workers if each.generation == current and not each.leaving]
+        else:
+            serving = [each for each in workers if each.left_over and self._is_introduced(each.number)]
+        return [each.number for each in serving if not self._reports.of(each.number).stopping]
+
+    def _is_introduced(self, number: int) -> bool:
+        supply = self._exchange.supply_of(number)
+        return supply is not None and supply.introduced
 
     # The events of the workers.
 
@@ -337,6 +392,9 @@ class Supervisor:
         worker = self._fleet.workers[number]
         if not self._exchange.take_orders(number):
             return  # it takes them already
+        if worker.left_over and not self._fleet.current:
+            self._succession.store.clear()  # first: nobody else is to have what it gets from there
+            self._exchange.pass_on()
         if worker.drains:
             self._tell(number, signal.SIGTERM)
         if worker.aborted:
@@ -366,6 +424,12 @@ class Supervisor:
             return ""
         return f"{resident / 1024**2:.0f} MiB in memory"
 
+    def _started(self, number: int, generation: int, child: Child) -> None:
+        self._exits.started(child.pid)
+        if (supply := self._exchange.supply_of(number)) is not None:
+            name = self._names[number] = stored_name(number, generation)
+            self._succession.keep(name, [*child.descriptors(), supply.fileno()])
+
     def _not_started(self, number: int, reason: str) -> None:
         self._exchange.forget(number)
         self._do(self._fleet.exited(number, reason, self._loop.time()))
@@ -384,6 +448,7 @@ class Supervisor:
         self._exchange.forget(number)
         self._exits.forget(number)
         self._reports.forget(number)
+        self._succession.forget(self._names.pop(number, ""))
         self._observer.on_busy()  # the status counts it
         self._do(self._fleet.exited(number, child.reason or how, self._loop.time()))
         self._exits.ended(child.pid)

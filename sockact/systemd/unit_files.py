@@ -175,6 +175,18 @@ def awaits_reloading(environ: Mapping[str, str]) -> bool:
     return not said or said.get("Service.Type", ())[-1:] == ["notify-reload"]
 
 
+def leaves_processes(environ: Mapping[str, str]) -> bool:
+    """Return whether systemd leaves other processes alone when the main process ends, and replaces that.
+
+    Source: systemd.kill(5), KillMode=process; systemd.service(5), ExitType=main.
+    """
+    service = of_this_process(environ)
+    said = {} if service is None else service.read()
+    killed = [*said.get("Service.KillMode", ())][-1:]
+    exits = [*said.get("Service.ExitType", ())][-1:]
+    return killed == ["process"] and exits in ([], ["main"])
+
+
 def cgroup_in(cgroups: str) -> str:
     """Return the cgroup of the service in which a process is, '' if it is in none.
 

@@ -21,7 +21,7 @@ from sockact.handover.transfer import CONNECTION
 from sockact.lifecycle.conductor import Conductor
 from sockact.process.descriptors import Sockets
 from sockact.process.launch import Process
-from sockact.protocols.worker_messages import Reporter
+from sockact.protocols.worker_messages import INTRODUCE, Reporter
 
 ORDERS = ("SIGTERM", "SIGQUIT", "SIGHUP")
 """The orders of a supervisor, which have the effect of these signals."""
@@ -99,6 +99,9 @@ class SupervisorLink:
         """Called when an order has come: obeys it."""
         if order in ORDERS:
             self._conductor.obey(signal.Signals[order])
+        elif order == INTRODUCE:
+            self._notifier.introduce()
+            self._conductor.show_again()
         else:
             logger.debug("an order of a later version is ignored: %s", order)
 
@@ -130,6 +133,7 @@ class KeptConnections:
     def take(self) -> Sequence[socket.socket]:
         """Return the connections that were kept for this process; from now on they are the caller's."""
         self._store.clear()
+        self._store.forget(self._sockets.left_over.dismiss())  # those of a supervisor; they drain
         return self._sockets.taken()
 
     async def room(self, *, followed: bool) -> int:

@@ -17,7 +17,9 @@ from collections.abc import Callable
 from sockact.config.settings import Settings
 from sockact.errors import ReloadRefused
 from sockact.lifecycle.deadlines import KILL_MARGIN
+from sockact.process import child_handle
 from sockact.process.child import Child
+from sockact.process.child_handle import Conditions
 from sockact.process.command import Program
 from sockact.protocols.environment import TRIAL
 from sockact.protocols.notify import Notification
@@ -63,9 +65,8 @@ class _TrialProcess:
         self.ended = asyncio.Event()
         self.status = ""
         self._how = ""
-        self.child = Child(
-            program, [], {TRIAL: "1"}, heard=self._on_notification, ended=self._on_end, ours=True
-        )
+        handle = child_handle.spawn(program, [], {TRIAL: "1"}, Conditions(ours=True))
+        self.child = Child(handle, heard=self._on_notification, ended=self._on_end)
 
     async def wait_result(self, chosen: Settings) -> None:
         try:

@@ -43,25 +43,24 @@ class NotifySocket:
     Args:
         path: its path; else it has an abstract name, chosen by the kernel, which anyone can send to.
         stores: whether descriptors that come with FDSTORE=1 are kept.
+        bound: such a socket, bound by the process before this one; None to bind a new one.
+
+    Attributes:
+        path: its path, if this process has bound it to one.
+        address: its address.
 
     Raises:
         OSError: it cannot be bound.
     """
 
-    def __init__(self, path: str | None = None, *, stores: bool = False) -> None:
+    def __init__(
+        self, path: str | None = None, *, stores: bool = False, bound: socket.socket | None = None
+    ) -> None:
         self._stores = stores
-        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            self._sock.setblocking(False)
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-            os.fchmod(self._sock.fileno(), 0o600)  # which bind(2) gives the file, less the umask
-            self._sock.bind(path or "")  # an empty name asks for one: unix(7), "Autobind feature"
-            if path:
-                os.chmod(path, 0o600)  # an app's umask may have left its own user nothing
-        except BaseException:
-            self._sock.close()
-            raise
-        self.address = path or "@" + self._sock.getsockname()[1:].decode("ascii")
+        self._sock = _bound_to(path) if bound is None else bound
+        self._sock.setblocking(False)
+        self.path = path
+        self.address = path or _address(self._sock)
 
     def __enter__(self) -> Self:
         return self
@@ -95,3 +94,22 @@ class NotifySocket:
             return Notification(pid, said, tuple(passed))
         ancillary.close(passed)
         return Notification(0 if flags & socket.MSG_TRUNC else pid, said)
+
+
+def _bound_to(path: str | None) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        os.fchmod(sock.fileno(), 0o600)  # which bind(2) gives the file, less the umask
+        sock.bind(path or "")  # an empty name asks for one: unix(7), "Autobind feature"
+        if path:
+            os.chmod(path, 0o600)  # an app's umask may have left its own user nothing
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _address(sock: socket.socket) -> str:
+    name = sock.getsockname()
+    return name if isinstance(name, str) else "@" + name[1:].decode("ascii")

@@ -1,8 +1,8 @@
 """The fleet: a supervisor's decisions about its workers, without a process, a socket or a clock.
 
-Events go in, with the time they happened: `start`, `reload`, `resize`, `recycle`, `stop`, `abort`; of a
-worker `ready`, `extended`, `pinged`, `failing`, `stopping`, `ending`, `exited`; and `tick` when the
-`deadline` has come. Each returns a list of actions for the supervisor to carry out.
+Events go in, with the time they happened: `take_over`, `start`, `reload`, `resize`, `recycle`, `stop`,
+`leave`, `abort`; of a worker `ready`, `extended`, `pinged`, `failing`, `stopping`, `ending`, `exited`;
+and `tick` when the `deadline` has come. Each returns a list of actions for the supervisor to carry out.
 
     worker       starting -> ready -> draining -> (gone)
     generation   next (on trial) -> current (it serves) -> old (it leaves, or drains)
@@ -20,9 +20,14 @@ A worker of the current generation that dies is replaced: at once, or, if it die
 that doubles (`backoff`). So is one that begins to stop without an order; it drains then like any
 other. A worker that is recycled serves until another is ready in its stead: one at a time,
 and only when no slot is free, no reload is under way and no generation is rolled out.
+
+After a restart the workers of the supervisor before, the left-over ones, are a generation before the first
+of this one: they serve while that is on trial, and go on if it fails (`take_over`, `give_up`, `leave`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from sockact.supervisor.fleet.orders import Action, Failed, Note, Reloaded, Started, Stopped
 from sockact.supervisor.fleet.rules import Rules
@@ -41,8 +46,9 @@ class Fleet:
         self._workers = Workers(rules)
         self._trial = Trial(rules, self._workers)
         self._slots = Slots(rules, self._workers)
-        self._unanswered = False  # the reload has been decided, but not reported
+        self._unanswered: Started | Reloaded | None = None  # decided, but not reported
         self._stopping = False
+        self._spares = False  # ends without the left-over workers
 
     @property
     def workers(self) -> dict[int, WorkerRecord]:
@@ -66,6 +72,12 @@ class Fleet:
 
     # Requests.
 
+    def take_over(self, workers: Iterable[tuple[int, int]], now: float) -> None:
+        """Take over the left-over workers: the number of each, and its generation."""
+        for number, generation in workers:
+            self._workers.take_over(number, generation, now)
+            self._trial.begin_after(generation)
+
     def start(self, now: float) -> list[Action]:
         """Start the first generation."""
         return self._trial.begin(self.size, now)
@@ -77,7 +89,7 @@ class Fleet:
         go, and with the takeover also the rest of the generation before it.
         """
         assert not self.next
-        assert not self._unanswered
+        assert self._unanswered is None
         begun = self._trial.begin(self.size, now)
         return [*self._settle(now), *begun]  # draining first makes room
 
@@ -105,11 +117,29 @@ class Fleet:
         """Drain all workers; a second call does nothing."""
         if self._stopping:
             return []
+        self._end_decisions()
+        return [*self._workers.drain(self.workers.values(), now), *self._end_if_empty()]
+
+    def give_up(self, now: float) -> list[Action]:
+        """Drain the workers of a failed start, but not the left-over ones: the next supervisor has them."""
+        self._end_decisions()
+        self._spares = True
+        own = [worker for worker in self.workers.values() if not worker.left_over]
+        return [*self._workers.drain(own, now), *self._end_if_empty()]
+
+    def leave(self, now: float) -> list[Action]:
+        """Leave the workers that serve to the next supervisor; drain the others, and wait for none."""
+        on_trial = self._trial.generation
+        self._end_decisions()
+        workers = self.workers.values()
+        useless = [worker for worker in workers if worker.starts or worker.generation == on_trial]
+        return self._workers.drain(useless, now)
+
+    def _end_decisions(self) -> None:
         self._stopping = True
-        self._unanswered = False
+        self._unanswered = None
         self._trial.end()
         self._slots.backoff.reset()
-        return [*self._workers.drain(self.workers.values(), now), *self._end_if_empty()]
 
     def abort(self) -> list[Action]:
         """Abort every drain under way."""
@@ -156,6 +186,9 @@ class Fleet:
         """Note that a worker stops: STOPPING=1. Without an order to do so, it is lost from now on."""
         worker = self.workers.get(number)
         if worker is None or worker.drains:
+            return []
+        if worker.left_over:  # it has drained since before this supervisor, or nobody misses it
+            self._workers.drain([worker], now)
             return []
         on_trial = self._trial.has(worker)
         self._workers.drain([worker], now)  # it drains already, and gets no order
@@ -233,11 +266,8 @@ class Fleet:
     # Generations.
 
     def _take_over(self, now: float) -> list[Action]:
-        first = not self.current
+        self._unanswered = Reloaded() if self.current else Started()
         actions = self._slots.take_over(self._trial.end(), now)
-        if first:
-            return [Started()]
-        self._unanswered = True
         return [*actions, *self._settle(now)]
 
     def _give_up(self, reason: str, now: float) -> list[Action]:
@@ -251,17 +281,18 @@ class Fleet:
             return []
         actions = self._slots.fill(now, trial=self.next > 0)
         actions += self._workers.limit_draining({self.current, self.next})
-        if self._unanswered and self._slots.all_serve():
-            self._unanswered = False
-            actions.append(Reloaded())
+        if self._unanswered is not None and self._slots.all_serve():
+            actions.append(self._unanswered)
+            self._unanswered = None
         return actions if self.next else [*actions, *self._slots.recycle_next(now)]
 
     def _answer_early(self) -> list[Action]:
         """Answer the reload now: its generation has proved itself, but has lost a worker since."""
-        if not self._unanswered:
+        if self._unanswered is None:
             return []
-        self._unanswered = False
-        return [Note(f"gen={self.current} took over; its roll-out goes on"), Reloaded()]
+        answer, self._unanswered = self._unanswered, None
+        return [Note(f"gen={self.current} took over; its roll-out goes on"), answer]
 
     def _end_if_empty(self) -> list[Action]:
-        return [Stopped()] if self._stopping and not self.workers else []
+        awaited = (worker for worker in self.workers.values() if not (self._spares and worker.left_over))
+        return [Stopped()] if self._stopping and not any(awaited) else []

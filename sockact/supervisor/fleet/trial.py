@@ -31,6 +31,10 @@ class Trial:
         self.generation = 0
         self.takeover: float | None = None
 
+    def begin_after(self, generation: int) -> None:
+        """Count the generations from one of the supervisor before on, which serves."""
+        self._begun = max(self._begun, generation)
+
     def begin(self, size: int, now: float) -> list[Action]:
         """Start a new generation."""
         self._begun += 1

@@ -40,6 +40,7 @@ class WorkerRecord:
         exiting: it is about to end: it was killed, or has announced its end.
         ends: it has announced its end, before it was killed.
         aborted: its drain was aborted.
+        left_over: it was started by the supervisor before.
     """
 
     number: int
@@ -54,6 +55,7 @@ class WorkerRecord:
     exiting: bool = False
     ends: bool = False
     aborted: bool = False
+    left_over: bool = False
 
     @property
     def drains(self) -> bool:
@@ -175,6 +177,13 @@ class Workers:
             )
             actions.append(Spawn(self._numbers, generation))
         return actions
+
+    def take_over(self, number: int, generation: int, now: float) -> None:
+        """Add a worker of the supervisor before, as one that serves until others do."""
+        self._numbers = max(self._numbers, number)
+        worker = WorkerRecord(number, generation, born=now, leaving=True, left_over=True)
+        worker.become_ready(None)
+        self.by_number[number] = worker
 
     def drain(self, workers: Iterable[WorkerRecord], now: float) -> list[Action]:
         """Order workers to drain."""

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import pytest
 
+from sockact.process import child_handle
 from sockact.process.child import Child
 from sockact.process.command import Program
 from tests.support.commands import reload
@@ -130,7 +131,7 @@ def test_a_pid_that_belongs_to_another_process_by_now_is_not_signalled(
 
 async def started(directory: Path) -> Child:
     program = Program(("sleep", "3600"), str(directory), os.environ)
-    return Child(program, [], {}, heard=lambda _: None, ended=lambda _: None)
+    return Child(child_handle.spawn(program, [], {}), heard=lambda _: None, ended=lambda _: None)
 
 
 def born_as(pid: int) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from sockact.process import child_handle
 from sockact.process.child import Child
 from sockact.process.command import Program
 from sockact.sockets import fds
@@ -60,7 +61,7 @@ def test_a_child_that_cannot_be_watched_is_ended(monkeypatch: pytest.MonkeyPatch
 
     async def start() -> None:
         program = Program(("sleep", str(LIMIT)), "/", dict(os.environ))
-        Child(program, [], {}, heard=lambda _: None, ended=lambda _: None)
+        Child(child_handle.spawn(program, [], {}), heard=lambda _: None, ended=lambda _: None)
 
     before = workers(os.getpid())
     monkeypatch.setattr(os, "pidfd_open", none_left)

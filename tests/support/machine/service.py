@@ -14,7 +14,7 @@ from tests.support.machine.roots import CHECKOUT
 
 LIMIT = 60.0
 PAUSE = 0.05
-ALONE = "Environment=SOCKACT_WORKERS=0\nExitType=main\n"
+ALONE = "Environment=SOCKACT_WORKERS=0\nKillMode=mixed\n"
 """In the unit of a service without workers, whose main process serves."""
 
 LOAD_APP = (CHECKOUT / "tests" / "apps" / "load_app.py").read_text()

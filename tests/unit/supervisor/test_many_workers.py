@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Self, cast
 import pytest
 
 from sockact.errors import SettingsError
-from sockact.handover.store import Store
 from sockact.process.command import Program
 from sockact.supervisor.children import WorkerSpec
 from sockact.supervisor.fleet import Fleet, Rules
 from sockact.supervisor.fleet.orders import Note, Spawn
 from sockact.supervisor.service import Supervisor
+from sockact.supervisor.succession import Succession
 
 MANY = 50
 
@@ -27,8 +27,6 @@ class Born:
     fails = False
 
     def __init__(self, *_: object, ended: Callable[[str], None], **__: object) -> None:
-        if self.fails:
-            raise SettingsError("no variable")
         self.pid = -1
         self.reason = ""
         self.exit_status = 0
@@ -44,8 +42,18 @@ class Born:
     def kill(self) -> None:
         self.killed = True
 
+    @classmethod
+    def spawn(cls, *_: object) -> None:
+        if cls.fails:
+            raise SettingsError("no variable")
 
-class NoStore:
+
+class NoSuccession:
+    """Nobody follows this supervisor."""
+
+    def __init__(self) -> None:
+        self.store = self
+
     async def room(self) -> int:
         await asyncio.sleep(0.05)  # systemd is asked meanwhile
         return 0
@@ -53,6 +61,8 @@ class NoStore:
     def put(self, descriptors: Sequence[int]) -> None: ...
 
     def clear(self) -> None: ...
+
+    def forget(self, name: str) -> None: ...
 
 
 class Nobody:
@@ -70,6 +80,7 @@ def born(monkeypatch: pytest.MonkeyPatch) -> type[Born]:
     Born.all = []
     monkeypatch.setattr(Born, "fails", False)
     monkeypatch.setattr("sockact.supervisor.children.Child", Born)
+    monkeypatch.setattr("sockact.supervisor.children.child_handle.spawn", Born.spawn)
     return Born
 
 
@@ -77,7 +88,7 @@ def supervising(size: int = MANY, **rules: Any) -> Supervisor:
     program = Program(("true",), ".", {})
     rules = {"start_timeout": 60.0, "probation": 0.0, "stop_timeout": 10.0, "assume_ready": 0.0, **rules}
     spec = WorkerSpec(program, [], supplied=False, handover=False)
-    return Supervisor(spec, Rules(size=size, **rules), Nobody(), cast("Store", NoStore()))
+    return Supervisor(spec, Rules(size=size, **rules), Nobody(), cast("Succession", NoSuccession()))
 
 
 async def turns(count: int) -> None:

@@ -1,0 +1,71 @@
+"""The succession: how the workers of one supervisor become the left-over workers of the next.
+
+In a restart systemd ends and replaces the main process, and leaves the workers alone if the unit says so
+(`KillMode=process`). They go on serving if systemd also has their descriptors in its store: a worker whose
+supply and lifeline are stored does not notice that its supervisor ends, however that happens. What is
+stored is described in `process.left_over`.
+
+When the unit stops for good, systemd closes its store, and the workers that are left drain. So there is no
+limit of ours for a successor that does not come: systemd knows.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+
+from sockact.handover.store import Store
+from sockact.protocols.notify import Notifier
+from sockact.systemd import unit_files
+
+DESCRIPTORS = 4
+"""Descriptors stored for each worker."""
+
+logger = logging.getLogger(__package__)
+
+
+class Succession:
+    """The workers of this supervisor, and the connections that it keeps, as the next one finds them.
+
+    Args:
+        notifier: the notifier of this process.
+        store: keeps connections.
+        supplied: the workers are programs of ours, which a supervisor can hand over.
+
+    Attributes:
+        store: keeps connections.
+        possible: whether the workers outlive this process.
+    """
+
+    def __init__(self, notifier: Notifier, store: Store, *, supplied: bool) -> None:
+        self._notifier = notifier
+        self.store = store
+        self._stored: set[str] = set()
+        self.possible = supplied and notifier.storage >= DESCRIPTORS and self._is_left_alone()
+
+    def keep(self, name: str, descriptors: Sequence[int]) -> None:
+        """Store the descriptors of a worker that has started."""
+        if not self.possible:
+            return
+        if self._notifier.store(descriptors, name, must=True):
+            self._stored.add(name)
+        else:
+            logger.warning("systemd did not store %s: in a restart this worker drains at once", name)
+
+    def kept(self, names: Iterable[str]) -> None:
+        """Note that systemd has the descriptors of these workers already."""
+        self._stored.update(names)
+
+    def forget(self, name: str) -> None:
+        """Remove the descriptors of a worker that has ended."""
+        if name in self._stored:
+            self._stored.discard(name)
+            self._notifier.forget(name)
+
+    def still_possible(self) -> bool:
+        """Return whether the workers outlive this process by what the unit's files say now."""
+        return self.possible and self._is_left_alone()
+
+    def _is_left_alone(self) -> bool:
+        return self._notifier.manager_is_systemd and unit_files.leaves_processes(os.environ)
