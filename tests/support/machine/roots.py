@@ -94,8 +94,8 @@ def prepare(root: Path, *steps: str) -> None:
     command = [str(CHECKOUT / "units/provision"), "packages", *steps, "wheels"]
     if root != HOST:
         command = [*NAMESPACE, "sh", "-euc", ENTER, "sh", str(root), str(CHECKOUT), *command]
-    # One apt at a time: a test may install what it needs meanwhile.
-    with locked("packages") if root == HOST else contextlib.nullcontext():
+    # One apt at a time: a test may install what it needs meanwhile, and other machines have the same root.
+    with locked("packages" if root == HOST else f"packages-{root.name}"):
         done = subprocess.run(
             command,
             env=environment(),
