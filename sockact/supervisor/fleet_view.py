@@ -40,6 +40,8 @@ class FleetView:
         ready = sum(worker.stage is Stage.READY for worker in serving)
         draining = sum(worker.stage is Stage.DRAINING for worker in workers)
         text = f"{count(ready, 'worker')} ready, {self._reports.counters.in_flight} in flight"
+        left_over = 0 if self._fleet.current else sum(each.left_over and each.serves for each in workers)
+        text += f", {left_over} of the supervisor before serve" if left_over else ""
         return text + (f", {draining} draining" if draining else "")
 
     def options(self) -> str | None:

@@ -86,6 +86,8 @@ async def _live(
     if ending.killed:
         supervisor.kill()
         process.leave(ending.status)
+    if supervisor.left is not None:
+        process.leave(supervisor.left)
 
 
 def _take_over_left_over(process: Process, supervisor: Supervisor, store: Store, *, possible: bool) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -68,6 +69,10 @@ class SupervisorObserver(Protocol):
 class Supervisor:
     """The service made of workers; see `lifecycle.Service`.
 
+    Attributes:
+        left: the exit status with which this process is to end at once, since its workers go on; None if it
+            has not left them.
+
     Args:
         spec: the specification of a worker process.
         rules: the numbers by which the fleet decides.
@@ -100,6 +105,7 @@ class Supervisor:
         self._consent = Consent(lambda worker: self._tell(worker, signal.SIGHUP))
         self._exits = Exits(self._tell_exit, self._serving)
         self._hook_failed = ""
+        self.left: int | None = None
         self._exit_status = 0
         self._logged_reason: str | None = None
         self._outcome: asyncio.Future[Action] | None = None
@@ -208,6 +214,7 @@ class Supervisor:
 
     def _leave_workers(self) -> None:
         logger.info("the workers go on: the next supervisor takes them over")
+        self.left = 0 if self._fleet.current else os.EX_TEMPFAIL  # ExecStopPost= leaves them alone, too
         self._begin_end()
         self._do(self._fleet.leave(self._loop.time()))
         self._succession.store.put(self._exchange.let_go())

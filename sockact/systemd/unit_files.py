@@ -47,6 +47,9 @@ USER = (
     "{runtime}/systemd/generator.late",
 )
 
+TRUE = ("yes", "true", "1", "on", "y", "t")
+"""The words for a true boolean, systemd.syntax(7)."""
+
 Assignments = Mapping[str, Sequence[str]]
 """The values of each `Section.Option`, in their order; an empty assignment removes those before it."""
 
@@ -175,16 +178,19 @@ def awaits_reloading(environ: Mapping[str, str]) -> bool:
     return not said or said.get("Service.Type", ())[-1:] == ["notify-reload"]
 
 
-def leaves_processes(environ: Mapping[str, str]) -> bool:
-    """Return whether systemd leaves other processes alone when the main process ends, and replaces that.
+LEAVES_PROCESSES = {"KillMode": ("process",), "ExitType": ("main", None), "NonBlocking": TRUE}
+"""The options of a unit whose other processes go on serving when its main process ends: their possible
+values, None if it may be missing. Without NonBlocking= systemd makes the listeners blocking at each start,
+also for the processes that have them already: accept(2) then hangs there. Source: systemd.kill(5),
+systemd.service(5)."""
 
-    Source: systemd.kill(5), KillMode=process; systemd.service(5), ExitType=main.
-    """
+
+def leaves_processes(environ: Mapping[str, str]) -> bool:
+    """Return whether this unit's processes go on serving when its main process ends, and is replaced."""
     service = of_this_process(environ)
     said = {} if service is None else service.read()
-    killed = [*said.get("Service.KillMode", ())][-1:]
-    exits = [*said.get("Service.ExitType", ())][-1:]
-    return killed == ["process"] and exits in ([], ["main"])
+    found = {option: [None, *said.get(f"Service.{option}", ())][-1] for option in LEAVES_PROCESSES}
+    return all(found[option] in values for option, values in LEAVES_PROCESSES.items())
 
 
 def cgroup_in(cgroups: str) -> str:
@@ -250,7 +256,7 @@ def _instantiated(word: str, name: str) -> str:
 def _service(unit: UnitFiles) -> str:
     """Return the service that a socket unit starts: the one of its name, unless it names another."""
     said = unit.read()
-    if said.get("Socket.Accept", ["no"])[-1:] in (["yes"], ["true"], ["1"], ["on"]):
+    if said.get("Socket.Accept", ["no"])[-1:] in [[word] for word in TRUE]:
         return ""  # each connection has a service of its own
     named = said.get("Socket.Service", ())
     return _instantiated(named[-1], unit.name) if named else unit.name.removesuffix(".socket") + ".service"

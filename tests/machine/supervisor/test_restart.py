@@ -2,35 +2,332 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
 
 from tests.support.machine.load import assert_nothing_lost, load
 from tests.support.machine.machine import Machine
-from tests.support.machine.service import configure, get, install, main_pid, tell
+from tests.support.machine.service import (
+    LIMIT,
+    client,
+    configure,
+    get,
+    install,
+    main_pid,
+    processes,
+    tell,
+    wait_for,
+    wait_until,
+)
+from tests.support.machine.supervised import (
+    GATED,
+    QUICK,
+    at_gate,
+    end,
+    kill,
+    open_gate,
+    start,
+    stream,
+    workers,
+)
 
-QUICK = ("--workers=2", "--probation=0.1s")
-CLIENTS = ("persistent:16@20", "one-shot:8@10", "slow:4@0.2,seconds=4")
-RESTARTS = 100
+CLIENTS = (
+    "persistent:16@20",
+    "one-shot:8@10",
+    "slow:4@0.2,seconds=4",
+    "upload:2@0.5",
+    "stream:2@0.4",
+)
+KEPT = 16
+"""Connections of the persistent clients, which nothing but a loss closes."""
+
+QUIET = "RestartSec=0.3s"
+"""In the unit, where the test waits for systemd to try again."""
 
 
-def start(machine: Machine, *options: str, unit: str = "") -> int:
-    install(machine, 1)
-    configure(machine, *QUICK, *options, service=unit)
-    machine.run("systemctl", "start", "app.socket", "app.service")
-    return main_pid(machine)
+@contextmanager
+def serving(machine: Machine, *clients: str) -> Iterator[dict[str, Any]]:
+    """Run clients around the body; no request is lost, and each kept connection stays the same."""
+    report: dict[str, Any] = {}
+    with load(machine, *(clients or CLIENTS)) as running:
+        yield report
+        report |= running.report()
+    assert_nothing_lost(report)
+    kept = report["loads"]["persistent:16@20"]
+    assert (kept["connections"], kept["reconnects"]) == (KEPT, 0)
 
 
+def restart(machine: Machine, *, check: bool = True) -> int:
+    return machine.run("systemctl", "restart", "app.service", check=check).returncode
+
+
+def status(machine: Machine) -> str:
+    return machine.show("app.service", "StatusText")["StatusText"]
+
+
+def alive(machine: Machine, *pids: int) -> set[int]:
+    return processes(machine) & set(pids)
+
+
+@pytest.mark.parametrize(
+    "unit", ["", "MemoryMax={number}G\nEnvironment=ROUND={number}"], ids=["same", "changed"]
+)
 def test_a_restart_loses_no_request_and_closes_no_connection(
+    app: Machine, unit: str, rounds: Callable[..., int]
+) -> None:
+    start(app, *QUICK)
+    pids = {main_pid(app)}
+    with serving(app) as report:
+        for number in range(2, rounds(100, part=10) + 2):
+            install(app, number)
+            configure(app, *QUICK, service=unit.format(number=number))
+            restart(app)
+            assert get(app)["version"] == str(number)
+            pids.add(main_pid(app))
+
+    assert len(pids) == rounds(100, part=10) + 1
+    tell(f"{rounds(100, part=10)} times restart", app, report)
+
+
+def test_a_restart_into_a_broken_release_hurts_nobody(app: Machine, rounds: Callable[..., int]) -> None:
+    start(app, *QUICK, service=QUIET)
+    with serving(app) as report:
+        install(app, 2, "raise RuntimeError('broken')")
+        for _ in range(rounds(20, part=4)):
+            assert restart(app, check=False) != 0
+            assert get(app)["version"] == "1"
+        install(app, 3)
+        app.run("systemctl", "restart", "app.service")
+        assert get(app)["version"] == "3"
+
+    wait_for(app, "SubState=running")
+    wait_until(lambda: len(workers(app)) == 2)  # those before have drained
+    tell(f"{rounds(20, part=4)} times restart into a broken release", app, report)
+
+
+def test_a_broken_release_is_tried_again_until_it_is_mended(app: Machine) -> None:
+    start(app, *QUICK, service=QUIET)
+    with serving(app) as report:
+        install(app, 2, "raise RuntimeError('broken')")
+        restart(app, check=False)
+        wait_until(lambda: int(app.show("app.service", "NRestarts")["NRestarts"]) >= 3)
+        assert get(app)["version"] == "1"
+        install(app, 3)
+        wait_until(lambda: get(app)["version"] == "3")
+
+    tell("a broken release, mended meanwhile", app, report)
+
+
+def test_a_supervisor_that_is_killed_costs_nobody_anything(
     app: Machine, rounds: Callable[..., int]
 ) -> None:
-    pid = start(app)
+    start(app, *QUICK, service=QUIET)
+    with serving(app) as report:
+        for number in range(1, rounds(20, part=4) + 1):
+            pid = main_pid(app)
+            kill(app, pid)
+            wait_until(lambda pid=pid: main_pid(app) not in (0, pid))  # type: ignore[misc]
+            wait_for(app, "SubState=running")
+            assert app.show("app.service", "NRestarts") == {"NRestarts": f"{number}"}
+
+    wait_until(lambda: len(workers(app)) == 2)  # those before have drained
+    tell(f"{rounds(20, part=4)} times supervisor killed", app, report)
+
+
+def test_a_supervisor_that_hangs_is_replaced_and_costs_nobody_anything(app: Machine) -> None:
+    pid = start(app, *QUICK, service=f"{QUIET}\nWatchdogSec=2s\nTimeoutAbortSec=1s")
+    with serving(app) as report:
+        app.run("kill", "-STOP", str(pid))
+        wait_until(lambda: main_pid(app) not in (0, pid))
+        wait_for(app, "SubState=running")
+
+    tell("supervisor that hangs", app, report)
+
+
+def test_the_status_shows_the_workers_that_serve_meanwhile(app: Machine) -> None:
+    start(app, *QUICK)
+    before = workers(app)
+    install(app, 2, GATED)
+    restarting = app.popen("systemctl", "restart", "app.service")
+    wait_until(lambda: len(at_gate(app)) == 2)
+
+    shown = json.loads(app.run("/opt/app/venv/bin/sockact", "status", "--json", "app").stdout)
+
+    rows = {row["pid"]: row for row in shown["workers"]}
+    assert {pid for pid, row in rows.items() if row["generation"] == 1} == before
+    assert {row["phase"] for row in rows.values()} == {"ready", "starting"}
+    assert "2 of the supervisor before" in status(app)
+    open_gate(app)
+    assert end(restarting) == 0
+    assert status(app).startswith("gen 2: 2 workers ready")
+
+
+def test_a_restart_during_a_restart_is_one(app: Machine) -> None:
+    start(app, *QUICK)
+    with serving(app) as report:
+        install(app, 2, GATED)
+        first = app.popen("systemctl", "restart", "app.service")
+        wait_until(lambda: len(at_gate(app)) == 2)
+        waiting = at_gate(app)
+        install(app, 3)
+
+        second = app.popen("systemctl", "restart", "app.service")
+
+        assert end(second) == 0
+        end(first)  # systemd may have cancelled it
+        assert get(app)["version"] == "3"
+        open_gate(app)
+        wait_until(lambda: not alive(app, *waiting))
+
+    wait_until(lambda: len(workers(app)) == 2)  # those before have drained
+    tell("restart during a restart", app, report)
+
+
+def test_a_stop_during_a_restart_ends_all_and_loses_nothing(app: Machine) -> None:
+    start(app, *QUICK)
     with load(app, *CLIENTS) as clients:
-        for version in range(2, rounds(RESTARTS, 10) + 2):
-            install(app, version)
-            app.run("systemctl", "restart", "app.service")
-            assert get(app)["version"] == str(version)
-            assert main_pid(app) != pid
+        install(app, 2, GATED)
+        restarting = app.popen("systemctl", "restart", "app.service")
+        wait_until(lambda: len(at_gate(app)) == 2)
+        open_gate(app)
+        app.run("systemctl", "stop", "app.service")  # whoever waits in the queue starts it again
+        end(restarting)
+        get(app)
         report = clients.report()
 
     assert_nothing_lost(report)
-    tell(f"{rounds(RESTARTS, 10)} times restart", app, report)
+    app.run("systemctl", "stop", "app.socket", "app.service")
+    wait_until(lambda: not processes(app))
+    tell("stop during a restart", app, report)
+
+
+FORGETS = """
+import subprocess
+subprocess.Popen(["sleep", "3600"], start_new_session=True)
+"""
+
+
+def test_a_stop_leaves_nothing_behind_that_the_app_forgot(app: Machine) -> None:
+    install(app, 1, FORGETS)
+    configure(app, *QUICK)
+    app.run("systemctl", "start", "app.socket", "app.service")
+    restart(app)
+    assert get(app)["version"] == "1"
+
+    app.run("systemctl", "stop", "app.socket", "app.service")
+
+    assert not processes(app)
+    assert app.show("app.service", "Result", "ActiveState") == {
+        "Result": "success",
+        "ActiveState": "inactive",
+    }
+
+
+def test_workers_end_when_no_supervisor_comes_any_more(app: Machine) -> None:
+    """The unit gives up after two failures: systemd closes its store, which tells the workers."""
+    install(app, 1)
+    limits = "RestartSec=0.1s\n[Unit]\nStartLimitIntervalSec=1h\nStartLimitBurst=3\n"
+    configure(app, *QUICK, service=limits)
+    app.run("systemctl", "start", "app.socket", "app.service")
+    asked = client(app, "/slow?seconds=3")
+    wait_until(lambda: "in flight" in status(app) and "0 in flight" not in status(app))
+    install(app, 2, "raise RuntimeError('broken')")
+    assert restart(app, check=False) != 0
+    wait_for(app, "ActiveState=failed")
+
+    wait_until(lambda: not processes(app))
+
+    assert json.loads(asked.communicate(timeout=LIMIT)[0])["version"] == "1"
+
+
+def test_a_socket_that_is_restarted_gets_its_port_back(app: Machine) -> None:
+    """Left-over workers would keep it."""
+    start(app, *QUICK)
+    old = workers(app)
+    connected = stream(app)
+
+    app.run("systemctl", "restart", "app.socket")
+
+    wait_for(app, "SubState=running")
+    assert get(app)["version"] == "1"
+    assert not alive(app, *old)
+    connected.kill()
+    connected.communicate()
+
+
+def test_killing_all_of_it_is_a_stop(app: Machine) -> None:
+    start(app, *QUICK)
+    with load(app, *CLIENTS) as clients:
+        app.run("systemctl", "kill", "app.service")
+        wait_until(
+            lambda: app.show("app.service", "ActiveState")["ActiveState"] == "inactive" or main_pid(app) > 0
+        )
+        get(app)
+        report = clients.report()
+
+    assert_nothing_lost(report)
+    app.run("systemctl", "stop", "app.socket", "app.service")
+    assert not processes(app)
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 0), (0, 2)], ids=["to alone", "from alone"])
+def test_a_service_can_become_one_of_another_kind(app: Machine, before: int, after: int) -> None:
+    kinds = {0: ("--workers=0", "KillMode=mixed"), 2: ("--workers=2", "")}
+    install(app, 1)
+    configure(app, kinds[before][0], "--probation=0.1s", service=kinds[before][1])
+    app.run("systemctl", "start", "app.socket", "app.service")
+    old = processes(app)
+    with load(app, *CLIENTS) as clients:
+        configure(app, kinds[after][0], "--probation=0.1s", service=kinds[after][1])
+        install(app, 2)
+        restart(app)
+        assert get(app)["version"] == "2"
+        wait_until(lambda: not alive(app, *old))
+        report = clients.report()
+
+    assert_nothing_lost(report)
+    tell(f"restart from {before} to {after} workers", app, report)
+
+
+SPOOLS = """
+import tempfile
+spooling = app
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        with tempfile.TemporaryFile() as file:
+            file.write(b"x")
+    await spooling(scope, receive, send)
+"""
+
+
+def test_a_worker_that_is_left_over_can_still_make_temporary_files(app: Machine) -> None:
+    install(app, 1, SPOOLS)
+    configure(app, *QUICK)
+    app.run("systemctl", "start", "app.socket", "app.service")
+    with serving(app) as report:
+        install(app, 2, SPOOLS, GATED)
+        restarting = app.popen("systemctl", "restart", "app.service")
+        wait_until(lambda: len(at_gate(app)) == 2)
+        assert get(app)["version"] == "1"
+        open_gate(app)
+        assert end(restarting) == 0
+
+    tell("restart of an app with temporary files", app, report)
+
+
+def test_where_systemd_ends_the_workers_a_restart_waits_for_the_longest_request(app: Machine) -> None:
+    """KillMode=mixed: connections wait in the store; this is what the shipped unit spares them."""
+    start(app, *QUICK, service="KillMode=mixed")
+    with load(app, "slow:4@0.2,seconds=4", "persistent:16@20") as clients:
+        time.sleep(1)  # a slow request is in flight
+        restart(app)
+        report = clients.report()
+
+    assert_nothing_lost(report)
+    assert report["total"]["stall"] > 1
+    tell("restart with KillMode=mixed", app, report)
