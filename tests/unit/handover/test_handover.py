@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -11,7 +12,13 @@ from typing import Any
 import pytest
 
 from sockact.handover.exchange import Exchange
-from sockact.handover.transfer import CONNECTION, DATAGRAM_CAPACITY, HandoverReceiver, HandoverSender
+from sockact.handover.transfer import (
+    ARRIVING,
+    CONNECTION,
+    DATAGRAM_CAPACITY,
+    HandoverReceiver,
+    HandoverSender,
+)
 from sockact.protocols.notify import Notifier, NotifySocket
 from sockact.protocols.worker_messages import SupervisorOrder
 from tests.support.in_process import close, only, settle, until
@@ -500,3 +507,41 @@ def test_an_order_of_a_later_version_is_left_to_who_knows_orders(run) -> None:
         assert not world.receivers[OTHER].told.is_set()
 
     run(scene)
+
+
+def test_a_left_over_worker_gets_connections_when_it_has_introduced_itself(
+    movable: Callable[[], Movable],
+) -> None:
+    """What it has confirmed to the supervisor before is no confirmation of what it gets from this one."""
+
+    async def play() -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        exchange = Exchange(lambda: [WORKER])
+        with theirs:
+            theirs.send(bytes([1]))  # of a batch of the supervisor before, as yet unread
+            exchange.supply(WORKER, ours).ask_to_introduce()
+            exchange.unassigned += [os.dup(movable().fileno()) for _ in range(3)]
+            exchange.pass_on()
+            asked = theirs.recv(100)
+            theirs.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                theirs.recv(100)
+
+            assert exchange.take_orders(WORKER)
+            exchange.pass_on()
+
+            assert asked.endswith(b"INTRODUCE")
+            assert theirs.recv(100).endswith(b"LISTENING")
+            data, descriptors, _, _ = socket.recv_fds(theirs, 100, 10)
+            assert (data, len(descriptors)) == (bytes([ARRIVING]), 3)
+            await asyncio.sleep(0)
+            assert exchange.unassigned == []
+            theirs.send(bytes([3]))
+            await settle()
+            assert exchange.unassigned == []
+            for fd in descriptors:
+                os.close(fd)
+        exchange.forget(WORKER)
+        exchange.end()
+
+    asyncio.run(play())

@@ -135,3 +135,23 @@ def test_a_malformed_order_means_nothing(text: bytes) -> None:
 
     assert order.pid is None
     assert order.name in ("EXITED", text.decode("ascii", "replace"))
+
+
+def test_another_supervisor_is_told_again_what_holds_and_nothing_else(
+    manager: NotifySocket, reporter: Reporter
+) -> None:
+    reporter.ready("up")
+    reporter.take_orders()
+    reporter.version("1.2")
+    reporter.recycle("too old")
+    reporter.stopping("down")
+    while manager.receive() is not None:
+        pass
+
+    reporter.introduce()
+
+    notification = manager.receive()
+    assert notification is not None
+    said = WorkerMessage.from_assignments(notification.assignments)
+    assert said == WorkerMessage(takes_orders=True, version="1.2", stopping=True)
+    assert manager.receive() is None

@@ -135,3 +135,27 @@ def test_only_where_a_unit_says_that_it_does_not_need_reloading_it_is_not_told(
     monkeypatch.setattr(unit_files, "of_this_process", lambda _: UnitFiles("app.service", folders))
 
     assert unit_files.awaits_reloading({}) is awaited
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("KillMode=process\nNonBlocking=yes\n", True),
+        ("KillMode=process\nNonBlocking=yes\nExitType=main\n", True),
+        ("KillMode=process\nNonBlocking=yes\nExitType=cgroup\n", False),
+        ("KillMode=process\n", False),
+        ("KillMode=process\nNonBlocking=no\n", False),
+        ("KillMode=process\nNonBlocking=yes\nKillMode=mixed\n", False),
+        ("KillMode=process\nNonBlocking=yes\nKillMode=\n", False),
+        ("NonBlocking=yes\n", False),
+        (None, False),
+    ],
+)
+def test_workers_outlive_their_supervisor_only_if_the_unit_lets_them_serve(
+    folders: list[str], monkeypatch: pytest.MonkeyPatch, text: str | None, left: bool
+) -> None:
+    if text is not None:
+        write(folders, "app.service", f"[Service]\n{text}")
+    monkeypatch.setattr(unit_files, "of_this_process", lambda _: UnitFiles("app.service", folders))
+
+    assert unit_files.leaves_processes({}) is left
