@@ -189,7 +189,7 @@ class Settings:
     notify_access: str = _setting(Group.WORKERS, "main", one_of("main", "all"), _NOTIFY_ACCESS, "WHO")
 
     probation: float = _setting(Group.RELOAD, 1.0, seconds, _PROBATION, "TIME")
-    max_draining: int = _setting(Group.RELOAD, 4, number, _MAX_DRAINING, "N", MAX_PROCESSES)
+    max_draining: int = _setting(Group.RELOAD, 16, number, _MAX_DRAINING, "N", MAX_PROCESSES)
     surge: int = _setting(Group.RELOAD, 0, number, _SURGE, "N", MAX_PROCESSES)
 
     handover: bool = _setting(Group.STOP, True, flag, _HANDOVER)

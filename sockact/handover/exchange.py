@@ -271,7 +271,12 @@ class Exchange:
             self._later.cancel()
             self._later = None
         serving = self._serving() if self.unassigned else ()
-        supplies = [self._supplies[number] for number in serving if number in self._supplies]
+        self._share_out([self._supplies[number] for number in serving if number in self._supplies])
+        if self.unassigned and serving:
+            self._pass_on_later(RETRY_PAUSE)
+
+    def _share_out(self, supplies: Sequence[Supply]) -> None:
+        """Send the waiting connections over these supplies; those that cannot be sent go on waiting."""
         if not supplies:
             return
         waiting, self.unassigned = self.unassigned, []
@@ -287,8 +292,6 @@ class Exchange:
                 batch = share[start : start + DATAGRAM_CAPACITY]
                 if not supply.pass_on(batch):
                     self.unassigned += batch
-        if self.unassigned:
-            self._pass_on_later(RETRY_PAUSE)
 
     def retire(self, worker: int) -> None:
         """Tell a worker that is about to be stopped that it is replaced."""
@@ -306,7 +309,11 @@ class Exchange:
         return supply is not None and supply.order(order)
 
     def end(self, spared: Collection[int] = ()) -> None:
-        """Take no more connections, but for the `spared` workers: nobody will be there to receive them."""
+        """Take no more connections, but for the `spared` workers: nobody will be there to receive them.
+
+        Those that wait go to workers that drain, which serve a request that has come already.
+        """
+        self._share_out(list(self._supplies.values()))
         for worker, supply in self._supplies.items():
             if worker not in spared:
                 supply.end()

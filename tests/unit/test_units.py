@@ -12,8 +12,6 @@ from tests.support.manager import CHECKOUT
 OF_AN_INSTANCE = {
     "app.socket": "app@%i.socket",
     "RuntimeDirectory=app": "RuntimeDirectory=app-%i",
-    "CacheDirectory=app": "CacheDirectory=app-%i",
-    "/var/cache/app": "/var/cache/app-%i",
     "127.0.0.1:8000": "127.0.0.1:%i",
 }
 
