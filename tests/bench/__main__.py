@@ -8,7 +8,7 @@ import os
 
 from tests.bench.service import compile_sockact
 
-NAMES = ("size", "idle", "start", "reload", "throughput", "stall", "handover")
+NAMES = ("size", "idle", "start", "activation", "reload", "throughput", "stall", "restart", "handover")
 
 
 def main() -> None:

@@ -8,19 +8,18 @@ response was there, and by its colour which process has answered. All of it is m
 from __future__ import annotations
 
 import argparse
-import contextlib
+import json
 import math
-import signal
-import threading
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sockact.system.signals import FOLLOWED
-from tests.bench.service import Service, compile_sockact, service
-from tests.bench.stall import LOAD_APP
-from tests.support.http_client import Client
+from tests.bench.machine import serving
+from tests.support.machine.machine import Machine
+from tests.support.machine.roots import CHECKOUT
 
 SECONDS = 6.0
 INTERVAL = 0.02
@@ -59,9 +58,9 @@ class Change:
 
 @dataclass(slots=True)
 class Record:
-    """The observations of a client; times are in seconds since it began."""
+    """The observations of a client; times are in seconds since it began, at `zero`."""
 
-    zero: float = field(default_factory=time.monotonic)
+    zero: float
     answers: list[Answer] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     opened: int = 0
@@ -80,59 +79,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.picture")
     parser.add_argument("file", metavar="FILE.svg", type=Path)
     file = parser.parse_args().file
-    compile_sockact()
     record = _measured()
     file.write_text("\n".join(_drawn(record)) + "\n")
     print(f"{file}: {_summary(record)}")
 
 
 def _measured() -> Record:
-    """Ask a service while it changes."""
-    with service(LOAD_APP.read_text()) as supervised:
-        supervised.supervise(*OPTIONS, FDSTORE="10")
-        record = Record()
-        asking = threading.Thread(target=_ask_all, args=(supervised, record))
-        asking.start()
+    """Ask a service, as shipped and on real systemd, while it changes."""
+    with serving("bookworm", *OPTIONS) as machine:
+        record = Record(time.monotonic() + 1.0)
+        asking = _ask_all(machine, record)
         for what, when in CHANGES:
             record.sleep_until(when)
             began = record.now()
-            DO[what](supervised)
+            machine.run("systemctl", what, "app.service")
             record.changes.append(Change(what, began, record.now()))
-        asking.join()
+        for line in asking.communicate()[0].splitlines():
+            due, seconds, pid, connects = json.loads(line)
+            record.opened += connects
+            if pid is None:
+                record.failures += 1
+            else:
+                record.answers.append(Answer(due, seconds, pid))
     return record
 
 
-def _restart(supervised: Service) -> None:
-    """Do what systemd does: end it, and start it with its socket and what it has stored."""
-    supervised.manager.signal(FOLLOWED)
-    supervised.manager.signal(signal.SIGTERM)
-    assert supervised.manager.wait_exit() == 0
-    supervised.supervise(*OPTIONS, FDSTORE="10")
-
-
-DO = {"reload": Service.reload, "restart": _restart}
-
-
-def _ask_all(supervised: Service, record: Record) -> None:
-    """Ask at each moment, or late if the response before was; connect anew only where that must be."""
-    assert supervised.listener.sock is not None
-    address = supervised.listener.sock.getsockname()
-    with contextlib.ExitStack() as opened:
-        client: Client | None = None
-        for number in range(round(SECONDS / INTERVAL)):
-            due = number * INTERVAL
-            record.sleep_until(due)
-            try:
-                if client is None:
-                    record.opened += 1
-                    client = opened.enter_context(Client(address))
-                answer = client.get()
-                record.answers.append(Answer(due, record.now() - due, answer.json["pid"]))
-            except (OSError, AssertionError, ValueError):  # none, or not a whole one
-                record.failures += 1
-                client = None
-            else:
-                client = None if answer.closes else client
+def _ask_all(machine: Machine, record: Record) -> subprocess.Popen[str]:
+    arguments = ("8000", str(record.zero), str(SECONDS), str(INTERVAL))
+    command = machine.network(sys.executable, "-m", "tests.bench.client", *arguments)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT)
 
 
 def _summary(record: Record) -> str:
