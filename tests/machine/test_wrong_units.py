@@ -246,7 +246,7 @@ def test_what_is_in_flight_survives_the_supervisor_that_is_killed_in_a_reload(ap
         assert time.monotonic() - killed < 15  # not the watchdog's time, 30 s
         assert end(reloading) != 0
         wait_for(app, "SubState=running")
-        assert not processes(app) & before
+        wait_until(lambda: not processes(app) & before)
         report = clients.report()
     assert_nothing_lost(report)
     assert app.show("app.service", "NRestarts") == {"NRestarts": "1"}
@@ -315,7 +315,7 @@ def test_a_reload_that_systemd_has_not_asked_for_does_not_keep_it_from_a_restart
 
 def test_a_reload_of_a_service_alone_that_is_killed_does_not_wait_for_what_it_forgot(app: Machine) -> None:
     install(app, 1, "import subprocess; subprocess.Popen(['sleep', '600'])")
-    configure(app, "--workers=0", service="ExitType=main")
+    configure(app, "--workers=0", service="KillMode=mixed")
     app.run("systemctl", "start", "app.socket", "app.service")
     pid = main_pid(app)
     install(app, 2, "import time; time.sleep(600)")
@@ -338,7 +338,7 @@ def test_a_reload_of_a_service_alone_that_is_killed_does_not_wait_for_what_it_fo
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_setting_that_a_drop_in_changes_is_named_by_the_reload(app: Machine, count: int) -> None:
     install(app, 1)
-    more = "ExitType=main" if not count else ""
+    more = "KillMode=mixed" if not count else ""
     configure(app, "--probation=0.1s", service=f"Environment=SOCKACT_WORKERS={count}\n{more}")
     app.run("systemctl", "start", "app.socket", "app.service")
     change = "[Service]\nEnvironment=SOCKACT_WORKERS=4 COLOUR=red\n"

@@ -25,7 +25,7 @@ def test_without_the_journals_socket_the_journal_says_why_code_does_not_start(
     app: Machine, alone: bool
 ) -> None:
     install(app, 1)
-    more = "\nEnvironment=SOCKACT_WORKERS=0\nExitType=main" if alone else ""
+    more = "\nEnvironment=SOCKACT_WORKERS=0\nKillMode=mixed" if alone else ""
     configure(app, service=OUT_OF_REACH + more)
     since = time.time()
     app.run("systemctl", "start", "app.socket")
