@@ -56,7 +56,7 @@ class Supply:
         self.suspect = False
         self._sent: deque[list[int]] = deque()
         self.theirs: socket.socket | None = None
-        self._introduced = ours is None
+        self._introduced = ours is None  # else it may still confirm batches of the supervisor before
         if ours is None:
             ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours = ours
@@ -68,14 +68,6 @@ class Supply:
     def fileno(self) -> int:
         """Return the descriptor of the supervisor's end."""
         return self._ours.fileno()
-
-    @property
-    def introduced(self) -> bool:
-        """True if the worker is no left-over one, or has introduced itself to this supervisor.
-
-        Until then it may confirm batches of the supervisor before.
-        """
-        return self._introduced
 
     def ask_to_introduce(self) -> None:
         """Ask a left-over worker to introduce itself; an older one ignores it."""

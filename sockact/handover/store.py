@@ -34,11 +34,15 @@ class Store:
     """The store of this process's manager.
 
     The next process gets its content with the limits that this one has now.
+
+    Attributes:
+        reserved: how many descriptors it has, or will have, that are no connections.
     """
 
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
         self._most = keepable()
+        self.reserved = 0
 
     async def room(self, *, followed: bool) -> int:
         """Return how many connections a successor would get, now that this process is to stop.
@@ -46,7 +50,7 @@ class Store:
         Args:
             followed: this process was told that it has a successor; else systemd is asked.
         """
-        room = min(self._notifier.storage, self._most)
+        room = max(min(self._notifier.storage, self._most) - self.reserved, 0)
         return room if room and (followed or await _ask()) else 0
 
     def put(self, descriptors: Sequence[int]) -> None:

@@ -84,6 +84,11 @@ class Reporter(Notifier):
         """Tell again, to another supervisor, what holds for as long as this process lives."""
         self._send("\n".join(f"{name}={text}" for name, text in self._standing.items()), must=True)
 
+    def ready(self, status: str) -> None:
+        """Tell that start or reload is done, and requests are answered."""
+        self._standing["READY"] = "1"
+        super().ready(status)
+
     def stopping(self, status: str) -> None:
         """Tell that the stop has begun."""
         self._standing["STOPPING"] = "1"

@@ -73,7 +73,8 @@ async def _live(
         store.explain()
     unassigned = [connection.detach() for connection in process.sockets.taken()]
     leave = _leave_nothing if process.activated else process.sockets.leave
-    succession = Succession(process.notifier, store, supplied=spec.supplied)
+    # The next supervisor could not bind listeners of the service's own while workers have them.
+    succession = Succession(process.notifier, store, supplied=spec.supplied and process.activated)
     rules = rules_of(chosen, ours=spec.ours)
     supervisor = Supervisor(spec, rules, conductor, succession, unassigned, leave)
     _take_over_left_over(process, supervisor, store, possible=succession.possible)

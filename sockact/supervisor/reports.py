@@ -15,6 +15,7 @@ class Report:
     Attributes:
         counters: its counters; None before it has sent any.
         version: the version of its code.
+        ready: whether it has been ready.
         idle: whether it has had nothing to do for as long as its `idle_exit`.
         stopping: whether it drains, on whatever order.
         options: the supervisor's settings, as its code has them; None before it has sent any.
@@ -22,6 +23,7 @@ class Report:
 
     counters: Counters | None = None
     version: str = ""
+    ready: bool = False
     idle: bool = False
     stopping: bool = False
     options: str | None = None
@@ -30,6 +32,7 @@ class Report:
         """Note the worker's message."""
         self.counters = message.counters or self.counters
         self.version = self.version if message.version is None else message.version
+        self.ready = self.ready or message.ready
         self.idle = self.idle if message.idle is None else message.idle
         self.options = self.options if message.options is None else message.options
         self.stopping = self.stopping or message.stopping

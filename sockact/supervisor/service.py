@@ -339,12 +339,8 @@ class Supervisor:
         if current := self._fleet.current:
             serving = [each for each in workers if each.generation == current and not each.leaving]
         else:
-            serving = [each for each in workers if each.left_over and self._is_introduced(each.number)]
+            serving = [each for each in workers if each.left_over and self._reports.of(each.number).ready]
         return [each.number for each in serving if not self._reports.of(each.number).stopping]
-
-    def _is_introduced(self, number: int) -> bool:
-        supply = self._exchange.supply_of(number)
-        return supply is not None and supply.introduced
 
     # The events of the workers.
 
@@ -374,6 +370,9 @@ class Supervisor:
         self._heard_of_phase(number, message, now)
         if self._reports.hear(number, message):
             self._observer.on_busy()
+        if message.ready and self._fleet.workers[number].left_over:  # it has introduced itself
+            self._succession.store.clear()  # first: nobody else is to have what it gets from there
+            self._exchange.pass_on()
         if message.error:
             self._do(self._fleet.failing(number, message.error, now))
         if message.ending:
@@ -399,9 +398,6 @@ class Supervisor:
         worker = self._fleet.workers[number]
         if not self._exchange.take_orders(number):
             return  # it takes them already
-        if worker.left_over and not self._fleet.current:
-            self._succession.store.clear()  # first: nobody else is to have what it gets from there
-            self._exchange.pass_on()
         if worker.drains:
             self._tell(number, signal.SIGTERM)
         if worker.aborted:

@@ -31,7 +31,8 @@ class Succession:
     Args:
         notifier: the notifier of this process.
         store: keeps connections.
-        supplied: the workers are programs of ours, which a supervisor can hand over.
+        supplied: the workers are programs of ours, which another supervisor can take over, and all their
+            listeners are systemd's.
 
     Attributes:
         store: keeps connections.
@@ -49,18 +50,20 @@ class Succession:
         if not self.possible:
             return
         if self._notifier.store(descriptors, name, must=True):
-            self._stored.add(name)
+            self.kept([name])
         else:
             logger.warning("systemd did not store %s: in a restart this worker drains at once", name)
 
     def kept(self, names: Iterable[str]) -> None:
-        """Note that systemd has the descriptors of these workers already."""
+        """Note that systemd has the descriptors of these workers, too."""
         self._stored.update(names)
+        self.store.reserved = DESCRIPTORS * len(self._stored)
 
     def forget(self, name: str) -> None:
         """Remove the descriptors of a worker that has ended."""
         if name in self._stored:
             self._stored.discard(name)
+            self.kept([])
             self._notifier.forget(name)
 
     def still_possible(self) -> bool:

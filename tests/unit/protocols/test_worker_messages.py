@@ -153,5 +153,5 @@ def test_another_supervisor_is_told_again_what_holds_and_nothing_else(
     notification = manager.receive()
     assert notification is not None
     said = WorkerMessage.from_assignments(notification.assignments)
-    assert said == WorkerMessage(takes_orders=True, version="1.2", stopping=True)
+    assert said == WorkerMessage(ready=True, takes_orders=True, version="1.2", stopping=True)
     assert manager.receive() is None
