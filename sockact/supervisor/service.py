@@ -18,7 +18,7 @@ from sockact.handover.exchange import Exchange
 from sockact.handover.transfer import CONNECTION, SUPPLY
 from sockact.lifecycle.deadlines import KILL_MARGIN
 from sockact.process.child import Child
-from sockact.process.left_over import LeftOver, stored_name
+from sockact.process.left_over import LeftOver
 from sockact.process.orphans import Orphans
 from sockact.protocols import overview
 from sockact.protocols.counters import Counters
@@ -99,7 +99,6 @@ class Supervisor:
         self._reports = Reports()
         self._view = FleetView(self._fleet, self._children, self._reports)
         self._succession = succession
-        self._names: dict[int, str] = {}  # under which workers are stored
         self._leave = leave
         self._exchange = Exchange(self._receivers, unassigned, self._children.descriptor_limit)
         self._consent = Consent(lambda worker: self._tell(worker, signal.SIGHUP))
@@ -135,9 +134,8 @@ class Supervisor:
     def take_over_left_over(self, workers: Sequence[LeftOver]) -> None:
         """Take over the workers of the supervisor before: they serve until the first generation does."""
         self._fleet.take_over(((each.number, each.generation) for each in workers), self._loop.time())
-        self._succession.kept(each.name for each in workers)
         for each in workers:
-            self._names[each.number] = each.name
+            self._succession.take_over(each)
             self._children.take_over(each.number, each.handle)
             if each.supply is not None:
                 self._exchange.supply(each.number, each.supply).ask_to_introduce()
@@ -430,8 +428,7 @@ class Supervisor:
     def _started(self, number: int, generation: int, child: Child) -> None:
         self._exits.started(child.pid)
         if (supply := self._exchange.supply_of(number)) is not None:
-            name = self._names[number] = stored_name(number, generation)
-            self._succession.keep(name, [*child.descriptors(), supply.fileno()])
+            self._succession.keep(number, generation, [*child.descriptors(), supply.fileno()])
 
     def _not_started(self, number: int, reason: str) -> None:
         self._exchange.forget(number)
@@ -451,7 +448,7 @@ class Supervisor:
         self._exchange.forget(number)
         self._exits.forget(number)
         self._reports.forget(number)
-        self._succession.forget(self._names.pop(number, ""))
+        self._succession.forget(number)
         self._observer.on_busy()  # the status counts it
         self._do(self._fleet.exited(number, child.reason or how, self._loop.time()))
         self._exits.ended(child.pid)

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from sockact.handover.store import Store
+from sockact.process.left_over import LeftOver, stored_name
 from sockact.protocols.notify import Notifier
 from sockact.systemd import unit_files
 
@@ -42,29 +43,35 @@ class Succession:
     def __init__(self, notifier: Notifier, store: Store, *, supplied: bool) -> None:
         self._notifier = notifier
         self.store = store
-        self._stored: set[str] = set()
+        self._names: dict[int, str] = {}  # of what is stored, by the worker's number
         self.possible = supplied and notifier.storage >= DESCRIPTORS and self._is_left_alone()
 
-    def keep(self, name: str, descriptors: Sequence[int]) -> None:
+    def keep(self, worker: int, generation: int, descriptors: Sequence[int]) -> None:
         """Store the descriptors of a worker that has started."""
         if not self.possible:
             return
+        name = stored_name(worker, generation)
         if self._notifier.store(descriptors, name, must=True):
-            self.kept([name])
+            self._note(worker, name)
         else:
             logger.warning("systemd did not store %s: in a restart this worker drains at once", name)
 
-    def kept(self, names: Iterable[str]) -> None:
-        """Note that systemd has the descriptors of these workers, too."""
-        self._stored.update(names)
-        self.store.reserved = DESCRIPTORS * len(self._stored)
+    def take_over(self, worker: LeftOver) -> None:
+        """Note that systemd has stored this worker."""
+        self._note(worker.number, worker.name)
 
-    def forget(self, name: str) -> None:
+    def forget(self, worker: int) -> None:
         """Remove the descriptors of a worker that has ended."""
-        if name in self._stored:
-            self._stored.discard(name)
-            self.kept([])
+        if (name := self._names.pop(worker, None)) is not None:
             self._notifier.forget(name)
+            self._reserve()
+
+    def _note(self, worker: int, name: str) -> None:
+        self._names[worker] = name
+        self._reserve()
+
+    def _reserve(self) -> None:
+        self.store.reserved = DESCRIPTORS * len(self._names)
 
     def still_possible(self) -> bool:
         """Return whether the workers outlive this process by what the unit's files say now."""
