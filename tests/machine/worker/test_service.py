@@ -209,7 +209,7 @@ async def app(scope, receive, send):
 
 
 def test_a_restart_does_not_touch_child_processes_that_requests_wait_for(service: Machine) -> None:
-    """The unit's KillMode=mixed: control-group would end them, and with them the requests."""
+    """The unit's KillMode=process: control-group would end them, and with them the requests."""
     install(service, 1, CHILD)
     get(service)
     waiting = client(service, "/child")
