@@ -154,7 +154,7 @@ def test_the_owner_of_the_runtime_directory_chooses_nothing_of_what_root_writes(
 
 def test_the_key_is_for_the_service_alone_and_goes_with_it(encrypted: Machine) -> None:
     assert presented(encrypted) == "first"
-    group, own = stat(encrypted, "%g", "/run/app.tls/tls.pem", "/run/app")
+    group, own = stat(encrypted, "%g", "/run/app.tls/tls.pem", "/run/app/")
     assert group == own != "0"
     for user in ("nobody", "daemon"):
         as_user = ["runuser", "-u", user, "--", "cat", "/run/app.tls/tls.pem"]
@@ -219,7 +219,7 @@ def test_a_service_may_have_several_runtime_directories(encrypted: Machine) -> N
     encrypted.run("systemctl", "daemon-reload")
 
     assert presented(encrypted) == "first"
-    group, own = stat(encrypted, "%g", "/run/app.tls/tls.pem", "/run/app")
+    group, own = stat(encrypted, "%g", "/run/app.tls/tls.pem", "/run/app/")
     assert group == own != "0"
 
 
