@@ -19,7 +19,6 @@ from tests.support.machine.service import (
     install,
     processes,
     tell,
-    wait_for,
     wait_until,
 )
 
@@ -122,11 +121,14 @@ def connect(machine: Machine, *gate: str) -> Popen[str]:
     return connected
 
 
+def stored(machine: Machine) -> int:
+    return int(machine.show("app.service", "NFileDescriptorStore")["NFileDescriptorStore"])
+
+
 def test_a_connection_that_was_kept_can_be_closed(service: Machine) -> None:
     connected = connect(service, "/opt/app/gate")
     service.run("systemctl", "restart", "app.service")
-    workers = len(processes(service)) - 1
-    wait_for(service, f"NFileDescriptorStore={4 * workers}")  # what the next supervisor needs of them
+    wait_until(lambda: stored(service) == 4 * (len(processes(service)) - 1))  # for the next supervisor
 
     service.write("/opt/app/gate", "")
 
