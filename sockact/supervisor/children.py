@@ -56,7 +56,6 @@ class ChildEvents:
     """The callbacks for what happens to worker processes; the first argument is the worker's number.
 
     Attributes:
-        supply: returns the socket by which a worker that is about to start gets connections, in a list.
         on_start: called with its generation and its process when that has started.
         on_failed_start: called with the reason when no process was started for it.
         on_notification: called with each of its notifications.
@@ -64,7 +63,6 @@ class ChildEvents:
         on_fault: called with an exception that no failed start explains; returns whether it is handled.
     """
 
-    supply: Callable[[int], list[Listener]]
     on_start: Callable[[int, int, Child], None]
     on_failed_start: Callable[[int, str], None]
     on_notification: Callable[[int, Notification], None]
@@ -78,11 +76,19 @@ class Children:
     Args:
         spec: the specification of a worker process.
         watchdog: the longest pause between two of its watchdog pings; None for no watchdog.
+        supply: returns the socket by which a worker that is about to start gets connections, in a list.
         events: the callbacks.
     """
 
-    def __init__(self, spec: WorkerSpec, watchdog: float | None, events: ChildEvents) -> None:
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        watchdog: float | None,
+        supply: Callable[[int], list[Listener]],
+        events: ChildEvents,
+    ) -> None:
         self._spec = spec
+        self._supply = supply
         self._watchdog = watchdog
         self._events = events
         self._children: dict[int, Child] = {}
@@ -181,7 +187,7 @@ class Children:
         number = spawn.worker
         supply: list[Listener] = []
         try:
-            supply = self._events.supply(number) if self._spec.supplied else []
+            supply = self._supply(number) if self._spec.supplied else []
             child = self._children[number] = self._watched(number, self._spawned(spawn, supply))
         except (OSError, SettingsError) as error:
             text = error.strerror if isinstance(error, OSError) else error

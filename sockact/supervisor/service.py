@@ -14,8 +14,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from sockact.errors import ReloadRefused, error_of_status
-from sockact.handover.exchange import Exchange
-from sockact.handover.transfer import CONNECTION, SUPPLY
 from sockact.lifecycle.deadlines import KILL_MARGIN
 from sockact.process.child import Child
 from sockact.process.left_over import LeftOver
@@ -23,9 +21,8 @@ from sockact.process.orphans import Orphans
 from sockact.protocols import overview
 from sockact.protocols.counters import Counters
 from sockact.protocols.notify import Notification
-from sockact.protocols.worker_messages import EXITED, SupervisorOrder, WorkerMessage
-from sockact.sockets.fds import Listener
-from sockact.supervisor.children import ChildEvents, Children, WorkerSpec
+from sockact.protocols.worker_messages import WorkerMessage
+from sockact.supervisor.children import ChildEvents, WorkerSpec
 from sockact.supervisor.consent import Consent
 from sockact.supervisor.fleet import Fleet, Rules, Stage
 from sockact.supervisor.fleet.backoff import YOUNG
@@ -33,7 +30,6 @@ from sockact.supervisor.fleet.orders import (
     Action,
     Failed,
     Note,
-    Order,
     Reloaded,
     Spawn,
     Started,
@@ -41,6 +37,7 @@ from sockact.supervisor.fleet.orders import (
     Tell,
 )
 from sockact.supervisor.fleet_view import FleetView
+from sockact.supervisor.links import WorkerLinks
 from sockact.supervisor.reports import Reports
 from sockact.supervisor.succession import Succession
 from sockact.supervisor.worker_exits import Exits
@@ -95,21 +92,22 @@ class Supervisor:
         self._spec = spec
         self._observer = observer
         self._fleet = Fleet(rules)
-        self._children = Children(spec, rules.watchdog, self._events())
         self._reports = Reports()
+        self._links = links = WorkerLinks(
+            spec, self._fleet, self._reports, succession, unassigned, self._events()
+        )
+        self._children, self._exchange = links.children, links.exchange
         self._view = FleetView(self._fleet, self._children, self._reports)
         self._succession = succession
         self._leave = leave
-        self._exchange = Exchange(self._receivers, unassigned, self._children.descriptor_limit)
-        self._consent = Consent(lambda worker: self._tell(worker, signal.SIGHUP))
-        self._exits = Exits(self._tell_exit, self._serving)
+        self._consent = Consent(lambda worker: links.tell(worker, signal.SIGHUP))
+        self._exits = Exits(links.tell_exit, links.serving)
         self._hook_failed = ""
         self.left: int | None = None
         self._exit_status = 0
         self._logged_reason: str | None = None
         self._outcome: asyncio.Future[Action] | None = None
         self._stopped = asyncio.Event()
-        self._ending = False
         self._aborted = False
         self._loop = asyncio.get_running_loop()
         self._orphans = Orphans(self._children.pids)
@@ -117,7 +115,6 @@ class Supervisor:
 
     def _events(self) -> ChildEvents:
         return ChildEvents(
-            supply=self._new_supply,
             on_start=self._started,
             on_failed_start=self._not_started,
             on_notification=self._heard,
@@ -125,20 +122,13 @@ class Supervisor:
             on_fault=self._failed,
         )
 
-    def _new_supply(self, number: int) -> list[Listener]:
-        theirs = self._exchange.supply(number).theirs
-        return [] if theirs is None else [Listener.of(theirs, SUPPLY)]
-
     # The verbs of a service.
 
     def take_over_left_over(self, workers: Sequence[LeftOver]) -> None:
         """Take over the workers of the supervisor before: they serve until the first generation does."""
         self._fleet.take_over(((each.number, each.generation) for each in workers), self._loop.time())
         for each in workers:
-            self._succession.take_over(each)
-            self._children.take_over(each.number, each.handle)
-            if each.supply is not None:
-                self._exchange.supply(each.number, each.supply).ask_to_introduce()
+            self._links.take_over(each)
             pid = each.handle.pid
             logger.info("gen=%d worker=%d pid=%d is left over", each.generation, each.number, pid)
 
@@ -158,15 +148,15 @@ class Supervisor:
     async def _give_up(self) -> None:
         """End after a failed start; left-over workers go on, for the next supervisor."""
         spared = [worker.number for worker in self._fleet.workers.values() if worker.left_over]
-        self._begin_end()
+        self._links.end()
+        self._leave()
         if not spared:
             self._exchange.room = 0
         self._exchange.end(spared)
         self._do(self._fleet.give_up(self._loop.time()))
         await self._stopped.wait()
-        self._succession.store.put(self._exchange.let_go())
         await self._children.wait_gone()
-        self._children.let_go()
+        self._links.let_go()
 
     async def try_reload(self) -> None:
         """Ask the workers that have asked for it; raises ReloadRefused when one is against the reload.
@@ -174,7 +164,9 @@ class Supervisor:
         The new code itself is tried by `take_over`: it does not serve alone until it has proved itself.
         """
         # Twice: a worker's limit for hooks before the signal, and for those that answer.
-        await self._consent.obtain(self._receivers(), 2 * self._fleet.rules.start_timeout + KILL_MARGIN)
+        await self._consent.obtain(
+            self._links.receivers(), 2 * self._fleet.rules.start_timeout + KILL_MARGIN
+        )
 
     async def take_over(self) -> bool:
         """Replace the generation by a new one; raises ReloadRefused when that fails."""
@@ -191,7 +183,7 @@ class Supervisor:
             self._leave_workers()
             return
         self._aborted = abort
-        self._begin_end()  # now: workers that stop while systemd is asked were told so by others
+        self._links.end()  # now: workers that stop while systemd is asked were told so by others
         if self._spec.handover:
             with self._orphans.paused():  # systemd is asked by a child
                 self._exchange.room = await self._succession.store.room(followed=followed)
@@ -213,10 +205,9 @@ class Supervisor:
     def _leave_workers(self) -> None:
         logger.info("the workers go on: the next supervisor takes them over")
         self.left = 0 if self._fleet.current else os.EX_TEMPFAIL  # ExecStopPost= leaves them alone, too
-        self._begin_end()
+        self._links.end()
         self._do(self._fleet.leave(self._loop.time()))
-        self._succession.store.put(self._exchange.let_go())
-        self._children.let_go()
+        self._links.let_go()
 
     def abort(self) -> None:
         """Abort every drain under way."""
@@ -236,10 +227,6 @@ class Supervisor:
             # Others may have no handler yet, and the defaults end or halt them (R16).
             if self._spec.ours or worker.stage is not Stage.STARTING:
                 self._children.send(worker.number, number)
-
-    def _begin_end(self) -> None:
-        self._ending = True
-        self._children.start_no_more()
 
     async def _end(self, *, abort: bool = False) -> None:
         self._leave()
@@ -289,7 +276,7 @@ class Supervisor:
                 case Spawn():
                     self._children.start(action)
                 case Tell(worker, order):
-                    self._order(worker, order)
+                    self._links.order(worker, order)
                 case Started() | Reloaded() | Failed():
                     if self._outcome is not None and not self._outcome.done():
                         self._outcome.set_result(action)
@@ -305,57 +292,13 @@ class Supervisor:
     def _tick(self) -> None:
         self._do(self._fleet.tick(self._loop.time()))
 
-    def _order(self, number: int, order: Order) -> None:
-        if not self._ending:
-            self._exchange.retire(number)
-        self._children.cancel(number)
-        if order is Order.KILL:
-            ends = self._fleet.workers[number].ends
-            missed = "it has announced its end, but does not end" if ends else "it missed its deadline"
-            logger.warning("worker=%d is killed: %s", number, missed)
-        self._tell(number, signal.Signals[order.value])
-
-    def _tell(self, worker: int, number: signal.Signals) -> None:
-        """Tell a worker to do what a signal means: by an order, which its app cannot keep away."""
-        kills = number in (signal.SIGABRT, signal.SIGKILL)
-        if kills or not self._exchange.order(worker, SupervisorOrder(number.name)):
-            self._children.send(worker, number)
-
-    def _tell_exit(self, worker: int, pid: int) -> bool:
-        return self._exchange.order(worker, SupervisorOrder(EXITED, pid))
-
-    def _receivers(self) -> list[int]:
-        """Return the workers that are to have connections, if connections move."""
-        return self._serving() if self._spec.handover else []
-
-    def _serving(self) -> list[int]:
-        """Return the ready workers of the newest generation that has taken over.
-
-        Before the first one has, left-over workers serve.
-        """
-        workers = [each for each in self._fleet.workers.values() if each.serves]
-        if current := self._fleet.current:
-            serving = [each for each in workers if each.generation == current and not each.leaving]
-        else:
-            serving = [each for each in workers if each.left_over and self._reports.of(each.number).ready]
-        return [each.number for each in serving if not self._reports.of(each.number).stopping]
-
     # The events of the workers.
 
     def _heard(self, number: int, notification: Notification) -> None:
         try:
             self._obey(number, WorkerMessage.from_assignments(notification.assignments))
         finally:
-            self._take(number, notification)
-
-    def _take(self, number: int, notification: Notification) -> None:
-        """Take the connections that a worker hands over; this is no store for other descriptors."""
-        child = self._children.get(number)
-        if notification.assignments.get("FDNAME") == CONNECTION:
-            exited = child is None or child.has_ended()
-            self._exchange.take(notification.stored, number, sender_exited=exited)
-        else:
-            notification.close()
+            self._links.take(number, notification)
 
     def _obey(self, number: int, message: WorkerMessage) -> None:
         now = self._loop.time()
@@ -364,13 +307,12 @@ class Supervisor:
         if message.pings:
             self._fleet.pinged(number, now)
         if message.takes_orders:
-            self._begin_orders(number)
+            self._links.begin_orders(number)
         self._heard_of_phase(number, message, now)
         if self._reports.hear(number, message):
             self._observer.on_busy()
         if message.ready and self._fleet.workers[number].left_over:  # it has introduced itself
-            self._succession.store.clear()  # first: nobody else is to have what it gets from there
-            self._exchange.pass_on()
+            self._links.introduced()
         if message.error:
             self._do(self._fleet.failing(number, message.error, now))
         if message.ending:
@@ -387,19 +329,9 @@ class Supervisor:
             self._exchange.pass_on()
             self._exits.pass_on()
         # In a stop of the service others may have told the worker to stop.
-        if message.stopping and not (self._ending or self._fleet.workers[number].drains):
+        if message.stopping and not (self._links.ending or self._fleet.workers[number].drains):
             self._exchange.retire(number)
             self._do(self._fleet.stopping(number, now))  # it is replaced
-
-    def _begin_orders(self, number: int) -> None:
-        """Send orders from now on; the app may have kept a signal from the worker during its import."""
-        worker = self._fleet.workers[number]
-        if not self._exchange.take_orders(number):
-            return  # it takes them already
-        if worker.drains:
-            self._tell(number, signal.SIGTERM)
-        if worker.aborted:
-            self._tell(number, signal.SIGQUIT)
 
     def _heard_of_hooks(self, number: int, message: WorkerMessage) -> None:
         self._consent.heard(number, message)
@@ -427,11 +359,10 @@ class Supervisor:
 
     def _started(self, number: int, generation: int, child: Child) -> None:
         self._exits.started(child.pid)
-        if (supply := self._exchange.supply_of(number)) is not None:
-            self._succession.keep(number, generation, [*child.descriptors(), supply.fileno()])
+        self._links.started(number, generation, child)
 
     def _not_started(self, number: int, reason: str) -> None:
-        self._exchange.forget(number)
+        self._links.forget(number)
         self._do(self._fleet.exited(number, reason, self._loop.time()))
 
     def _failed(self, error: Exception) -> bool:
@@ -445,10 +376,9 @@ class Supervisor:
         self._exit_status = self._exit_status or child.exit_status
         self._logged_reason = child.reason or self._logged_reason
         self._consent.forget(number)
-        self._exchange.forget(number)
+        self._links.forget(number)
         self._exits.forget(number)
         self._reports.forget(number)
-        self._succession.forget(number)
         self._observer.on_busy()  # the status counts it
         self._do(self._fleet.exited(number, child.reason or how, self._loop.time()))
         self._exits.ended(child.pid)

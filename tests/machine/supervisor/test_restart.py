@@ -36,13 +36,8 @@ from tests.support.machine.supervised import (
     workers,
 )
 
-CLIENTS = (
-    "persistent:16@20",
-    "one-shot:8@10",
-    "slow:4@0.2,seconds=4",
-    "upload:2@0.5",
-    "stream:2@0.4",
-)
+LONG = ("slow:4@0.2,seconds=4", "upload:2@0.5", "stream:2@0.4")
+CLIENTS = ("persistent:16@20", "one-shot:4@10", "slow:2@0.8,seconds=1")
 KEPT = 16
 """Connections of the persistent clients, which nothing but a loss closes."""
 
@@ -82,16 +77,16 @@ def test_a_restart_loses_no_request_and_closes_no_connection(
 ) -> None:
     start(app, *QUICK)
     pids = {main_pid(app)}
-    with serving(app) as report:
-        for number in range(2, rounds(100, part=10) + 2):
+    with serving(app, *CLIENTS[:2], *LONG) as report:
+        for number in range(2, rounds(100) + 2):
             install(app, number)
             configure(app, *QUICK, service=unit.format(number=number))
             restart(app)
             assert get(app)["version"] == str(number)
             pids.add(main_pid(app))
 
-    assert len(pids) == rounds(100, part=10) + 1
-    tell(f"{rounds(100, part=10)} times restart", app, report)
+    assert len(pids) == rounds(100) + 1
+    tell(f"{rounds(100)} times restart", app, report)
 
 
 def test_a_restart_into_a_broken_release_hurts_nobody(app: Machine, rounds: Callable[..., int]) -> None:

@@ -52,12 +52,12 @@ def usage(machine: Machine, pid: int) -> tuple[int, int]:
     return len(descriptors), int(pss[1])
 
 
-# As many reloads of one worker as show a leak; four take their time to start. Every day a quarter of them.
+# As many reloads of one worker as show a leak; four take their time to start. Every day a tenth of them.
 @pytest.mark.parametrize(("size", "asked"), [(1, 200), (4, 100)], ids=["1 worker", "4 workers"])
 def test_nobody_and_nothing_is_lost_over_reloads(
     app: Machine, size: int, asked: int, rounds: Callable[..., int]
 ) -> None:
-    reloads = rounds(asked, part=4)
+    reloads = rounds(asked, part=10)
     # Reloads follow one another faster than 2 s, which some requests take: more than 4 generations drain.
     pid = start(app, f"--workers={size}", "--probation=0.1s", "--max-draining=20")
     with load(app) as clients:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -54,24 +55,27 @@ def test_the_first_connection_starts_the_service_and_is_answered(service: Machin
     assert shown["StatusText"].startswith("gen 1: ready")
 
 
-def test_nobody_is_lost_over_restarts(service: Machine) -> None:
-    pids = set()
+def test_nobody_is_lost_over_restarts(service: Machine, rounds: Callable[..., int]) -> None:
+    pids, asked = set(), rounds(ROUNDS, part=4)
     with load(service) as clients:
-        for _ in range(ROUNDS):
+        for _ in range(asked):
             service.run("systemctl", "restart", "app.service")
             pids.add(main_pid(service))
         report = clients.report()
 
     assert_nothing_lost(report)
-    assert len(pids) == ROUNDS
+    assert len(pids) == asked
     assert service.show("app.service", "Result", "NRestarts") == {"Result": "success", "NRestarts": "0"}
-    tell(f"{ROUNDS} times restart", service, report)
+    tell(f"{asked} times restart", service, report)
 
 
-def test_nobody_is_lost_over_reloads_and_the_main_pid_stays(service: Machine) -> None:
+def test_nobody_is_lost_over_reloads_and_the_main_pid_stays(
+    service: Machine, rounds: Callable[..., int]
+) -> None:
+    asked = rounds(ROUNDS, part=4)
     with load(service) as clients:
         pid = main_pid(service)
-        for version in range(2, ROUNDS + 2):
+        for version in range(2, asked + 2):
             install(service, version)
             reload(service)
             assert get(service)["version"] == str(version)
@@ -81,10 +85,8 @@ def test_nobody_is_lost_over_reloads_and_the_main_pid_stays(service: Machine) ->
         report = clients.report()
 
     assert_nothing_lost(report)
-    assert {seen["version"] for seen in report["seen"]} == {
-        str(version) for version in range(1, ROUNDS + 2)
-    }
-    tell(f"{ROUNDS} times reload", service, report)
+    assert {seen["version"] for seen in report["seen"]} == {str(version) for version in range(1, asked + 2)}
+    tell(f"{asked} times reload", service, report)
 
 
 PLAIN_UVICORN = """

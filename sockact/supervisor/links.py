@@ -1,0 +1,149 @@
+"""The links to a supervisor's workers: their processes, and the supplies for connections and orders."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Sequence
+
+from sockact.handover.exchange import Exchange
+from sockact.handover.transfer import CONNECTION, SUPPLY
+from sockact.process.child import Child
+from sockact.process.left_over import LeftOver
+from sockact.protocols.notify import Notification
+from sockact.protocols.worker_messages import EXITED, SupervisorOrder
+from sockact.sockets.fds import Listener
+from sockact.supervisor.children import ChildEvents, Children, WorkerSpec
+from sockact.supervisor.fleet import Fleet
+from sockact.supervisor.fleet.orders import Order
+from sockact.supervisor.reports import Reports
+from sockact.supervisor.succession import Succession
+
+logger = logging.getLogger(__package__)
+
+
+class WorkerLinks:
+    """The links to all workers of a fleet.
+
+    Args:
+        spec: the specification of a worker process.
+        fleet: the supervisor's decisions about the workers.
+        reports: their own reports.
+        succession: keeps workers and connections for the next supervisor.
+        unassigned: connections that wait from the beginning.
+        events: the callbacks for what happens to worker processes.
+
+    Attributes:
+        children: their processes.
+        exchange: distributes connections among them.
+        ending: whether all of them are to end, so that none is replaced.
+    """
+
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        fleet: Fleet,
+        reports: Reports,
+        succession: Succession,
+        unassigned: Sequence[int],
+        events: ChildEvents,
+    ) -> None:
+        self._handover = spec.handover
+        self._fleet = fleet
+        self._reports = reports
+        self._succession = succession
+        self.children = Children(spec, fleet.rules.watchdog, self._new_supply, events)
+        self.exchange = Exchange(self.receivers, unassigned, self.children.descriptor_limit)
+        self.ending = False
+
+    def started(self, number: int, generation: int, child: Child) -> None:
+        """Note that the process of a worker has started: the next supervisor may need it."""
+        if (supply := self.exchange.supply_of(number)) is not None:
+            self._succession.keep(number, generation, [*child.descriptors(), supply.fileno()])
+
+    def take_over(self, worker: LeftOver) -> None:
+        """Link a left-over worker."""
+        self._succession.take_over(worker)
+        self.children.take_over(worker.number, worker.handle)
+        if worker.supply is not None:
+            self.exchange.supply(worker.number, worker.supply).ask_to_introduce()
+
+    def introduced(self) -> None:
+        """Note that a left-over worker serves, and can have connections."""
+        self._succession.store.clear()  # first: nobody else is to have what it gets from there
+        self.exchange.pass_on()
+
+    def forget(self, number: int) -> None:
+        """Remove the links of a worker that has ended."""
+        self.exchange.forget(number)
+        self._succession.forget(number)
+
+    def end(self) -> None:
+        """Start and replace no worker from now on."""
+        self.ending = True
+        self.children.start_no_more()
+
+    def let_go(self) -> None:
+        """Leave all workers, and the connections that wait, to the next supervisor."""
+        self._succession.store.put(self.exchange.let_go())
+        self.children.let_go()
+
+    def order(self, number: int, order: Order) -> None:
+        """Send a worker an order of the fleet."""
+        if not self.ending:
+            self.exchange.retire(number)
+        self.children.cancel(number)
+        if order is Order.KILL:
+            ends = self._fleet.workers[number].ends
+            missed = "it has announced its end, but does not end" if ends else "it missed its deadline"
+            logger.warning("worker=%d is killed: %s", number, missed)
+        self.tell(number, signal.Signals[order.value])
+
+    def begin_orders(self, number: int) -> None:
+        """Send orders from now on; the app may have kept a signal from the worker during its import."""
+        worker = self._fleet.workers[number]
+        if not self.exchange.take_orders(number):
+            return  # it takes them already
+        if worker.drains:
+            self.tell(number, signal.SIGTERM)
+        if worker.aborted:
+            self.tell(number, signal.SIGQUIT)
+
+    def tell(self, worker: int, number: signal.Signals) -> None:
+        """Tell a worker to do what a signal means: by an order, which its app cannot keep away."""
+        kills = number in (signal.SIGABRT, signal.SIGKILL)
+        if kills or not self.exchange.order(worker, SupervisorOrder(number.name)):
+            self.children.send(worker, number)
+
+    def tell_exit(self, worker: int, pid: int) -> bool:
+        """Tell a worker that a process has ended; return whether that is on its way."""
+        return self.exchange.order(worker, SupervisorOrder(EXITED, pid))
+
+    def take(self, number: int, notification: Notification) -> None:
+        """Take the connections that a worker hands over; this is no store for other descriptors."""
+        child = self.children.get(number)
+        if notification.assignments.get("FDNAME") == CONNECTION:
+            exited = child is None or child.has_ended()
+            self.exchange.take(notification.stored, number, sender_exited=exited)
+        else:
+            notification.close()
+
+    def receivers(self) -> list[int]:
+        """Return the workers that are to have connections, if connections move."""
+        return self.serving() if self._handover else []
+
+    def serving(self) -> list[int]:
+        """Return the ready workers of the newest generation that has taken over.
+
+        Before the first one has, left-over workers serve.
+        """
+        workers = [each for each in self._fleet.workers.values() if each.serves]
+        if current := self._fleet.current:
+            serving = [each for each in workers if each.generation == current and not each.leaving]
+        else:
+            serving = [each for each in workers if each.left_over and self._reports.of(each.number).ready]
+        return [each.number for each in serving if not self._reports.of(each.number).stopping]
+
+    def _new_supply(self, number: int) -> list[Listener]:
+        theirs = self.exchange.supply(number).theirs
+        return [] if theirs is None else [Listener.of(theirs, SUPPLY)]
