@@ -153,7 +153,7 @@ def test_a_broken_version_is_refused_and_the_old_one_goes_on(
     assert_nothing_lost(report)
 
 
-def test_a_stop_ends_at_the_hammer(service: Machine) -> None:
+def test_a_stop_ends_at_the_drain_timeout(service: Machine) -> None:
     configure(service, "--linger=0.5s", "--drain-timeout=1s")
     with in_flight(service, "/slow?seconds=3600"):
         before = time.time()
@@ -188,7 +188,9 @@ class _Ended:
         self._process.communicate()
 
 
-def test_a_drain_may_last_as_long_as_the_hammer_allows_whatever_the_units_timeout(service: Machine) -> None:
+def test_a_drain_may_last_as_long_as_its_timeout_allows_whatever_the_units_timeout(
+    service: Machine,
+) -> None:
     configure(service, "--drain-timeout=20s", service="TimeoutStopSec=2s")
     with load(service, "slow:1@0.15,seconds=6") as clients:
         wait_for(service, "StatusText=gen 1: ready, 1 request in flight")

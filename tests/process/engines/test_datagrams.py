@@ -142,7 +142,7 @@ def test_a_command_line_is_enough(manager: Manager) -> None:
         assert client.recv(100) == f"{pid} hello".encode()
 
 
-def test_the_hammer_ends_a_handler_that_does_not(manager: Manager, port: Listener) -> None:
+def test_the_drain_timeout_ends_a_handler_that_does_not(manager: Manager, port: Listener) -> None:
     start(manager, port, ECHO, "stuck", "--drain-timeout=0.2s", "--linger=0.1s")
     assert ask(port, "hello") == "stuck"
 

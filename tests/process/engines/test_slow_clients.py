@@ -198,7 +198,7 @@ def test_all_of_them_are_cut(bounded: Service) -> None:
         wait_until(lambda: open_sockets(pid) <= before)
 
 
-def test_a_stop_ends_by_the_hammer_at_the_latest(bounded: Service) -> None:
+def test_a_stop_ends_by_the_drain_timeout_at_the_latest(bounded: Service) -> None:
     bounded.start(*PATIENT, "--drain-timeout=3s")
     with crowd(bounded) as clients:
         clients.wait_stalled()

@@ -180,7 +180,7 @@ def test_in_a_drain_a_conversation_at_work_goes_on(
         "async def app(sock):\n    sock.send(b'on\\n')\n    await asyncio.Event().wait()\n",
     ],
 )
-def test_the_hammer_ends_a_handler_that_does_not(
+def test_the_drain_timeout_ends_a_handler_that_does_not(
     manager: Manager, listener: Listener, connect: Callable[..., LineClient], handler: str
 ) -> None:
     source = "import asyncio, threading\n" + handler

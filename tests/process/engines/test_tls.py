@@ -611,7 +611,7 @@ def test_a_handshake_has_its_limit_in_a_drain_too(tls: TlsService) -> None:
     assert tls.service.manager.wait_exit() == 0
 
 
-def test_the_hammer_ends_a_handshake(tls: TlsService) -> None:
+def test_the_drain_timeout_ends_a_handshake(tls: TlsService) -> None:
     limits = ("--tls-handshake-timeout=1h", "--linger=0.1s", "--drain-timeout=0.3s")
     tls.service.start(*tls.options(), *limits, "--shutdown-timeout=1h", GATE_SHUTDOWN="1")
     silent = tls.accepted()

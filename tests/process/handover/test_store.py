@@ -429,7 +429,7 @@ main.main()
 
 
 @BOTH
-def test_a_hammer_that_falls_while_the_manager_is_asked_is_no_less_one(
+def test_an_abort_that_comes_while_the_manager_is_asked_is_no_less_one(
     service: Service, role: tuple[str, ...]
 ) -> None:
     install(service.directory)

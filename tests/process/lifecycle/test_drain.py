@@ -233,7 +233,7 @@ def test_a_websocket_whose_client_keeps_sending_sees_the_close_frame(service: Se
     assert service.manager.wait_exit() == 0
 
 
-def test_the_hammer_aborts_what_is_left_and_says_so(service: Service) -> None:
+def test_the_drain_timeout_aborts_what_is_left_and_says_so(service: Service) -> None:
     service.start("--linger=0.1s", "--drain-timeout=0.3s")
     client = service.client()
     client.ask("/hold")
@@ -249,7 +249,7 @@ def test_the_hammer_aborts_what_is_left_and_says_so(service: Service) -> None:
     assert "Traceback" not in log
 
 
-def test_sigusr2_is_the_hammer_while_draining(service: Service) -> None:
+def test_sigusr2_aborts_what_is_left_while_draining(service: Service) -> None:
     service.start("--drain-timeout=none")
     service.client().ask("/hold")
     service.gate.wait()
@@ -347,7 +347,7 @@ def test_the_status_counts_what_a_drain_waits_for(service: Service) -> None:
     client.read()
 
 
-def test_a_drain_asks_for_no_more_time_than_the_hammer_allows(service: Service) -> None:
+def test_a_drain_asks_for_no_more_time_than_its_timeout_allows(service: Service) -> None:
     service.start("--linger=0.1s", "--drain-timeout=1s", "--shutdown-timeout=0.2s")
     service.client().ask("/hold")
     service.gate.wait()
@@ -394,7 +394,7 @@ def test_a_wsgi_request_in_flight_is_answered(service: Service) -> None:
     assert service.manager.wait_exit() == 0
 
 
-def test_a_wsgi_thread_that_hangs_does_not_hold_the_end_beyond_the_hammer(service: Service) -> None:
+def test_a_wsgi_thread_that_hangs_does_not_hold_the_end_beyond_the_drain_timeout(service: Service) -> None:
     (service.directory / "app.py").write_text(WSGI_APP)
     service.start("--linger=0.1s", "--drain-timeout=0.3s")
     service.client().ask()

@@ -246,7 +246,7 @@ def test_stopping_is_said_before_the_drain_ends(manager: Manager, listener: List
     assert manager.said("STOPPING") == ["1"]
 
 
-def test_a_drain_under_way_asks_for_more_time_up_to_the_hammer(
+def test_a_drain_under_way_asks_for_more_time_up_to_its_timeout(
     manager: Manager, listener: Listener
 ) -> None:
     app(request=WAIT)

@@ -59,7 +59,7 @@ def test_a_stop_goes_on_serving_while_load_balancers_notice(service: Service, sh
     assert (answer.text, answer.headers["retry-after"]) == ("draining\n", "5")
     assert get(service.listener, "/-/live").status == 200
     assert [get(service.listener, "/").status for _ in range(3)] == [200] * 3
-    service.manager.signal(signal.SIGUSR2)  # the hammer ends the delay as well
+    service.manager.signal(signal.SIGUSR2)  # which ends the delay as well
     assert service.manager.wait_exit() == 0
 
 

@@ -150,7 +150,7 @@ def test_a_service_without_a_worker_can_be_reloaded_and_stopped(service: Service
 
 
 @ROLES
-def test_a_hammer_at_once_waits_for_nobody(service: Service, role: tuple[str, ...]) -> None:
+def test_a_drain_timeout_of_zero_waits_for_nobody(service: Service, role: tuple[str, ...]) -> None:
     service.start(*role, "--drain-timeout=0", "--linger=0")
     service.client().ask("/hold")
     service.gate.wait()
@@ -161,7 +161,7 @@ def test_a_hammer_at_once_waits_for_nobody(service: Service, role: tuple[str, ..
     assert re.search(r"aborted: .*GET /hold", service.manager.stderr())
 
 
-def test_sigusr2_to_a_supervisor_is_the_hammer_of_its_workers(service: Service) -> None:
+def test_sigusr2_to_a_supervisor_aborts_the_drains_of_its_workers(service: Service) -> None:
     service.start(*QUICK, "--drain-timeout=none")
     service.client().ask("/hold")
     service.gate.wait()

@@ -426,7 +426,7 @@ def app(environ, start_response):
 
 
 @MODES
-def test_a_wsgi_thread_that_hangs_is_named_when_the_hammer_has_fallen(
+def test_a_wsgi_thread_that_hangs_is_named_after_the_drain_timeout(
     service: Service, mode: tuple[str, ...]
 ) -> None:
     start(service, WSGI, *mode)

@@ -166,7 +166,7 @@ def test_the_drain_waits_for_work_in_the_background(service: Service, mode: tupl
 
 
 @MODES
-def test_the_hammer_cancels_work_in_the_background(service: Service, mode: tuple[str, ...]) -> None:
+def test_the_drain_timeout_cancels_work_in_the_background(service: Service, mode: tuple[str, ...]) -> None:
     start(service, BACKGROUND, *mode, "--linger=0", "--drain-timeout=0.2s")
     assert get(service.listener, "/begin").status == 200
     service.gate.wait()
@@ -179,7 +179,7 @@ def test_the_hammer_cancels_work_in_the_background(service: Service, mode: tuple
 
 
 def test_a_service_with_work_in_the_background_is_not_idle(service: Service) -> None:
-    """If it were, the hammer would fall on the work long before that is done."""
+    """If it were, the drain timeout would end the work long before that is done."""
     work = BACKGROUND.replace('gate("work")', "asyncio.sleep(1)")
     start(service, work, "--idle-exit=0.1s", "--linger=0", "--drain-timeout=0.1s")
 

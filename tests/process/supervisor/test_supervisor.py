@@ -178,7 +178,7 @@ def test_a_stop_waits_for_the_workers_and_leaves_none(service: Service) -> None:
     assert not any(Path(f"/proc/{worker}").exists() for worker in before)
 
 
-def test_a_stop_ends_at_the_workers_hammer(service: Service) -> None:
+def test_a_stop_ends_at_the_workers_drain_timeout(service: Service) -> None:
     service.start(*QUICK, "--linger=0.1s", "--drain-timeout=0.3s")
     service.client().ask("/hold")
     service.gate.wait()

@@ -296,7 +296,7 @@ def stops(): note("on_stop")
 
 
 @MODES
-def test_hooks_have_one_deadline_the_hammers_and_then_that_of_the_shutdown(
+def test_hooks_have_one_deadline_that_of_the_drain_and_then_that_of_the_shutdown(
     service: Service, mode: tuple[str, ...]
 ) -> None:
     start(service, HANGS_LONG, *mode, "--linger=0", "--drain-timeout=0.2s", "--shutdown-timeout=0.2s")

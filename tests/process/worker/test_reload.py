@@ -443,7 +443,9 @@ async def app(scope, receive, send):
 
 
 @pytest.mark.parametrize("code", [HANGING_WSGI, HANGING_THREAD], ids=["wsgi", "to_thread"])
-def test_a_thread_that_hangs_does_not_hold_a_reload_beyond_the_hammer(service: Service, code: str) -> None:
+def test_a_thread_that_hangs_does_not_hold_a_reload_beyond_the_drain_timeout(
+    service: Service, code: str
+) -> None:
     app = service.directory / "app.py"
     app.write_text(code.format(version="1"))
     service.start("--lifespan=off", "--linger=0.1s", "--drain-timeout=0.3s", PYTHONPATH=str(APP.parent))

@@ -346,12 +346,12 @@ def test_values_that_do_not_go_together_are_refused(given: dict[str, Any], messa
     assert error_of(given).startswith(message)
 
 
-@pytest.mark.parametrize("hammer", [0, 0.5, "500ms"])
-def test_a_hammer_before_the_default_linger_shortens_it(hammer: object) -> None:
-    chosen = resolve({"drain_timeout": hammer}, {})
+@pytest.mark.parametrize("seconds", [0, 0.5, "500ms"])
+def test_a_drain_timeout_before_the_default_linger_shortens_it(seconds: object) -> None:
+    chosen = resolve({"drain_timeout": seconds}, {})
 
     assert chosen.linger == chosen.drain_timeout
-    assert error_of({"drain_timeout": hammer, "linger": 1}).startswith("linger=1: expected at most")
+    assert error_of({"drain_timeout": seconds, "linger": 1}).startswith("linger=1: expected at most")
 
 
 def test_any_linger_goes_with_a_drain_without_limit() -> None:

@@ -164,7 +164,7 @@ def test_who_asks_twice_ends_it_at_once(
 
 
 @pytest.mark.parametrize("events", [[Event.QUIT], [Event.STOP, Event.USR2], [Event.STOP, Event.QUIT]])
-def test_a_hammer_that_comes_before_the_stop_has_begun_is_not_lost(
+def test_an_abort_that_comes_before_the_stop_has_begun_is_not_lost(
     service: Scripted, early: EarlySignals, events: list[Event]
 ) -> None:
     service.events["start"] = events

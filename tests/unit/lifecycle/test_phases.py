@@ -93,5 +93,5 @@ def test_no_request_for_a_reload_is_lost_but_to_a_stop() -> None:
 
 
 @pytest.mark.parametrize("phase", [Phase.RELOADING, Phase.DEACTIVATING])
-def test_sigusr2_is_the_hammer_of_a_drain(phase: Phase) -> None:
+def test_sigusr2_ends_a_drain(phase: Phase) -> None:
     assert TABLE[phase][Event.USR2] == (phase, Act.ABORT)

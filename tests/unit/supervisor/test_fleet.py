@@ -78,7 +78,7 @@ def die_of(fleet: Fleet, number: int, now: float) -> list[Action]:
     return [action for action in fleet.exited(number, "died", now) if not isinstance(action, Note)]
 
 
-def hammer(action: Action) -> list[Action]:
+def abort_of(action: Action) -> list[Action]:
     return [Tell(action.worker, Order.ABORT)] if isinstance(action, Tell) else []
 
 
@@ -283,17 +283,17 @@ def test_a_worker_that_has_drained_is_not_replaced() -> None:
     assert fleet.exited(1, "drained", 102.0) == []
 
 
-def test_of_too_many_draining_generations_the_oldest_is_hammered_once() -> None:
+def test_of_too_many_draining_generations_the_oldest_is_aborted_once() -> None:
     fleet = serving(max_draining=2)
     aborted = [
-        [action.worker for action in reload(fleet, now) if action in hammer(action)]
+        [action.worker for action in reload(fleet, now) if action in abort_of(action)]
         for now in (100.0, 105.0, 110.0, 115.0)
     ]
 
     assert aborted == [[], [], [1, 2], [3, 4]]
 
 
-def test_the_hammer_meets_those_that_drain_and_each_once() -> None:
+def test_an_abort_meets_those_that_drain_and_each_once() -> None:
     fleet = serving()
     reload(fleet, 100.0)
 
@@ -1014,3 +1014,67 @@ def test_a_program_that_counts_as_ready_when_it_is_told_to_drain_has_no_limit_fo
 
     assert late.deadline() is None
     assert early.deadline() == 5.0
+
+
+# After a restart: the workers of the supervisor before.
+
+
+def taking_over(*workers: tuple[int, int], **changes: Any) -> tuple[Fleet, list[Action]]:
+    """Return a fleet with left-over workers that was started at 0, and what that brought."""
+    fleet = Fleet(replace(RULES, **changes))
+    fleet.take_over(workers, 0.0)
+    return fleet, fleet.start(0.0)
+
+
+def test_workers_and_generations_are_counted_on_from_the_left_over_ones() -> None:
+    _, actions = taking_over((7, 3), (9, 4))
+
+    assert actions == [Spawn(10, 5), Spawn(11, 5)]
+
+
+def test_left_over_workers_serve_until_the_new_ones_have_proved_themselves() -> None:
+    fleet, _ = taking_over((1, 1), (2, 1))
+
+    assert all_ready(fleet, 0.5) == []
+    assert fleet.deadline() == 1.5
+    assert fleet.tick(1.5) == [*drain(1, 2), Started()]
+
+
+def test_a_failed_start_ends_its_own_workers_alone() -> None:
+    fleet, _ = taking_over((1, 1), (2, 1))
+
+    assert fleet.failing(3, "broken", 1.0) == [*drain(3, 4), Failed("broken")]
+    assert fleet.give_up(1.0) == []
+    assert fleet.exited(3, "ended", 1.5) == []
+    assert fleet.exited(4, "ended", 2.0) == [Stopped()]
+    assert set(fleet.workers) == {1, 2}
+
+
+def test_a_left_over_worker_that_has_drained_since_before_is_told_nothing_more() -> None:
+    fleet, _ = taking_over((1, 1), (2, 1))
+    assert fleet.stopping(1, 0.2) == []
+    all_ready(fleet, 0.5)
+
+    assert fleet.tick(1.5) == [*drain(2), Started()]
+
+
+def test_a_left_over_worker_that_dies_is_not_replaced() -> None:
+    fleet, _ = taking_over((1, 1), (2, 1))
+
+    assert fleet.exited(1, "was killed by SIGKILL", 0.2) == [Note("worker=1 gen=1 was killed by SIGKILL")]
+    assert fleet.deadline() == 60.0
+
+
+def test_who_leaves_takes_no_worker_along_that_serves() -> None:
+    fleet = reloading()
+
+    assert fleet.leave(101.0) == drain(3, 4)
+    assert fleet.deadline() is not None
+    assert serving().leave(5.0) == []
+
+
+def test_a_left_over_worker_that_hangs_is_killed_some_time() -> None:
+    fleet, _ = taking_over((1, 1), watchdog=10.0)
+    fleet.pinged(1, 1.0)
+
+    assert fleet.tick(11.0)[1:] == [Tell(1, Order.KILL_WITH_STACKS)]

@@ -395,7 +395,7 @@ def test_a_signal_that_comes_again_does_not_wait_for_the_hooks(world: World) -> 
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_a_signal_takes_effect_though_the_hammer_falls_on_its_hooks(world: World, begun: bool) -> None:
+def test_a_signal_takes_effect_though_the_drain_timeout_ends_its_hooks(world: World, begun: bool) -> None:
     async def scene(come: Callable[[], None], background: Background) -> None:
         come()
         if begun:
