@@ -1,7 +1,7 @@
-"""A picture of one connection over reloads and a restart: `python -m tests.bench.picture FILE.svg`.
+"""A picture of one connection over changes of a service: `tests.bench.picture FILE.svg CHANGE...`.
 
-One client asks at fixed moments, on a connection that it keeps, while the supervisor that answers reloads
-its worker and is restarted in the end. Each dot is a request: when it was due, how long after that its
+One client asks at fixed moments, on a connection that it keeps, while the service is changed, by default by
+reloads and a restart. Each dot is a request: when it was due, how long after that its
 response was there, and by its colour which process has answered. All of it is measured.
 """
 
@@ -13,18 +13,21 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench.machine import serving
 from tests.support.machine.machine import Machine
 from tests.support.machine.roots import CHECKOUT
+from tests.support.machine.service import install, main_pid
+from tests.support.machine.supervised import kill
 
 SECONDS = 6.0
 INTERVAL = 0.02
-CHANGES = (("reload", 0.6), ("reload", 1.9), ("reload", 3.2), ("restart", 4.5))
-"""The changes to the service, and when each begins."""
+CHANGES = ("reload", "reload", "reload", "restart")
+FIRST, PAUSE = 0.6, 1.3
+"""Seconds until the first change begins, and from the beginning of one to that of the next."""
 
 OPTIONS = ("--workers=1", "--probation=0.1s")
 
@@ -78,21 +81,24 @@ class Record:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.picture")
     parser.add_argument("file", metavar="FILE.svg", type=Path)
-    file = parser.parse_args().file
-    record = _measured()
+    parser.add_argument("changes", metavar="CHANGE", nargs="*", default=CHANGES, help=", ".join(DO))
+    arguments = parser.parse_args()
+    if unknown := set(arguments.changes) - set(DO):
+        parser.error(f"no change {' '.join(unknown)}: expected some of {', '.join(DO)}")
+    file, record = arguments.file, _measured(arguments.changes)
     file.write_text("\n".join(_drawn(record)) + "\n")
     print(f"{file}: {_summary(record)}")
 
 
-def _measured() -> Record:
+def _measured(changes: Sequence[str]) -> Record:
     """Ask a service, as shipped and on real systemd, while it changes."""
     with serving("bookworm", *OPTIONS) as machine:
         record = Record(time.monotonic() + 1.0)
         asking = _ask_all(machine, record)
-        for what, when in CHANGES:
-            record.sleep_until(when)
+        for number, what in enumerate(changes):
+            record.sleep_until(FIRST + number * PAUSE)
             began = record.now()
-            machine.run("systemctl", what, "app.service")
+            DO[what](machine)
             record.changes.append(Change(what, began, record.now()))
         for line in asking.communicate()[0].splitlines():
             due, seconds, pid, connects = json.loads(line)
@@ -102,6 +108,32 @@ def _measured() -> Record:
             else:
                 record.answers.append(Answer(due, seconds, pid))
     return record
+
+
+def _reload(machine: Machine) -> None:
+    machine.run("systemctl", "reload", "app.service")
+
+
+def _restart(machine: Machine) -> None:
+    machine.run("systemctl", "restart", "app.service")
+
+
+def _restart_in_vain(machine: Machine) -> None:
+    install(machine, 2, "raise RuntimeError")
+    assert machine.run("systemctl", "restart", "app.service", check=False).returncode
+    install(machine, 3)
+
+
+def _kill(machine: Machine) -> None:
+    kill(machine, main_pid(machine))
+
+
+DO: Mapping[str, Callable[[Machine], None]] = {
+    "reload": _reload,
+    "restart": _restart,
+    "restart into broken code": _restart_in_vain,
+    "kill -KILL": _kill,
+}
 
 
 def _ask_all(machine: Machine, record: Record) -> subprocess.Popen[str]:
@@ -129,7 +161,7 @@ def _drawn(record: Record) -> Iterator[str]:
         f' height="{HEIGHT}" font-family="system-ui,sans-serif" font-size="12" fill="{TEXT}">'
     )
     changes = [change.what for change in record.changes]
-    times = " and ".join(f"{_count(changes.count(what), what)}" for what in dict.fromkeys(changes))
+    times = ", ".join(f"{changes.count(what)} x {what}" for what in dict.fromkeys(changes))
     yield f"<title>{times}: {_summary(record)}</title>"
     yield f'<text y="18" font-size="14" font-weight="600">{times}: {_summary(record)}</text>'
     yield f'<text x="{RIGHT}" y="18" text-anchor="end">response time, from when it was due</text>'
