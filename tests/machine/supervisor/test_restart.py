@@ -28,6 +28,7 @@ from tests.support.machine.supervised import (
     GATED,
     QUICK,
     at_gate,
+    begin_reload,
     end,
     kill,
     open_gate,
@@ -326,3 +327,78 @@ def test_where_systemd_ends_the_workers_a_restart_waits_for_the_longest_request(
     assert_nothing_lost(report)
     assert report["total"]["stall"] > 1
     tell("restart with KillMode=mixed", app, report)
+
+
+def test_a_restart_loses_nothing_of_any_kind(app: Machine) -> None:
+    start(app, *QUICK)
+    with load(app) as clients:
+        for number in range(2, 6):
+            install(app, number)
+            restart(app)
+        report = clients.report()
+
+    assert_nothing_lost(report)
+    tell("4 times restart, all kinds of clients", app, report)
+
+
+def test_a_restart_in_the_middle_of_a_reload_loses_nothing(app: Machine) -> None:
+    """Systemd then runs no ExecStop=, so that the service does not know that it is restarted."""
+    start(app, *QUICK)
+    with load(app, *CLIENTS) as clients:
+        reloading, waiting = begin_reload(app)
+        install(app, 3)
+        restart(app)
+        end(reloading)
+        assert get(app)["version"] == "3"
+        report = clients.report()
+
+    assert_nothing_lost(report)
+    assert not alive(app, *waiting)
+    tell("restart during a reload", app, report)
+
+
+@pytest.mark.parametrize("most", [3, 6])
+def test_where_systemd_cannot_store_all_workers_a_restart_still_loses_nothing(
+    app: Machine, most: int
+) -> None:
+    unit = f"FileDescriptorStoreMax={most}\nEnvironment=FDSTORE=4096"  # they do not agree
+    start(app, *QUICK, service=unit)
+    old = workers(app)
+    with load(app, *CLIENTS) as clients:
+        install(app, 2)
+        restart(app)
+        assert get(app)["version"] == "2"
+        wait_until(lambda: not alive(app, *old))
+        report = clients.report()
+
+    assert report["lost"] == 0
+    tell(f"restart with room for {most} descriptors", app, report)
+
+
+def test_a_unit_whose_start_fails_before_ours_leaves_the_workers_alone(app: Machine) -> None:
+    start(app, *QUICK, service=QUIET)
+    with serving(app) as report:
+        configure(app, *QUICK, service=f"{QUIET}\nExecStartPre=/bin/false")
+        assert restart(app, check=False) != 0
+        assert get(app)["version"] == "1"
+        configure(app, *QUICK, service=QUIET)
+        install(app, 2)
+        wait_until(lambda: get(app)["version"] == "2")
+
+    wait_until(lambda: len(workers(app)) == 2)
+    tell("ExecStartPre= that fails", app, report)
+
+
+def test_a_service_may_become_one_of_another_user(app: Machine) -> None:
+    """Whose supervisor may not send signals to the old workers: they get orders."""
+    app.run("rm", "-f", "/run/app")  # systemd leaves a link there that a dynamic user's folder had
+    start(app, *QUICK, service="DynamicUser=no\nUser=daemon")
+    old = workers(app)
+    with serving(app) as report:
+        configure(app, *QUICK, service="DynamicUser=no\nUser=games")
+        install(app, 2)
+        restart(app)
+        assert get(app)["version"] == "2"
+        wait_until(lambda: not alive(app, *old))
+
+    tell("restart as another user", app, report)
