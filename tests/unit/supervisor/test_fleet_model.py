@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, Verbosity, settings
-from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.stateful import run_state_machine_as_test
 
 from sockact.supervisor.fleet import Fleet
@@ -18,25 +16,11 @@ from sockact.supervisor.fleet.slots import Slots
 from sockact.supervisor.fleet.trial import Trial
 from sockact.supervisor.fleet.workers import WorkerRecord, Workers
 from tests.support.fleet_world import World
+from tests.support.models import assert_a_fault_is_seen, tried
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = settings(
-    max_examples=2000,
-    stateful_step_count=25,
-    deadline=None,
-    database=None,
-    print_blob=True,
-    suppress_health_check=list(HealthCheck),
-)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def leave_nothing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep out of the checkout what hypothesis stores also without a database: constants of our code."""
-    set_hypothesis_home_dir(tmp_path_factory.mktemp("hypothesis"))
-    yield
-    set_hypothesis_home_dir(None)
+SETTINGS = tried(2000, 25)
 
 
 def test_the_fleet_keeps_its_promises_whatever_the_order_of_events() -> None:
@@ -380,14 +364,4 @@ def test_the_model_sees_a_fault(fault: type[Fleet | Workers | Trial | Slots]) ->
         changes: ClassVar = ROOM.get(fault, {})
         kind = staticmethod(partial(with_fault, fault))
 
-    # Derandomised: whether a fault is found must not depend on luck.
-    found = settings(
-        SETTINGS,
-        phases=[Phase.generate],
-        derandomize=True,
-        report_multiple_bugs=False,
-        verbosity=Verbosity.quiet,
-        print_blob=False,
-    )
-    with pytest.raises((AssertionError, KeyError)):
-        run_state_machine_as_test(Faulty, settings=found)
+    assert_a_fault_is_seen(Faulty, SETTINGS)

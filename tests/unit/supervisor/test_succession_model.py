@@ -6,14 +6,12 @@ whoever still lives. The world keeps books of its own: who serves, and who was t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import ClassVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis import strategies as st
-from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
@@ -25,27 +23,13 @@ from hypothesis.stateful import (
 from sockact.supervisor.fleet import Fleet
 from sockact.supervisor.fleet.orders import Action, Failed, Order, Spawn, Started, Stopped, Tell
 from sockact.supervisor.fleet.rules import Rules
+from tests.support.models import assert_a_fault_is_seen, tried
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = settings(
-    max_examples=500,
-    stateful_step_count=30,
-    deadline=None,
-    database=None,
-    print_blob=True,
-    suppress_health_check=list(HealthCheck),
-)
+SETTINGS = tried(500, 30)
 SIZE = 2
 PICK = st.integers(0, 11)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def leave_nothing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep out of the checkout what hypothesis stores also without a database."""
-    set_hypothesis_home_dir(tmp_path_factory.mktemp("hypothesis"))
-    yield
-    set_hypothesis_home_dir(None)
 
 
 class Succession(RuleBasedStateMachine):
@@ -233,13 +217,4 @@ def test_the_model_sees_a_fault(fault: type[Fleet]) -> None:
     class Faulty(Succession):
         kind = staticmethod(partial(fault))
 
-    found = settings(
-        SETTINGS,
-        phases=[Phase.generate],
-        derandomize=True,
-        report_multiple_bugs=False,
-        verbosity=Verbosity.quiet,
-        print_blob=False,
-    )
-    with pytest.raises((AssertionError, KeyError)):
-        run_state_machine_as_test(Faulty, settings=found)
+    assert_a_fault_is_seen(Faulty, SETTINGS)
