@@ -66,7 +66,7 @@ class LeftOvers:
 
     def add(self, listener: Listener) -> bool:
         """Add a descriptor; return False if it is none of a left-over worker."""
-        if not _NAME.fullmatch(listener.name):
+        if listener.listening or not _NAME.fullmatch(listener.name):
             return False
         self._found.setdefault(listener.name, []).append(listener)
         return True

@@ -104,3 +104,8 @@ def test_a_worker_that_is_dismissed_gets_sigterm_when_nobody_else_has_its_lifeli
 def test_other_descriptors_are_not_touched(name: str) -> None:
     with socket.socket() as sock:
         assert not LeftOvers().add(Listener.of(sock, name))
+
+
+def test_a_socket_unit_of_that_name_is_no_worker() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        assert not LeftOvers().add(Listener.of(sock, NAME))
