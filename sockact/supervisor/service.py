@@ -44,6 +44,10 @@ from sockact.supervisor.worker_exits import Exits
 
 RESIZING = {signal.SIGTTIN: 1, signal.SIGTTOU: -1}
 
+ALL_TOLD = 0.1
+"""Seconds in which all processes of the service may be told to stop, by `systemctl kill` for example: a
+worker that is told first must not hand its connections to a supervisor that has no use for them."""
+
 logger = logging.getLogger(__package__)
 
 
@@ -328,10 +332,18 @@ class Supervisor:
             self._do(self._fleet.ready(number, now))
             self._exchange.pass_on()
             self._exits.pass_on()
-        # In a stop of the service others may have told the worker to stop.
-        if message.stopping and not (self._links.ending or self._fleet.workers[number].drains):
+        if message.stopping:
+            self._loop.call_later(ALL_TOLD, self._replace_stopped, number)
+
+    def _replace_stopped(self, number: int) -> None:
+        """Replace a worker that has stopped without an order, unless the whole service stops by now.
+
+        Until it is told which of both it is, the worker goes on.
+        """
+        worker = self._fleet.workers.get(number)
+        if worker is not None and not (self._links.ending or worker.drains):
             self._exchange.retire(number)
-            self._do(self._fleet.stopping(number, now))  # it is replaced
+            self._do(self._fleet.stopping(number, self._loop.time()))
 
     def _heard_of_hooks(self, number: int, message: WorkerMessage) -> None:
         self._consent.heard(number, message)
