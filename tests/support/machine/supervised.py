@@ -69,6 +69,7 @@ def end(command: Popen[str]) -> int:
 
 
 def kill(machine: Machine, *pids: int) -> None:
+    assert all(pids)  # 0, of a service without a main process, would be our own process group
     machine.run("kill", "-KILL", *map(str, pids))
 
 
