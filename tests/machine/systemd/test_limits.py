@@ -22,7 +22,8 @@ def service(app: Machine) -> Machine:
 
 
 def stop_again_and_again(machine: Machine) -> None:
-    script = f"for i in $(seq {STOPS}); do systemctl stop app.service 2>/dev/null || :; done"  # a start may cancel it
+    # The start for which a client asks may cancel a stop.
+    script = f"for i in $(seq {STOPS}); do systemctl stop app.service 2>/dev/null || :; done"
     machine.run("sh", "-c", script, timeout=LIMIT * 2)
 
 
