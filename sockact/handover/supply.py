@@ -58,8 +58,7 @@ class Supply:
 
     def ask_to_introduce(self) -> None:
         """Ask a left-over worker to introduce itself; an older one ignores it."""
-        with contextlib.suppress(OSError):
-            self._ours.send(bytes([RETIRE]) + bytes(SupervisorOrder(INTRODUCE)))
+        self._send(bytes([RETIRE]) + bytes(SupervisorOrder(INTRODUCE)))
 
     def pass_on(self, descriptors: Sequence[int]) -> bool:
         """Send connections; return whether that succeeded: they belong to the supply then."""
@@ -75,8 +74,7 @@ class Supply:
 
     def retire(self) -> None:
         """Tell the worker that it is replaced."""
-        with contextlib.suppress(OSError):
-            self._ours.send(bytes([RETIRE]))
+        self._send(bytes([RETIRE]))
 
     def take_orders(self) -> bool:
         """Note that the worker takes orders, and tell it that they come; return whether that is new."""
@@ -88,24 +86,16 @@ class Supply:
 
     def order(self, order: SupervisorOrder) -> bool:
         """Send an order; return False if it cannot arrive: the worker is of older code, or at its end."""
-        if not self._takes_orders:
-            return False
-        try:
-            self._ours.send(bytes([RETIRE]) + bytes(order))
-        except OSError:
-            return False
-        return True
+        return self._takes_orders and self._send(bytes([RETIRE]) + bytes(order))
 
     def answer(self, taken: int) -> bool:
         """Tell the worker how many of its connections were taken; return False if it keeps them all."""
         if self._kept:
             return False
-        try:
-            self._ours.send(bytes([taken]))
-        except OSError:
-            self.end()
-            return False
-        return True
+        if self._send(bytes([taken])):
+            return True
+        self.end()
+        return False
 
     def end(self) -> None:
         """Tell the worker that nobody takes its connections any more."""
@@ -133,6 +123,14 @@ class Supply:
         """Read and send no more; the next supervisor does. What was sent arrives."""
         self._loop.remove_reader(self._ours.fileno())
         self._sent.clear()
+
+    def _send(self, message: bytes) -> bool:
+        """Send a message; return False if the worker cannot get it."""
+        try:
+            self._ours.send(message)
+        except OSError:
+            return False
+        return True
 
     def _ignore_confirmations(self) -> None:
         """Read the confirmations of batches that the supervisor before has sent; all of them have come."""

@@ -70,10 +70,6 @@ class SupervisorObserver(Protocol):
 class Supervisor:
     """The service made of workers; see `lifecycle.Service`.
 
-    Attributes:
-        left: the exit status with which this process is to end at once, since its workers go on; None if it
-            has not left them.
-
     Args:
         spec: the specification of a worker process.
         rules: the numbers by which the fleet decides.
@@ -82,6 +78,10 @@ class Supervisor:
         unassigned: connections that wait from the beginning.
         leave: closes the listeners at a stop, where they are the service's own: the workers, which have
             them too, still accept the connections that wait, and close them.
+
+    Attributes:
+        left: the exit status with which this process is to end at once, since its workers go on; None if it
+            has not left them.
     """
 
     def __init__(

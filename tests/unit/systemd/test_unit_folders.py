@@ -117,6 +117,13 @@ def test_more_settings_than_the_control_socket_takes_are_not_told() -> None:
     assert unapplied.settings_in({"SOCKACT_LISTEN": "x", "HOME": "/"}) == {"SOCKACT_LISTEN": "x"}
 
 
+def be_in_unit(folders: list[str], monkeypatch: pytest.MonkeyPatch, text: str | None) -> None:
+    """Have this process be in a unit with this text; None for one without a file."""
+    if text is not None:
+        write(folders, "app.service", text)
+    monkeypatch.setattr(unit_files, "of_this_process", lambda _: UnitFiles("app.service", folders))
+
+
 @pytest.mark.parametrize(
     ("text", "awaited"),
     [
@@ -130,9 +137,7 @@ def test_more_settings_than_the_control_socket_takes_are_not_told() -> None:
 def test_only_where_a_unit_says_that_it_does_not_need_reloading_it_is_not_told(
     folders: list[str], monkeypatch: pytest.MonkeyPatch, text: str | None, awaited: bool
 ) -> None:
-    if text is not None:
-        write(folders, "app.service", text)
-    monkeypatch.setattr(unit_files, "of_this_process", lambda _: UnitFiles("app.service", folders))
+    be_in_unit(folders, monkeypatch, text)
 
     assert unit_files.awaits_reloading({}) is awaited
 
@@ -154,8 +159,6 @@ def test_only_where_a_unit_says_that_it_does_not_need_reloading_it_is_not_told(
 def test_workers_outlive_their_supervisor_only_if_the_unit_lets_them_serve(
     folders: list[str], monkeypatch: pytest.MonkeyPatch, text: str | None, left: bool
 ) -> None:
-    if text is not None:
-        write(folders, "app.service", f"[Service]\n{text}")
-    monkeypatch.setattr(unit_files, "of_this_process", lambda _: UnitFiles("app.service", folders))
+    be_in_unit(folders, monkeypatch, text and f"[Service]\n{text}")
 
     assert unit_files.leaves_processes({}) is left
