@@ -151,9 +151,11 @@ class Exchange:
     def end(self, spared: Collection[int] = ()) -> None:
         """Take no more connections, but for the `spared` workers: nobody will be there to receive them.
 
-        Those that wait go to workers that drain, which serve a request that has come already.
+        Where none is spared, those that wait go to workers that drain, which serve a request that has come
+        already; else they go on waiting, for the next supervisor.
         """
-        self._share_out(list(self._supplies.values()))
+        if not spared:
+            self._share_out(list(self._supplies.values()))
         for worker, supply in self._supplies.items():
             if worker not in spared:
                 supply.end()

@@ -545,3 +545,20 @@ def test_a_left_over_worker_gets_connections_when_it_has_introduced_itself(
         exchange.end()
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize("spared", [(), (OTHER,)], ids=["nobody follows", "another supervisor follows"])
+def test_what_waits_at_the_end_goes_to_workers_that_drain_unless_another_supervisor_has_it(
+    run: Callable[..., None], movable: Callable[[], Movable], spared: tuple[int, ...]
+) -> None:
+    async def scene(world: World) -> None:
+        world.exchange.unassigned.append(os.dup(movable().fileno()))
+
+        world.exchange.end(spared)
+        await settle()
+
+        waiting = world.exchange.let_go()
+        assert (len(world.arrived), len(waiting)) == ((0, 1) if spared else (1, 0))
+        world.exchange.refuse()
+
+    run(scene)
