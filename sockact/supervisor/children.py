@@ -111,7 +111,7 @@ class Children:
         if len(self._to_start) == 1:
             self._loop.call_soon(self._start_next)
 
-    def take_over(self, number: int, handle: ChildHandle) -> None:
+    def adopt(self, number: int, handle: ChildHandle) -> None:
         """Take over a left-over worker."""
         self._children[number] = self._watched(number, handle)
 

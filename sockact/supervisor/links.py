@@ -61,10 +61,10 @@ class WorkerLinks:
         if (supply := self.exchange.supply_of(number)) is not None:
             self._succession.keep(number, generation, [*child.descriptors(), supply.fileno()])
 
-    def take_over(self, worker: LeftOver) -> None:
+    def adopt(self, worker: LeftOver) -> None:
         """Link a left-over worker."""
-        self._succession.take_over(worker)
-        self.children.take_over(worker.number, worker.handle)
+        self._succession.adopt(worker)
+        self.children.adopt(worker.number, worker.handle)
         if worker.supply is not None:
             self.exchange.supply(worker.number, worker.supply).ask_to_introduce()
 

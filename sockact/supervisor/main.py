@@ -77,7 +77,7 @@ async def _live(
     succession = Succession(process.notifier, store, supplied=spec.supplied and process.activated)
     rules = rules_of(chosen, ours=spec.ours)
     supervisor = Supervisor(spec, rules, conductor, succession, unassigned, leave)
-    _take_over_left_over(process, supervisor, store, possible=succession.possible)
+    _adopt_left_over(process, supervisor, store, possible=succession.possible)
     unapplied = UnappliedChanges(process, chosen, supervisor)
     callbacks = Callbacks(on_started=unapplied.begin, unapplied=unapplied.since_start)
     health = HealthServer(process.sockets.health, lambda: HEALTH_WORDS[conductor.phase], chosen)
@@ -91,11 +91,11 @@ async def _live(
         process.leave(supervisor.left)
 
 
-def _take_over_left_over(process: Process, supervisor: Supervisor, store: Store, *, possible: bool) -> None:
+def _adopt_left_over(process: Process, supervisor: Supervisor, store: Store, *, possible: bool) -> None:
     """Take over the workers of the supervisor before, or leave them to themselves: they drain."""
     found = process.sockets.left_over
     if possible:
-        supervisor.take_over_left_over(found.take())
+        supervisor.adopt(found.take())
         store.forget(found.gone)
     else:
         store.forget(found.dismiss())

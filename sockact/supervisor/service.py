@@ -128,11 +128,11 @@ class Supervisor:
 
     # The verbs of a service.
 
-    def take_over_left_over(self, workers: Sequence[LeftOver]) -> None:
+    def adopt(self, workers: Sequence[LeftOver]) -> None:
         """Take over the workers of the supervisor before: they serve until the first generation does."""
-        self._fleet.take_over(((each.number, each.generation) for each in workers), self._loop.time())
+        self._fleet.adopt(((each.number, each.generation) for each in workers), self._loop.time())
         for each in workers:
-            self._links.take_over(each)
+            self._links.adopt(each)
             pid = each.handle.pid
             logger.info("gen=%d worker=%d pid=%d is left over", each.generation, each.number, pid)
 

@@ -56,7 +56,7 @@ class Succession:
         else:
             logger.warning("systemd did not store %s: in a restart this worker drains at once", name)
 
-    def take_over(self, worker: LeftOver) -> None:
+    def adopt(self, worker: LeftOver) -> None:
         """Note that systemd has stored this worker."""
         self._note(worker.number, worker.name)
 

@@ -1,6 +1,6 @@
 """The fleet: a supervisor's decisions about its workers, without a process, a socket or a clock.
 
-Events go in, with the time they happened: `take_over`, `start`, `reload`, `resize`, `recycle`, `stop`,
+Events go in, with the time they happened: `adopt`, `start`, `reload`, `resize`, `recycle`, `stop`,
 `leave`, `abort`; of a worker `ready`, `extended`, `pinged`, `failing`, `stopping`, `ending`, `exited`;
 and `tick` when the `deadline` has come. Each returns a list of actions for the supervisor to carry out.
 
@@ -22,7 +22,7 @@ other. A worker that is recycled serves until another is ready in its stead: one
 and only when no slot is free, no reload is under way and no generation is rolled out.
 
 After a restart the workers of the supervisor before, the left-over ones, are a generation before the first
-of this one: they serve while that is on trial, and go on if it fails (`take_over`, `give_up`, `leave`).
+of this one: they serve while that is on trial, and go on if it fails (`adopt`, `give_up`, `leave`).
 """
 
 from __future__ import annotations
@@ -72,10 +72,10 @@ class Fleet:
 
     # Requests.
 
-    def take_over(self, workers: Iterable[tuple[int, int]], now: float) -> None:
+    def adopt(self, workers: Iterable[tuple[int, int]], now: float) -> None:
         """Take over the left-over workers: the number of each, and its generation."""
         for number, generation in workers:
-            self._workers.take_over(number, generation, now)
+            self._workers.adopt(number, generation, now)
             self._trial.begin_after(generation)
 
     def start(self, now: float) -> list[Action]:

@@ -178,7 +178,7 @@ class Workers:
             actions.append(Spawn(self._numbers, generation))
         return actions
 
-    def take_over(self, number: int, generation: int, now: float) -> None:
+    def adopt(self, number: int, generation: int, now: float) -> None:
         """Add a worker of the supervisor before, as one that serves until others do."""
         self._numbers = max(self._numbers, number)
         worker = WorkerRecord(number, generation, born=now, leaving=True, left_over=True)

@@ -1022,7 +1022,7 @@ def test_a_program_that_counts_as_ready_when_it_is_told_to_drain_has_no_limit_fo
 def taking_over(*workers: tuple[int, int], **changes: Any) -> tuple[Fleet, list[Action]]:
     """Return a fleet with left-over workers that was started at 0, and what that brought."""
     fleet = Fleet(replace(RULES, **changes))
-    fleet.take_over(workers, 0.0)
+    fleet.adopt(workers, 0.0)
     return fleet, fleet.start(0.0)
 
 

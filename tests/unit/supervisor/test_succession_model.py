@@ -129,7 +129,7 @@ class Succession(RuleBasedStateMachine):
         self.fleet, self.outcome, self.over = self.kind(self.rules_), None, False
         self.left_over = set(self.generations)
         self.serving_before = self.ready - self.drained
-        self.fleet.take_over(self.generations.items(), self.now)
+        self.fleet.adopt(self.generations.items(), self.now)
         self._do(self.fleet.start(self.now))
 
     def _do(self, actions: list[Action], *, leaves: bool = False) -> None:
@@ -191,16 +191,16 @@ class LeavesNobody(Fleet):
 class CountsAnew(Fleet):
     """Workers get the numbers of left-over ones."""
 
-    def take_over(self, workers: object, now: float) -> None:
-        super().take_over(workers, now)  # type: ignore[arg-type]
+    def adopt(self, workers: object, now: float) -> None:
+        super().adopt(workers, now)  # type: ignore[arg-type]
         self._workers._numbers = 0
 
 
 class SameGeneration(Fleet):
     """New code belongs to the generation of the old."""
 
-    def take_over(self, workers: object, now: float) -> None:
-        super().take_over(workers, now)  # type: ignore[arg-type]
+    def adopt(self, workers: object, now: float) -> None:
+        super().adopt(workers, now)  # type: ignore[arg-type]
         self._trial._begun = 0
 
 
