@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -319,12 +318,14 @@ def test_a_worker_that_is_left_over_can_still_make_temporary_files(app: Machine)
 def test_where_systemd_ends_the_workers_a_restart_waits_for_the_longest_request(app: Machine) -> None:
     """KillMode=mixed: connections wait in the store; this is what the shipped unit spares them."""
     start(app, *QUICK, service="KillMode=mixed")
-    with load(app, "slow:4@0.2,seconds=4", "persistent:16@20") as clients:
-        time.sleep(1)  # a slow request is in flight
+    asked = client(app, "/slow?seconds=8")
+    wait_until(lambda: ", 1 in flight" in status(app))
+    with load(app, "persistent:16@20") as clients:
         restart(app)
         report = clients.report()
 
     assert_nothing_lost(report)
+    assert json.loads(asked.communicate(timeout=LIMIT)[0])["version"] == "1"
     assert report["total"]["stall"] > 1
     tell("restart with KillMode=mixed", app, report)
 
