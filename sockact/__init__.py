@@ -75,7 +75,7 @@ def serve(app: object, /, *, sock: Any = None, **settings: Any) -> None:
     except UsageError as error:
         raise SystemExit(error.exit_status) from error
     signals.remember()
-    # Here and not above: `adopt` alone needs neither uvicorn nor an event loop.
+    # Here and not above: `adopt` alone needs neither an HTTP engine nor an event loop.
     from sockact import roles
 
     roles.serve(app, settings, sock)

@@ -22,10 +22,10 @@ from systemd import _journal
 from sockact.system import standard_streams
 from sockact.untrusted.text import told, visible, visible_lines
 
-LOGGERS = ("sockact", "uvicorn")
+LOGGERS = ("sockact",)
 """The loggers that are configured here; the app configures its own."""
 
-ACCESS = "uvicorn.access"
+ACCESS = "sockact.access"
 """The logger of requests; it is off when it has no handler."""
 
 JOURNAL = "/run/systemd/journal/socket"
@@ -57,7 +57,7 @@ def hold(*, access: bool = False) -> None:
     """
     found = logging.root.manager.loggerDict
     ours = [name for name, each in found.items() if isinstance(each, logging.Logger) and _is_ours(name)]
-    for name in (*ours, "uvicorn.error", *([ACCESS] if access else [])):
+    for name in (*ours, *([ACCESS] if access else [])):
         if name != ACCESS or access:
             _make(logging.getLogger(name), SteadyLogger)
     # The app uses asyncio's logger too; but an error in its handlers would end the loop.

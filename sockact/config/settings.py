@@ -22,6 +22,7 @@ from sockact.config.values import (
     one_of,
     paths,
     plain,
+    root,
     seconds,
     seconds_or_none,
     size,
@@ -128,6 +129,14 @@ _WRITE_TIMEOUT = "time that a client may read nothing of a response; none: no li
 _MAX_HEADER = "limit for the headers of a request, beyond which the answer is 431; 0: no limit"
 _MAX_BODY = "limit for the body of a request, such as 10M, beyond which the answer is 413; 0: no limit"
 _MAX_CONNECTIONS = "connections that an app accepts in each worker; more wait in the queue; 0: no limit"
+_WSGI_BUFFER = """bytes that are buffered for each client of a WSGI app, in each direction: a slow client
+takes a thread only for a longer body, or for more of a streamed response that it does not read"""
+_WEBSOCKET_MESSAGE = "limit for a message from a WebSocket, decompressed; 0: no limit"
+_PING_INTERVAL = "time between pings to a WebSocket; none: no pings"
+_PING_TIMEOUT = "time that a WebSocket may take to answer a ping; none: no limit"
+_COMPRESSION = "WebSockets may compress messages (permessage-deflate)"
+_ROOT_PATH = """path under which a proxy serves the app, such as /api, whether or not the proxy removes it:
+SCRIPT_NAME of WSGI, root_path of ASGI"""
 _CERTIFICATE = "PEM file with the certificate and its chain, or the name of a systemd credential"
 _KEY = "PEM file with the private key, if it is not in the certificate's file"
 _CLIENT_CA = """PEM file with the authorities that sign client certificates; clients without a
@@ -207,6 +216,14 @@ class Settings:
     write_timeout: float | None = _setting(Group.LIMITS, 60.0, seconds_or_none, _WRITE_TIMEOUT, "TIME")
     max_header_bytes: int = _setting(Group.LIMITS, 65536, size, _MAX_HEADER, "SIZE")
     max_body_bytes: int = _setting(Group.LIMITS, 0, size, _MAX_BODY, "SIZE")
+    wsgi_buffer: int = _setting(Group.LIMITS, 256 * 1024, size, _WSGI_BUFFER, "SIZE")
+    websocket_max_message: int = _setting(Group.LIMITS, 16 << 20, size, _WEBSOCKET_MESSAGE, "SIZE")
+    websocket_ping_interval: float | None = _setting(
+        Group.LIMITS, 20.0, seconds_or_none, _PING_INTERVAL, "TIME"
+    )
+    websocket_ping_timeout: float | None = _setting(
+        Group.LIMITS, 20.0, seconds_or_none, _PING_TIMEOUT, "TIME"
+    )
     max_connections: int = _setting(Group.LIMITS, 0, number, _MAX_CONNECTIONS, "N")
 
     tls_certificate: str = _setting(Group.TLS, "", str, _CERTIFICATE, "FILE")
@@ -217,6 +234,8 @@ class Settings:
     redirect_http: int = _setting(Group.TLS, 0, number, _REDIRECT, "PORT")
 
     trusted_proxies: tuple[str, ...] = _setting(Group.HTTP, (), words, _PROXIES, "PROXY")
+    root_path: str = _setting(Group.HTTP, "", root, _ROOT_PATH, "PATH")
+    websocket_compression: bool = _setting(Group.HTTP, True, flag, _COMPRESSION)
     ready_path: str = _setting(Group.HTTP, "", url_path, _READY_PATH, "PATH")
     live_path: str = _setting(Group.HTTP, "", url_path, _LIVE_PATH, "PATH")
     version_header: str = _setting(Group.HTTP, "", header, _VERSION_HEADER, "NAME")
@@ -233,7 +252,13 @@ class Settings:
             raise SettingsError(
                 f"linger={self.linger:g}: expected at most drain_timeout={self.drain_timeout:g}"
             )
-        for name in ("header_timeout", "body_timeout", "write_timeout"):
+        for name in (
+            "header_timeout",
+            "body_timeout",
+            "write_timeout",
+            "websocket_ping_interval",
+            "websocket_ping_timeout",
+        ):
             if getattr(self, name) == 0:
                 raise SettingsError(f"{name}=0: expected more, or none for no limit")
         if not self.threads:

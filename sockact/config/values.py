@@ -106,6 +106,13 @@ def url_path(text: str) -> str:
     return text
 
 
+def root(text: str) -> str:
+    """Parse the path of a URL that others are below, or an empty text."""
+    if not re.fullmatch(r"(/[!-.0->@-~]+)*", text):
+        raise ValueError("expected a path like /api, without a slash at its end")
+    return text
+
+
 def url(text: str) -> str:
     """Parse the path of a URL, a whole http or https URL, or an empty text."""
     if text.startswith("/") or not text:

@@ -20,7 +20,7 @@ from sockact.engines.certificates import Tls, configured
 from sockact.engines.group import Engines, Served
 from sockact.engines.handlers.datagram import DatagramEngine
 from sockact.engines.handlers.stream import StreamEngine
-from sockact.engines.http.engine import CancelledQuietly, HttpEngine
+from sockact.engines.http.engine import HttpEngine
 from sockact.errors import SettingsError, SockactError
 from sockact.lifecycle.conductor import Conductor
 from sockact.lifecycle.deadlines import KILL_MARGIN
@@ -247,8 +247,7 @@ class _Serving:
 
 def _hold_loggers(chosen: Settings) -> None:
     logs.hold(access=chosen.access_log)
-    logging.getLogger("uvicorn.error").addFilter(CancelledQuietly())
-    for name in ("uvicorn.error", "sockact.engines.handlers"):
+    for name in ("sockact.engines.http", "sockact.engines.handlers"):
         logging.getLogger(name).addFilter(event_loop.Advised())
 
 

@@ -14,7 +14,7 @@ from termios import FIONREAD
 from typing import Any
 
 from sockact.engines.handlers.reader import HandlerReader
-from sockact.engines.http.connection_state import client_name
+from sockact.engines.http.engine_state import client_name
 from sockact.handover.envelope import CarriedState, Handover, Moving, seal
 from sockact.handover.transfer import HandoverSender
 from sockact.system.forks import lending

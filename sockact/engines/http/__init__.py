@@ -1,1 +1,1 @@
-"""HTTP/1.1 and WebSocket, on uvicorn's protocols."""
+"""HTTP/1.1 and WebSocket."""

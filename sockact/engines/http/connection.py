@@ -1,39 +1,37 @@
-"""An HTTP/1.1 connection: uvicorn's protocol, extended with a drain.
+"""An HTTP/1.1 connection: carries out the table of `stages` on an asyncio transport.
 
-uvicorn's own shutdown closes at once every connection without a response under way. That loses the request
-that the client is sending at that moment, and requests that were accepted but not read. Here instead:
-
-    connection         in a drain
-    in flight          `Connection: close` goes with its response if that has not begun; else it may go on
-                       for `stream_grace`
-    idle, fresh        may bring one more request; closed after `linger` seconds without a byte
-    half a request     the same, counted from its last byte
-    between requests   handed over to the next process, if one takes it (`sockact.handover`)
-
-`timeouts` limits how long a client may take, `lingering_close` ends a connection. Two of uvicorn's methods
-are replaced and not extended: `data_received`, which on bad input writes into a response under way, and
-`on_response_complete`, which sets a timer each time. These non-public names of uvicorn are used: `cycle`,
-`pipeline`, `_start_asgi_task`, `_should_upgrade`, `_unsupported_upgrade_warning`.
+The reader finds requests, an exchange is one request with its response, and the table says what follows.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
-
-import httptools
-from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
-from uvicorn.protocols.utils import is_ssl
+import logging
+import socket
+from typing import TYPE_CHECKING, Any, cast
 
 from sockact.engines.http import tls_transport
-from sockact.engines.http.connection_state import State, client_name
-from sockact.engines.http.declined_upgrade import framing_of, parser_of_body
-from sockact.engines.http.error_responses import DISCARDING_PARSER, Refused
-from sockact.engines.http.limits import BODY, HEADERS, NOTHING, PARSED_AT_ONCE, LimitedConnection
-from sockact.engines.http.proxy_headers import PEER
+from sockact.engines.http.answers import Answered, error_answer
+from sockact.engines.http.engine_state import EngineState, client_name
+from sockact.engines.http.exchange import READ_AHEAD, HttpExchange, quoted
+from sockact.engines.http.head import Request
+from sockact.engines.http.reader import RequestReader
+from sockact.engines.http.stages import (
+    BETWEEN,
+    IN_FLIGHT,
+    READS_BODY,
+    WAITS,
+    Cell,
+    HttpEvent,
+    HttpStage,
+    rows,
+)
+from sockact.engines.http.timeouts import Bounded, Wait, reset
 from sockact.sockets.kernel import hang_up_below, unread
 from sockact.sockets.peer import peer_of
+
+if TYPE_CHECKING:
+    pass
 
 STREAM_END_RECHECK = 0.5
 """Seconds between looks at a response that is over its grace and has not begun yet."""
@@ -41,264 +39,568 @@ STREAM_END_RECHECK = 0.5
 FLUSH_RECHECK = 0.02
 """Seconds between looks at a write buffer that must be empty before the connection can move."""
 
+MAX_SILENCE = 2.0
+"""Seconds without a byte from the client, after which a connection that lingers is closed in any case."""
 
-class HttpConnection(LimitedConnection):
+MAX_LINGER = 30.0
+"""Seconds until then if the client goes on sending. Both values are Apache's (server/connection.c)."""
+
+_TOO_SLOW = 408
+_FAILED = 500
+
+logger = logging.getLogger(__package__)
+access_logger = logging.getLogger("sockact.access")
+
+
+class HttpConnection(asyncio.Protocol, Bounded):
     """An HTTP/1.1 connection.
 
     Args:
-        config: the app, and how it is served.
-        server_state: the state that all connections of the engine share.
-        app_state: the app's lifespan state.
+        shared: what all connections of the engine share.
         moved_here: whether another process has accepted the connection.
         stays: whether the connection must not move to another process.
+
+    Attributes:
+        client: address and port of the client; None on a Unix socket.
+        server: our address and port; path and None on a Unix socket.
+        scheme: `http` or `https`.
+        stage: the stage of its life.
+        ending: whether its response is the last one, unless another request waits.
+        file_bytes: the bytes of a file that are still to be sent.
+        last_activity: when the client has last sent something, by the loop's clock.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        server_state: State,
-        app_state: dict[str, Any],
-        *,
-        moved_here: bool = False,
-        stays: bool = False,
-    ) -> None:
-        super().__init__(config, server_state, app_state, moved_here=moved_here)
-        self._lingering: asyncio.TimerHandle | None = None
-        self._closing_cycle: RequestResponseCycle | None = None
+    __slots__ = (
+        "_count",
+        "_eof",
+        "_exchange",
+        "_grace",
+        "_held",
+        "_loop",
+        "_moved",
+        "_paused",
+        "_reader",
+        "_refusal",
+        "_stays",
+        "_timer",
+        "_writers",
+        "client",
+        "ending",
+        "file_bytes",
+        "last_activity",
+        "peer",
+        "scheme",
+        "server",
+        "shared",
+        "stage",
+        "tls",
+        "transport",
+    )
+
+    def __init__(self, shared: EngineState, *, moved_here: bool = False, stays: bool = False) -> None:
+        super().__init__()
+        self.shared = shared
+        self.stage = HttpStage.IDLE if moved_here else HttpStage.FRESH
+        self.ending = False
+        self.file_bytes = 0
+        self.last_activity = 0.0
+        self.client: tuple[str, int] | None = None
+        self.server: tuple[str, int | None] | None = None
+        self.scheme = "http"
+        self.peer: Any = None
+        self.tls: dict[str, Any] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._reader = RequestReader(self, shared.bounds.max_header_bytes, shared.bounds.max_body_bytes)
+        self._exchange: HttpExchange | None = None
+        self._refusal: tuple[int, Request | None] = (400, None)
         self._stays = stays
-        self._ending: asyncio.TimerHandle | None = None
-        self._extensions: dict[str, Any] = {}
-        self._framing = b""
+        self._held = False
+        self._moved = False
+        self._paused = False
+        self._eof = False
+        self._writers: list[asyncio.Future[None]] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._grace: asyncio.TimerHandle | None = None
+        self._count = 0
 
-    def describe(self) -> str:
-        """Describe the connection and its request for a log line."""
-        who = client_name(self.client)
-        if not self.in_flight:
-            return f"{who}: a connection without a request"
-        scope = self.cycle.scope
-        age = self.loop.time() - self._last_start
-        stage = "sending its response" if self.cycle.response_started else "before its response"
-        return f"{who}: {scope['method']} {scope['path']}, {age:.1f} s old, {stage}"
+    # What the transport tells.
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        if is_ssl(transport):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self.transport: Any = transport
+        shared = self.shared
+        if transport.get_extra_info("sslcontext") is not None:
+            self.transport = tls_transport.TlsTransport(cast("asyncio.Transport", transport), shared.linger)
+            self.scheme = "https"
+            self.tls = tls_transport.extensions(transport)
             self._stays = True  # its keys are here
-            self._extensions = tls_transport.extensions(transport)
-        super().connection_made(transport)
-        if self.client is None and (peer := peer_of(transport.get_extra_info("socket"))):
-            self.app_state = {**self.app_state, PEER: peer}
-        if self.server_state.draining_since is not None:
+        sock = transport.get_extra_info("socket")
+        if sock.family == socket.AF_UNIX:
+            self.server = transport.get_extra_info("sockname") or "", None
+            self.peer = peer_of(sock)
+        else:
+            self.client = _address(transport.get_extra_info("peername"))
+            self.server = _address(transport.get_extra_info("sockname"))
+        self.last_activity = self._loop.time()
+        shared.connections.add(self)
+        if shared.draining_since is not None:
             # Not at once: when this returns, uvloop starts reading, and would undo a pause.
-            self.loop.call_soon(self.drain)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self._moving and self.beneath.get_protocol() is self:
-            hang_up_below(self.beneath)
-        super().connection_lost(exc)
-        self._linger_no_more()
-
-    def handle_websocket_upgrade(self) -> None:
-        self._linger_no_more()  # from here on it is the WebSocket that drains
-        self._rest = b""
-        self.transport = self.beneath
-        super().handle_websocket_upgrade()
+            self._loop.call_soon(self.drain)
 
     def data_received(self, data: bytes) -> None:
-        size = len(data)
-        if size > PARSED_AT_ONCE and self._reading is not BODY:
-            self._read_in_pieces(data)
+        """Read what has come."""
+        self.last_activity = self._loop.time()
+        if self.stage in _DISCARDS:
             return
-        self.last_activity = self.loop.time()
-        self._header_bytes += size
-        rest: bytes | None = None
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            if not self._should_upgrade():
-                rest = data[upgrade.args[0] :]
-            elif self.in_flight:  # its 101 would precede the response, which would be sent among the frames
-                self._refuse(400)
-            else:
-                self.handle_websocket_upgrade()
-        except httptools.HttpParserError as error:
-            cause = error.__context__
-            self._refuse(cause.status if isinstance(cause, Refused) else 400)
-        if self._header_bytes > self._max_header_bytes:
-            self._refuse(431)
-        if rest is not None:
-            self._read_on(rest)
+        reader = self._reader
+        reader.receive(data)
+        if reader.rest or self.stage not in IN_FLIGHT:
+            self._settle()
 
-    def _read_on(self, rest: bytes) -> None:
-        """Continue as if the request had not asked for an upgrade."""
-        if self._framing and self.parser is not DISCARDING_PARSER:
-            self.parser = parser_of_body(self, self.parser.get_method(), self._framing)
-            self._framing = b""
-        if rest:
-            self.data_received(rest)
+    def eof_received(self) -> bool:
+        """Note that the client sends no more; it may still read."""
+        self._eof = True
+        self._step(HttpEvent.EOF)
+        return self.tls is None  # TLS has no half-closed connection here
 
-    def on_message_begin(self) -> None:
-        self._reading = HEADERS
-        self._last_start = self.last_activity
-        super().on_message_begin()
-        if self._extensions:
-            self.scope["extensions"] = self._extensions.copy()
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the transport's interface
+        """Note that the connection is closed."""
+        self._step(HttpEvent.LOST)
+        self._cancel_timers()
+        self.shared.hangups.forget(self)
+        if not self._moved:
+            hang_up_below(self.transport)
+        self.wake_writers()
+        self.shared.connections.discard(self)
 
-    def on_headers_complete(self) -> None:
-        if not 0 < self._header_bytes <= self._max_header_bytes:
-            self._check_headers()
-        if self._max_body_bytes:
-            self._check_content_length()
-        super().on_headers_complete()
-        # Trailers of a chunked body are no headers: a client could forge there what only a proxy may say.
-        self.headers = self.headers.copy()
-        if self.parser.should_upgrade() and not self._should_upgrade():
-            self._framing = framing_of(self.headers)
-        self._reading = BODY
-        state = self.server_state
-        state.requests += 1
-        state.on_request()
-        if state.draining_since is not None:
-            self._end_in_time()
-            if not self._may_move():
-                self._announce_close()
+    def pause_writing(self) -> None:
+        """Make the app wait."""
+        self._paused = True
 
-    def on_body(self, body: bytes) -> None:
-        self._header_bytes = 0
-        if self._max_body_bytes:
-            self._body_bytes += len(body)
-            if self._body_bytes > self._max_body_bytes:
-                raise Refused(413)
-        super().on_body(body)
+    def resume_writing(self) -> None:
+        """Wake the app."""
+        self._paused = False
+        self.wake_writers()
+        if self._exchange is not None:
+            self._exchange.on_writable()
 
-    def on_message_complete(self) -> None:
-        self._header_bytes = 0
-        if self._framing:
-            return  # it is complete for the parser only, which does not know that the upgrade is declined
-        self._reading = NOTHING
-        super().on_message_complete()
-        if self.server_state.draining_since is not None and not self.in_flight:
-            # The response was complete before the request. Not at once: the parser goes on with what has
-            # arrived, and may get to the next request, or to a WebSocket.
-            self.loop.call_soon(self.drain)
+    # What the reader finds.
 
-    def on_response_complete(self) -> None:
-        self.last_activity = self.loop.time()
-        if self.transport.is_closing():
-            return
-        if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
-        self.flow.resume_reading()
-        if self._rest:
-            self._read_rest()
-        if self.server_state.draining_since is not None:
-            self.drain()  # a response that had begun before the drain promised a persistent connection
+    def on_part(self) -> None:
+        """Note that a head has begun."""
+        self._step(HttpEvent.PART)
+
+    def on_request(self, request: Request) -> None:
+        """Begin the exchange of a request."""
+        shared = self.shared
+        self._count += 1
+        shared.requests += 1
+        shared.on_request()
+        if request.upgrade and shared.websocket is not None and _is_websocket(request):
+            make = shared.websocket
+        else:
+            make = shared.runner
+        self._exchange = make(self, request)
+        self._step(HttpEvent.REQUEST if request.length == 0 else HttpEvent.HEAD)
+        if shared.draining_since is not None and self.stage in IN_FLIGHT:
+            self.drain()
+
+    def on_body(self, part: bytes) -> None:
+        """Pass a part of the body on."""
+        exchange = self._exchange
+        if exchange is not None and self.stage is not HttpStage.REST:
+            exchange.on_body(part)
+            if exchange.full:
+                self._hold()
+
+    def on_body_end(self) -> None:
+        """Note that the request is complete."""
+        exchange, answered = self._exchange, self.stage is HttpStage.REST
+        self._step(HttpEvent.BODY_END)
+        if exchange is not None and not answered:
+            exchange.on_body_end()
+        if self.shared.draining_since is not None and self.stage in IN_FLIGHT:
+            self.drain()
+
+    def on_bad(self, status: int, request: Request | None) -> None:
+        """Note that the input is refused."""
+        self._refusal = status, request
+        self._step(HttpEvent.BAD)
+
+    # What exchanges do.
+
+    def send(self, data: bytes) -> None:
+        """Send bytes to the client."""
+        self.transport.write(data)
+
+    @property
+    def paused(self) -> bool:
+        """Return whether the client has to read before more is sent."""
+        return self._paused
+
+    async def writable(self) -> None:
+        """Wait until the client has read enough, or has gone."""
+        if self._writers is None:
+            self._writers = []
+        waiter = self._loop.create_future()
+        self._writers.append(waiter)
+        await waiter
+
+    @property
+    def is_last(self) -> bool:
+        """Return whether the response that begins now is the last one."""
+        return not self._reader.has_another
+
+    def body_taken(self) -> None:
+        """Read on, unless the app has to take its body first."""
+        exchange = self._exchange
+        if self._held and self.stage in READS_BODY and (exchange is None or not exchange.full):
+            self._resume()
+
+    def on_begun(self) -> None:
+        """Note that the response has begun."""
+        self._step(HttpEvent.BEGUN)
+
+    def on_complete(self, exchange: HttpExchange) -> None:
+        """Note that the response is complete."""
+        if not exchange.response.last:
+            self._step(HttpEvent.COMPLETE)
+        elif self._may_be_sending():
+            self._step(HttpEvent.COMPLETE_AMID)
+        else:
+            self._step(HttpEvent.COMPLETE_LAST)
+
+    def on_failed(self, exchange: HttpExchange, *, returned: bool) -> None:
+        """Note that the app has failed, or returned, before its response was complete."""
+        if exchange is self._exchange:
+            self._refusal = _FAILED, exchange.request
+            visible = returned and exchange.response.has_end
+            self._step(HttpEvent.RETURNED if visible else HttpEvent.FAILED)
+
+    def log(self, exchange: HttpExchange) -> None:
+        """Log a request, whose status is known."""
+        request, client = exchange.request, exchange.client
+        access_logger.info(
+            '%s - "%s %s HTTP/%s" %d',
+            "" if client is None else f"{client[0]}:{client[1]}",
+            request.method,
+            quoted(request.target),
+            request.version,
+            exchange.response.status,
+        )
+
+    def upgrade(self, protocol: asyncio.Protocol) -> bytes:
+        """Give the transport to a WebSocket; return what has been read for it."""
+        self._step(HttpEvent.UPGRADE)
+        self._cancel_timers()
+        self._exchange = None
+        self.shared.connections.discard(self)
+        self.transport.set_protocol(protocol)
+        if self._held:
+            self._held = False
+            self.shared.hangups.forget(self)
+            self.transport.resume_reading()
+        return bytes(self._reader.rest)
+
+    # The drain.
 
     def drain(self) -> None:
         """Hand the connection over to the next process, now or after the response under way.
 
         If no process takes it, it may linger, and bring one more request.
         """
-        if self.transport.is_closing() or self.transport.get_protocol() is not self:
-            return
         self._end_in_time()
-        if not self._may_move():
-            self._announce_close()
-        elif self._between_requests():
-            self._offer()
-            return
-        self._linger()
+        self._step(HttpEvent.DRAIN if self._may_move() else HttpEvent.DRAIN_HERE)
 
-    def _end_in_time(self) -> None:
-        """Schedule the end of the response under way, after `stream_grace`."""
-        state = self.server_state
-        grace, since = state.graces.stream, state.draining_since
-        if self.in_flight and grace is not None and since is not None and self._ending is None:
-            self._ending = self.loop.call_at(since + state.graces.end_of(grace), self._end_stream)
+    def fileno(self) -> int:
+        """Return the connection's descriptor."""
+        sock = self.transport.get_extra_info("socket")  # None when a TLS connection has been closed
+        return -1 if sock is None else int(sock.fileno())
 
-    def _end_stream(self) -> None:
-        """Tell the app that its client has gone, and close the connection."""
-        self._ending = None
-        if not self.in_flight or self.transport.is_closing():
-            return
-        if self.cycle.response_started:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
-            self.transport.close()
+    def on_moved(self) -> None:
+        """Called when another process has the connection; closes only our descriptor of it."""
+        self._step(HttpEvent.TAKEN)
+
+    def on_refused(self) -> None:
+        """Called when no process has taken the connection; serves it further."""
+        self._stays = True
+        self._step(HttpEvent.KEPT)
+        if not self.transport.is_closing():
+            self.drain()
+
+    def on_hung_up(self, *, entirely: bool) -> None:
+        """Called when the client closes its side, or all, behind what is not read yet."""
+        if entirely:
+            self.transport.abort()
         else:
-            self._ending = self.loop.call_later(STREAM_END_RECHECK, self._end_stream)
+            self._step(HttpEvent.EOF_BEHIND)
 
-    def _may_move(self) -> bool:
-        sender = self.server_state.sender
-        keeps_alive = self.cycle is None or self.cycle.keep_alive
-        return sender is not None and sender.room > 0 and keeps_alive and not self._stays
+    # Limits.
 
-    def _between_requests(self) -> bool:
-        return not (self.in_flight or self.pipeline or self._reading is not NOTHING)
+    def describe(self) -> str:
+        """Describe the connection and its request for a log line."""
+        who = client_name(self.client)
+        if self.stage is HttpStage.LINGERING:
+            return f"{who}: a connection after its last response"
+        exchange = self._exchange
+        if exchange is None or self.stage not in IN_FLIGHT:
+            return f"{who}: a connection without a request"
+        age = self._loop.time() - exchange.since
+        begun = "sending its response" if exchange.response.begun else "before its response"
+        request = exchange.request
+        return f"{who}: {request.method} {quoted(request.target)}, {age:.1f} s old, {begun}"
+
+    def _waits(self) -> tuple[Wait, object] | None:
+        if self._held or self._reader.refused:
+            return None
+        wait = WAITS.get(self.stage)
+        if wait is Wait.BODY:
+            exchange = self._exchange
+            patient = exchange is not None and exchange.patient
+            return None if patient else (wait, self.last_activity)
+        return None if wait is None else (wait, self._count)
+
+    def _overdue(self, wait: Wait) -> None:  # noqa: ARG002 - the stage tells it
+        if not unread(self.transport):  # else it arrived in time, and the loop was too busy to read it
+            self._refusal = _TOO_SLOW, None if self._exchange is None else self._exchange.request
+            self._step(HttpEvent.OVERDUE)
+
+    def unsent(self) -> int:
+        """Return how many bytes the client has to take."""
+        size: int = self.transport.get_write_buffer_size()
+        return size + self.file_bytes
+
+    def on_stalled(self) -> None:
+        """Called when the client has not read for too long."""
+        self._step(HttpEvent.UNREAD)
+
+    # Steps of the table.
+
+    def _step(self, event: HttpEvent) -> None:
+        self.stage, actions = _CELLS[self.stage][event]
+        for action in actions:
+            action(self)
+
+    def _call(self) -> None:
+        exchange = self._exchange
+        assert exchange is not None
+        shared = self.shared
+        if shared.intercept is not None and (answer := shared.intercept(exchange.request)) is not None:
+            exchange = self._exchange = Answered(self, exchange.request, answer)
+        exchange.start()
+
+    def _answer(self) -> None:
+        status, request = self._refusal
+        logger.debug("%s: refused with %d", client_name(self.client), status)
+        self._exchange = error_answer(self, request, status, last=self._reader.refused)
+        self._exchange.start()
+
+    def _discard(self) -> None:
+        self._reader.discard()
+
+    def _ended(self) -> None:
+        if self._exchange is not None:
+            self._exchange.on_ended()
+
+    def _gone(self) -> None:
+        exchange, self._exchange = self._exchange, None
+        self.wake_writers()
+        if exchange is not None:
+            exchange.on_gone()
+
+    def _last(self) -> None:
+        self.ending = True
+
+    def _next(self) -> None:
+        self._exchange = None
+        if self._grace is not None:
+            self._cancel_grace()
+        if self._reader.proceed():
+            self._settle()
+
+    def _settle(self) -> None:
+        """Do what has to wait until all that was read is parsed."""
+        if self.stage in READS_BODY:
+            self.body_taken()
+        elif self.stage in IN_FLIGHT:
+            if len(self._reader.rest) > READ_AHEAD:
+                self._hold()
+        elif self.stage in BETWEEN:
+            if self._eof:
+                self._step(HttpEvent.EOF)
+            elif self.shared.draining_since is not None:
+                self.drain()  # a response that had begun before the drain promised a persistent connection
+            elif self._held:
+                self._resume()
+
+    def _hold(self) -> None:
+        """Read no more; the kernel tells if the client goes."""
+        if not self._held and not self._eof:
+            self._held = True
+            self.transport.pause_reading()
+            self.shared.hangups.watch(self)
+
+    def _resume(self) -> None:
+        if self._held and not self.transport.is_closing():
+            self._held = False
+            self.shared.hangups.forget(self)
+            self.transport.resume_reading()
 
     def _offer(self) -> None:
-        if self._moving:
-            return
-        sender = self.server_state.sender
-        assert sender is not None
-        self._moving = True
-        self.transport.pause_reading()
+        self._cancel_timers()
+        if not self._held:
+            self._held = True
+            self.transport.pause_reading()
+        self.shared.hangups.forget(self)
         self._offer_when_flushed()
 
     def _offer_when_flushed(self) -> None:
         if self.transport.is_closing():
             return
-        sender = self.server_state.sender
-        assert sender is not None
         if self.transport.get_write_buffer_size():
-            self.loop.call_later(FLUSH_RECHECK, self._offer_when_flushed)
+            self._timer = self._loop.call_later(FLUSH_RECHECK, self._offer_when_flushed)
         else:
-            sender.offer(self)
-
-    def fileno(self) -> int:
-        """Return the connection's descriptor."""
-        number: int = self.transport.get_extra_info("socket").fileno()
-        return number
-
-    def on_moved(self) -> None:
-        """Called when another process has the connection; closes only our descriptor of it."""
-        self.transport.abort()
-
-    def on_refused(self) -> None:
-        """Called when no process has taken the connection; serves it further."""
-        self._moving = False
-        self._stays = True
-        if not self.transport.is_closing():
-            self.transport.resume_reading()
-            self.drain()
-
-    def _announce_close(self) -> None:
-        """Make the response to the newest request the last one; those before it are still sent in full."""
-        if not self.in_flight or self.cycle.response_started:
-            return
-        before = self._closing_cycle
-        if before is not None and before is not self.cycle and not before.response_started:
-            before.keep_alive = True
-        if self.cycle.keep_alive:
-            self.cycle.keep_alive = False
-            self._closing_cycle = self.cycle
+            assert self.shared.sender is not None
+            self.shared.sender.offer(self)
 
     def _linger(self) -> None:
-        self._linger_no_more()
-        left = self._linger_until() - self.loop.time()
-        self._lingering = self.loop.call_later(max(left, 0), self._linger_over)
-
-    def _linger_no_more(self) -> None:
-        if self._lingering is not None:
-            self._lingering.cancel()
+        self._resume()
+        self._cancel_timer()
+        left = self._linger_until() - self._loop.time()
+        self._timer = self._loop.call_later(max(left, 0), self._linger_over)
 
     def _linger_until(self) -> float:
-        return max(self.last_activity, self.server_state.draining_since or 0) + self.server_state.linger
+        return max(self.last_activity, self.shared.draining_since or 0) + self.shared.linger
 
     def _linger_over(self) -> None:
-        self._lingering = None
-        if self.transport.is_closing() or self.in_flight or self._moving:
+        self._timer = None
+        if self.stage in IN_FLIGHT or self.transport.is_closing():
             return  # the end of the response arms it again
-        if unread(self.transport) or self.loop.time() < self._linger_until():
+        if unread(self.transport) or self._loop.time() < self._linger_until():
             self._linger()
         else:
-            self.beneath.close()  # nothing has arrived for `linger` seconds
+            self._step(HttpEvent.SILENT)  # nothing has arrived for `linger` seconds
+
+    def _close(self) -> None:
+        self._quit()
+        self.transport.close()
+
+    def _hang_up(self) -> None:
+        """Shut our side down when everything is sent, and read until the client closes too.
+
+        If a server closes at once while the client sends, the kernel resets the connection, and the last
+        response may be lost. Source: RFC 9112, section 9.6.
+        """
+        self._quit()
+        if self.tls is not None:
+            self.transport.close()  # the loop reads until the client's end
+            return
+        self.transport.write_eof()
+        self._resume()
+        now = self._loop.time()
+        self.last_activity = now
+        self._timer = self._loop.call_later(MAX_SILENCE, self._look_at_lingering, now + MAX_LINGER)
+
+    def _look_at_lingering(self, end: float) -> None:
+        now = self._loop.time()
+        if self.transport.get_write_buffer_size():  # `write_timeout` limits this
+            self.last_activity, end = now, now + MAX_LINGER
+        left = min(self.last_activity + MAX_SILENCE, end) - now
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look_at_lingering, end)
+        else:
+            self._step(HttpEvent.OVERDUE)
+
+    def _reset(self) -> None:
+        self._quit()
+        reset(self.transport)
+
+    def _let_go(self) -> None:
+        self._moved = True
+        self.transport.abort()
+
+    # Details.
+
+    def _may_move(self) -> bool:
+        sender = self.shared.sender
+        if sender is None or sender.room <= 0 or self._stays or self._eof:
+            return False
+        exchange = self._exchange
+        if exchange is None:
+            return not self._reader.rest
+        return not exchange.response.last
+
+    def _may_be_sending(self) -> bool:
+        """Tell whether the client may have sent, or be sending, more than will be read."""
+        if self._eof:
+            return False
+        reader = self._reader
+        return bool(reader.refused or self._held or reader.rest or unread(self.transport))
+
+    def _end_in_time(self) -> None:
+        """Schedule the end of the response under way, after `stream_grace`."""
+        shared = self.shared
+        grace, since = shared.graces.stream, shared.draining_since
+        if self.stage in IN_FLIGHT and grace is not None and since is not None and self._grace is None:
+            self._grace = self._loop.call_at(since + shared.graces.end_of(grace), self._grace_over)
+
+    def _grace_over(self) -> None:
+        self._grace = None
+        self._step(HttpEvent.GRACE_OVER)
+        if self.stage in IN_FLIGHT:
+            self._grace = self._loop.call_later(STREAM_END_RECHECK, self._grace_over)
+
+    def wake_writers(self) -> None:
+        """Wake those that wait for the client to read."""
+        if self._writers:
+            writers, self._writers = self._writers, None
+            for waiter in writers:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def _quit(self) -> None:
+        """Forget the request; what was sent of its response is still sent."""
+        self._cancel_timers()
+        self._exchange = None
+        if self._held:
+            self.shared.hangups.forget(self)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _cancel_grace(self) -> None:
+        if self._grace is not None:
+            self._grace.cancel()
+            self._grace = None
+
+    def _cancel_timers(self) -> None:
+        self._cancel_timer()
+        self._cancel_grace()
+
+
+def _is_websocket(request: Request) -> bool:
+    return request.method == "GET" and b"websocket" in [
+        each.strip() for each in request.upgrade.split(b",")
+    ]
+
+
+def _address(found: Any) -> tuple[str, int] | None:
+    """Return host and port; an IPv4 address is written as one, also where IPv6 carries it."""
+    if not isinstance(found, tuple) or len(found) < 2:
+        return None
+    host: str = found[0]
+    return (host.removeprefix("::ffff:") if "." in host else host), int(found[1])
+
+
+_DISCARDS = frozenset({HttpStage.LINGERING, HttpStage.CLOSED, HttpStage.OFFERED})
+
+
+def _methods(cell: Cell) -> tuple[Any, ...]:
+    """Return the methods for the actions of a cell: each has the name of its action."""
+    return tuple(getattr(HttpConnection, f"_{action.name.lower()}") for action in cell.actions)
+
+
+_CELLS = [[(cell.stage, _methods(cell)) for cell in row] for row in rows()]
+"""The table, with methods for the actions."""

@@ -88,13 +88,16 @@ class Bounds:
 class Bounded(ABC):
     """A connection with a limit on the time that its client takes."""
 
-    transport: asyncio.Transport
-    _wait: tuple[Wait, object] | None = None
-    _since = 0.0
+    __slots__ = ("_since", "_wait")
+    transport: Any
+
+    def __init__(self) -> None:
+        self._wait: tuple[Wait, object] | None = None
+        self._since = 0.0
 
     def look(self, now: float, limits: Mapping[Wait, float]) -> None:
         """Check what the client has to do, and end the connection if it has taken too long."""
-        unsent = self.transport.get_write_buffer_size()
+        unsent = self.unsent()
         if not unsent and self.transport.is_closing():
             # Only over TLS, where the transport closes when the client has everything, and does not count
             # encrypted bytes: a client that does not read a complete response gets here after `keep_alive`.
@@ -108,13 +111,22 @@ class Bounded(ABC):
             return
         elif unsent:
             logger.debug("aborted: %s: its client does not read", self.describe())
-            reset(self.transport)
+            self.on_stalled()
         else:
             self._overdue(wait[0])
 
     @abstractmethod
     def describe(self) -> str:
         """Describe the connection for a log line."""
+
+    def unsent(self) -> int:
+        """Return how many bytes the client has to take."""
+        size: int = self.transport.get_write_buffer_size()
+        return size
+
+    def on_stalled(self) -> None:
+        """Called when the client has not read for too long."""
+        reset(self.transport)
 
     def _waits(self) -> tuple[Wait, object] | None:
         """Return the client's next step, with a value that changes when it has made progress."""

@@ -13,16 +13,11 @@ import asyncio
 import socket
 from collections.abc import Callable
 from functools import partial
-from typing import Any
-
-from uvicorn.config import Config
 
 from sockact.config.settings import Settings
 from sockact.engines.http.connection import HttpConnection
-from sockact.engines.http.connection_state import Graces, State
-from sockact.engines.http.timeouts import Bounds
+from sockact.engines.http.engine_state import EngineState
 from sockact.errors import AppError
-from sockact.lifecycle.tasks import cancel
 
 REQUEST = "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
 
@@ -30,22 +25,23 @@ REQUEST = "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
 class _Asking(HttpConnection):
     """A connection with a given scheme in the app's scope."""
 
-    def __init__(self, *args: Any, as_scheme: str) -> None:
-        super().__init__(*args)
+    __slots__ = ("_as_scheme",)
+
+    def __init__(self, shared: EngineState, as_scheme: str) -> None:
+        super().__init__(shared)
         self._as_scheme = as_scheme
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.scheme = self._as_scheme  # type: ignore[assignment]  # http or https
+        self.scheme = self._as_scheme
 
 
-async def warm_up(config: Config, settings: Settings, app_state: dict[str, Any], limit: float) -> None:
+async def warm_up(shared: EngineState, settings: Settings, limit: float) -> None:
     """Request `warmup_path` from the app.
 
     Args:
-        config: the app, and how it is served.
+        shared: the app, and how it is served.
         settings: has the path.
-        app_state: the app's lifespan state.
         limit: seconds that the answer may take.
 
     Raises:
@@ -53,18 +49,16 @@ async def warm_up(config: Config, settings: Settings, app_state: dict[str, Any],
     """
     wanted = settings.warmup_path
     scheme, host, path = _parts(wanted)
-    apart = State(settings.linger, Graces(), Bounds.from_settings(settings))
+    apart = shared.uncounted()
     try:
         async with asyncio.timeout(limit):
-            protocol = partial(_Asking, config, apart, app_state, as_scheme=scheme)
-            status = await _ask(protocol, REQUEST.format(host=host, path=path))
-            while apart.tasks:  # the app's tasks after its answer
-                await asyncio.wait(apart.tasks)
+            status = await _ask(partial(_Asking, apart, scheme), REQUEST.format(host=host, path=path))
+            await apart.idle()  # the app may work on, after its answer
     except TimeoutError:
         within = f"within the {settings.start_timeout:g} s of start_timeout"
         raise AppError(f"warmup_path={wanted}: the app was not done with it {within}") from None
     finally:
-        await cancel(apart.tasks)
+        await apart.cancel_running()
     if not 200 <= status < 400:
         raise AppError(f"warmup_path={wanted}: the app answered {status}: expected 2xx or 3xx")
 

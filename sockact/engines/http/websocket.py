@@ -1,81 +1,549 @@
-"""A WebSocket connection: uvicorn's protocol, extended with a drain.
+"""WebSockets: the app's side of one, and the connection after the handshake.
 
-In a drain a close frame with 1012 is sent after `websocket_grace`, and the client may answer it. These
-non-public names of uvicorn are used: `conn`, `queue`, `close_timer`, `stop_keepalive`.
+`websockets` knows the frames. Messages are taken from the connection one by one, as the app receives them:
+a few bytes can inflate to many.
+
+In a drain a close frame with 1012 is sent after `websocket_grace`, and the client may answer it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import logging
+import os
+from collections import deque
+from typing import Any, NamedTuple
 
-from uvicorn.config import Config
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.datastructures import Headers
+from websockets.exceptions import InvalidState, PayloadTooBig, ProtocolError
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request as WebSocketRequest
+from websockets.protocol import State
+from websockets.server import ServerProtocol
 
-from sockact.engines.http import tls_transport
-from sockact.engines.http.connection_state import State, client_name
+from sockact.engines.http.asgi import App, scope_of
+from sockact.engines.http.engine_state import EngineState, client_name
+from sockact.engines.http.exchange import ClientConnection, ClientGone, HttpExchange, is_about_client
+from sockact.engines.http.head import Request
+from sockact.engines.http.response import switching
 from sockact.engines.http.timeouts import Bounded
 from sockact.sockets.kernel import hang_up_below
+from sockact.system.forks import come_back
 
 SERVICE_RESTART = 1012
 """WebSocket close code "Service Restart". Source: IANA, WebSocket Close Code Number Registry."""
 
+INTERNAL_ERROR = 1011
+NORMAL = 1000
+ABNORMAL = 1006
+INVALID_DATA = 1007
+"""Close codes. Source: RFC 6455, section 7.4.1."""
 
-class WebSocket(Bounded, WebSocketsSansIOProtocol):
-    """A WebSocket connection."""
+CLOSE_TIMEOUT = 10.0
+"""Seconds that a client has to answer our close frame."""
 
-    def __init__(self, config: Config, server_state: State, app_state: dict[str, Any]) -> None:
-        super().__init__(config, server_state, app_state)
-        self._state = server_state
-        self.last_activity = 0.0
-        self._restarting = False
-        self._ending: asyncio.TimerHandle | None = None
+AT_ONCE = 4096
+"""Bytes that are parsed at a time. Compressed, they may be four million."""
+
+logger = logging.getLogger(__package__)
+
+
+class WebSocketLimits(NamedTuple):
+    """The settings of WebSockets; times in seconds, None for no limit."""
+
+    max_message: int | None
+    ping_interval: float | None
+    ping_timeout: float | None
+    compression: bool
+
+
+class Frames(ServerProtocol):
+    """The frames of a WebSocket whose handshake is done."""
+
+    def __init__(self, limits: WebSocketLimits) -> None:
+        deflate = ServerPerMessageDeflateFactory(
+            server_max_window_bits=12, client_max_window_bits=12, compress_settings={"memLevel": 5}
+        )
+        super().__init__(
+            extensions=[deflate] if limits.compression else None,
+            state=State.OPEN,
+            max_size=limits.max_message,
+            logger=_QUIET,
+        )
+
+    def recv_frame(self, frame: Frame) -> None:
+        """Receive a frame; a close frame may come inside a fragmented message (RFC 6455, section 5.5.1)."""
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None
+        super().recv_frame(frame)
+
+
+_QUIET = logging.getLogger("sockact.websockets")
+_QUIET.setLevel(logging.CRITICAL)
+
+_ANSWERS = frozenset(("websocket.accept", "websocket.close", "websocket.http.response.start"))
+"""The messages with which an app may answer a handshake."""
+
+
+class WebSocketExchange(HttpExchange):
+    """A WebSocket of an ASGI app, from its handshake on."""
+
+    __slots__ = (
+        "_app",
+        "_connect",
+        "_denial",
+        "_events",
+        "_frames",
+        "_handshake",
+        "_limits",
+        "_session",
+        "_waiter",
+        "task",
+    )
+
+    def __init__(
+        self, app: App, limits: WebSocketLimits, connection: ClientConnection, request: Request
+    ) -> None:
+        super().__init__(connection, request)
+        self._app = app
+        self._limits = limits
+        self._events: deque[dict[str, Any]] = deque([{"type": "websocket.connect"}])
+        self._waiter: asyncio.Future[None] | None = None
+        self._session: WebSocketConnection | None = None
+        self._denial: tuple[int, Any] | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._frames = Frames(limits)
+        target = request.raw_path + (b"?" + request.query if request.query else b"")
+        headers = Headers()
+        for name, value in request.headers:
+            headers[name.decode("latin-1")] = value.decode("latin-1")
+        self._handshake = self._frames.accept(WebSocketRequest(target.decode("latin-1"), headers))
+
+    def start(self) -> None:
+        """Call the app, or refuse the handshake."""
+        answer = self._handshake
+        if self.request.length != 0:
+            self.send_whole(400, _PLAIN, b"A WebSocket handshake has no body.\n")
+        elif answer.status_code != 101:
+            fields = [
+                (name.encode("latin-1"), value.encode("latin-1"))
+                for name, value in answer.headers.raw_items()
+                if name.lower() not in ("date", "content-length")
+            ]
+            self.send_whole(answer.status_code, fields, bytes(answer.body or b""))
+        else:
+            self.connection.shared.running.add(self)
+            self.task = asyncio.get_running_loop().create_task(self._run())
+
+    def on_body(self, part: bytes) -> None:
+        """Ignore it: the handshake was refused."""
+
+    def on_body_end(self) -> None:
+        """Ignore it: the handshake was refused."""
+
+    def on_ended(self) -> None:
+        """Tell the app that its client has gone: it cannot open the WebSocket any more."""
+        self.tell({"type": "websocket.disconnect", "code": ABNORMAL, "reason": ""})
+
+    def on_gone(self) -> None:
+        """Tell the app that its client has gone."""
+        if not self.gone:
+            self.gone = True
+            self.tell({"type": "websocket.disconnect", "code": ABNORMAL, "reason": ""})
+
+    def tell(self, event: dict[str, Any]) -> None:
+        """Tell the app of an event."""
+        self._events.append(event)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    @property
+    def untold(self) -> int:
+        """How many events the app has not received yet."""
+        return len(self._events)
+
+    async def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            await self._app(self._scope(), self._receive, self._send)
+        except BaseException as caught:  # noqa: BLE001 - SystemExit would end the loop
+            come_back(caught)
+            error = caught
+        finally:
+            self.connection.shared.ended(self)
+        self._returned(error)
+
+    def _returned(self, error: BaseException | None) -> None:
+        if isinstance(error, asyncio.CancelledError) and self.connection.shared.aborted:
+            return
+        gone = self.gone or (self._session is not None and self._session.closing)
+        if error is not None and not (gone and is_about_client(error)):
+            self.fail(error, "the app has failed")
+        elif self._session is None and not self.response.complete and not self.gone:
+            self.fail(error, "the app has returned: expected websocket.accept or websocket.close")
+        if self._session is not None:
+            self._session.close(NORMAL if error is None else INTERNAL_ERROR, "")
+
+    def _scope(self) -> dict[str, Any]:
+        subprotocols = [
+            each.strip()
+            for name, value in self.request.headers
+            if name == b"sec-websocket-protocol"
+            for each in value.decode("latin-1").split(",")
+        ]
+        scope = scope_of(self, "websocket")
+        scope["scheme"] = "wss" if self.scheme == "https" else "ws"
+        scope["subprotocols"] = subprotocols
+        scope["extensions"] = {"websocket.http.response": {}, **(self.connection.tls or {})}
+        return scope
+
+    # What the app calls.
+
+    async def _receive(self) -> dict[str, Any]:
+        while not self._events:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        event = self._events.popleft()
+        if self._session is not None:
+            self._session.read_on()
+        return event
+
+    async def _send(self, message: Any) -> None:
+        kind = message["type"]
+        if self._session is not None:
+            await self._session.send(kind, message)
+        elif self.gone:
+            raise ClientGone("the client has gone")
+        elif self.response.complete:
+            raise RuntimeError(f"the app has sent {kind!r} after it has refused the WebSocket")
+        elif self._denial is not None and kind == "websocket.http.response.body":
+            self._deny_in_parts(message.get("body", b""), more=message.get("more_body", False))
+        elif self._denial is not None or kind not in _ANSWERS:
+            raise RuntimeError(f"the app has sent {kind!r}: expected {self._expected()}")
+        elif kind == "websocket.accept":
+            self._accept(message)
+        elif kind == "websocket.close":
+            self._deny(403, (), b"")
+        else:
+            self._denial = message["status"], message.get("headers", ())
+
+    def _expected(self) -> str:
+        return "websocket.accept" if self._denial is None else "websocket.http.response.body"
+
+    def _accept(self, message: Any) -> None:
+        connection = self.connection
+        fields = [
+            (name.encode("latin-1"), value.encode("latin-1"))
+            for name, value in self._handshake.headers.raw_items()
+            if name != "Date"
+        ]
+        if subprotocol := message.get("subprotocol"):
+            fields.append((b"Sec-WebSocket-Protocol", subprotocol.encode("latin-1")))
+        fields += message.get("headers", ())
+        head = switching(fields, connection.shared.always())
+        self._session = session = WebSocketConnection(self, self._frames, self._limits)
+        rest = connection.upgrade(session)
+        session.begin(head, rest)
+
+    def _deny(self, status: int, fields: Any, body: bytes) -> None:
+        self.response.last = True
+        self.send_whole(status, fields, body)
+        self.tell({"type": "websocket.disconnect", "code": ABNORMAL, "reason": ""})
+
+    def _deny_in_parts(self, body: bytes, *, more: bool) -> None:
+        assert self._denial is not None
+        begun = self.response.begun
+        if not (begun or more):
+            self._deny(*self._denial, body)
+            return
+        self.response.last = True
+        data = b"" if begun else self.send_head(*self._denial)
+        data += self.response.part(body)
+        if more:
+            self.connection.send(data)
+            return
+        self.connection.send(data + self.response.end())
+        self.connection.on_complete(self)
+        self.tell({"type": "websocket.disconnect", "code": ABNORMAL, "reason": ""})
+
+
+class WebSocketConnection(asyncio.Protocol, Bounded):
+    """A connection that carries a WebSocket.
+
+    Args:
+        exchange: the app's side.
+        frames: of the connection.
+        limits: the settings.
+
+    Attributes:
+        closing: whether no more messages can be sent.
+        last_activity: when the client has last sent something, by the loop's clock.
+    """
+
+    def __init__(self, exchange: WebSocketExchange, frames: Frames, limits: WebSocketLimits) -> None:
+        super().__init__()
+        self._exchange = exchange
+        self._frames = frames
+        self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        self._shared: EngineState = exchange.connection.shared
+        self._client = exchange.connection.client
+        self.transport = exchange.connection.transport
+        self.last_activity = exchange.connection.last_activity
+        self.closing = False
+        self._held = False
+        self._rest = bytearray()
+        self._message: list[bytes] = []
+        self._is_text = False
+        self._can_write = asyncio.Event()
+        self._can_write.set()
+        self._ping: asyncio.TimerHandle | None = None
+        self._pong: asyncio.TimerHandle | None = None
+        self._pinged = b""
+        self._end: asyncio.TimerHandle | None = None
+        self._restart: asyncio.TimerHandle | None = None
+        self._lost = False
+        self._shared.connections.add(self)
+
+    def begin(self, head: bytes, data: bytes) -> None:
+        """Send the handshake, and read on from what has come."""
+        self.transport.write(head)
+        self._schedule_ping()
+        if data:
+            self.data_received(data)
+        if self._shared.draining_since is not None:
+            self.drain()
 
     def describe(self) -> str:
         """Describe the connection for a log line."""
-        return f"{client_name(self.client)}: WebSocket"
+        return f"{client_name(self._client)}: WebSocket"
+
+    # What the transport tells.
+
+    def data_received(self, data: bytes) -> None:
+        """Read frames."""
+        self.last_activity = self._loop.time()
+        self._rest += data
+        self.read_on()
+
+    def eof_received(self) -> None:
+        """Allow the transport to close."""
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the transport's interface
+        """Note that the connection is closed."""
+        hang_up_below(self.transport)
+        self._lost = self.closing = True
+        self._can_write.set()
+        for timer in (self._ping, self._pong, self._end, self._restart):
+            if timer is not None:
+                timer.cancel()
+        self._exchange.on_gone()
+        self._shared.connections.discard(self)
+
+    def pause_writing(self) -> None:
+        """Make the app wait."""
+        self._can_write.clear()
+
+    def resume_writing(self) -> None:
+        """Wake the app."""
+        self._can_write.set()
+
+    # Frames.
+
+    def read_on(self) -> None:
+        """Read until a message waits for the app."""
+        while self._rest and not self._app_is_behind():
+            piece = bytes(memoryview(self._rest)[:AT_ONCE])
+            del self._rest[:AT_ONCE]
+            self._frames.receive_data(piece)
+            for event in self._frames.events_received():
+                assert isinstance(event, Frame)
+                self._take(event)
+            self._flush()
+            if self._frames.parser_exc is not None and not self._lost:
+                self._failed()
+                return
+        self._hold_or_resume()
+
+    def _app_is_behind(self) -> bool:
+        return bool(self._exchange.untold) and not self.closing
+
+    def _hold_or_resume(self) -> None:
+        if self._lost or self.transport.is_closing():
+            return
+        hold = self._app_is_behind()
+        if hold and not self._held:
+            self.transport.pause_reading()
+        elif self._held and not hold:
+            self.transport.resume_reading()
+        self._held = hold
+
+    def _take(self, frame: Frame) -> None:
+        opcode = frame.opcode
+        if opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            if opcode is not Opcode.CONT:
+                self._is_text = opcode is Opcode.TEXT
+                self._message = []
+            self._message.append(bytes(frame.data))
+            if frame.fin:
+                self._complete()
+        elif opcode is Opcode.PONG:
+            self._ponged(bytes(frame.data))
+        elif opcode is Opcode.CLOSE:
+            self._closed()
+
+    def _complete(self) -> None:
+        data = self._message[0] if len(self._message) == 1 else b"".join(self._message)
+        self._message = []
+        if self.closing:
+            return  # sent before the peer saw our close frame; the app has its disconnect
+        if not self._is_text:
+            self._exchange.tell({"type": "websocket.receive", "bytes": data})
+            return
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            self.close(INVALID_DATA, "")
+        else:
+            self._exchange.tell({"type": "websocket.receive", "text": text})
+
+    def _closed(self) -> None:
+        """Note that the client's close frame has come; `websockets` has answered it."""
+        if not self.closing:
+            received = self._frames.close_rcvd
+            assert received is not None
+            self.closing = True
+            self._disconnect(received.code, received.reason)
+        self._flush()
+        self._close_transport()
+
+    def _failed(self) -> None:
+        """Note that what has come is no WebSocket, or too long; a close frame was sent."""
+        sent = self._frames.close_sent
+        self._flush()
+        if not self.closing:
+            self.closing = True
+            self._disconnect(ABNORMAL if sent is None else sent.code, "" if sent is None else sent.reason)
+        self._rest.clear()
+        if not isinstance(self._frames.parser_exc, (PayloadTooBig, ProtocolError)):
+            logger.debug("%s: %s", self.describe(), self._frames.parser_exc)
+        self._end_after(self._shared.linger)
+        self._hold_or_resume()
+
+    def _disconnect(self, code: int, reason: str) -> None:
+        self._stop_pings()
+        self._exchange.tell({"type": "websocket.disconnect", "code": code, "reason": reason})
+
+    def _flush(self) -> None:
+        data = b"".join(self._frames.data_to_send())
+        if data and not self.transport.is_closing():
+            self.transport.write(data)
+
+    # What the app sends.
+
+    async def send(self, kind: str, message: Any) -> None:
+        """Send a message of the app's."""
+        await self._can_write.wait()
+        if kind == "websocket.close":
+            if not self.closing:
+                self.close(message.get("code", NORMAL), message.get("reason") or "")
+            return
+        if kind != "websocket.send":
+            raise RuntimeError(f"the app has sent {kind!r}: expected websocket.send or websocket.close")
+        if self.closing:
+            raise ClientGone("the WebSocket is closed")
+        try:
+            if (data := message.get("bytes")) is not None:
+                self._frames.send_binary(data)
+            elif (text := message.get("text")) is not None:
+                self._frames.send_text(text.encode())
+        except InvalidState:
+            raise ClientGone("the WebSocket is closed") from None
+        self._flush()
+
+    def close(self, code: int, reason: str) -> None:
+        """Send a close frame, and wait for the client's."""
+        if self.closing or self._lost:
+            return
+        self.closing = True
+        self._disconnect(code, reason)
+        self._frames.send_close(code, reason)
+        self._flush()
+        self._end_after(CLOSE_TIMEOUT if self._shared.draining_since is None else self._shared.linger)
+        self.read_on()
+
+    def _end_after(self, limit: float) -> None:
+        """Close the connection after this time, if the client does not."""
+        if self._end is not None:
+            self._end.cancel()
+        if not self._lost:
+            self._end = self._loop.call_later(limit, self._close_transport)
+
+    def _close_transport(self) -> None:
+        if not self._lost:
+            self.transport.close()
+
+    # The drain.
 
     def drain(self) -> None:
         """Schedule the close frame, after `websocket_grace`."""
-        since = self._state.draining_since
-        if since is None or self._ending is not None or not self.handshake_complete:
-            return
-        end = since + self._state.graces.end_of(self._state.graces.websocket)
-        self._ending = self.loop.call_at(end, self._restart)
+        since = self._shared.draining_since
+        if since is not None and self._restart is None:
+            graces = self._shared.graces
+            self._restart = self._loop.call_at(
+                since + graces.end_of(graces.websocket), self._close_for_restart
+            )
 
-    def _restart(self) -> None:
-        """Send the close frame, and wait `linger` seconds for the peer's.
+    def _close_for_restart(self) -> None:
+        """Send the close frame, and wait `linger` seconds for the client's.
 
-        uvicorn closes the connection right after its frame; data that the client sends meanwhile then makes
-        the kernel reset it, and the frame may be lost (RFC 9112, section 9.6).
+        If the connection were closed at once, data that the client sends meanwhile would make the kernel
+        reset it, and the frame may be lost (RFC 9112, section 9.6).
         """
-        if self.close_sent or self.transport.is_closing():
-            return
-        self._restarting = True
-        self.stop_keepalive()
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": SERVICE_RESTART})
-        self.conn.send_close(SERVICE_RESTART)
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        self.close_timer = self.loop.call_later(self._state.linger, self.transport.close)
-        if self.read_paused:
-            self.read_paused = False
-            self.transport.resume_reading()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        hang_up_below(self.transport)
-        super().connection_lost(exc)
-
-    async def run_asgi(self) -> None:
-        self.scope["extensions"].update(tls_transport.extensions(self.transport))  # type: ignore[arg-type]  # no TypedDict
-        await super().run_asgi()
-
-    async def send(self, message: Any) -> None:
-        await super().send(message)
-        if self._state.draining_since is not None:
-            self.drain()  # the handshake was under way when the drain began
-
-    def send_receive_event_to_app(self) -> None:
-        if self._restarting:
-            self.frames = []  # sent before the peer saw our close frame; the app has its disconnect
+        if self.closing:
+            self._end_after(self._shared.linger)
         else:
-            super().send_receive_event_to_app()
+            self.close(SERVICE_RESTART, "")
+
+    # Pings.
+
+    def _schedule_ping(self) -> None:
+        if self._limits.ping_interval is not None:
+            self._ping = self._loop.call_later(self._limits.ping_interval, self._send_ping)
+
+    def _send_ping(self) -> None:
+        if self.closing:
+            return
+        self._pinged = os.urandom(4)
+        self._frames.send_ping(self._pinged)
+        self._flush()
+        if self._limits.ping_timeout is not None:
+            self._pong = self._loop.call_later(self._limits.ping_timeout, self._no_pong)
+        else:
+            self._schedule_ping()
+
+    def _ponged(self, data: bytes) -> None:
+        if self._pinged and data == self._pinged:
+            self._pinged = b""
+            if self._pong is not None:
+                self._pong.cancel()
+                self._pong = None
+                self._schedule_ping()
+
+    def _no_pong(self) -> None:
+        self._pong = None
+        if self._held:  # it may have come, and waits behind messages that the app does not take
+            self._schedule_ping()
+        elif not self.closing:
+            logger.debug("%s: its client does not answer pings", self.describe())
+            self.close(INTERNAL_ERROR, "no answer to a ping")
+
+    def _stop_pings(self) -> None:
+        for timer in (self._ping, self._pong):
+            if timer is not None:
+                timer.cancel()
+        self._ping = self._pong = None
+
+
+_PLAIN = ((b"content-type", b"text/plain; charset=utf-8"),)

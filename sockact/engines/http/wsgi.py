@@ -1,103 +1,446 @@
-"""Wraps a WSGI app as an ASGI app, by a2wsgi, and follows PEP 3333 where a2wsgi does not.
+"""Calls WSGI apps, in threads.
 
-the client has gone     the response ends after its next part, and `close` is called; otherwise an endless
-                        stream would occupy its thread for ever, and several of them all threads
-a part cannot be sent   the same, and the request fails; otherwise its thread would wait for ever
-`start_response`        may be called again, with `exc_info`, until the first part that is not empty
-the body ends early     reading it raises ConnectionError; otherwise the app would take half a body for all
-X_Forwarded_For         is dropped: the app could not tell it from X-Forwarded-For
+    body        a body up to `wsgi_buffer` is read before a thread is taken; of a longer one the rest comes
+                while the app reads, and a slow client then holds the thread
+    response    goes back to the event loop; the thread waits only while more than `wsgi_buffer` is unsent
+    client has  the response ends after its next part, and `close` is called: an endless stream would
+    gone        occupy its thread for ever
+
+Source: PEP 3333.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
+import os
+import stat
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from functools import partial
+from typing import Any
+from urllib.parse import unquote_to_bytes
 
-from a2wsgi import WSGIMiddleware
-
-from sockact.engines.http.lifespan import App
+from sockact.engines.http.engine_state import Runner
+from sockact.engines.http.exchange import ClientConnection, ClientGone, HttpExchange, is_about_client
+from sockact.engines.http.files import send_file
+from sockact.engines.http.head import Request
+from sockact.engines.http.response import CONTINUE, WrongResponse
+from sockact.engines.http.threads import Threads
 from sockact.system.forks import come_back
 from sockact.system.standard_streams import Errors
 
-_EXCHANGE = "sockact.exchange"
-"""Key of the `_Exchange` in the scope of a request."""
+WsgiApp = Callable[[dict[str, Any], Any], Any]
+
+MAX_NAMES = 1024
+"""Most names of variables that are remembered: clients may make them up."""
+
+_VARIABLES = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
+"""Names of header fields, and of their variables."""
+
+_PORTS = {"http": "80", "https": "443"}
 
 
-def wsgi_as_asgi(app: Callable[..., Any], threads: int) -> App:
-    """Wrap a WSGI app as an ASGI 3 app, with a pool of `threads` threads."""
-    errors = Errors()
+class FileWrapper:
+    """The `wsgi.file_wrapper`: a file as a response, sent by the kernel where that is possible."""
 
-    def called(environ: dict[str, Any], start_response: Any) -> _Response:
-        exchange = environ["asgi.scope"][_EXCHANGE]
-        environ["wsgi.input"] = io.BufferedReader(_Input(exchange))
-        environ["wsgi.errors"] = errors  # not standard output, nor a stream that the app puts into `sys`
-        environ["wsgi.input_terminated"] = True  # Werkzeug needs it to read a chunked body
-        start = _StartResponse(start_response, exchange)
-        parts = app(environ, start)
-        come_back()
-        return _Response(parts, start, exchange)
+    def __init__(self, file: Any, block_size: int = 65536) -> None:
+        self.file = file
+        self._block_size = block_size
+        if hasattr(file, "close"):
+            self.close = file.close
 
-    inner = cast("App", WSGIMiddleware(cast("Any", called), workers=threads))
+    def __iter__(self) -> Iterator[bytes]:
+        while data := self.file.read(self._block_size):
+            yield data
 
-    async def served(scope: Any, receive: Any, send: Any) -> None:
-        exchange = _Exchange(receive, send)
-        headers = [(name, value) for name, value in scope.get("headers", ()) if b"_" not in name]
-        await inner({**scope, "headers": headers, _EXCHANGE: exchange}, receive, exchange.send)
-        if exchange.failure is not None:
-            raise exchange.failure
-
-    return served
+    def size(self) -> int | None:
+        """Return the bytes from its position to its end; None if it is no regular file."""
+        try:
+            found = os.fstat(self.file.fileno())
+            position: int = self.file.tell()
+        except (AttributeError, OSError, ValueError):
+            return None
+        return found.st_size - position if stat.S_ISREG(found.st_mode) else None
 
 
-class _Exchange:
-    """One request and its response, shared by the loop and the app's thread."""
+class WsgiRunner:
+    """Makes the exchanges of an app.
 
-    def __init__(self, receive: Any, send: Any) -> None:
-        self.failure: Exception | None = None
-        self._receive = receive
-        self._send = send
-        # `send` is a method of uvicorn's RequestResponseCycle, whose `disconnected` is not a public name.
-        self._cycle = getattr(send, "__self__", None)
+    Args:
+        app: a WSGI app.
+        threads: in which it is called.
+        buffer: bytes that are buffered for each client, in each direction.
+        multithread: whether the app may be called in several threads.
+    """
+
+    def __init__(self, app: WsgiApp, threads: int, buffer: int) -> None:
+        self.app = app
+        self.threads = Threads(threads)
+        self.buffer = buffer
+        self.multithread = threads > 1
+        self.errors = Errors()  # not standard output, nor a stream that the app puts into `sys`
+
+    def __call__(self, connection: ClientConnection, request: Request) -> HttpExchange:
+        """Return the exchange of a request."""
+        return WsgiExchange(self, connection, request)
+
+
+class WsgiExchange(HttpExchange):
+    """A request to a WSGI app. What `_call` calls runs in a thread, all else in the event loop."""
+
+    __slots__ = (
+        "_body",
+        "_called",
+        "_changed",
+        "_loop",
+        "_more",
+        "_patient",
+        "_queue",
+        "_queued",
+        "_runner",
+        "broken",
+    )
+
+    def __init__(self, runner: WsgiRunner, connection: ClientConnection, request: Request) -> None:
+        super().__init__(connection, request)
+        self._runner = runner
         self._loop = asyncio.get_running_loop()
+        self._body = bytearray()
+        self._more = request.length != 0  # of the body is to come
+        self._patient = request.expects
+        self._called = False
+        self._changed: threading.Condition | None = None
+        self._queue: deque[Callable[[], None]] = deque()
+        self._queued = 0
+        self.broken = False
+
+    # In the event loop.
+
+    def start(self) -> None:
+        """Call the app, as soon as its body has been read or is too long for that."""
+        self.connection.shared.running.add(self)
+        length = self.request.length
+        if not self._more or (length is not None and length > self._runner.buffer):
+            self._hand_over()
+        elif self._patient:
+            self.ask_for_body()
+
+    def ask_for_body(self) -> None:
+        """Send 100 Continue, if the client waits for it."""
+        if self._patient and not self.response.begun and not self.gone:
+            self._patient = False
+            self.connection.send(CONTINUE)
+
+    @property
+    def full(self) -> bool:
+        """Return whether no more of the body is read until the app has taken some."""
+        return len(self._body) > self._runner.buffer
+
+    @property
+    def patient(self) -> bool:
+        """Return whether the client waits for 100 Continue, and may not send its body."""
+        return self._patient
+
+    def on_body(self, part: bytes) -> None:
+        """Keep a part of the body."""
+        self._patient = False
+        if self._changed is None:
+            self._body += part
+            if self.full:
+                self._hand_over()
+        else:
+            with self._changed:
+                self._body += part
+                self._changed.notify_all()
+
+    def on_body_end(self) -> None:
+        """Note that the body is complete."""
+        self._patient = False
+        if self._changed is None:
+            self._more = False
+            self._hand_over()
+        else:
+            with self._changed:
+                self._more = False
+                self._changed.notify_all()
+
+    def on_ended(self) -> None:
+        """Go on: the client may still read."""
+
+    def on_gone(self) -> None:
+        """Tell the thread that the client has gone."""
+        self.gone = True
+        if not self._called:
+            self.connection.shared.ended(self)
+        elif self._changed is not None:
+            with self._changed:
+                self._changed.notify_all()
+
+    def on_writable(self) -> None:
+        """Send more of the response."""
+        self._flush()
+
+    def _hand_over(self) -> None:
+        if self._called or self.gone:
+            return
+        self._called = True
+        self._changed = threading.Condition()
+        try:
+            self._runner.threads.run(self._call)
+        except RuntimeError as error:
+            self.fail(error, "no thread is to be had")
+            self.connection.shared.ended(self)
+
+    def _flush(self) -> None:
+        """Carry out what the thread has asked for, as long as the client reads."""
+        queue = self._queue
+        while queue and not self.connection.paused:
+            step = queue.popleft()
+            if self.gone or self.broken:
+                continue
+            try:
+                step()
+            except (WrongResponse, TypeError) as error:
+                self._break(error)
+
+    def _break(self, error: BaseException) -> None:
+        self.broken = True
+        self._release()
+        self.fail(error, "the app has failed")
+
+    def _release(self) -> None:
+        """Wake the thread up, if it waits for the client to read."""
+        if self._changed is not None:
+            with self._changed:
+                self._changed.notify_all()
+
+    def _send_whole(self, head: Any, body: bytes) -> None:
+        status, fields = head
+        self.send_whole(status, fields, body)
+
+    def _send_parts(self, head: Any, part: bytes) -> None:
+        data = self.send_head(*head) if head is not None else b""
+        self.connection.send(data + self.response.part(part))
+        if part and self._changed is not None:
+            with self._changed:
+                self._queued -= len(part)
+                self._changed.notify_all()
+
+    def _send_end(self, head: Any) -> None:
+        if head is not None:
+            self._send_whole(head, b"")
+        elif not self.response.complete:
+            self.connection.send(self.response.end())
+            self.connection.on_complete(self)
+
+    def _send_file(self, head: Any, wrapper: FileWrapper, size: int) -> None:
+        self._loop.create_task(self._sending(head, wrapper, size))
+
+    async def _sending(self, head: Any, wrapper: FileWrapper, size: int) -> None:
+        status, fields = head
+        given = next((value for name, value in fields if name.lower() == b"content-length"), None)
+        if given is None:
+            fields = [*fields, (b"content-length", b"%d" % size)]
+        elif given.isdigit():
+            size = min(size, int(given))
+        try:
+            self.connection.send(self.send_head(status, fields))
+            await send_file(self, wrapper.file, size)
+            if not self.gone:
+                self._send_end(None)
+        except (WrongResponse, OSError) as error:
+            self._break(error)
+        finally:
+            self._runner.threads.run(partial(self._close_parts, wrapper))
+
+    def _done(self, error: BaseException | None) -> None:
+        """Note that the thread is free; `error` is what it ended with."""
+        self._runner.threads.done()
+        self.connection.shared.ended(self)
+        if error is None or self.broken:
+            return
+        if not self.gone:
+            self._queue.append(partial(self._break, error))
+            self._flush()
+        elif not is_about_client(error):
+            self._break(error)
+
+    # In the thread.
+
+    def _call(self) -> None:
+        error: BaseException | None = None
+        start = _StartResponse(self)
+        try:
+            parts = self._runner.app(self._environ(), start)
+            come_back()
+            if self._respond(parts, start):
+                self._loop.call_soon_threadsafe(self._runner.threads.done)
+                return
+        except BaseException as caught:  # noqa: BLE001 - whatever it is, the thread goes on
+            come_back(caught)
+            error = caught
+        self._loop.call_soon_threadsafe(self._done, error)
+
+    def _respond(self, parts: Any, start: _StartResponse) -> bool:
+        """Send the response; return whether a file is sent, which goes on without this thread."""
+        if type(parts) is FileWrapper and not start.begun and (size := parts.size()) is not None:
+            self._post(partial(self._send_file, start.take(), parts, size))
+            return True
+        try:
+            if type(parts) in (list, tuple) and not start.begun:
+                body = parts[0] if len(parts) == 1 else b"".join(parts)
+                self._post(partial(self._send_whole, start.take(), body))
+            else:
+                self._send_all(iter(parts), start)
+        finally:
+            self._close_parts_now(parts)
+        return False
+
+    def _send_all(self, parts: Iterator[Any], start: _StartResponse) -> None:
+        begun = False
+        while not (begun and self.over):  # never before the first: a generator may do all its work for that
+            begun = True
+            try:
+                part = next(parts)
+            except StopIteration:
+                break
+            come_back()
+            if part:
+                self.write(start.take(), part)
+        come_back()
+        if not self.over:
+            head = start.take()
+            self._post(partial(self._send_end, head))
 
     @property
     def over(self) -> bool:
         """Return whether nothing more can be sent."""
-        return self.failure is not None or getattr(self._cycle, "disconnected", False)
+        return self.gone or self.broken
 
-    async def send(self, message: Any) -> None:
-        """Send a message; if that fails, keep the error, since a2wsgi's thread would wait for ever."""
-        if self.failure is None:
-            try:
-                await self._send(message)
-            except Exception as error:  # noqa: BLE001 - raised when the thread has ended
-                self.failure = error
+    def write(self, head: Any, part: bytes) -> None:
+        """Send a part; wait while too much is unsent."""
+        if not isinstance(part, bytes):
+            raise TypeError(f"the app has returned a part of type {type(part).__name__}: expected bytes")
+        assert self._changed is not None
+        with self._changed:
+            self._queued += len(part)
+        self._post(partial(self._send_parts, head, part))
+        with self._changed:
+            while self._queued > self._runner.buffer and not self.over:
+                self._changed.wait()
 
-    def read(self) -> tuple[bytes, bool]:
-        """Return the next part of the body, and whether there is more; in the app's thread."""
-        message = asyncio.run_coroutine_threadsafe(self._receive(), self._loop).result()
-        if message["type"] == "http.disconnect" and self.over:
-            raise ConnectionResetError("the client has gone before the end of its body")
-        return message.get("body", b""), message.get("more_body", False)
+    def _post(self, step: Callable[[], None]) -> None:
+        self._queue.append(step)
+        self._loop.call_soon_threadsafe(self._flush)
+
+    def _close_parts(self, parts: Any) -> None:
+        """Close a file that was sent."""
+        error: BaseException | None = None
+        try:
+            self._close_parts_now(parts)
+        except BaseException as caught:  # noqa: BLE001 - whatever it is, the thread goes on
+            error = caught
+        self._loop.call_soon_threadsafe(self._done, error)
+
+    def _close_parts_now(self, parts: Any) -> None:
+        if (close := getattr(parts, "close", None)) is not None:
+            close()
+
+    def read(self) -> bytes:
+        """Wait for a part of the body, and return it; empty at its end."""
+        changed = self._changed
+        assert changed is not None
+        if self._patient:
+            self._loop.call_soon_threadsafe(self.ask_for_body)
+        with changed:
+            while not self._body and self._more and not self.gone:
+                changed.wait()
+            if self._more and self.gone:
+                raise ConnectionResetError("the client has gone before the end of its body")
+            part = bytes(self._body)
+            self._body.clear()
+        self._loop.call_soon_threadsafe(self.connection.body_taken)
+        return part
+
+    def _environ(self) -> dict[str, Any]:
+        connection, request, runner = self.connection, self.request, self._runner
+        path = unquote_to_bytes(request.raw_path).decode("latin-1")
+        root = connection.shared.root_path
+        environ: dict[str, Any] = {
+            "REQUEST_METHOD": request.method,
+            "SCRIPT_NAME": root,
+            "PATH_INFO": path.removeprefix(root) if root else path,
+            "QUERY_STRING": request.query.decode("latin-1"),
+            "REQUEST_URI": request.target.decode("latin-1"),
+            "SERVER_PROTOCOL": f"HTTP/{request.version}",
+            "REMOTE_ADDR": "",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": self.scheme,
+            "wsgi.errors": runner.errors,
+            "wsgi.multithread": runner.multithread,
+            "wsgi.multiprocess": True,
+            "wsgi.run_once": False,
+            "wsgi.file_wrapper": FileWrapper,
+            "wsgi.input_terminated": True,  # Werkzeug needs it to read a chunked body
+        }
+        if self.client is not None:
+            environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = self.client[0], str(self.client[1])
+        _add_fields(environ, request)
+        if self._more:
+            environ["wsgi.input"] = io.BufferedReader(_Input(self))
+        else:
+            environ["wsgi.input"] = io.BytesIO(self._body)
+            if request.length is None:  # many apps read no body without it
+                environ.pop("HTTP_TRANSFER_ENCODING", None)
+                environ["CONTENT_LENGTH"] = str(len(self._body))
+        environ["SERVER_NAME"], environ["SERVER_PORT"] = _server(connection, environ)
+        return environ
+
+
+def _add_fields(environ: dict[str, Any], request: Request) -> None:
+    for name, value in request.headers:
+        variable = _VARIABLES.get(name)
+        if variable is None:
+            if b"_" in name:
+                continue  # the app could not tell X_Forwarded_For from X-Forwarded-For
+            variable = "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
+            if len(_VARIABLES) < MAX_NAMES:
+                _VARIABLES[name] = variable
+        text = value.decode("latin-1")
+        if variable in environ:
+            separator = "; " if variable == "HTTP_COOKIE" else ","
+            text = f"{environ[variable]}{separator}{text}"
+        environ[variable] = text
+
+
+def _server(connection: ClientConnection, environ: dict[str, Any]) -> tuple[str, str]:
+    """Return SERVER_NAME and SERVER_PORT, of which a URL can be made."""
+    address = connection.server
+    if address is not None and address[1] is not None:
+        return (f"[{address[0]}]" if ":" in address[0] else address[0]), str(address[1])
+    default = _PORTS[environ["wsgi.url_scheme"]]
+    host: str = environ.get("HTTP_HOST", "")
+    name, colon, port = host.rpartition(":")
+    if colon and port.isdigit():
+        return name or "localhost", port
+    return host.removesuffix(":") or "localhost", default
 
 
 class _Input(io.RawIOBase):
-    """The body of a request."""
+    """A body that is read while it comes."""
 
-    def __init__(self, exchange: _Exchange) -> None:
+    def __init__(self, exchange: WsgiExchange) -> None:
         self._exchange = exchange
         self._part = memoryview(b"")
-        self._more = True
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        while self._more and not self._part:
-            part, self._more = self._exchange.read()
-            self._part = memoryview(part)
+        if not self._part:
+            self._part = memoryview(self._exchange.read())
         size = min(len(buffer), len(self._part))
         buffer[:size] = self._part[:size]
         self._part = self._part[size:]
@@ -107,67 +450,40 @@ class _Input(io.RawIOBase):
 class _StartResponse:
     """The app's `start_response`; nothing is sent before the first part of the body."""
 
-    def __init__(self, start_response: Any, exchange: _Exchange) -> None:
-        self.sent = False
+    __slots__ = ("_exchange", "_head", "_reason", "begun")
+
+    def __init__(self, exchange: WsgiExchange) -> None:
+        self.begun = False
         self._exchange = exchange
-        self._start_response = start_response
-        self._head: tuple[str, Any] | None = None
+        self._reason = b""
+        self._head: tuple[int, list[tuple[bytes, bytes]]] | None = None
 
     def __call__(self, status: str, headers: Any, exc_info: Any = None) -> Callable[[bytes], Any]:
-        if exc_info and self.sent:
+        if exc_info and self.begun:
             raise exc_info[1].with_traceback(exc_info[2])
-        if self._head is not None and not exc_info:
+        if (self._head is not None or self.begun) and not exc_info:
             raise RuntimeError("the app has called start_response a second time, without exc_info")
-        self._head = status, headers
+        fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        self._head = int(status[:3]), fields
+        self._reason = status[4:].encode("latin-1")
         return self._write
 
-    def send(self) -> Any:
-        """Send the head unless that was done; return a2wsgi's `write`."""
+    def take(self) -> Any:
+        """Return status and header fields the first time; None from then on."""
+        if self.begun:
+            return None
         if self._head is None:
             raise RuntimeError("the app has not called start_response")
-        self.sent = True
-        return self._start_response(*self._head)  # it sends only once
+        self.begun = True
+        self._exchange.response.reason = self._reason
+        return self._head
 
     def _write(self, part: bytes) -> None:
         if self._exchange.over:
-            raise BrokenPipeError("the client has gone")
-        self.send()(part)
+            raise ClientGone("the client has gone")
+        self._exchange.write(self.take(), part)
 
 
-class _Response:
-    """The response of a WSGI app; it ends after the next part once the client has gone.
-
-    Never before the first part: a generator may do all the work of the request for that one.
-    """
-
-    def __init__(self, parts: Any, start: _StartResponse, exchange: _Exchange) -> None:
-        self._parts = iter(parts)
-        self._close = getattr(parts, "close", None)
-        self._start = start
-        self._exchange = exchange
-        self._begun = False
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        while not (self._begun and self._exchange.over):
-            self._begun = True
-            try:
-                part = next(self._parts)
-            except StopIteration:
-                break
-            come_back()
-            if part:
-                if not self._start.sent:
-                    self._start.send()
-                return part
-        come_back()
-        if not self._start.sent and not self._exchange.over:
-            self._start.send()
-        raise StopIteration
-
-    def close(self) -> None:
-        """Call the app's `close`, which releases the response."""
-        if self._close is not None:
-            self._close()
+def wsgi_runner(app: WsgiApp, threads: int, buffer: int) -> Runner:
+    """Return the function that makes the exchanges of an app."""
+    return WsgiRunner(app, threads, buffer)

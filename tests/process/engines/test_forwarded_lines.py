@@ -127,8 +127,28 @@ def test_the_app_sees_the_lines_as_they_came(manager: Manager, listener: Listene
 
 
 @pytest.mark.parametrize(
-    "field", ["Forwarded: for=6.6.6.6;proto=https", "X-Real-IP: 6.6.6.6", "X-Forwarded-Host: a"]
+    ("lines", "client", "scheme"),
+    [
+        (["Forwarded: for=192.0.2.7;proto=https"], ["192.0.2.7", 0], "https"),
+        (
+            ["Forwarded: proto=http;for=6.6.6.6, for=192.0.2.7;by=_us;proto=https"],
+            ["192.0.2.7", 0],
+            "https",
+        ),
+        (['Forwarded: For="[2001:db8::7]:4711"', "Forwarded: for=10.1.1.1"], ["2001:db8::7", 4711], "http"),
+        (['Forwarded: for="192.0.2.7:80", broken=, for=10.0.0.1'], ["192.0.2.7", 80], "http"),
+        (["Forwarded: for=6.6.6.6", FOR + "192.0.2.7"], ["192.0.2.7", 0], "http"),  # the older one counts
+    ],
 )
+def test_forwarded_is_read_as_the_others(
+    manager: Manager, listener: Listener, lines: list[str], client: list[object], scheme: str
+) -> None:
+    start(manager, listener)
+
+    assert ask(listener, lines)[:2] == [client, scheme]
+
+
+@pytest.mark.parametrize("field", ["X-Real-IP: 6.6.6.6", "X-Forwarded-Host: a"])
 def test_no_other_field_is_believed(manager: Manager, listener: Listener, field: str) -> None:
     start(manager, listener)
 

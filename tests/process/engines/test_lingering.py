@@ -23,8 +23,13 @@ CASES = {
 }
 
 CLOSED_AT_ONCE = """
-from sockact.engines.http import lingering_close
-lingering_close.LingeringTransport.close = lambda self: self.raw.close()
+from sockact.engines.http import connection
+for event in (connection.Event.COMPLETE_AMID, connection.Event.BAD):
+    for row in connection._CELLS:
+        row[event] = row[event][0], tuple(
+            connection.HttpConnection._close if each is connection.HttpConnection._hang_up else each
+            for each in row[event][1]
+        )
 """
 
 

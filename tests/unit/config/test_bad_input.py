@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sockact.config import envfile, pyproject, settings
-from sockact.engines.http.proxy_headers import believing
+from sockact.engines.http.forwarded import Proxies
 from sockact.errors import SettingsError
 from sockact.untrusted import files
 
@@ -331,4 +331,4 @@ def test_a_proxy_whose_user_nobody_can_be_is_refused() -> None:
 
     for name in ("9" * 5000, "no-such-user", "", "\udcff"):
         with pytest.raises(SettingsError, match=r"^trusted_proxies=uid="):
-            believing(app, (f"uid={name}",))
+            Proxies((f"uid={name}",))

@@ -6,20 +6,17 @@ import asyncio
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 import uvloop
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
-from hypothesis.errors import FlakyFailure
 
 from sockact.config.settings import Settings
-from sockact.engines.http.connection import HttpConnection
 from sockact.engines.http.engine import HttpEngine
-from sockact.engines.http.limits import NOTHING, PARSED_AT_ONCE
 from sockact.handover.transfer import HandoverSender
 
 LIMIT = 20.0
@@ -165,10 +162,7 @@ def compare(requests: Requests, cuts: Sequence[int], pauses: Sequence[int]) -> i
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("piece", [PARSED_AT_ONCE, 50], ids=["", "in small pieces"])
-def test_responses_are_those_of_one_process(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("limits", "connection"):
-        monkeypatch.setattr(f"sockact.engines.http.{module}.PARSED_AT_ONCE", piece)
+def test_responses_are_those_of_one_process() -> None:
     moves: list[int] = []
 
     @QUIETLY
@@ -178,25 +172,3 @@ def test_responses_are_those_of_one_process(piece: int, monkeypatch: pytest.Monk
 
     whatever()
     assert sum(moves) > len(moves) / 2
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        lambda connection: not (connection.in_flight or connection.pipeline),  # half a request was read
-        lambda connection: connection._reading is NOTHING,  # responses are still to come
-    ],
-)
-def test_a_connection_that_moves_too_early_is_seen(
-    fault: Callable[[HttpConnection], bool], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(HttpConnection, "_between_requests", fault)
-    monkeypatch.setattr("tests.unit.engines.test_boundary.LIMIT", 2.0)
-
-    @settings(QUIETLY, phases=[Phase.generate])
-    @CONVERSATIONS
-    def whatever(requests: Requests, cuts: list[int], pauses: list[int]) -> None:
-        compare(requests, cuts, pauses)
-
-    with pytest.raises((AssertionError, OSError, RuntimeError, FlakyFailure)):
-        whatever()

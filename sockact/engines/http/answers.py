@@ -1,0 +1,100 @@
+"""Responses in the app's place: errors, the paths of health checks, refusals in a drain, redirects."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+
+from sockact.config.settings import Settings
+from sockact.engines.http.engine_state import Intercept
+from sockact.engines.http.exchange import ClientConnection, HttpExchange
+from sockact.engines.http.head import Request
+from sockact.lifecycle.readiness import Answer, Readiness, answer
+
+HTTPS = 443
+
+
+class Answered(HttpExchange):
+    """A request that is answered at once.
+
+    Args:
+        connection: of the client.
+        request: its head.
+        reply: the response.
+    """
+
+    __slots__ = ("_reply",)
+
+    def __init__(self, connection: ClientConnection, request: Request, reply: Answer) -> None:
+        super().__init__(connection, request)
+        self._reply = reply
+
+    @property
+    def patient(self) -> bool:
+        """Return whether the client waits for 100 Continue, and may not send its body."""
+        return self.request.expects
+
+    def start(self) -> None:
+        """Answer."""
+        self.send_whole(self._reply.status, self._reply.headers, self._reply.body)
+
+    def on_body(self, part: bytes) -> None:
+        """Ignore it."""
+
+    def on_body_end(self) -> None:
+        """Ignore it."""
+
+    def on_ended(self) -> None:
+        """Ignore it."""
+
+
+def error_answer(
+    connection: ClientConnection, request: Request | None, status: int, *, last: bool
+) -> HttpExchange:
+    """Return an exchange that answers with a status and its phrase."""
+    known = request or Request("-", b"-", "1.1", [])
+    body = HTTPStatus(status).phrase.encode()
+    exchange = Answered(connection, known, Answer(status, _PLAIN, body))
+    exchange.response.last = exchange.response.last or last
+    return exchange
+
+
+_PLAIN = ((b"content-type", b"text/plain; charset=utf-8"),)
+
+
+def ready_paths(readiness: Readiness, settings: Settings) -> Intercept | None:
+    """Return a function that answers `ready_path`, `live_path`, and in a drain that refuses all others."""
+    refuses = settings.drain_mode == "refuse"
+    ready, live = (path.encode() or None for path in (settings.ready_path, settings.live_path))
+    if not (ready or live or refuses):
+        return None
+
+    def intercept(request: Request) -> Answer | None:
+        path = request.raw_path
+        if path == ready:
+            return answer(readiness.word)
+        if path == live:
+            return answer("live")
+        return answer("draining") if refuses and readiness.refusing else None
+
+    return intercept
+
+
+def to_https(port: int) -> Intercept:
+    """Return a function that redirects every request to the same URL on https.
+
+    308 keeps method and body (RFC 9110, section 15.4.9). A WebSocket is refused: its clients follow no
+    redirect.
+    """
+    suffix = b"" if port == HTTPS else b":%d" % port
+
+    def redirect(request: Request) -> Answer:
+        if b"websocket" in request.upgrade:
+            return Answer(403, (), b"")
+        host = re.sub(rb":\d*$", b"", dict(request.headers).get(b"host", b""))
+        if not host:  # HTTP/1.0 allows it: the URL is unknown
+            return Answer(400, (), b"")
+        query = b"?" + request.query if request.query else b""
+        return Answer(308, ((b"location", b"https://" + host + suffix + request.raw_path + query),), b"")
+
+    return redirect

@@ -1,0 +1,281 @@
+"""Calls ASGI 3 apps.
+
+Source: https://asgi.readthedocs.io/en/latest/specs/www.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+from urllib.parse import unquote
+
+from sockact.engines.http.engine_state import Runner
+from sockact.engines.http.exchange import (
+    READ_AHEAD,
+    ClientConnection,
+    ClientGone,
+    HttpExchange,
+    is_about_client,
+)
+from sockact.engines.http.files import send_file
+from sockact.engines.http.head import Request
+from sockact.engines.http.response import CONTINUE, early_hints
+from sockact.system.forks import come_back
+
+App = Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
+
+SPEC_VERSION = "2.5"
+"""The version of the HTTP and WebSocket specification: `send` raises OSError when the client has gone."""
+
+PEER = "sockact.peer"
+"""Key of a Unix connection's `Peer` in `scope["state"]`."""
+
+_EXTENSIONS: dict[str, dict[str, Any]] = {
+    "http.response.trailers": {},
+    "http.response.pathsend": {},
+    "http.response.early_hint": {},
+}
+
+_PERCENT = ord("%")
+
+
+class AsgiExchange(HttpExchange):
+    """A request to an ASGI app."""
+
+    __slots__ = (
+        "_app",
+        "_body",
+        "_body_sent",
+        "_ended",
+        "_head",
+        "_more",
+        "_patient",
+        "_told",
+        "_trailers",
+        "_waiter",
+        "task",
+    )
+
+    def __init__(self, app: App, connection: ClientConnection, request: Request) -> None:
+        super().__init__(connection, request)
+        self._app = app
+        self._body: bytes | bytearray = b""
+        self._more = request.length != 0  # of the body is to come
+        self._patient = request.expects
+        self._told = False  # that the body is complete, or its client gone
+        self._head: tuple[int, Any] | None = None
+        self._trailers: list[Any] | None = None
+        self._body_sent = False
+        self._ended = False
+        self._waiter: asyncio.Future[None] | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Call the app."""
+        shared = self.connection.shared
+        shared.running.add(self)
+        self.task = asyncio.get_running_loop().create_task(self._run())
+
+    @property
+    def full(self) -> bool:
+        """Return whether no more of the body is read until the app has taken some."""
+        return len(self._body) > READ_AHEAD
+
+    @property
+    def patient(self) -> bool:
+        """Return whether the client waits for 100 Continue, and may not send its body."""
+        return self._patient
+
+    def on_body(self, part: bytes) -> None:
+        """Keep a part of the body for the app."""
+        self._patient = False
+        if not self._body:
+            self._body = part
+        elif isinstance(self._body, bytearray):
+            self._body += part
+        else:
+            self._body = bytearray(self._body) + part
+        self._wake()
+
+    def on_body_end(self) -> None:
+        """Note that the body is complete."""
+        self._more = self._patient = False
+        self._wake()
+
+    def on_ended(self) -> None:
+        """Tell the app, if it asks, that its client may have gone; what it sends is still sent."""
+        self._ended = True
+        self._wake()
+
+    def on_gone(self) -> None:
+        """Tell the app that its client has gone."""
+        self.gone = True
+        self._ended = True
+        self._wake()
+
+    async def _run(self) -> None:
+        try:
+            await self._app(_http_scope(self), self._receive, self._send)
+        except BaseException as error:  # noqa: BLE001 - SystemExit would end the loop
+            self._raised(error)
+        else:
+            if not (self.response.complete or self.gone):
+                self.fail(None, f"the app has returned: expected {self._expected()}")
+        finally:
+            self.connection.shared.ended(self)
+
+    def _raised(self, error: BaseException) -> None:
+        come_back(error)
+        if isinstance(error, asyncio.CancelledError) and self.connection.shared.aborted:
+            return  # which has a log line
+        if not (self.gone and is_about_client(error)):
+            self.fail(error, "the app has failed")
+
+    # What the app calls.
+
+    async def _receive(self) -> dict[str, Any]:
+        if self._patient and not self.response.begun:
+            self._patient = False
+            self.connection.send(CONTINUE)
+        while True:
+            if not self.gone:
+                if self._body:
+                    return self._take_body()
+                if not (self._more or self._told):
+                    self._told = True
+                    return {"type": "http.request", "body": b"", "more_body": False}
+            if self.gone or self._ended or self.response.complete:
+                return {"type": "http.disconnect"}
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+
+    def _take_body(self) -> dict[str, Any]:
+        body, self._body = bytes(self._body), b""
+        self._told = not self._more
+        self.connection.body_taken()
+        return {"type": "http.request", "body": body, "more_body": self._more}
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _send(self, message: Any) -> None:
+        if self.connection.paused and not self.gone:
+            await self.connection.writable()
+        if self.gone:
+            raise ClientGone("the client has gone")
+        kind = message["type"]
+        if kind == "http.response.body":
+            self._send_body(message.get("body", b""), more=message.get("more_body", False))
+        elif kind == "http.response.start" and self._head is None and not self.response.begun:
+            self._head = message["status"], message.get("headers", ())
+            self._trailers = [] if message.get("trailers", False) else None
+        elif kind == "http.response.early_hint" and not self.response.begun:
+            if self.request.version == "1.1":
+                self.connection.send(early_hints(message["links"]))
+        elif kind == "http.response.trailers" and self._trailers is not None and self._body_sent:
+            self._trailers += message.get("headers", ())
+            if not message.get("more_trailers", False):
+                self._end(b"", self._trailers if self.request.trailers else ())
+        elif kind == "http.response.pathsend" and self._head is not None:
+            await self._send_path(message["path"])
+        else:
+            raise RuntimeError(f"the app has sent {kind!r}: expected {self._expected()}")
+
+    def _expected(self) -> str:
+        if self.response.complete:
+            return "nothing after the end of its response"
+        return "http.response.body" if self.response.begun or self._head else "http.response.start"
+
+    def _send_body(self, body: bytes, *, more: bool) -> None:
+        head, self._head = self._head, None
+        response = self.response
+        if head is not None and not more and self._trailers is None:
+            self.send_whole(*head, body)
+            self._wake()
+            return
+        if head is None and (not response.begun or response.complete or self._body_sent):
+            raise RuntimeError(f"the app has sent 'http.response.body': expected {self._expected()}")
+        data = self.send_head(*head) if head is not None else b""
+        data += response.part(body)
+        if more:
+            self.connection.send(data)
+        elif self._trailers is None:
+            self._end(data, ())
+        else:
+            self._body_sent = True
+            self.connection.send(data)
+
+    def _end(self, data: bytes, trailers: Any) -> None:
+        self.connection.send(data + self.response.end(trailers))
+        self.connection.on_complete(self)
+        self._wake()
+
+    async def _send_path(self, path: str) -> None:
+        """Send the file at an absolute path as the body."""
+        head, self._head = self._head, None
+        assert head is not None
+        with open(path, "rb", buffering=0) as file:  # noqa: ASYNC230 - as sendfile(2) waits for the disk
+            size = os.fstat(file.fileno()).st_size
+            status, fields = head
+            if all(name.lower() != b"content-length" for name, _ in fields):
+                fields = [*fields, (b"content-length", b"%d" % size)]
+            self.connection.send(self.send_head(status, fields))
+            await send_file(self, file, size)
+        self._end(b"", ())
+
+
+def scope_of(exchange: HttpExchange, kind: str) -> dict[str, Any]:
+    """Return what the scopes of requests and of WebSockets have in common."""
+    connection, request = exchange.connection, exchange.request
+    shared = connection.shared
+    raw = request.raw_path
+    path = unquote(raw) if _PERCENT in raw or not raw.isascii() else raw.decode("ascii")
+    root = shared.root_path
+    if root and not path.startswith(root):
+        path = root + path
+        raw = root.encode() + raw
+    state = shared.app_state.copy()
+    if connection.peer is not None:
+        state[PEER] = connection.peer
+    return {
+        "type": kind,
+        "asgi": {"version": "3.0", "spec_version": SPEC_VERSION},
+        "http_version": request.version,
+        "server": connection.server,
+        "client": exchange.client,
+        "scheme": exchange.scheme,
+        "root_path": root,
+        "path": path,
+        "raw_path": raw,
+        "query_string": request.query,
+        "headers": request.headers,
+        "state": state,
+    }
+
+
+def _http_scope(exchange: HttpExchange) -> dict[str, Any]:
+    scope = scope_of(exchange, "http")
+    scope["method"] = exchange.request.method
+    extensions = dict(_EXTENSIONS)
+    if exchange.connection.tls is not None:
+        extensions |= exchange.connection.tls
+    scope["extensions"] = extensions
+    return scope
+
+
+def as_asgi3(app: Callable[..., Any]) -> App:
+    """Return an ASGI 2 app as an ASGI 3 app."""
+
+    async def called(scope: Any, receive: Any, send: Any) -> None:
+        await app(scope)(receive, send)
+
+    return called
+
+
+def asgi_runner(app: App) -> Runner:
+    """Return the function that makes the exchanges of an app."""
+    return partial(AsgiExchange, app)

@@ -1,0 +1,176 @@
+"""The state that the connections of one HTTP engine share."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Any
+
+from sockact.engines.http.forwarded import Proxies
+from sockact.engines.http.hangups import Hangups
+from sockact.engines.http.head import Request
+from sockact.engines.http.timeouts import Bounds
+from sockact.handover.transfer import HandoverSender
+from sockact.lifecycle.readiness import Answer
+from sockact.lifecycle.tasks import cancel
+
+Intercept = Callable[[Request], Answer | None]
+"""Returns the response to a request that is not for the app; None if it is."""
+
+Runner = Callable[[Any, Request], Any]
+"""Returns the `HttpExchange` of a request on a connection, which has not started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Graces:
+    """The times that streams and WebSockets get in a drain.
+
+    Attributes:
+        stream: seconds for responses that have begun; None until the drain timeout.
+        websocket: seconds for WebSockets.
+        jitter: seconds over which their ends are spread, so that their clients do not reconnect at once.
+    """
+
+    stream: float | None = None
+    websocket: float = 0.0
+    jitter: float = 0.0
+
+    def end_of(self, grace: float) -> float:
+        """Return the seconds from the beginning of a drain to the end of a connection with this grace."""
+        return grace + random.uniform(0, self.jitter)
+
+
+class ObservedSet(set[Any]):
+    """A set that calls `on_change` when one is added or discarded."""
+
+    def __init__(self, on_change: Callable[[], None]) -> None:
+        super().__init__()
+        self._on_change = on_change
+
+    def add(self, item: Any) -> None:
+        """Add an item."""
+        super().add(item)
+        self._on_change()
+
+    def discard(self, item: Any) -> None:
+        """Discard an item."""
+        super().discard(item)
+        self._on_change()
+
+
+class EngineState:
+    """The state that all connections of an engine share.
+
+    Args:
+        runner: makes the exchange of a request with the app.
+        linger: seconds that a connection without a request in flight may stay in a drain.
+        graces: times that streams and WebSockets get in a drain.
+        bounds: limits for clients.
+        on_change: called when a connection opens or closes, and in a drain when a request ends.
+        on_request: called when a request begins.
+
+    Attributes:
+        websocket: makes the exchange of a WebSocket handshake; None if the app takes no WebSockets.
+        intercept: answers requests that are not for the app.
+        proxies: the proxies that are believed; None if there are none.
+        app_state: the app's lifespan state.
+        root_path: the path under which a proxy serves the app.
+        access_log: whether requests are logged.
+        connections: the open connections.
+        running: the requests that the app works on, also after their response.
+        requests: the number of requests that have begun.
+        sender: offers connections to other processes; None if there are none.
+        draining_since: when the drain has begun, by the loop's clock.
+        aborted: whether the drain was aborted.
+        constant_fields: header fields of every response.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        linger: float,
+        graces: Graces,
+        bounds: Bounds,
+        on_change: Callable[[], None] = lambda: None,
+        on_request: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.runner = runner
+        self.linger = linger
+        self.graces = graces
+        self.bounds = bounds
+        self.on_request = on_request
+        self.websocket: Runner | None = None
+        self.intercept: Intercept | None = None
+        self.proxies: Proxies | None = None
+        self.app_state: dict[str, Any] = {}
+        self.root_path = ""
+        self.access_log = False
+        self.connections = ObservedSet(on_change)
+        self.running: set[Any] = set()
+        self.requests = 0
+        self.sender: HandoverSender | None = None
+        self.draining_since: float | None = None
+        self.aborted = False
+        self.constant_fields: Sequence[tuple[bytes, bytes]] = ()
+        self.hangups = Hangups()
+        self._on_end = on_change
+        self._second = 0
+        self._always = b""
+
+    def apart(self, intercept: Intercept) -> EngineState:
+        """Return the same with another intercept, for some of the connections."""
+        apart = copy.copy(self)
+        apart.intercept = intercept
+        return apart
+
+    def uncounted(self) -> EngineState:
+        """Return the same for a connection that counts for nothing, and that does not drain."""
+        apart = copy.copy(self)
+        apart.connections = ObservedSet(_nothing)
+        apart.running = set()
+        apart.on_request = _nothing
+        apart.draining_since = None
+        apart._on_end = _nothing  # noqa: SLF001 - of its own kind
+        return apart
+
+    async def idle(self) -> None:
+        """Wait until the app works on no request."""
+        ended = asyncio.Event()
+        self._on_end = ended.set
+        while self.running:
+            ended.clear()
+            await ended.wait()
+
+    async def cancel_running(self) -> None:
+        """Cancel what the app works on; threads cannot be cancelled."""
+        tasks = [getattr(each, "task", None) for each in self.running]
+        await cancel(task for task in tasks if task is not None)
+
+    def always(self) -> bytes:
+        """Return the header fields of every response, as bytes; the first one is the Date."""
+        now = int(time.time())
+        if now != self._second:
+            self._second = now
+            fields = [(b"date", formatdate(now, usegmt=True).encode()), *self.constant_fields]
+            self._always = b"".join(b"%b: %b\r\n" % field for field in fields)
+        return self._always
+
+    def ended(self, exchange: object) -> None:
+        """Note that the app has ended a request."""
+        self.running.discard(exchange)
+        if not self.running or self.draining_since is not None:
+            self._on_end()
+
+
+def _nothing() -> None:
+    pass
+
+
+def client_name(address: tuple[str, int] | None) -> str:
+    """Return the client's name for a log line."""
+    return "a Unix client" if address is None else f"{address[0]}:{address[1]}"

@@ -1,0 +1,188 @@
+"""One request and its response: what ASGI, WSGI and WebSocket runners have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from typing import Any, Protocol
+
+from sockact.engines.http.engine_state import EngineState
+from sockact.engines.http.head import Request
+from sockact.engines.http.response import Fields, HttpResponse
+from sockact.system.forks import come_back
+
+READ_AHEAD = 64 * 1024
+"""Bytes of further requests, or of a body, that are read before an app has asked for them."""
+
+logger = logging.getLogger(__package__)
+
+
+class ClientGone(OSError):  # noqa: N818 - no fault of anybody's
+    """Raised in an app that sends to a client which has gone."""
+
+
+class ClientConnection(Protocol):
+    """The connection of a client, as exchanges see it; `HttpConnection` has the meanings."""
+
+    shared: EngineState
+    client: tuple[str, int] | None
+    server: tuple[str, int | None] | None
+    scheme: str
+    peer: Any
+    tls: dict[str, Any] | None
+    transport: Any
+    ending: bool
+    last_activity: float
+    file_bytes: int
+
+    @property
+    def paused(self) -> bool:
+        """Return whether the client has to read before more is sent."""
+
+    @property
+    def is_last(self) -> bool:
+        """Return whether no other request waits."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+
+    def send(self, data: bytes) -> None:
+        """Send bytes to the client."""
+
+    async def writable(self) -> None:
+        """Wait until the client has read enough, or has gone."""
+
+    def wake_writers(self) -> None:
+        """Wake those that wait for the client to read."""
+
+    def body_taken(self) -> None:
+        """Read on, unless the app has to take its body first."""
+
+    def on_begun(self) -> None:
+        """Note that the response has begun."""
+
+    def on_complete(self, exchange: Any) -> None:
+        """Note that the response is complete."""
+
+    def on_failed(self, exchange: Any, *, returned: bool) -> None:
+        """Note that the app has failed, or returned, before its response was complete."""
+
+    def log(self, exchange: Any) -> None:
+        """Log a request, whose status is known."""
+
+    def upgrade(self, protocol: asyncio.Protocol) -> bytes:
+        """Give the transport to a WebSocket; return what has been read for it."""
+
+
+class HttpExchange(ABC):
+    """One request and its response.
+
+    Args:
+        connection: of the client.
+        request: its head.
+
+    Attributes:
+        response: the response so far.
+        gone: whether the client has gone: nothing can be sent.
+        since: when it has begun, by the loop's clock.
+        client: the client's address and port, as far as is known.
+        scheme: `http` or `https`.
+    """
+
+    __slots__ = ("client", "connection", "gone", "request", "response", "scheme", "since")
+
+    def __init__(self, connection: ClientConnection, request: Request) -> None:
+        self.connection = connection
+        self.request = request
+        self.response = HttpResponse(request.method, request.version, persistent=request.persistent)
+        self.gone = False
+        self.since = connection.last_activity
+        proxies = connection.shared.proxies
+        if proxies is None:
+            self.client, self.scheme = connection.client, connection.scheme
+        else:
+            self.client, self.scheme = proxies.told(request.headers, connection)
+
+    @abstractmethod
+    def start(self) -> None:
+        """Call the app."""
+
+    @property
+    def full(self) -> bool:
+        """Return whether no more of the body is read until the app has taken some."""
+        return False
+
+    @property
+    def patient(self) -> bool:
+        """Return whether the client waits for 100 Continue, and may not send its body."""
+        return False
+
+    @abstractmethod
+    def on_body(self, part: bytes) -> None:
+        """Called with a part of the body."""
+
+    @abstractmethod
+    def on_body_end(self) -> None:
+        """Called when the body is complete."""
+
+    @abstractmethod
+    def on_ended(self) -> None:
+        """Called when the client sends no more; it may still read."""
+
+    def on_gone(self) -> None:
+        """Called when the client has gone."""
+        self.gone = True
+
+    def on_writable(self) -> None:  # noqa: B027 - not all wait
+        """Called when the client has read enough for more to be sent."""
+
+    def send_whole(self, status: int, fields: Fields, body: bytes) -> None:
+        """Send a response whose body is known; raises WrongResponse."""
+        connection, response = self.connection, self.response
+        if connection.ending or self.patient:
+            response.last = response.last or connection.is_last
+        data = response.whole(status, fields, body, connection.shared.always())
+        if connection.shared.access_log:
+            connection.log(self)
+        connection.send(data)
+        connection.on_complete(self)
+
+    def send_head(self, status: int, fields: Fields) -> bytes:
+        """Return the head of a response whose body follows; raises WrongResponse."""
+        connection, response = self.connection, self.response
+        if connection.ending or self.patient:
+            response.last = response.last or connection.is_last
+        head = response.begin(status, fields, connection.shared.always())
+        if connection.shared.access_log:
+            connection.log(self)
+        connection.on_begun()
+        return head
+
+    def fail(self, error: BaseException | None, what: str) -> None:
+        """Log that the app has failed, or without an error that it has returned; let the client know."""
+        come_back(error)
+        request = self.request
+        draining = self.connection.shared.draining_since is not None
+        level = logging.INFO if error is None and draining and self.response.begun else logging.ERROR
+        logger.log(level, "%s %s: %s", request.method, quoted(request.target), what, exc_info=error)
+        if not self.gone and not self.response.complete:
+            self.connection.on_failed(self, returned=error is None)
+
+
+def quoted(target: bytes) -> str:
+    """Return a target for a log line, which it cannot break."""
+    return target.decode("ascii", "backslashreplace")
+
+
+def is_about_client(error: BaseException | None) -> bool:
+    """Return whether an error comes from the client that has gone."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, ClientGone):
+            return True
+        seen.add(id(error))
+        if isinstance(error, BaseExceptionGroup) and error.exceptions:
+            return all(is_about_client(each) for each in error.exceptions)
+        error = error.__cause__ or error.__context__
+    return False

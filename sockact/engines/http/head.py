@@ -1,0 +1,209 @@
+"""The head of a request: its line, its fields, and what they say of the body. No I/O.
+
+The request line is parsed here, since httptools knows only some methods, and versions that are not served.
+Source: RFC 9112, sections 3 and 6.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e\x80-\xff]+) HTTP/(\d)\.(\d)\r\n")
+"""A request line. Source: RFC 9112, section 3."""
+
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+_OTHER_VERSION = re.compile(rb"[^ ]+ [^ ]+ HTTP/\d+(\.\d+)?\r\n")
+
+LONGEST_METHOD = 64
+"""Bytes of a method, at most."""
+
+BEGUN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}( [\x21-\x7e\x80-\xff]*( [HTP/.0-9]*\r?)?)?")
+"""What a request line may begin with."""
+
+BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
+"""A line end that is none: another server might see other lines than we do."""
+
+_HOST = re.compile(rb"([A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Za-z:.%_~-]+\])(:\d*)?")
+"""The value of a Host field. Source: RFC 3986, section 3.2.2."""
+
+_ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://(?:[^@/?]*@)?([^/?@]*)(.*)")
+
+_SLASH = ord("/")
+
+KNOWN = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"TRACE"))
+"""Methods that are passed to the parser as they are; for it, all others are POST."""
+
+
+class Request:
+    """The head of a request.
+
+    Attributes:
+        method: as sent; any token.
+        target: the request target as sent, for log lines.
+        raw_path: the path as sent.
+        query: what follows the question mark.
+        version: the HTTP version, `1.0` or `1.1`.
+        headers: names in lower case, and values.
+        length: the bytes of the body; None if it is chunked.
+        codings: the values of Transfer-Encoding.
+        persistent: whether the client wants to send another request.
+        closes: whether it has asked for the connection to be closed.
+        expects: whether it waits for 100 Continue.
+        upgrade: the value of Upgrade, in lower case, if Connection names it.
+        trailers: whether it takes trailers.
+    """
+
+    __slots__ = (
+        "closes",
+        "codings",
+        "expects",
+        "headers",
+        "length",
+        "method",
+        "persistent",
+        "query",
+        "raw_path",
+        "target",
+        "trailers",
+        "upgrade",
+        "version",
+    )
+
+    def __init__(
+        self, method: str, target: bytes, version: str, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.version = version
+        self.headers = headers
+        if b"#" in target:  # a fragment is no part of a request target
+            target = target.partition(b"#")[0]
+        self.raw_path, _, self.query = target.partition(b"?")
+        self.length: int | None = 0
+        self.codings: list[bytes] = []
+        self.persistent = version == "1.1"
+        self.closes = False
+        self.expects = False
+        self.upgrade = b""
+        self.trailers = False
+
+
+class Refused(Exception):  # noqa: N818 - a request is refused: no fault of the service
+    """Raised for a request that is refused; `status` is the answer."""
+
+    def __init__(self, status: int, request: Request) -> None:
+        super().__init__(status)
+        self.status = status
+        self.request = request
+
+
+def parsed(line: re.Match[bytes], fields: list[tuple[bytes, bytes]], max_body: int) -> Request:
+    """Return a request; raises Refused.
+
+    Args:
+        line: the match of `LINE`.
+        fields: names in lower case, and values.
+        max_body: most bytes of a body; 0 for no limit.
+    """
+    method, target, _, minor = line.groups()
+    request = Request(method.decode("ascii"), target, "1.0" if minor == b"0" else "1.1", fields)
+    if target[0] != _SLASH:
+        _resolve(request)
+    hosts = 0
+    for name, value in request.headers:
+        if name == b"host":
+            hosts += 1
+            if not _HOST.fullmatch(value):
+                raise Refused(400, request)
+        elif name in _LOOKED_AT:
+            _LOOKED_AT[name](request, value)
+    if hosts > 1 or (not hosts and request.version == "1.1"):
+        raise Refused(400, request)
+    if request.codings:
+        _look_at_codings(request)
+    if request.method == "CONNECT":
+        raise Refused(501, request)
+    if request.length and max_body and request.length > max_body:
+        raise Refused(413, request)
+    return request
+
+
+def _length(request: Request, value: bytes) -> None:
+    request.length = int(value)  # a number, as the parser has checked
+
+
+def _coding(request: Request, value: bytes) -> None:
+    request.codings.append(value)
+
+
+def _expectation(request: Request, value: bytes) -> None:
+    request.expects = value.lower() == b"100-continue" and request.version == "1.1"
+
+
+def _te(request: Request, value: bytes) -> None:
+    request.trailers = request.trailers or b"trailers" in value.lower()
+
+
+def _connection(request: Request, value: bytes) -> None:
+    value = value.lower()
+    if value == b"keep-alive" and request.version == "1.1":
+        return
+    tokens = [token.strip() for token in value.split(b",")]
+    if b"close" in tokens:
+        request.persistent = False
+        request.closes = True
+    elif b"keep-alive" in tokens and not request.closes:
+        request.persistent = True
+    if b"upgrade" in tokens and request.version == "1.1":
+        asked = [value for name, value in request.headers if name == b"upgrade"]
+        request.upgrade = b",".join(asked).lower()
+
+
+def _look_at_codings(request: Request) -> None:
+    """Check the transfer codings. Source: RFC 9112, section 6.1."""
+    named = [coding.strip().lower() for coding in b",".join(request.codings).split(b",")]
+    if request.version == "1.0" or named[-1] != b"chunked" or b"chunked" in named[:-1]:
+        raise Refused(400, request)
+    if named != [b"chunked"]:
+        raise Refused(501, request)
+    request.length = None
+
+
+def _resolve(request: Request) -> None:
+    """Resolve a target that is no path. Source: RFC 9112, section 3.2."""
+    target = request.target
+    if request.method == "CONNECT":
+        raise Refused(501, request)
+    if target == b"*" and request.method == "OPTIONS":
+        return
+    absolute = _ABSOLUTE.fullmatch(target.partition(b"#")[0])
+    if absolute is None or not absolute[1]:
+        raise Refused(400, request)
+    request.raw_path, _, request.query = absolute[2].partition(b"?")
+    request.raw_path = request.raw_path or b"/"
+    request.headers[:] = [each for each in request.headers if each[0] != b"host"]
+    request.headers.insert(0, (b"host", absolute[1]))
+
+
+def guessed(head: bytes | bytearray) -> Request | None:
+    """Return a request with the method and target that a head may have, for the log and the answer."""
+    method, _, target = bytes(head[:1024]).partition(b"\r\n")[0].partition(b" ")
+    if _TOKEN.fullmatch(method) is None:
+        return None
+    return Request(method.decode("ascii"), target.partition(b" ")[0] or b"-", "1.1", [])
+
+
+def wrong_line(head: bytes | bytearray) -> int:
+    """Return the answer to a request line that is none."""
+    return 505 if _OTHER_VERSION.match(head) else 400
+
+
+_LOOKED_AT: dict[bytes, Callable[[Request, bytes], None]] = {
+    b"content-length": _length,
+    b"transfer-encoding": _coding,
+    b"connection": _connection,
+    b"expect": _expectation,
+    b"te": _te,
+}

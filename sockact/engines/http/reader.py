@@ -1,0 +1,311 @@
+"""Reads requests: bytes in; heads, bodies, ends and refusals out. No I/O.
+
+httptools parses. It parses on to the end of what it is given, so it is given no more than one message at a
+time: up to the next empty line, or the bytes of a body that are known to follow.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Protocol
+
+import httptools
+
+from sockact.engines.http.head import (
+    BARE,
+    BEGUN,
+    KNOWN,
+    LINE,
+    LONGEST_METHOD,
+    Refused,
+    Request,
+    guessed,
+    parsed,
+    wrong_line,
+)
+
+_END = b"\r\n\r\n"
+_BLANK = b"\r\n"
+
+
+class Sink(Protocol):
+    """Takes what a reader has found."""
+
+    def on_part(self) -> None:
+        """Called when a part of a head has come."""
+
+    def on_request(self, request: Request) -> None:
+        """Called with the head of a request."""
+
+    def on_body(self, part: bytes) -> None:
+        """Called with a part of the body."""
+
+    def on_body_end(self) -> None:
+        """Called when the body is complete; not called for a request without a body."""
+
+    def on_bad(self, status: int, request: Request | None) -> None:
+        """Called when the input is refused; whatever follows is discarded."""
+
+
+class RequestReader:
+    """Reads the requests of a connection, one at a time.
+
+    Args:
+        sink: takes what is found.
+        max_header_bytes: of one request; infinity for no limit.
+        max_body_bytes: of one request; 0 for no limit.
+
+    Attributes:
+        rest: the bytes that wait for `proceed`, or for the rest of a head.
+        refused: whether the input was refused, and is discarded.
+    """
+
+    __slots__ = (
+        "_body",
+        "_busy",
+        "_complete",
+        "_fields",
+        "_left",
+        "_max_body",
+        "_max_head",
+        "_muted",
+        "_parser",
+        "_searched",
+        "_sink",
+        "_tail",
+        "_trailers",
+        "_waiting",
+        "refused",
+        "rest",
+    )
+
+    def __init__(self, sink: Sink, max_header_bytes: float, max_body_bytes: int) -> None:
+        self._sink = sink
+        self._max_head = max_header_bytes
+        self._max_body = max_body_bytes
+        self._parser: Any = None
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._waiting = False  # for `proceed`
+        self._busy = False
+        self._complete = False
+        self._muted = False
+        self._left: int | None = None  # bytes of the body to come; None: no body; -1: chunked
+        self._body = 0
+        self._trailers = 0
+        self._searched = 0
+        self._tail = b""
+        self.rest = bytearray()
+        self.refused = False
+
+    def receive(self, data: bytes) -> None:
+        """Take what has come."""
+        if self.refused:
+            return
+        if self._waiting or self.rest:
+            self.rest += data
+            if not self._waiting:
+                self._read_rest()
+        elif self._left is not None:
+            self._read_body(data)
+        elif data.endswith(_END) and data.find(_END) == len(data) - 4 and data[0] not in _BLANK:
+            self._read_head(data)  # as most requests come
+        else:
+            self.rest += data
+            self._read_rest()
+
+    def proceed(self) -> bool:
+        """Go on to the next request; return False if this is called from within, and reading goes on."""
+        self._waiting = False
+        if self._busy:
+            return False
+        if self.rest:
+            self._read_rest()
+        return True
+
+    def discard(self) -> None:
+        """Discard what comes from now on."""
+        self.refused = True
+        self.rest.clear()
+
+    def _refuse(self, status: int, request: Request | None = None) -> None:
+        """Refuse the input; `request` is what is known of it."""
+        if not self.refused:
+            self.discard()
+            self._sink.on_bad(status, request)
+
+    @property
+    def has_another(self) -> bool:
+        """Return whether the head of another request waits."""
+        return _END in self.rest
+
+    def _read_rest(self) -> None:
+        self._busy = True
+        while self.rest and not self._waiting and not self.refused:
+            if self._left is not None:
+                data = bytes(self.rest)
+                self.rest.clear()
+                self._read_body(data)
+            elif not self._take_head():
+                break
+        self._busy = False
+
+    # Heads.
+
+    def _take_head(self) -> bool:
+        """Read a head from what waits; return whether there may be more to read."""
+        rest, searched = self.rest, self._searched
+        if not searched and rest[0] in _BLANK:  # empty lines before a head: RFC 9112, section 2.2
+            if rest.startswith(b"\r\n"):
+                del rest[:2]
+                return True
+            if rest == b"\r":
+                return False
+        end = rest.find(_END, max(searched - 3, 0))
+        if end < 0:
+            self._searched = len(rest)
+            self._look_at_part(searched)
+            return False
+        head = bytes(memoryview(rest)[: end + 4])
+        del rest[: end + 4]
+        self._searched = 0
+        self._read_head(head)
+        return True
+
+    def _look_at_part(self, begin: int) -> None:
+        """Refuse a part of a head if no head can come of it; it was looked at up to `begin`."""
+        rest = self.rest
+        if BARE.search(rest, max(begin - 1, 0)):
+            self._refuse(400, guessed(rest))
+        elif begin <= LONGEST_METHOD or rest.find(b"\n", begin) >= 0:
+            end = rest.find(b"\r\n")
+            if (LINE.match(rest) if end >= 0 else BEGUN.fullmatch(rest)) is None:
+                self._refuse(wrong_line(rest), guessed(rest))
+            elif len(rest) > self._max_head:
+                self._refuse(431, guessed(rest))
+            elif not begin:
+                self._sink.on_part()
+        elif len(rest) > self._max_head:
+            self._refuse(431, guessed(rest))
+
+    def _read_head(self, head: bytes) -> None:
+        line = LINE.match(head)
+        if line is None or len(head) > self._max_head:
+            self._refuse(wrong_line(head) if line is None else 431, guessed(head))
+            return
+        if line[3] != b"1":
+            self._refuse(505, guessed(head))
+            return
+        self._fields = []
+        self._complete = upgrade = False
+        try:
+            self._parse(_as_known(line, head))
+        except httptools.HttpParserUpgrade:
+            upgrade = True
+        except httptools.HttpParserError:
+            self._refuse(400, guessed(head))
+            return
+        try:
+            request = parsed(line, self._fields, self._max_body)
+        except Refused as refused:
+            self._refuse(refused.status, refused.request)
+            return
+        if request.length == 0:
+            self._waiting = True
+            if upgrade or not self._complete:
+                self._parser = None  # another one begins with the next request
+            self._sink.on_request(request)
+        else:
+            self._begin_body(request, anew=upgrade)
+
+    def _parse(self, data: bytes) -> None:
+        if self._parser is None:
+            self._parser = httptools.HttpRequestParser(self)
+        self._parser.feed_data(data)
+
+    # Bodies.
+
+    def _begin_body(self, request: Request, *, anew: bool) -> None:
+        self._left = -1 if request.length is None else request.length
+        self._body = self._trailers = 0
+        self._tail = b""
+        if anew:
+            # For the parser, a request that asks for an upgrade ends with its head.
+            framing = (
+                b"transfer-encoding: chunked" if self._left < 0 else b"content-length: %d" % self._left
+            )
+            self._parser = httptools.HttpRequestParser(self)
+            self._muted = True
+            self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + _END)
+            self._muted = False
+        self._sink.on_request(request)
+
+    def _read_body(self, data: bytes) -> None:
+        """Read up to the end of the body; keep the rest."""
+        left = self._left
+        assert left is not None
+        size = len(data)
+        if left > 0:
+            size = min(left, size)
+            self._left = left - size
+        else:
+            size = self._up_to_empty_line(data)
+        part = data if size == len(data) else data[:size]
+        if left < 0:
+            self._tail = (self._tail + part)[-3:]
+        self._complete = False
+        try:
+            self._parse(part)
+        except httptools.HttpParserError:
+            self._refuse(400)
+            return
+        if self.refused:
+            return
+        self.rest[:0] = data[size:]
+        if self._complete:
+            self._left = None
+            self._waiting = True
+            self._sink.on_body_end()
+        elif self.rest and not self._busy:
+            self._read_rest()
+
+    def _up_to_empty_line(self, data: bytes) -> int:
+        """Return how much of the data belongs to the message at least; it ends with an empty line."""
+        tail = self._tail  # which may be the begin of that line
+        end = (tail + data[:3]).find(_END)
+        if end >= 0:
+            return end + 4 - len(tail)
+        end = data.find(_END)
+        return len(data) if end < 0 else end + 4
+
+    # Called by the parser.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field of a head, or of the trailers, which are checked and dropped."""
+        if self._left is None:
+            self._fields.append((name.lower(), value))
+        elif not self._muted:
+            # Trailers are no headers: a client could forge there what only a proxy may say.
+            self._trailers += len(name) + len(value) + 4
+            if self._trailers > self._max_head:
+                self._refuse(431)
+
+    def on_body(self, part: bytes) -> None:
+        """Take a part of the body."""
+        if self.refused:
+            return
+        self._body += len(part)
+        if self._max_body and self._body > self._max_body:
+            self._refuse(413)
+        else:
+            self._sink.on_body(part)
+
+    def on_message_complete(self) -> None:
+        """Remember that the message is complete."""
+        self._complete = True
+
+
+def _as_known(line: re.Match[bytes], head: bytes) -> bytes:
+    """Return a head with a method and version that the parser knows."""
+    if line[1] in KNOWN and line[4] in b"01":
+        return head
+    return b"POST / HTTP/1.%d\r\n" % (line[4] != b"0") + head[line.end() :]
