@@ -119,6 +119,8 @@ class AsgiExchange(HttpExchange):
     async def _run(self) -> None:
         try:
             await self._app(_http_scope(self), self._receive, self._send)
+        except GeneratorExit:  # the loop has ended
+            raise
         except BaseException as error:  # noqa: BLE001 - SystemExit would end the loop
             self._raised(error)
         else:
@@ -147,7 +149,7 @@ class AsgiExchange(HttpExchange):
                 if not (self._more or self._told):
                     self._told = True
                     return {"type": "http.request", "body": b"", "more_body": False}
-            if self.gone or self._ended or self.response.complete:
+            if self.gone or self.response.complete or (self._ended and not self._more):
                 return {"type": "http.disconnect"}
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter

@@ -72,6 +72,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
 
     __slots__ = (
         "_count",
+        "_ends",
         "_eof",
         "_exchange",
         "_grace",
@@ -117,6 +118,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         self._held = False
         self._moved = False
         self._paused = False
+        self._ends = False  # the client has ended its side, behind what is not read yet
         self._eof = False
         self._writers: list[asyncio.Future[None]] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -333,6 +335,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         if entirely:
             self.transport.abort()
         else:
+            self._ends = True
             self._step(HttpEvent.EOF_BEHIND)
 
     # Limits.
@@ -388,6 +391,8 @@ class HttpConnection(asyncio.Protocol, Bounded):
         if shared.intercept is not None and (answer := shared.intercept(exchange.request)) is not None:
             exchange = self._exchange = Answered(self, exchange.request, answer)
         exchange.start()
+        if self._eof or self._ends:
+            exchange.on_ended()
 
     def _answer(self) -> None:
         status, request = self._refusal
@@ -421,7 +426,10 @@ class HttpConnection(asyncio.Protocol, Bounded):
     def _settle(self) -> None:
         """Do what has to wait until all that was read is parsed."""
         if self.stage in READS_BODY:
-            self.body_taken()
+            if self._eof:
+                self._step(HttpEvent.EOF)
+            else:
+                self.body_taken()
         elif self.stage in IN_FLIGHT:
             if len(self._reader.rest) > READ_AHEAD:
                 self._hold()
@@ -494,6 +502,9 @@ class HttpConnection(asyncio.Protocol, Bounded):
         self._quit()
         if self.tls is not None:
             self.transport.close()  # the loop reads until the client's end
+            return
+        if self._eof:
+            self._step(HttpEvent.EOF)  # the client has nothing to say any more
             return
         self.transport.write_eof()
         self._resume()

@@ -46,6 +46,7 @@ class Request:
         query: what follows the question mark.
         version: the HTTP version, `1.0` or `1.1`.
         headers: names in lower case, and values.
+        hosts: the number of Host fields.
         length: the bytes of the body; None if it is chunked.
         codings: the values of Transfer-Encoding.
         persistent: whether the client wants to send another request.
@@ -60,6 +61,7 @@ class Request:
         "codings",
         "expects",
         "headers",
+        "hosts",
         "length",
         "method",
         "persistent",
@@ -78,6 +80,7 @@ class Request:
         self.target = target
         self.version = version
         self.headers = headers
+        self.hosts = 0
         if b"#" in target:  # a fragment is no part of a request target
             target = target.partition(b"#")[0]
         self.raw_path, _, self.query = target.partition(b"?")
@@ -111,23 +114,26 @@ def parsed(line: re.Match[bytes], fields: list[tuple[bytes, bytes]], max_body: i
     request = Request(method.decode("ascii"), target, "1.0" if minor == b"0" else "1.1", fields)
     if target[0] != _SLASH:
         _resolve(request)
-    hosts = 0
     for name, value in request.headers:
-        if name == b"host":
-            hosts += 1
-            if not _HOST.fullmatch(value):
-                raise Refused(400, request)
-        elif name in _LOOKED_AT:
+        if name in _LOOKED_AT:
             _LOOKED_AT[name](request, value)
-    if hosts > 1 or (not hosts and request.version == "1.1"):
+    if not (request.hosts == 1 or (request.hosts == 0 and minor == b"0")):
         raise Refused(400, request)
     if request.codings:
         _look_at_codings(request)
+    if request.length == 0:
+        request.expects = False  # there is nothing to continue with
+    elif request.length and 0 < max_body < request.length:
+        raise Refused(413, request)
     if request.method == "CONNECT":
         raise Refused(501, request)
-    if request.length and max_body and request.length > max_body:
-        raise Refused(413, request)
     return request
+
+
+def _host(request: Request, value: bytes) -> None:
+    request.hosts += 1
+    if not _HOST.fullmatch(value):
+        raise Refused(400, request)
 
 
 def _length(request: Request, value: bytes) -> None:
@@ -174,6 +180,8 @@ def _look_at_codings(request: Request) -> None:
 def _resolve(request: Request) -> None:
     """Resolve a target that is no path. Source: RFC 9112, section 3.2."""
     target = request.target
+    if request.length == 0:
+        request.expects = False  # there is nothing to continue with
     if request.method == "CONNECT":
         raise Refused(501, request)
     if target == b"*" and request.method == "OPTIONS":
@@ -201,6 +209,7 @@ def wrong_line(head: bytes | bytearray) -> int:
 
 
 _LOOKED_AT: dict[bytes, Callable[[Request, bytes], None]] = {
+    b"host": _host,
     b"content-length": _length,
     b"transfer-encoding": _coding,
     b"connection": _connection,

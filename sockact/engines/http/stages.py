@@ -231,7 +231,7 @@ def _table() -> dict[tuple[HttpStage, HttpEvent], Cell]:
     on("BOTH", e.GRACE_OVER, s.LINGERING, a.GONE, a.HANG_UP)
     on("RESPONDING", e.GRACE_OVER, s.CLOSED, a.GONE, a.CLOSE)
     on("OFFERED", e.TAKEN, s.CLOSED, a.LET_GO)
-    on("OFFERED", e.KEPT, s.IDLE, a.RESUME)
+    on("OFFERED", e.KEPT, s.IDLE)
 
     on(open_, e.LOST, s.CLOSED)
     on(in_flight, e.LOST, s.CLOSED, a.GONE)

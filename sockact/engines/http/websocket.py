@@ -160,13 +160,15 @@ class WebSocketExchange(HttpExchange):
 
     @property
     def untold(self) -> int:
-        """How many events the app has not received yet."""
+        """Return the number of events that the app has not received yet."""
         return len(self._events)
 
     async def _run(self) -> None:
         error: BaseException | None = None
         try:
             await self._app(self._scope(), self._receive, self._send)
+        except GeneratorExit:  # the loop has ended
+            raise
         except BaseException as caught:  # noqa: BLE001 - SystemExit would end the loop
             come_back(caught)
             error = caught

@@ -1,0 +1,103 @@
+"""The model of an HTTP connection: nothing is lost, whatever comes in whatever pieces; and it sees faults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sockact.engines.http import connection
+from sockact.engines.http.asgi import AsgiExchange
+from sockact.engines.http.connection import HttpConnection
+from sockact.engines.http.reader import RequestReader
+from sockact.engines.http.response import HttpResponse
+from sockact.engines.http.stages import Action, Cell, HttpEvent, HttpStage
+from tests.support.http_world import hold
+
+MANY = 600
+SEEN_WITHIN = 6000
+"""Conversations in which a planted fault is seen at the latest."""
+
+
+def test_a_client_sees_one_server() -> None:
+    assert hold(range(MANY)) > MANY / 10
+
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def cell(stage: HttpStage, event: HttpEvent, after: HttpStage, *actions: Action) -> Plant:
+    """Return a function that plants another cell in the table."""
+
+    def plant(monkeypatch: pytest.MonkeyPatch) -> None:
+        cells = [list(row) for row in connection._CELLS]
+        cells[stage][event] = after, connection._methods(Cell(after, actions))
+        monkeypatch.setattr(connection, "_CELLS", cells)
+
+    return plant
+
+
+def method(kind: Any, name: str, replacement: Any) -> Plant:
+    """Return a function that plants another method."""
+    return lambda monkeypatch: monkeypatch.setattr(kind, name, replacement)
+
+
+def forgets_the_tail(self: RequestReader, data: bytes) -> int:
+    end = data.find(b"\r\n\r\n")
+    return len(data) if end < 0 else end + 4
+
+
+def takes_one_more(self: RequestReader, data: bytes) -> int:
+    return min(len(data), RequestReader_up_to(self, data) + 1)
+
+
+RequestReader_up_to = RequestReader._up_to_empty_line
+S, E, A = HttpStage, HttpEvent, Action
+
+FAULTS = {
+    "a request in flight moves": cell(S.DUE, E.DRAIN, S.OFFERED, A.OFFER),
+    "a response under way moves": cell(S.RESPONDING, E.DRAIN, S.OFFERED, A.OFFER),
+    "half a body moves": cell(S.REST, E.DRAIN, S.OFFERED, A.OFFER),
+    "an idle connection is closed in a drain": cell(S.IDLE, E.DRAIN, S.CLOSED, A.CLOSE),
+    "a fresh connection is closed in a drain": cell(S.FRESH, E.DRAIN_HERE, S.CLOSED, A.CLOSE),
+    "a request in flight is cut by a drain": cell(S.DUE, E.DRAIN_HERE, S.CLOSED, A.CLOSE),
+    "a response under way is cut by a drain": cell(S.RESPONDING, E.DRAIN_HERE, S.CLOSED, A.CLOSE),
+    "half a head is cut by a drain": cell(S.HEAD, E.DRAIN_HERE, S.CLOSED, A.CLOSE),
+    "a half-closed client gets no response": cell(S.DUE, E.EOF, S.CLOSED, A.GONE, A.CLOSE),
+    "a half-closed client gets half of it": cell(S.RESPONDING, E.EOF, S.CLOSED, A.GONE, A.CLOSE),
+    "a half-closed client is not closed": cell(S.IDLE, E.EOF, S.IDLE),
+    "an app waits for a client that has ended": cell(S.RESPONDING, E.EOF, S.RESPONDING, A.LAST),
+    "an app waits for a body that has ended": cell(S.BODY, E.EOF, S.CLOSED, A.CLOSE),
+    "an app is not told of a lost client": cell(S.BODY, E.LOST, S.CLOSED),
+    "an app with a whole request is not told": cell(S.DUE, E.LOST, S.CLOSED),
+    "the next request is not read": cell(S.RESPONDING, E.COMPLETE, S.IDLE),
+    "the next request after an early answer is not read": cell(S.REST, E.BODY_END, S.IDLE),
+    "an early answer ends the connection": cell(S.BODY, E.COMPLETE, S.CLOSED, A.CLOSE),
+    "a connection that nobody takes is not read": cell(S.IDLE, E.DRAIN_HERE, S.IDLE),
+    "a connection that nobody takes is closed": cell(S.OFFERED, E.KEPT, S.CLOSED, A.CLOSE),
+    "a moved connection is hung up": cell(S.OFFERED, E.TAKEN, S.CLOSED, A.CLOSE),
+    "the last response leaves the connection open": cell(S.DUE, E.COMPLETE_LAST, S.IDLE, A.NEXT),
+    "a body is called twice": cell(S.BODY, E.BODY_END, S.DUE, A.CALL),
+    "a body that ends under a response is forgotten": cell(S.BOTH, E.BODY_END, S.BOTH),
+    "an empty line is not seen across pieces": method(RequestReader, "_up_to_empty_line", forgets_the_tail),
+    "a byte of the next request is taken": method(RequestReader, "_up_to_empty_line", takes_one_more),
+    "what was read is forgotten in a move": method(
+        HttpConnection, "_may_move", lambda each: not each._stays
+    ),
+    "reading is not resumed": method(HttpConnection, "_resume", lambda _: None),
+    "the last response is not announced": method(HttpConnection, "is_last", property(lambda _: False)),
+    "each response is the last": method(HttpConnection, "is_last", property(lambda _: True)),
+    "a body comes twice": method(
+        AsgiExchange, "on_body_end", lambda self: setattr(self, "_told", False) or self._wake()
+    ),
+    "chunks go to HTTP/1.0": method(HttpResponse, "_old", False),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_seen(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    FAULTS[fault](monkeypatch)
+
+    with pytest.raises(AssertionError, match="conversation"):
+        hold(range(SEEN_WITHIN))
