@@ -151,7 +151,7 @@ def test_few_modules_know_openssl() -> None:
     }
 
 
-@pytest.mark.parametrize("heavy", ["uvicorn", "a2wsgi", "httptools", "websockets"])
+@pytest.mark.parametrize("heavy", ["httptools", "websockets"])
 def test_only_the_engines_know_the_http_libraries(heavy: str) -> None:
     users = {module for module in MODULES if heavy in {name.split(".")[0] for name in imported(module)}}
 

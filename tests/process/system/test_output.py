@@ -348,7 +348,7 @@ def test_the_handlers_of_the_app_may_raise(manager: Manager, listener: Listener,
 
 BY_NAME = """logging.config.dictConfig({'version': 1, 'handlers': {'file':
         {'class': 'logging.FileHandler', 'filename': 'own.log'}}, 'loggers': {
-        'sockact': {'handlers': ['file']}, 'uvicorn.error': {'handlers': ['file'], 'propagate': False}}})"""
+        'sockact': {'handlers': ['file']}}})"""
 
 
 def test_an_app_that_names_our_loggers_means_it(
