@@ -146,8 +146,10 @@ _PLAIN = (
     "FileDescriptorName= of listeners that do not speak TLS although there is a certificate; repeatable"
 )
 _REDIRECT = "https port to which listeners named http redirect; 0: they serve the app"
-_PROXIES = """proxy whose X-Forwarded-For and X-Forwarded-Proto are trusted; repeatable: an address, a
-network, uid=NAME for a user on Unix sockets, or unix for all users"""
+_PROXIES = """proxy whose X-Forwarded-For and X-Forwarded-Proto, or Forwarded, are trusted; repeatable: an
+address, a network, uid=NAME for a user on Unix sockets, or unix for all users"""
+_PROXY_PROTOCOL = """FileDescriptorName= of listeners on which trusted proxies speak the PROXY protocol;
+connections from others are closed; repeatable"""
 _READY_PATH = "path that answers 200 if the service is ready, and 503 if not"
 _LIVE_PATH = "path that answers 200 while the service is alive"
 _VERSION_HEADER = "response header that carries the `version`, such as X-Version"
@@ -234,6 +236,7 @@ class Settings:
     redirect_http: int = _setting(Group.TLS, 0, number, _REDIRECT, "PORT")
 
     trusted_proxies: tuple[str, ...] = _setting(Group.HTTP, (), words, _PROXIES, "PROXY")
+    proxy_protocol: tuple[str, ...] = _setting(Group.HTTP, (), words, _PROXY_PROTOCOL, "NAME")
     root_path: str = _setting(Group.HTTP, "", root, _ROOT_PATH, "PATH")
     websocket_compression: bool = _setting(Group.HTTP, True, flag, _COMPRESSION)
     ready_path: str = _setting(Group.HTTP, "", url_path, _READY_PATH, "PATH")

@@ -15,6 +15,7 @@ from sockact.engines.http.answers import Answered, error_answer
 from sockact.engines.http.engine_state import EngineState, client_name
 from sockact.engines.http.exchange import READ_AHEAD, HttpExchange, quoted
 from sockact.engines.http.head import Request
+from sockact.engines.http.proxy_protocol import Source
 from sockact.engines.http.reader import RequestReader
 from sockact.engines.http.stages import (
     BETWEEN,
@@ -59,6 +60,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         shared: what all connections of the engine share.
         moved_here: whether another process has accepted the connection.
         stays: whether the connection must not move to another process.
+        source: what a proxy has told by the PROXY protocol, which the next process would not know.
 
     Attributes:
         client: address and port of the client; None on a Unix socket.
@@ -82,6 +84,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         "_paused",
         "_reader",
         "_refusal",
+        "_source",
         "_stays",
         "_timer",
         "_writers",
@@ -98,7 +101,14 @@ class HttpConnection(asyncio.Protocol, Bounded):
         "transport",
     )
 
-    def __init__(self, shared: EngineState, *, moved_here: bool = False, stays: bool = False) -> None:
+    def __init__(
+        self,
+        shared: EngineState,
+        *,
+        moved_here: bool = False,
+        stays: bool = False,
+        source: Source | None = None,
+    ) -> None:
         super().__init__()
         self.shared = shared
         self.stage = HttpStage.IDLE if moved_here else HttpStage.FRESH
@@ -114,7 +124,8 @@ class HttpConnection(asyncio.Protocol, Bounded):
         self._reader = RequestReader(self, shared.bounds.max_header_bytes, shared.bounds.max_body_bytes)
         self._exchange: HttpExchange | None = None
         self._refusal: tuple[int, Request | None] = (400, None)
-        self._stays = stays
+        self._stays = stays or source is not None
+        self._source = source
         self._held = False
         self._moved = False
         self._paused = False
@@ -141,8 +152,11 @@ class HttpConnection(asyncio.Protocol, Bounded):
             self.server = transport.get_extra_info("sockname") or "", None
             self.peer = peer_of(sock)
         else:
-            self.client = _address(transport.get_extra_info("peername"))
-            self.server = _address(transport.get_extra_info("sockname"))
+            self.client = address(transport.get_extra_info("peername"))
+            self.server = address(transport.get_extra_info("sockname"))
+        if (source := self._source) is not None and source.client is not None:
+            self.client, self.server = source.client, source.server
+            self.scheme = "https" if source.encrypted else self.scheme
         self.last_activity = self._loop.time()
         shared.connections.add(self)
         if shared.draining_since is not None:
@@ -597,7 +611,7 @@ def _is_websocket(request: Request) -> bool:
     ]
 
 
-def _address(found: Any) -> tuple[str, int] | None:
+def address(found: Any) -> tuple[str, int] | None:
     """Return host and port; an IPv4 address is written as one, also where IPv6 carries it."""
     if not isinstance(found, tuple) or len(found) < 2:
         return None

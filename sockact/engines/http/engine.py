@@ -5,32 +5,36 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
 
 from sockact.config.settings import Settings
 from sockact.engines.certificates import Tls
-from sockact.engines.http import tls_transport
+from sockact.engines.http import proxy_protocol, tls_transport
 from sockact.engines.http.answers import ready_paths, to_https
 from sockact.engines.http.asgi import as_asgi3, asgi_runner
-from sockact.engines.http.connection import HttpConnection
+from sockact.engines.http.connection import HttpConnection, address
 from sockact.engines.http.engine_state import EngineState, Graces, Runner
 from sockact.engines.http.exchange import ClientConnection, HttpExchange
 from sockact.engines.http.forwarded import Proxies
 from sockact.engines.http.head import Request
 from sockact.engines.http.lifespan import App, Lifespan
+from sockact.engines.http.proxy_protocol import ProxyProtocolError
 from sockact.engines.http.sse_shutdown import announce_shutdown
 from sockact.engines.http.timeouts import Bounds, Sweep
 from sockact.engines.http.warmup import warm_up
 from sockact.engines.http.wsgi import wsgi_runner
 from sockact.engines.interface import EngineObserver, NoObserver
+from sockact.errors import SettingsError
 from sockact.handover.envelope import CarriedState
 from sockact.handover.transfer import HandoverSender
 from sockact.lifecycle.readiness import Readiness
 from sockact.sockets.acceptor import Acceptor, accept_on
 from sockact.sockets.fds import Listener
+from sockact.sockets.peer import peer_of
 from sockact.system.hangup import hang_up
+from sockact.untrusted import ancillary
 
 HTTP = "http"
 """Name of the listeners that `redirect_http` applies to."""
@@ -74,6 +78,9 @@ class HttpEngine:
         shared.websocket = None if wsgi else _websockets(called, settings)
         shared.intercept = ready_paths(readiness or Readiness(), settings)
         shared.proxies = Proxies(settings.trusted_proxies) if settings.trusted_proxies else None
+        if settings.proxy_protocol and shared.proxies is None:
+            found = " ".join(settings.proxy_protocol)
+            raise SettingsError(f"proxy_protocol={found}: expected trusted_proxies to be set too")
         shared.app_state = self._lifespan.state
         shared.root_path = settings.root_path
         shared.access_log = settings.access_log
@@ -119,14 +126,16 @@ class HttpEngine:
 
     def _entrance(self, listener: Listener) -> Callable[[socket.socket], None]:
         """Return a function that takes over the connections of a listener."""
+        proxied = listener.name in self._settings.proxy_protocol
         context = None if self._tls is None else self._tls.for_listener(listener)
         if context is not None:
-            return partial(self._arrive, self._protocol, context=context)
+            return partial(self._arrive, self._protocol, context=context, proxied=proxied)
         if self._settings.redirect_http and listener.name == HTTP:
             # Such a connection must not move: the next process would serve the app on it.
             redirecting = self._shared.apart(to_https(self._settings.redirect_http))
-            return partial(self._arrive, partial(HttpConnection, redirecting, stays=True))
-        return partial(self._arrive, self._protocol)
+            redirect = partial(HttpConnection, redirecting, stays=True)
+            return partial(self._arrive, redirect, proxied=proxied)
+        return partial(self._arrive, self._protocol, proxied=proxied)
 
     def _has_room(self) -> bool:
         most = self._settings.max_connections
@@ -148,20 +157,42 @@ class HttpEngine:
 
     def _arrive(
         self,
-        protocol: Callable[[], HttpConnection],
+        protocol: Callable[..., HttpConnection],
         connection: socket.socket,
         context: Any = None,
+        *,
+        proxied: bool = False,
     ) -> None:
-        loop = asyncio.get_running_loop()
-        arrival: Coroutine[Any, Any, Any]
-        if context is None:
-            arrival = loop.connect_accepted_socket(protocol, connection)
-        else:
-            limit = self._settings.tls_handshake_timeout
-            arrival = tls_transport.accept(protocol, connection, context, limit)
-        task = loop.create_task(arrival)
+        arrival = self._proxied if proxied else self._serve
+        task = asyncio.get_running_loop().create_task(arrival(protocol, connection, context))
         self._arriving.add(task)
         task.add_done_callback(self._arrived)
+
+    async def _serve(
+        self, protocol: Callable[..., HttpConnection], connection: socket.socket, context: Any
+    ) -> None:
+        if context is None:
+            await asyncio.get_running_loop().connect_accepted_socket(protocol, connection)
+        else:
+            limit = self._settings.tls_handshake_timeout
+            await tls_transport.accept(protocol, connection, context, limit)
+
+    async def _proxied(
+        self, protocol: Callable[..., HttpConnection], connection: socket.socket, context: Any
+    ) -> None:
+        """Serve a connection of a trusted proxy, after the header of the PROXY protocol."""
+        proxies = self._shared.proxies
+        assert proxies is not None
+        try:
+            client = None if connection.family == socket.AF_UNIX else address(connection.getpeername())
+            if not proxies.believes(client, peer_of(connection)):
+                raise ProxyProtocolError("its client is no trusted proxy")
+            source = await proxy_protocol.read(connection, self._settings.header_timeout)
+        except BaseException:
+            hang_up(connection)
+            ancillary.close_socket(connection)
+            raise
+        await self._serve(partial(protocol, source=source), connection, context)
 
     def accept_waiting(self) -> None:
         """Accept all that wait in the queue now, up to the limit: no other process will."""

@@ -13,9 +13,10 @@ import pwd
 import re
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Any, Protocol
+from typing import Protocol
 
 from sockact.errors import SettingsError
+from sockact.sockets.peer import Peer
 
 NOBODY = 65534
 """The user ID that a process in a user namespace sees for all users that its namespace does not map; with
@@ -37,7 +38,7 @@ class ProxyConnection(Protocol):
 
     client: Client
     scheme: str
-    peer: Any
+    peer: Peer | None
 
 
 class Proxies:
@@ -61,7 +62,7 @@ class Proxies:
         self, headers: Sequence[tuple[bytes, bytes]], connection: ProxyConnection
     ) -> tuple[Client, str]:
         """Return the client and the scheme of a request."""
-        if not self._believes(connection):
+        if not self.believes(connection.client, connection.peer):
             return connection.client, connection.scheme
         hops = [each.strip() for each in _joined(headers, b"x-forwarded-for").split(b",")]
         scheme = _joined(headers, b"x-forwarded-proto").rpartition(b",")[2].strip().lower()
@@ -71,7 +72,7 @@ class Proxies:
             scheme = elements[-1].get(b"proto", b"").lower() if elements else b""
         return self._client(hops) or connection.client, SCHEMES.get(scheme, connection.scheme)
 
-    def believes_address(self, host: str) -> bool:
+    def _believes_address(self, host: str) -> bool:
         """Return whether a proxy has this address."""
         try:
             address = ip_address(host)
@@ -79,10 +80,15 @@ class Proxies:
             return False
         return any(address in network for network in self._networks)
 
-    def _believes(self, connection: ProxyConnection) -> bool:
-        if connection.client is not None:
-            return self.believes_address(connection.client[0])
-        peer = connection.peer
+    def believes(self, client: Client, peer: Peer | None) -> bool:
+        """Return whether the client of a connection is a proxy that is believed.
+
+        Args:
+            client: its address; None on a Unix socket.
+            peer: its process on a Unix socket.
+        """
+        if client is not None:
+            return self._believes_address(client[0])
         return peer is not None and (self._any_unix or peer.uid in self._users)
 
     def _client(self, hops: Sequence[bytes]) -> Client:
@@ -91,7 +97,7 @@ class Proxies:
             if not hop:
                 continue
             found = _node(hop.decode("latin-1"))
-            if not self.believes_address(found[0]):
+            if not self._believes_address(found[0]):
                 break
         return found
 

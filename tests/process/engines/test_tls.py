@@ -675,3 +675,15 @@ def test_settings_that_need_a_certificate_say_so(service: Service) -> None:
 
     service.manager.wait_for("STATUS", "redirect_http=443: expected tls_certificate to be set too")
     assert service.manager.wait_exit() == 78
+
+
+def test_the_proxy_protocol_comes_before_tls(tls: TlsService) -> None:
+    tls.start("--proxy-protocol=web", "--trusted-proxies=127.0.0.1")
+    with socket.create_connection(tls.address) as raw:
+        raw.sendall(b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n")
+        with tls.authority.client().wrap_socket(raw, server_hostname="localhost") as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+            answer = b"".join(iter(lambda: client.recv(4096), b""))
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"192.0.2.7" in answer

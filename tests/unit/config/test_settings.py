@@ -69,6 +69,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "websocket_ping_timeout": ("none", None),
     "websocket_compression": ("no", False),
     "root_path": ("/api", "/api"),
+    "proxy_protocol": ("front", ("front",)),
     "max_connections": ("1000", 1000),
     "version": ("1.2 (a1b2c3)", "1.2 (a1b2c3)"),
     "version_header": ("X-Version", "X-Version"),

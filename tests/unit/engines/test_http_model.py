@@ -1,4 +1,4 @@
-"""The model of an HTTP connection: nothing is lost, whatever comes in whatever pieces; and it sees faults."""
+"""The model of an HTTP connection: nothing is lost, whatever comes in whatever pieces. It sees faults."""
 
 from __future__ import annotations
 
