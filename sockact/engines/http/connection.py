@@ -69,6 +69,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         stage: the stage of its life.
         ending: whether its response is the last one, unless another request waits.
         file_bytes: the bytes of a file that are still to be sent.
+        paused: whether the client has to read before more is sent.
         last_activity: when the client has last sent something, by the loop's clock.
     """
 
@@ -81,7 +82,6 @@ class HttpConnection(asyncio.Protocol, Bounded):
         "_held",
         "_loop",
         "_moved",
-        "_paused",
         "_reader",
         "_refusal",
         "_source",
@@ -92,6 +92,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         "ending",
         "file_bytes",
         "last_activity",
+        "paused",
         "peer",
         "scheme",
         "server",
@@ -128,7 +129,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         self._source = source
         self._held = False
         self._moved = False
-        self._paused = False
+        self.paused = False
         self._ends = False  # the client has ended its side, behind what is not read yet
         self._eof = False
         self._writers: list[asyncio.Future[None]] | None = None
@@ -191,11 +192,11 @@ class HttpConnection(asyncio.Protocol, Bounded):
 
     def pause_writing(self) -> None:
         """Make the app wait."""
-        self._paused = True
+        self.paused = True
 
     def resume_writing(self) -> None:
         """Wake the app."""
-        self._paused = False
+        self.paused = False
         self.wake_writers()
         if self._exchange is not None:
             self._exchange.on_writable()
@@ -248,11 +249,6 @@ class HttpConnection(asyncio.Protocol, Bounded):
     def send(self, data: bytes) -> None:
         """Send bytes to the client."""
         self.transport.write(data)
-
-    @property
-    def paused(self) -> bool:
-        """Return whether the client has to read before more is sent."""
-        return self._paused
 
     async def writable(self) -> None:
         """Wait until the client has read enough, or has gone."""

@@ -204,6 +204,7 @@ class HttpEngine:
         for acceptor in self._acceptors:
             acceptor.stop()
         self._shared.draining_since = asyncio.get_running_loop().time()
+        self._shared.on_end = self._on_change
         announce_shutdown()
         self._drain_connections()
 

@@ -71,7 +71,7 @@ class EngineState:
         linger: seconds that a connection without a request in flight may stay in a drain.
         graces: times that streams and WebSockets get in a drain.
         bounds: limits for clients.
-        on_change: called when a connection opens or closes, and in a drain when a request ends.
+        on_change: called when a connection opens or closes.
         on_request: called when a request begins.
 
     Attributes:
@@ -87,6 +87,7 @@ class EngineState:
         sender: offers connections to other processes; None if there are none.
         draining_since: when the drain has begun, by the loop's clock.
         aborted: whether the drain was aborted.
+        on_end: called when the app has ended a request; None if nobody waits for that.
         constant_fields: header fields of every response.
     """
 
@@ -118,7 +119,7 @@ class EngineState:
         self.aborted = False
         self.constant_fields: Sequence[tuple[bytes, bytes]] = ()
         self.hangups = Hangups()
-        self._on_end = on_change
+        self.on_end: Callable[[], None] | None = None
         self._second = 0
         self._always = b""
 
@@ -135,13 +136,12 @@ class EngineState:
         apart.running = set()
         apart.on_request = _nothing
         apart.draining_since = None
-        apart._on_end = _nothing  # noqa: SLF001 - of its own kind
         return apart
 
     async def idle(self) -> None:
         """Wait until the app works on no request."""
         ended = asyncio.Event()
-        self._on_end = ended.set
+        self.on_end = ended.set
         while self.running:
             ended.clear()
             await ended.wait()
@@ -163,8 +163,8 @@ class EngineState:
     def ended(self, exchange: object) -> None:
         """Note that the app has ended a request."""
         self.running.discard(exchange)
-        if not self.running or self.draining_since is not None:
-            self._on_end()
+        if self.on_end is not None:
+            self.on_end()
 
 
 def _nothing() -> None:

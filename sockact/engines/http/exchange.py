@@ -35,10 +35,7 @@ class ClientConnection(Protocol):
     ending: bool
     last_activity: float
     file_bytes: int
-
-    @property
-    def paused(self) -> bool:
-        """Return whether the client has to read before more is sent."""
+    paused: bool
 
     @property
     def is_last(self) -> bool:

@@ -9,17 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e\x80-\xff]+) HTTP/(\d)\.(\d)\r\n")
+LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}) ([\x21-\x7e]+) HTTP/(\d)\.(\d)\r\n")
 """A request line. Source: RFC 9112, section 3."""
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-_OTHER_VERSION = re.compile(rb"[^ ]+ [^ ]+ HTTP/\d+(\.\d+)?\r\n")
+_OTHER_VERSION = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [\x21-\x7e]+ HTTP/(?!1\.\d\r)\d+(\.\d+)?\r\n")
 
 LONGEST_METHOD = 64
 """Bytes of a method, at most."""
 
-BEGUN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}( [\x21-\x7e\x80-\xff]*( [HTP/.0-9]*\r?)?)?")
+BEGUN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}( [\x21-\x7e]*( [HTP/.0-9]*\r?)?)?")
 """What a request line may begin with."""
 
 BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")

@@ -61,14 +61,16 @@ class HttpResponse:
         "status",
     )
 
+    # Set with the head.
+    _bodyless: bool
+    _chunked: bool
+    _dated: bool
+    _left: int  # bytes of the body to come; negative: unknown
+    _length: bytes | None
+
     def __init__(self, method: str, version: str, *, persistent: bool) -> None:
         self._head_only = method == "HEAD"
         self._old = version == "1.0"
-        self._bodyless = False
-        self._chunked = False
-        self._dated = False
-        self._length: bytes | None = None
-        self._left = -1  # bytes of the body to come; negative: unknown
         self.last = not persistent
         self.begun = False
         self.complete = False
