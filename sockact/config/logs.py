@@ -25,9 +25,6 @@ from sockact.untrusted.text import told, visible, visible_lines
 LOGGERS = ("sockact",)
 """The loggers that are configured here; the app configures its own."""
 
-ACCESS = "sockact.access"
-"""The logger of requests; it is off when it has no handler."""
-
 JOURNAL = "/run/systemd/journal/socket"
 """The journal's socket; libsystemd reports no error if it is missing (sd_journal_print(3))."""
 
@@ -49,17 +46,12 @@ def configure(level: str, environ: Mapping[str, str]) -> None:
         logger.propagate = False
 
 
-def hold(*, access: bool = False) -> None:
-    """Protect the loggers that exist by now from being switched off.
-
-    Args:
-        access: also the logger of requests.
-    """
+def hold() -> None:
+    """Protect the loggers that exist by now from being switched off."""
     found = logging.root.manager.loggerDict
     ours = [name for name, each in found.items() if isinstance(each, logging.Logger) and _is_ours(name)]
-    for name in (*ours, *([ACCESS] if access else [])):
-        if name != ACCESS or access:
-            _make(logging.getLogger(name), SteadyLogger)
+    for name in ours:
+        _make(logging.getLogger(name), SteadyLogger)
     # The app uses asyncio's logger too; but an error in its handlers would end the loop.
     _make(logging.getLogger("asyncio"), SafeLogger)
     last = logging.lastResort

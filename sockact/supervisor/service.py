@@ -24,7 +24,7 @@ from sockact.protocols.notify import Notification
 from sockact.protocols.worker_messages import WorkerMessage
 from sockact.supervisor.children import ChildEvents, WorkerSpec
 from sockact.supervisor.consent import Consent
-from sockact.supervisor.fleet import Fleet, Rules, Stage
+from sockact.supervisor.fleet import STOPPED, Fleet, Rules, Stage
 from sockact.supervisor.fleet.backoff import YOUNG
 from sockact.supervisor.fleet.orders import (
     Action,
@@ -109,6 +109,7 @@ class Supervisor:
         self._hook_failed = ""
         self.left: int | None = None
         self._exit_status = 0
+        self._stopping: set[int] = set()
         self._logged_reason: str | None = None
         self._outcome: asyncio.Future[Action] | None = None
         self._stopped = asyncio.Event()
@@ -333,6 +334,7 @@ class Supervisor:
             self._exchange.pass_on()
             self._exits.pass_on()
         if message.stopping:
+            self._stopping.add(number)
             self._loop.call_later(ALL_TOLD, self._replace_stopped, number)
 
     def _replace_stopped(self, number: int) -> None:
@@ -392,5 +394,8 @@ class Supervisor:
         self._exits.forget(number)
         self._reports.forget(number)
         self._observer.on_busy()  # the status counts it
+        if number in self._stopping:
+            self._stopping.discard(number)
+            how = STOPPED
         self._do(self._fleet.exited(number, child.reason or how, self._loop.time()))
         self._exits.ended(child.pid)

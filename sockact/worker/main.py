@@ -79,7 +79,7 @@ class _Serving:
         if import_here or chosen.chdir:
             loader.enter(chosen.chdir)
         self._tls = configured(chosen, os.environ)
-        _hold_loggers(chosen)
+        _hold_loggers()
         found = self._find(app)
         self._loop = event_loop.suited(chosen.loop, () if process.trial else process.sockets.listeners)
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -245,8 +245,8 @@ class _Serving:
         process.become(program.argv, program.environment(more), ending.callers)
 
 
-def _hold_loggers(chosen: Settings) -> None:
-    logs.hold(access=chosen.access_log)
+def _hold_loggers() -> None:
+    logs.hold()
     for name in ("sockact.engines.http", "sockact.engines.handlers"):
         logging.getLogger(name).addFilter(event_loop.Advised())
 

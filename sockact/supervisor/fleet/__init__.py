@@ -35,7 +35,10 @@ from sockact.supervisor.fleet.slots import Slots
 from sockact.supervisor.fleet.trial import Trial
 from sockact.supervisor.fleet.workers import Stage, WorkerRecord, Workers
 
-__all__ = ["Fleet", "Rules", "Stage", "WorkerRecord"]
+STOPPED = "stopped by itself"
+"""The reason for the loss of a worker that has said STOPPING=1 without an order."""
+
+__all__ = ["STOPPED", "Fleet", "Rules", "Stage", "WorkerRecord"]
 
 
 class Fleet:
@@ -192,7 +195,7 @@ class Fleet:
             return []
         on_trial = self._trial.has(worker)
         self._workers.drain([worker], now)  # it drains already, and gets no order
-        return self._lost(worker, "stopped by itself", now, on_trial=on_trial)
+        return self._lost(worker, STOPPED, now, on_trial=on_trial)
 
     def exited(self, number: int, reason: str, now: float) -> list[Action]:
         """Note that a worker has ended and was reaped; `reason` matters if it should not have ended."""

@@ -49,9 +49,10 @@ def test_stops_while_clients_wait_do_not_end_the_socket(service: Machine) -> Non
 
 
 def test_with_a_limit_they_do(service: Machine) -> None:
-    """The limits of systemd that the test above relies on; the time is long enough for a busy machine."""
+    """The limits of systemd that the test above relies on; no start ends before the next stop."""
     limit = "[Socket]\nTriggerLimitBurst=20\nTriggerLimitIntervalSec=60s\n"
     service.write("/etc/systemd/system/app.socket.d/test.conf", limit)
+    service.write("/etc/systemd/system/app.service.d/test.conf", "[Service]\nExecStartPre=sleep infinity\n")
     service.run("systemctl", "daemon-reload")
     waiting = client(service)
 

@@ -224,7 +224,7 @@ def test_nest_asyncio_in_a_request_in_uvloop_is_an_error_that_names_the_setting(
 
     with client_of(listener) as client:
         assert client.get().status == 500
-    assert f"Exception in ASGI application; {ADVICE}" in stop(manager)
+    assert f"the app has failed; {ADVICE}" in stop(manager)
 
 
 def test_the_health_socket_answers_beside_nest_asyncio(

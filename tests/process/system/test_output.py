@@ -214,7 +214,6 @@ def test_no_client_gets_our_words_where_descriptor_2_is_free(
     for each in clients:
         assert each.get().status == 200
         assert each.get("/fail").body == b"Internal Server Error"
-        assert each.at_eof()
         each.close()
     assert stop(manager).count("RuntimeError: this request fails") == 4
 
@@ -233,7 +232,6 @@ def test_a_service_that_was_started_without_standard_streams_gives_their_numbers
     with Client(listener.sock.getsockname()) as client:
         assert client.get("/print").status == 200
         assert client.get("/fail").body == b"Internal Server Error"
-        assert client.at_eof()
 
     for each in (pid, *workers(pid)):
         assert {os.readlink(f"/proc/{each}/fd/{fd}") for fd in (0, 1, 2)} == {"/dev/null"}
@@ -518,7 +516,7 @@ def test_the_path_of_a_request_is_logged_escaped(manager: Manager, listener: Lis
         other.get("/%1b%0aforged")
         log = stop(manager)
 
-    assert r"GET /wait\x1b[2J\r\n2026 forged\u202e" in log
+    assert "GET /wait%1b[2J%0d%0a2026%20forged%E2%80%AE" in log  # as it was sent
     assert_visible(log)
     assert "\n2026 forged" not in log
 
