@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e\x80-\xff]+) HTTP/(\d)\.(\d)\r\n")
+LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}) ([\x21-\x7e\x80-\xff]+) HTTP/(\d)\.(\d)\r\n")
 """A request line. Source: RFC 9112, section 3."""
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-_OTHER_VERSION = re.compile(rb"[^ ]+ [^ ]+ HTTP/\d+(\.\d+)?\r\n")
+_OTHER_VERSION = re.compile(rb"[!-~]+ [!-~\x80-\xff]+ HTTP/\d+(\.\d+)?\r\n")
+
+_LONG_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{65}")
 
 LONGEST_METHOD = 64
 """Bytes of a method, at most."""
@@ -196,7 +198,9 @@ def guessed(head: bytes | bytearray) -> Request | None:
 
 
 def wrong_line(head: bytes | bytearray) -> int:
-    """Return the answer to a request line that is none."""
+    """Return the answer to a request line that is none, or not one of ours. Source: RFC 9112, section 3."""
+    if _LONG_METHOD.match(head):
+        return 501
     return 505 if _OTHER_VERSION.match(head) else 400
 
 
