@@ -199,8 +199,7 @@ class AsgiExchange(HttpExchange):
             return
         if head is None and (not response.begun or response.complete or self._body_sent):
             raise RuntimeError(f"the app has sent 'http.response.body': expected {self._expected()}")
-        data = self.send_head(*head) if head is not None else b""
-        data += response.part(body)
+        data = response.part(body) if head is None else self.send_head(*head, body)
         if more:
             self.connection.send(data)
         elif self._trailers is None:

@@ -258,8 +258,7 @@ class WebSocketExchange(HttpExchange):
             self._deny(*self._denial, body)
             return
         self.response.last = True
-        data = b"" if begun else self.send_head(*self._denial)
-        data += self.response.part(body)
+        data = self.response.part(body) if begun else self.send_head(*self._denial, body)
         if more:
             self.connection.send(data)
             return
