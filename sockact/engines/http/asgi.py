@@ -20,7 +20,7 @@ from sockact.engines.http.exchange import (
     HttpExchange,
     is_about_client,
 )
-from sockact.engines.http.files import send_file
+from sockact.engines.http.files import AT_ONCE, send_file
 from sockact.engines.http.head import Request
 from sockact.engines.http.response import CONTINUE, early_hints
 from sockact.system.forks import come_back
@@ -49,13 +49,15 @@ class AsgiExchange(HttpExchange):
         "_app",
         "_body",
         "_body_sent",
+        "_disconnected",
         "_ended",
         "_head",
+        "_in_turn",
         "_more",
         "_patient",
         "_told",
         "_trailers",
-        "_waiter",
+        "_waiters",
         "task",
     )
 
@@ -70,7 +72,9 @@ class AsgiExchange(HttpExchange):
         self._trailers: list[Any] | None = None
         self._body_sent = False
         self._ended = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._in_turn = 0  # bytes that were sent since the loop has turned
+        self._disconnected = False  # the app was told
+        self._waiters: list[asyncio.Future[None]] | None = None
         self.task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -150,9 +154,11 @@ class AsgiExchange(HttpExchange):
                     self._told = True
                     return {"type": "http.request", "body": b"", "more_body": False}
             if self.gone or self.response.complete or (self._ended and not self._more):
+                if self._disconnected:
+                    await asyncio.sleep(0)  # an app that asks for ever must not stop the loop
+                self._disconnected = True
                 return {"type": "http.disconnect"}
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+            await self._event()
 
     def _take_body(self) -> dict[str, Any]:
         body, self._body = bytes(self._body), b""
@@ -160,13 +166,25 @@ class AsgiExchange(HttpExchange):
         self.connection.body_taken()
         return {"type": "http.request", "body": body, "more_body": self._more}
 
+    async def _event(self) -> None:
+        """Wait for something to receive; several tasks of the app may."""
+        waiter = asyncio.get_running_loop().create_future()
+        if self._waiters is None:
+            self._waiters = []
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.remove(waiter)
+
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        for waiter in self._waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def _send(self, message: Any) -> None:
-        if self.connection.paused and not self.gone:
-            await self.connection.writable()
+        if (self.connection.paused or self._in_turn > AT_ONCE) and not self.gone:
+            await self._turn()
         if self.gone:
             raise ClientGone("the client has gone")
         kind = message["type"]
@@ -187,6 +205,14 @@ class AsgiExchange(HttpExchange):
         else:
             raise RuntimeError(f"the app has sent {kind!r}: expected {self._expected()}")
 
+    async def _turn(self) -> None:
+        """Let the client read, or the loop turn: a client may take everything as fast as it comes."""
+        self._in_turn = 0
+        if self.connection.paused:
+            await self.connection.writable()
+        else:
+            await asyncio.sleep(0)
+
     def _expected(self) -> str:
         if self.response.complete:
             return "nothing after the end of its response"
@@ -201,9 +227,9 @@ class AsgiExchange(HttpExchange):
             return
         if head is None and (not response.begun or response.complete or self._body_sent):
             raise RuntimeError(f"the app has sent 'http.response.body': expected {self._expected()}")
-        data = self.send_head(*head) if head is not None else b""
-        data += response.part(body)
+        data = response.part(body) if head is None else self.send_head(*head, body)
         if more:
+            self._in_turn += len(data) or AT_ONCE + 1  # nothing would ever make the app wait
             self.connection.send(data)
         elif self._trailers is None:
             self._end(data, ())

@@ -145,16 +145,16 @@ class HttpExchange(ABC):
         connection.send(data)
         connection.on_complete(self)
 
-    def send_head(self, status: int, fields: Fields) -> bytes:
-        """Return the head of a response whose body follows; raises WrongResponse."""
+    def send_head(self, status: int, fields: Fields, part: bytes = b"") -> bytes:
+        """Return the head of a response, and the first part of its body; raises WrongResponse."""
         connection, response = self.connection, self.response
         if connection.ending or self.patient:
             response.last = response.last or connection.is_last
-        head = response.begin(status, fields, connection.shared.always())
+        data = response.begin(status, fields, connection.shared.always(), part)
         if connection.shared.access_log:
             connection.log(self)
         connection.on_begun()
-        return head
+        return data
 
     def fail(self, error: BaseException | None, what: str) -> None:
         """Log that the app has failed, or without an error that it has returned; let the client know."""
@@ -165,6 +165,7 @@ class HttpExchange(ABC):
         logger.log(level, "%s %s: %s", request.method, quoted(request.target), what, exc_info=error)
         if not self.gone and not self.response.complete:
             self.connection.on_failed(self, returned=error is None)
+            self.on_gone()  # a task that the app has left behind could send to whoever comes next
 
 
 def quoted(target: bytes) -> str:

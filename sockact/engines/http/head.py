@@ -204,7 +204,9 @@ def guessed(head: bytes | bytearray) -> Request | None:
 
 
 def wrong_line(head: bytes | bytearray) -> int:
-    """Return the answer to a request line that is none."""
+    """Return the answer to a request line that is none, or not one of ours. Source: RFC 9112, section 3."""
+    if _LONG_METHOD.match(head):
+        return 501
     return 505 if _OTHER_VERSION.match(head) else 400
 
 

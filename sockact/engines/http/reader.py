@@ -105,9 +105,14 @@ class RequestReader:
             self.rest += data
             if not self._waiting:
                 self._read_rest()
-        elif self._left is not None:
+        elif self._left is not None and self._size_in_body(data) == len(data):
             self._read_body(data)
-        elif data.endswith(_END) and data.find(_END) == len(data) - 4 and data[0] not in _BLANK:
+        elif (
+            self._left is None
+            and data.endswith(_END)
+            and data.find(_END) == len(data) - 4
+            and data[0] not in _BLANK
+        ):
             self._read_head(data)  # as most requests come
         else:
             self.rest += data
@@ -142,9 +147,11 @@ class RequestReader:
         self._busy = True
         while self.rest and not self._waiting and not self.refused:
             if self._left is not None:
-                data = bytes(self.rest)
-                self.rest.clear()
-                self._read_body(data)
+                # Piece by piece from the front, which is cheap: there may be an empty line every 4 bytes.
+                size = self._size_in_body(self.rest)
+                part = bytes(memoryview(self.rest)[:size])
+                del self.rest[:size]
+                self._read_body(part)
             elif not self._take_head():
                 break
         self._busy = False
@@ -239,38 +246,31 @@ class RequestReader:
             self._muted = False
         self._sink.on_request(request)
 
-    def _read_body(self, data: bytes) -> None:
-        """Read up to the end of the body; keep the rest."""
-        left = self._left
-        assert left is not None
-        size = len(data)
-        if left > 0:
-            size = min(left, size)
-            self._left = left - size
+    def _read_body(self, part: bytes) -> None:
+        """Read a part of the body, behind which the message may end."""
+        assert self._left is not None
+        if self._left > 0:
+            self._left -= len(part)
         else:
-            size = self._up_to_empty_line(data)
-        part = data if size == len(data) else data[:size]
-        if left < 0:
-            self._tail = (self._tail + part)[-3:]
+            self._tail = part[-3:] if len(part) > 2 else (self._tail + part)[-3:]
         self._complete = False
         try:
             self._parse(part)
         except httptools.HttpParserError:
             self._refuse(400)
             return
-        if self.refused:
-            return
-        self.rest[:0] = data[size:]
-        if self._complete:
+        if self._complete and not self.refused:
             self._left = None
             self._waiting = True
             self._sink.on_body_end()
-        elif self.rest and not self._busy:
-            self._read_rest()
 
-    def _up_to_empty_line(self, data: bytes) -> int:
-        """Return how much of the data belongs to the message at least; it ends with an empty line."""
-        tail = self._tail  # which may be the begin of that line
+    def _size_in_body(self, data: bytes | bytearray) -> int:
+        """Return how much of the data belongs to the message at least."""
+        left = self._left
+        assert left is not None
+        if left > 0:
+            return min(left, len(data))
+        tail = self._tail  # which may be the begin of the empty line that ends the message
         end = (tail + data[:3]).find(_END)
         if end >= 0:
             return end + 4 - len(tail)

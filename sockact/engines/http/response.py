@@ -84,14 +84,15 @@ class HttpResponse:
             self._left = 0
         elif self._left != len(body):
             raise WrongResponse(f"a body of {len(body)} bytes: expected {self._left}, its Content-Length")
+        data = head if self._bodyless else head + body
         self.begun = self.complete = True
-        return head if self._bodyless else head + body
+        return data
 
-    def begin(self, status: int, fields: Fields, always: bytes) -> bytes:
-        """Return the head of a response whose body follows; raises WrongResponse."""
-        head = self._head(status, fields, always, None)
+    def begin(self, status: int, fields: Fields, always: bytes, part: bytes = b"") -> bytes:
+        """Return the head of a response, and the first part of its body; raises WrongResponse."""
+        data = self._head(status, fields, always, None) + self.part(part)
         self.begun = True
-        return head
+        return data
 
     def part(self, data: bytes) -> bytes:
         """Return a part of the body as it is sent; raises WrongResponse."""

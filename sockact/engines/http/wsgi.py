@@ -202,7 +202,7 @@ class WsgiExchange(HttpExchange):
                 continue
             try:
                 step()
-            except (WrongResponse, TypeError) as error:
+            except Exception as error:  # noqa: BLE001 - of what the app sends
                 self._break(error)
 
     def _break(self, error: BaseException) -> None:
@@ -221,8 +221,8 @@ class WsgiExchange(HttpExchange):
         self.send_whole(status, fields, body)
 
     def _send_parts(self, head: Any, part: bytes) -> None:
-        data = self.send_head(*head) if head is not None else b""
-        self.connection.send(data + self.response.part(part))
+        data = self.response.part(part) if head is None else self.send_head(head[0], head[1], part)
+        self.connection.send(data)
         if part and self._changed is not None:
             with self._changed:
                 self._queued -= len(part)
