@@ -4,7 +4,7 @@
     idle         CPU time of a supervisor with which nothing happens
     start        from a supervisor's exec to that of its first worker
     reload       how long a reload takes with 1 to 32 workers
-    throughput   a supervised worker beside plain uvicorn
+    throughput   rates and latency, beside uvicorn, granian and gunicorn
     stall        how long nothing is served, with a reload and without
     handover     what it costs to move connections to the next worker, and to close them
 
