@@ -46,10 +46,10 @@ SERVERS: Mapping[str, Mapping[str, Sequence[str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Packages:
-    """Where the packages are that are measured.
+    """An interpreter that finds the packages that are measured.
 
     Attributes:
-        python: an interpreter that finds them, and sockact.
+        python: the interpreter, which finds sockact too.
         problem: why some are missing; empty if none is.
     """
 

@@ -1,4 +1,4 @@
-"""What the kernel knows of a process. Source: proc(5)."""
+"""CPU time and memory of a process, and its children. Source: proc(5)."""
 
 from __future__ import annotations
 

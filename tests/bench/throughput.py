@@ -32,7 +32,7 @@ APPS = Path(__file__).with_name("apps")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is asked of the servers.
+    """A comparison of the servers.
 
     Attributes:
         what: as a heading.
@@ -64,7 +64,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one measurement has found; `cpu` is in microseconds for each request."""
+    """The result of one measurement; `cpu` is in microseconds for each request."""
 
     load: Load
     cpu: float
@@ -166,11 +166,12 @@ def _report(case: Case, found: Mapping[str, Sequence[Found]]) -> Iterator[str]:
         pairs = list(zip(found[OURS], found[other], strict=True))
         if case.rate:
             p99 = ratio([(our.load.p99, their.load.p99) for our, their in pairs])
-            yield f"  p99 {p99} times that of {other}, goal at most 1"
+            yield f"  p99 {p99} times that of {other}, goal at most 1.0"
         else:
             rate = ratio([(our.load.rate, their.load.rate) for our, their in pairs])
             goal = f", goal {case.goals[other]}" if case.goals else ""
-            yield f"  {rate} times the requests/s of {other}{goal}"
+            cpu = ratio([(their.cpu, our.cpu) for our, their in pairs])
+            yield f"  {rate} times the requests/s of {other}{goal}; by CPU time {cpu}"
 
 
 def _faults(found: Sequence[Found]) -> str:

@@ -37,7 +37,7 @@ UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What wrk has found.
+    """The result of a run.
 
     Attributes:
         rate: responses a second.
