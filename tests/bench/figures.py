@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from sockact.probe.account import percentile
 
@@ -13,6 +13,19 @@ def spread(values: Sequence[float], unit: str) -> str:
     return (
         f"{statistics.median(values):.1f} {unit} ({min(values):.1f} to {max(values):.1f}, n={len(values)})"
     )
+
+
+def cell(values: Sequence[float], digits: int = 0) -> str:
+    """Say the same, without unit and number, for a table."""
+    median, least, most = statistics.median(values), min(values), max(values)
+    return f"{median:,.{digits}f} ({least:,.{digits}f} to {most:,.{digits}f})"
+
+
+def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Return the lines of a table; its first row is its head."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(["", *map(str.ljust, row, widths)]).rstrip()
 
 
 def ratio(pairs: Sequence[tuple[float, float]]) -> str:

@@ -7,18 +7,16 @@ more: the CPU time of the old worker is what its parent has reaped, in ticks of 
 
 from __future__ import annotations
 
-import contextlib
 import os
-import resource
-import socket
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
+from tests.bench.crowd import SPARE, Crowd, descriptors
 from tests.bench.figures import p95, ratio, spread
-from tests.bench.service import Service, service
+from tests.bench.proc import cpu
+from tests.bench.service import service
 from tests.bench.stall import under_load
 
 ROUNDS = 3
@@ -29,12 +27,6 @@ OPTIONS = ("--workers=1", "--probation=0.1s", "--keep-alive=10min")
 BUSY = "persistent:1@200"
 RELOADS = 7
 """Reloads that the busy connection sees in each round, if no crowd beside it is to be opened anew."""
-
-REQUEST = b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n"
-BODY = b"hello"
-
-SPARE = 1_000
-"""Descriptors that a process needs beside its connections."""
 
 SETTLED = 1.0
 """Seconds after the end of the old worker, until the new one has taken up all that it was given."""
@@ -59,35 +51,12 @@ class Cost:
     kept: int
 
 
-class Crowd:
-    """Connections on which nothing happens."""
-
-    def __init__(self, supervised: Service, count: int) -> None:
-        assert supervised.listener.sock is not None
-        address = supervised.listener.sock.getsockname()
-        self._socks: list[socket.socket] = []
-        for _ in range(count):
-            self._socks.append(socket.create_connection(address))
-            assert _served(self._socks[-1])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for sock in self._socks:
-            sock.close()
-
-    def served(self) -> int:
-        """Send a request on each, and return how many were answered."""
-        return sum(map(_served, self._socks))
-
-
 Costs = dict[tuple[str, int], Cost]
 """The costs of one round, by option and number of connections."""
 
 
 def measure(rounds: int) -> Iterator[str]:
-    with _descriptors() as room:
+    with descriptors() as room:
         crowds = [crowd for crowd in CROWDS if crowd + SPARE <= room]
         if crowds != list(CROWDS):
             yield f"skipped: more than {room - SPARE} connections (ulimit -Hn)"
@@ -107,8 +76,8 @@ def _cost(option: str, count: int) -> Cost:
     with service() as supervised:
         supervisor = supervised.supervise(*OPTIONS, option)
         (old,) = supervised.workers
-        with Crowd(supervised, count) as crowd:
-            used, before_the_drain, reaped = _used(supervisor), _used(old), _reaped(supervisor)
+        with Crowd(supervised.address, count) as crowd:
+            used, before_the_drain, reaped = cpu(supervisor), cpu(old), _reaped(supervisor)
             began = time.monotonic()
             supervised.reload()
             supervised.wait_gone({old})
@@ -117,8 +86,8 @@ def _cost(option: str, count: int) -> Cost:
             (new,) = supervised.workers
             return Cost(
                 old=_reaped(supervisor) - reaped - before_the_drain,
-                supervisor=_used(supervisor) - used,
-                new=_used(new),
+                supervisor=cpu(supervisor) - used,
+                new=cpu(new),
                 ended=ended,
                 kept=crowd.served(),
             )
@@ -126,7 +95,7 @@ def _cost(option: str, count: int) -> Cost:
 
 def _cpu(crowd: int, costs: Sequence[Costs]) -> Iterator[str]:
     moved, closed = (_more(costs, option, crowd, "old", 1e6 / crowd) for option in (MOVED, CLOSED))
-    yield f"{crowd:,} connections: {spread(moved, 'us')} of CPU of the old worker for each, goal 50"
+    yield f"{crowd:,} connections: {spread(moved, 'us')} of CPU of the old worker for each, goal 42"
     yield f"  closed by {CLOSED}: {spread(closed, 'us')}"
     yield f"  ratio {ratio(list(zip(moved, closed, strict=True)))}"
     for process, who in (("supervisor", "supervisor"), ("new", "new worker")):
@@ -164,44 +133,13 @@ def _windows(option: str, crowd: int, reloads: int) -> list[float]:
     """Return the longest response times, with a reload and without in turn, in milliseconds."""
     with service() as supervised:
         supervised.supervise(*OPTIONS, option)
-        with Crowd(supervised, crowd):
+        with Crowd(supervised.address, crowd):
             report = under_load(supervised, [BUSY], reloads)
     assert not report["lost"], report["failures"]
     return [1000 * window["worst"] for window in report["windows"][1:]]
-
-
-def _served(sock: socket.socket) -> bool:
-    """Send a request, and return whether it is answered on this connection."""
-    try:
-        sock.sendall(REQUEST)
-        received = b""
-        while not received.endswith(BODY):
-            if not (data := sock.recv(4096)):
-                return False
-            received += data
-    except OSError:
-        return False
-    return True
-
-
-def _used(pid: int) -> float:
-    """Return the seconds that the threads of a process have had on a CPU."""
-    threads = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
 
 
 def _reaped(pid: int) -> float:
     """Return the seconds that its children have had which it has waited for: cutime, cstime of proc(5)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
-
-
-@contextlib.contextmanager
-def _descriptors() -> Iterator[int]:
-    """Raise the limit of descriptors for this process and its children as far as allowed; return it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    try:
-        yield hard
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -8,9 +8,11 @@ import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import sockact
 from sockact.sockets.fds import Listener
+from tests.bench.proc import children
 from tests.support.manager import LIMIT, Manager, listening, wait_ended
 
 HELLO = """
@@ -37,15 +39,26 @@ class Service:
         return f"http://{self.listener.address}"
 
     @property
+    def address(self) -> Any:
+        """The same, as a socket gives it."""
+        assert self.listener.sock is not None
+        return self.listener.sock.getsockname()
+
+    @property
     def workers(self) -> set[int]:
         """The PIDs of its children."""
-        pid = self.manager.pid
-        return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+        return children(self.manager.pid)
 
-    def supervise(self, *options: str, **environ: str) -> int:
+    def journal(self) -> str:
+        """Return a JOURNAL_STREAM with which records go to the journal, by libsystemd, as under systemd."""
+        log = self.manager.log
+        log.touch()
+        return f"{log.stat().st_dev}:{log.stat().st_ino}"
+
+    def supervise(self, *options: str, app: str = "app:app", **environ: str) -> int:
         """Start a supervisor, wait until its workers are ready, and return its PID."""
         options = (f"--chdir={self.directory}", "--control=none", *options)
-        pid = self.manager.sockact("app:app", *options, listeners=[self.listener], **environ)
+        pid = self.manager.sockact(app, *options, listeners=[self.listener], **environ)
         self.manager.wait_ready()
         return pid
 

@@ -1,87 +1,180 @@
-"""Requests a second of a supervised worker, beside plain uvicorn with the same loop, parser and socket.
+"""Requests a second and p99 of the latency, beside uvicorn, granian and gunicorn (gthread).
 
-A request's CPU time is that of the process that serves, and tells the same where the machine has other
-things to do.
+Each server has one process that serves; WSGI apps have 8 threads. sockact's is a supervised worker as it is
+shipped; the CPU time of a request is that of all processes of a server. wrk has 32 connections, and asks as
+fast as it is answered, or at a rate: p99 can be compared only at the same. It is then that of a queue with
+random arrivals, in steps of wrk's timers of 1 ms; a connection that is busy when it should ask is late.
+
+In a round all servers take turns, and who is first changes. Ratios are medians of those in each round.
 """
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
-from tests.bench.figures import ratio, spread
-from tests.bench.service import Service, service
+from tests.bench import wrk
+from tests.bench.crowd import Crowd, descriptors
+from tests.bench.figures import cell, ratio, table
+from tests.bench.foreign import SERVERS, THREADS, Packages, packages, serving
+from tests.bench.proc import family_cpu
+from tests.bench.service import service
+from tests.bench.wrk import PACED, UPLOAD, Load, load
 
-ROUNDS = 20
+ROUNDS = 5
 SECONDS = 2
-CONNECTIONS = 32
+OURS = "sockact"
+APPS = Path(__file__).with_name("apps")
 
-# Not `uvicorn --fd`: socket.fromfd forgets the protocol of the socket, and with it TCP_NODELAY.
-PLAIN = """
-import socket, sys, uvicorn
-sys.path.insert(0, sys.argv[1])
-config = uvicorn.Config("app:app", loop="uvloop", http="httptools", access_log=False, log_level="warning")
-uvicorn.Server(config).run(sockets=[socket.socket(fileno=3)])
-"""
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A comparison of the servers.
+
+    Attributes:
+        what: as a heading.
+        app: module, and the name in it.
+        script: for wrk.
+        idle: connections in the background.
+        rate: requests a second; 0 for as many as can be.
+        without: servers that cannot reach this rate.
+        goals: for each server, how many times its rate ours has to be, at least.
+    """
+
+    what: str
+    app: tuple[str, str]
+    script: str = ""
+    idle: int = 0
+    rate: int = 0
+    without: Sequence[str] = ()
+    goals: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that runs."""
+
+    name: str
+    port: int
+    pid: int
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Requests a second, and the microseconds of CPU that each took."""
+    """The result of one measurement; `cpu` is in microseconds for each request."""
 
-    rate: float
+    load: Load
     cpu: float
+    closed: int
 
-    @classmethod
-    def of(cls, server: Service, pid: int) -> Self:
-        """Load the process `pid` of `server` for a while."""
-        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", server.url]
-        before = _cpu(pid)
-        out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        used = _cpu(pid) - before
-        assert "Socket errors" not in out, out
-        assert "Non-2xx" not in out, out
-        return cls(_number(r"Requests/sec:\s+([\d.]+)", out), used / _number(r"(\d+) requests in", out))
+
+GOALS = {"asgi": {"uvicorn": 1.8, "granian": 1.1}, "wsgi": {"gunicorn": 8.0, "granian": 0.6}}
+RATES: Mapping[str, Sequence[tuple[int, Sequence[str]]]] = {
+    "asgi": ((10_000, ()),),
+    "wsgi": ((1_000, ()), (10_000, ("gunicorn",))),
+}
+"""Requests a second, and the servers that cannot reach them."""
 
 
 def measure(rounds: int) -> Iterator[str]:
-    if shutil.which("wrk") is None:
+    if (version := wrk.version()) is None:
         yield "skipped: no wrk here (apt install wrk)"
         return
-    with service() as plain, service() as supervised:
-        both = [(plain, plain.run([sys.executable, "-c", PLAIN, str(plain.directory)]))]
-        supervised.supervise("--workers=1")
-        both.append((supervised, *supervised.workers))
-        for server, pid in both:
-            Found.of(server, pid)  # what the first requests import is no matter of throughput
-        pairs = [_pair(both, plain_first=number % 2 == 0) for number in range(rounds)]
-    plains, ours = zip(*pairs, strict=True)
-    for who, found in (("plain uvicorn", plains), ("a supervised worker", ours)):
-        rate = spread([each.rate for each in found], "requests/s")
-        yield f"{who}: {rate}, {spread([each.cpu for each in found], 'us')} of CPU for each"
-    yield f"ratio of requests/s {ratio([(our.rate, other.rate) for other, our in pairs])}, goal 0.97"
-    yield f"ratio by CPU time {ratio([(other.cpu, our.cpu) for other, our in pairs])}, goal 0.97"
+    with packages() as where, descriptors():
+        yield ", ".join(
+            [*(f"{name} {found}" for name, found in where.versions().items()), f"wrk {version}"]
+        )
+        if where.problem:
+            yield f"skipped: {where.problem}"
+        for interface in SERVERS:
+            for case in _cases(interface):
+                yield from _compare(interface, case, where, rounds)
 
 
-def _pair(both: list[tuple[Service, int]], *, plain_first: bool) -> list[Found]:
-    """Measure both; who is first has to change, lest a drift of the machine favours one."""
-    order = both if plain_first else both[::-1]
-    found = [Found.of(server, pid) for server, pid in order]
-    return found if plain_first else found[::-1]
+def _cases(interface: str) -> Iterator[Case]:
+    small = (interface, "small")
+    yield Case("a small response", small, goals=GOALS[interface])
+    for rate, without in RATES[interface]:
+        yield Case(
+            f"a small response, {rate:,} requests/s", small, PACED.format(rate=rate), 0, rate, without
+        )
+    yield Case("a small response, beside 1,000 idle connections", small, idle=1_000)
+    yield Case("a response of 64 KiB", (interface, "large"))
+    yield Case("an upload of 100 KiB", (interface, "upload"), UPLOAD.format(size=100 * 1024))
+    framework = {"asgi": "Starlette", "wsgi": "Flask"}[interface]
+    yield Case(f"{framework} with one middleware", (f"{interface}_framework", "app"))
 
 
-def _cpu(pid: int) -> float:
-    """Return the microseconds that the main thread of a process has had on a CPU."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1000
+def _compare(interface: str, case: Case, where: Packages, rounds: int) -> Iterator[str]:
+    there = where.versions()
+    yield f"{interface.upper()}, {case.what}"
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        script = Path(name, "case.lua") if case.script else None
+        if script is not None:
+            script.write_text(case.script)
+        servers = [stack.enter_context(_ours(case, where.python))]
+        for other, arguments in SERVERS[interface].items():
+            if other in there and other not in case.without:
+                servers.append(stack.enter_context(_theirs(other, arguments, case, where.python)))
+        for server in servers:
+            _measure(server, case, script)  # what the first requests import is no matter of throughput
+        found: dict[str, list[Found]] = {server.name: [] for server in servers}
+        for number in range(rounds):
+            first = number % len(servers)
+            for server in servers[first:] + servers[:first]:
+                found[server.name].append(_measure(server, case, script))
+    yield from _report(case, found)
 
 
-def _number(pattern: str, text: str) -> float:
-    found = re.search(pattern, text)
-    assert found is not None, text
-    return float(found[1])
+@contextlib.contextmanager
+def _ours(case: Case, python: str) -> Iterator[Server]:
+    module, name = case.app
+    with service((APPS / f"{module}.py").read_text()) as served:
+        options = ("--workers=1", f"--threads={THREADS}", f"--chdir={served.directory}", "--control=none")
+        pid = served.run([python, "-m", "sockact", "run", *options, f"app:{name}"])
+        served.manager.wait_ready()
+        yield Server(OURS, served.address[1], pid)
+
+
+@contextlib.contextmanager
+def _theirs(name: str, arguments: Sequence[str], case: Case, python: str) -> Iterator[Server]:
+    module, attribute = case.app
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory, "app.py").write_text((APPS / f"{module}.py").read_text())
+        with serving(python, arguments, Path(directory), f"app:{attribute}") as (port, pid):
+            yield Server(name, port, pid)
+
+
+def _measure(server: Server, case: Case, script: Path | None) -> Found:
+    with Crowd(("127.0.0.1", server.port), case.idle) as crowd:
+        before = family_cpu(server.pid)
+        found = load(f"http://127.0.0.1:{server.port}", SECONDS, script)
+        used = family_cpu(server.pid) - before
+        return Found(found, 1e6 * used / max(found.count, 1), case.idle - crowd.open())
+
+
+def _report(case: Case, found: Mapping[str, Sequence[Found]]) -> Iterator[str]:
+    rows = [("", "requests/s", "p99 in ms", "us of CPU each", "")]
+    for name, each in found.items():
+        rate, p99 = cell([one.load.rate for one in each]), cell([one.load.p99 for one in each], 2)
+        rows.append((name, rate, p99, cell([one.cpu for one in each], 1), _faults(each)))
+    yield from table(rows)
+    for other in [name for name in found if name != OURS]:
+        pairs = list(zip(found[OURS], found[other], strict=True))
+        if case.rate:
+            p99 = ratio([(our.load.p99, their.load.p99) for our, their in pairs])
+            yield f"  p99 {p99} times that of {other}, goal at most 1.0"
+        else:
+            rate = ratio([(our.load.rate, their.load.rate) for our, their in pairs])
+            goal = f", goal {case.goals[other]}" if case.goals else ""
+            cpu = ratio([(their.cpu, our.cpu) for our, their in pairs])
+            yield f"  {rate} times the requests/s of {other}{goal}; by CPU time {cpu}"
+
+
+def _faults(found: Sequence[Found]) -> str:
+    errors, closed = sum(each.load.errors for each in found), sum(each.closed for each in found)
+    faults = [f"{errors} errors"] * bool(errors) + [f"{closed} idle connections closed"] * bool(closed)
+    return ", ".join(faults)
