@@ -35,6 +35,11 @@ class Recycling:
         if self._max_age:
             self._loop.call_later(self._max_age * random.uniform(1, 1.1), self._on_age)
 
+    @property
+    def counts(self) -> bool:
+        """Return whether there is a limit for the number of requests."""
+        return self._max_requests > 0
+
     def requested(self, requests: int) -> None:
         """Note the number of requests that it has begun to answer."""
         if self._max_requests and requests >= self._due:

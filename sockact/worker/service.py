@@ -108,9 +108,9 @@ class Worker:
 
     def on_request(self) -> None:
         """Called when a request begins."""
-        self._green.look()
         self._manager.on_busy()
-        self._recycling.requested(self._engine.requests)
+        if self._recycling.counts:
+            self._recycling.requested(self._engine.requests)
 
     def on_change(self) -> None:
         """Called when a connection has come or gone."""

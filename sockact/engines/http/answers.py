@@ -23,8 +23,6 @@ class Answered(HttpExchange):
         reply: the response.
     """
 
-    __slots__ = ("_reply",)
-
     def __init__(self, connection: ClientConnection, request: Request, reply: Answer) -> None:
         super().__init__(connection, request)
         self._reply = reply

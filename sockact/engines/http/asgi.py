@@ -39,49 +39,32 @@ _EXTENSIONS: dict[str, dict[str, Any]] = {
     "http.response.early_hint": {},
 }
 
-_PERCENT = ord("%")
-
 
 class AsgiExchange(HttpExchange):
     """A request to an ASGI app."""
 
-    __slots__ = (
-        "_app",
-        "_body",
-        "_body_sent",
-        "_disconnected",
-        "_ended",
-        "_head",
-        "_in_turn",
-        "_more",
-        "_patient",
-        "_told",
-        "_trailers",
-        "_waiters",
-        "task",
-    )
+    task: asyncio.Task[None] | None = None
+    _body: bytes | bytearray = b""
+    _told = False  # that the body is complete
+    _head: tuple[int, Any] | None = None
+    _trailers: list[Any] | None = None
+    _body_sent = False
+    _ended = False  # the client sends no more
+    _in_turn = 0  # bytes that were sent since the loop has turned
+    _disconnected = False  # the app was told
+    _waiters: list[asyncio.Future[None]] | None = None
 
     def __init__(self, app: App, connection: ClientConnection, request: Request) -> None:
         super().__init__(connection, request)
         self._app = app
-        self._body: bytes | bytearray = b""
         self._more = request.length != 0  # of the body is to come
         self._patient = request.expects
-        self._told = False  # that the body is complete, or its client gone
-        self._head: tuple[int, Any] | None = None
-        self._trailers: list[Any] | None = None
-        self._body_sent = False
-        self._ended = False
-        self._in_turn = 0  # bytes that were sent since the loop has turned
-        self._disconnected = False  # the app was told
-        self._waiters: list[asyncio.Future[None]] | None = None
-        self.task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Call the app."""
         shared = self.connection.shared
         shared.running.add(self)
-        self.task = asyncio.get_running_loop().create_task(self._run())
+        self.task = self.connection.loop.create_task(self._run())
 
     @property
     def full(self) -> bool:
@@ -122,7 +105,7 @@ class AsgiExchange(HttpExchange):
 
     async def _run(self) -> None:
         try:
-            await self._app(_http_scope(self), self._receive, self._send)
+            await self._app(scope_of(self, "http", _EXTENSIONS.copy()), self._receive, self._send)
         except GeneratorExit:  # the loop has ended
             raise
         except BaseException as error:  # noqa: BLE001 - SystemExit would end the loop
@@ -256,23 +239,27 @@ class AsgiExchange(HttpExchange):
         self._end(b"", ())
 
 
-def scope_of(exchange: HttpExchange, kind: str) -> dict[str, Any]:
-    """Return what the scopes of requests and of WebSockets have in common."""
+def scope_of(exchange: HttpExchange, kind: str, extensions: dict[str, Any]) -> dict[str, Any]:
+    """Return the scope of a request or a WebSocket."""
     connection, request = exchange.connection, exchange.request
     shared = connection.shared
-    raw = request.raw_path
-    path = unquote(raw) if _PERCENT in raw or not raw.isascii() else raw.decode("ascii")
-    root = shared.root_path
+    raw, root = request.raw_path, shared.root_path
+    path = raw.decode("ascii")
+    if "%" in path:
+        path = unquote(path)
     if root and not path.startswith(root):
         path = root + path
         raw = root.encode() + raw
     state = shared.app_state.copy()
     if connection.peer is not None:
         state[PEER] = connection.peer
+    if connection.tls is not None:
+        extensions |= connection.tls
     return {
         "type": kind,
         "asgi": {"version": "3.0", "spec_version": SPEC_VERSION},
         "http_version": request.version,
+        "method": request.method,
         "server": connection.server,
         "client": exchange.client,
         "scheme": exchange.scheme,
@@ -282,17 +269,8 @@ def scope_of(exchange: HttpExchange, kind: str) -> dict[str, Any]:
         "query_string": request.query,
         "headers": request.headers,
         "state": state,
+        "extensions": extensions,
     }
-
-
-def _http_scope(exchange: HttpExchange) -> dict[str, Any]:
-    scope = scope_of(exchange, "http")
-    scope["method"] = exchange.request.method
-    extensions = dict(_EXTENSIONS)
-    if exchange.connection.tls is not None:
-        extensions |= exchange.connection.tls
-    scope["extensions"] = extensions
-    return scope
 
 
 def as_asgi3(app: Callable[..., Any]) -> App:

@@ -65,6 +65,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
     Attributes:
         client: address and port of the client; None on a Unix socket.
         server: our address and port; path and None on a Unix socket.
+        loop: the event loop.
         scheme: `http` or `https`.
         stage: the stage of its life.
         ending: whether its response is the last one, unless another request waits.
@@ -80,7 +81,6 @@ class HttpConnection(asyncio.Protocol, Bounded):
         "_exchange",
         "_grace",
         "_held",
-        "_loop",
         "_moved",
         "_reader",
         "_refusal",
@@ -92,6 +92,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         "ending",
         "file_bytes",
         "last_activity",
+        "loop",
         "paused",
         "peer",
         "scheme",
@@ -121,7 +122,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         self.scheme = "http"
         self.peer: Any = None
         self.tls: dict[str, Any] | None = None
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._reader = RequestReader(self, shared.bounds.max_header_bytes, shared.bounds.max_body_bytes)
         self._exchange: HttpExchange | None = None
         self._refusal: tuple[int, Request | None] = (400, None)
@@ -158,20 +159,20 @@ class HttpConnection(asyncio.Protocol, Bounded):
         if (source := self._source) is not None and source.client is not None:
             self.client, self.server = source.client, source.server
             self.scheme = "https" if source.encrypted else self.scheme
-        self.last_activity = self._loop.time()
+        self.last_activity = self.loop.time()
         shared.connections.add(self)
         if shared.draining_since is not None:
             # Not at once: when this returns, uvloop starts reading, and would undo a pause.
-            self._loop.call_soon(self.drain)
+            self.loop.call_soon(self.drain)
 
     def data_received(self, data: bytes) -> None:
         """Read what has come."""
-        self.last_activity = self._loop.time()
+        self.last_activity = self.loop.time()
         if self.stage in _DISCARDS:
             return
         reader = self._reader
         reader.receive(data)
-        if reader.rest or self.stage not in IN_FLIGHT:
+        if reader.rest or self.stage is not HttpStage.DUE:
             self._settle()
 
     def eof_received(self) -> bool:
@@ -227,8 +228,6 @@ class HttpConnection(asyncio.Protocol, Bounded):
         exchange = self._exchange
         if exchange is not None and self.stage is not HttpStage.REST:
             exchange.on_body(part)
-            if exchange.full:
-                self._hold()
 
     def on_body_end(self) -> None:
         """Note that the request is complete."""
@@ -254,7 +253,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         """Wait until the client has read enough, or has gone."""
         if self._writers is None:
             self._writers = []
-        waiter = self._loop.create_future()
+        waiter = self.loop.create_future()
         self._writers.append(waiter)
         await waiter
 
@@ -358,7 +357,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         exchange = self._exchange
         if exchange is None or self.stage not in IN_FLIGHT:
             return f"{who}: a connection without a request"
-        age = self._loop.time() - exchange.since
+        age = self.loop.time() - exchange.since
         begun = "sending its response" if exchange.response.begun else "before its response"
         request = exchange.request
         return f"{who}: {request.method} {quoted(request.target)}, {age:.1f} s old, {begun}"
@@ -438,6 +437,8 @@ class HttpConnection(asyncio.Protocol, Bounded):
         if self.stage in READS_BODY:
             if self._eof:
                 self._step(HttpEvent.EOF)
+            elif self._exchange is not None and self._exchange.full:
+                self._hold()
             else:
                 self.body_taken()
         elif self.stage in IN_FLIGHT:
@@ -476,7 +477,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         if self.transport.is_closing():
             return
         if self.transport.get_write_buffer_size():
-            self._timer = self._loop.call_later(FLUSH_RECHECK, self._offer_when_flushed)
+            self._timer = self.loop.call_later(FLUSH_RECHECK, self._offer_when_flushed)
         else:
             assert self.shared.sender is not None
             self.shared.sender.offer(self)
@@ -484,8 +485,8 @@ class HttpConnection(asyncio.Protocol, Bounded):
     def _linger(self) -> None:
         self._resume()
         self._cancel_timer()
-        left = self._linger_until() - self._loop.time()
-        self._timer = self._loop.call_later(max(left, 0), self._linger_over)
+        left = self._linger_until() - self.loop.time()
+        self._timer = self.loop.call_later(max(left, 0), self._linger_over)
 
     def _linger_until(self) -> float:
         return max(self.last_activity, self.shared.draining_since or 0) + self.shared.linger
@@ -494,7 +495,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         self._timer = None
         if self.stage in IN_FLIGHT or self.transport.is_closing():
             return  # the end of the response arms it again
-        if unread(self.transport) or self._loop.time() < self._linger_until():
+        if unread(self.transport) or self.loop.time() < self._linger_until():
             self._linger()
         else:
             self._step(HttpEvent.SILENT)  # nothing has arrived for `linger` seconds
@@ -518,17 +519,17 @@ class HttpConnection(asyncio.Protocol, Bounded):
             return
         self.transport.write_eof()
         self._resume()
-        now = self._loop.time()
+        now = self.loop.time()
         self.last_activity = now
-        self._timer = self._loop.call_later(MAX_SILENCE, self._look_at_lingering, now + MAX_LINGER)
+        self._timer = self.loop.call_later(MAX_SILENCE, self._look_at_lingering, now + MAX_LINGER)
 
     def _look_at_lingering(self, end: float) -> None:
-        now = self._loop.time()
+        now = self.loop.time()
         if self.transport.get_write_buffer_size():  # `write_timeout` limits this
             self.last_activity, end = now, now + MAX_LINGER
         left = min(self.last_activity + MAX_SILENCE, end) - now
         if left > 0:
-            self._timer = self._loop.call_later(left, self._look_at_lingering, end)
+            self._timer = self.loop.call_later(left, self._look_at_lingering, end)
         else:
             self._step(HttpEvent.OVERDUE)
 
@@ -563,13 +564,13 @@ class HttpConnection(asyncio.Protocol, Bounded):
         shared = self.shared
         grace, since = shared.graces.stream, shared.draining_since
         if self.stage in IN_FLIGHT and grace is not None and since is not None and self._grace is None:
-            self._grace = self._loop.call_at(since + shared.graces.end_of(grace), self._grace_over)
+            self._grace = self.loop.call_at(since + shared.graces.end_of(grace), self._grace_over)
 
     def _grace_over(self) -> None:
         self._grace = None
         self._step(HttpEvent.GRACE_OVER)
         if self.stage in IN_FLIGHT:
-            self._grace = self._loop.call_later(STREAM_END_RECHECK, self._grace_over)
+            self._grace = self.loop.call_later(STREAM_END_RECHECK, self._grace_over)
 
     def wake_writers(self) -> None:
         """Wake those that wait for the client to read."""

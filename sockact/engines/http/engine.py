@@ -73,7 +73,7 @@ class HttpEngine:
         bounds = Bounds.from_settings(settings)
         runner = wsgi_runner(app, settings.threads, settings.wsgi_buffer) if wsgi else asgi_runner(called)
         self._shared = shared = EngineState(
-            runner, settings.linger, _graces(settings), bounds, self._on_change, self._on_request
+            runner, settings.linger, _graces(settings), bounds, self._on_change
         )
         shared.websocket = None if wsgi else _websockets(called, settings)
         shared.intercept = ready_paths(readiness or Readiness(), settings)
@@ -94,6 +94,7 @@ class HttpEngine:
     def watch(self, observer: EngineObserver) -> None:
         """Report requests and connections to `observer` from now on."""
         self._observer = observer
+        self._shared.on_request = observer.on_request
 
     @property
     def requests(self) -> int:
@@ -245,9 +246,6 @@ class HttpEngine:
         if not task.cancelled() and task.exception() is not None:
             logger.debug("a connection was lost as it arrived: %s", task.exception())
         self._on_change()
-
-    def _on_request(self) -> None:
-        self._observer.on_request()
 
     def _on_change(self) -> None:
         self._changed.set()

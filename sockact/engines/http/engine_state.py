@@ -72,9 +72,9 @@ class EngineState:
         graces: times that streams and WebSockets get in a drain.
         bounds: limits for clients.
         on_change: called when a connection opens or closes.
-        on_request: called when a request begins.
 
     Attributes:
+        on_request: called when a request begins.
         websocket: makes the exchange of a WebSocket handshake; None if the app takes no WebSockets.
         intercept: answers requests that are not for the app.
         proxies: the proxies that are believed; None if there are none.
@@ -98,13 +98,12 @@ class EngineState:
         graces: Graces,
         bounds: Bounds,
         on_change: Callable[[], None] = lambda: None,
-        on_request: Callable[[], None] = lambda: None,
     ) -> None:
         self.runner = runner
         self.linger = linger
         self.graces = graces
         self.bounds = bounds
-        self.on_request = on_request
+        self.on_request = _nothing
         self.websocket: Runner | None = None
         self.intercept: Intercept | None = None
         self.proxies: Proxies | None = None

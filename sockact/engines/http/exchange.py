@@ -26,6 +26,7 @@ class ClientConnection(Protocol):
     """The connection of a client, as exchanges see it; `HttpConnection` has the meanings."""
 
     shared: EngineState
+    loop: asyncio.AbstractEventLoop
     client: tuple[str, int] | None
     server: tuple[str, int | None] | None
     scheme: str
@@ -87,13 +88,12 @@ class HttpExchange(ABC):
         scheme: `http` or `https`.
     """
 
-    __slots__ = ("client", "connection", "gone", "request", "response", "scheme", "since")
+    gone = False
 
     def __init__(self, connection: ClientConnection, request: Request) -> None:
         self.connection = connection
         self.request = request
         self.response = HttpResponse(request.method, request.version, persistent=request.persistent)
-        self.gone = False
         self.since = connection.last_activity
         proxies = connection.shared.proxies
         if proxies is None:

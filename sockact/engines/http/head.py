@@ -19,6 +19,8 @@ _OTHER_VERSION = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [\x21-\x7e]+ HTTP/(?!
 LONGEST_METHOD = 64
 """Bytes of a method, at most."""
 
+_LONG_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{65}")
+
 BEGUN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}( [\x21-\x7e]*( [HTP/.0-9]*\r?)?)?")
 """What a request line may begin with."""
 
@@ -28,11 +30,18 @@ BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
 _HOST = re.compile(rb"([A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Za-z:.%_~-]+\])(:\d*)?")
 """The value of a Host field. Source: RFC 3986, section 3.2.2."""
 
+_HOSTS: set[bytes] = set()
+"""Values of Host that were checked."""
+
+MAX_HOSTS = 256
+
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://(?:[^@/?]*@)?([^/?@]*)(.*)")
 
 _SLASH = ord("/")
 
-KNOWN = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"TRACE"))
+METHODS = {
+    name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE")
+}
 """Methods that are passed to the parser as they are; for it, all others are POST."""
 
 
@@ -56,22 +65,13 @@ class Request:
         trailers: whether it takes trailers.
     """
 
-    __slots__ = (
-        "closes",
-        "codings",
-        "expects",
-        "headers",
-        "hosts",
-        "length",
-        "method",
-        "persistent",
-        "query",
-        "raw_path",
-        "target",
-        "trailers",
-        "upgrade",
-        "version",
-    )
+    length: int | None = 0
+    codings: tuple[bytes, ...] = ()
+    hosts = 0
+    closes = False
+    expects = False
+    upgrade = b""
+    trailers = False
 
     def __init__(
         self, method: str, target: bytes, version: str, headers: list[tuple[bytes, bytes]]
@@ -80,17 +80,10 @@ class Request:
         self.target = target
         self.version = version
         self.headers = headers
-        self.hosts = 0
         if b"#" in target:  # a fragment is no part of a request target
             target = target.partition(b"#")[0]
         self.raw_path, _, self.query = target.partition(b"?")
-        self.length: int | None = 0
-        self.codings: list[bytes] = []
         self.persistent = version == "1.1"
-        self.closes = False
-        self.expects = False
-        self.upgrade = b""
-        self.trailers = False
 
 
 class Refused(Exception):  # noqa: N818 - a request is refused: no fault of the service
@@ -111,7 +104,9 @@ def parsed(line: re.Match[bytes], fields: list[tuple[bytes, bytes]], max_body: i
         max_body: most bytes of a body; 0 for no limit.
     """
     method, target, _, minor = line.groups()
-    request = Request(method.decode("ascii"), target, "1.0" if minor == b"0" else "1.1", fields)
+    request = Request(
+        METHODS.get(method) or method.decode("ascii"), target, "1.0" if minor == b"0" else "1.1", fields
+    )
     if target[0] != _SLASH:
         _resolve(request)
     for name, value in request.headers:
@@ -132,8 +127,12 @@ def parsed(line: re.Match[bytes], fields: list[tuple[bytes, bytes]], max_body: i
 
 def _host(request: Request, value: bytes) -> None:
     request.hosts += 1
+    if value in _HOSTS:
+        return
     if not _HOST.fullmatch(value):
         raise Refused(400, request)
+    if len(_HOSTS) < MAX_HOSTS:
+        _HOSTS.add(value)
 
 
 def _length(request: Request, value: bytes) -> None:
@@ -141,7 +140,7 @@ def _length(request: Request, value: bytes) -> None:
 
 
 def _coding(request: Request, value: bytes) -> None:
-    request.codings.append(value)
+    request.codings = (*request.codings, value)
 
 
 def _expectation(request: Request, value: bytes) -> None:

@@ -14,9 +14,9 @@ import httptools
 from sockact.engines.http.head import (
     BARE,
     BEGUN,
-    KNOWN,
     LINE,
     LONGEST_METHOD,
+    METHODS,
     Refused,
     Request,
     guessed,
@@ -107,16 +107,30 @@ class RequestReader:
                 self._read_rest()
         elif self._left is not None and self._size_in_body(data) == len(data):
             self._read_body(data)
-        elif (
-            self._left is None
-            and data.endswith(_END)
-            and data.find(_END) == len(data) - 4
-            and data[0] not in _BLANK
-        ):
-            self._read_head(data)  # as most requests come
+        elif self._left is None and data[0] not in _BLANK and (end := data.find(_END) + 4) > 3:
+            if end == len(data):
+                self._read_head(data)  # as most requests come
+            else:
+                self._read_head_and_more(data, end)
         else:
             self.rest += data
             self._read_rest()
+
+    def _read_head_and_more(self, data: bytes, end: int) -> None:
+        """Read a head, and what has come with it: mostly a body, which is not copied again."""
+        self._busy = True
+        self._read_head(data[:end])
+        self._busy = False
+        if (
+            self._left is not None
+            and not self.refused
+            and self._size_in_body(data[end:]) == len(data) - end
+        ):
+            self._read_body(data[end:])
+        elif not self.refused:
+            self.rest += data[end:]
+            if not self._waiting:
+                self._read_rest()
 
     def proceed(self) -> bool:
         """Go on to the next request; return False if this is called from within, and reading goes on."""
@@ -306,6 +320,6 @@ class RequestReader:
 
 def _as_known(line: re.Match[bytes], head: bytes) -> bytes:
     """Return a head with a method and version that the parser knows."""
-    if line[1] in KNOWN and line[4] in b"01":
+    if line[1] in METHODS and line[4] in b"01":
         return head
     return b"POST / HTTP/1.%d\r\n" % (line[4] != b"0") + head[line.end() :]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from http import HTTPStatus
+from typing import Any
 
 Fields = Iterable[tuple[bytes, bytes]]
 
@@ -24,6 +25,13 @@ _NAMES: dict[bytes, bytes] = {}
 
 MAX_NAMES = 1024
 """Most names that are remembered: an app may make them up."""
+
+_HEADS: dict[tuple[Any, ...], bytes] = {}
+"""Heads without our own fields, by status, length of the body, and the app's fields: most are repeated."""
+
+MAX_HEADS = 512
+MAX_HEAD_BYTES = 2048
+"""Most heads that are remembered, and most bytes of one."""
 
 
 class WrongResponse(Exception):  # noqa: N818 - the app's fault, not an error of ours
@@ -46,21 +54,12 @@ class HttpResponse:
         reason: its phrase; empty for the standard one.
     """
 
-    __slots__ = (
-        "_bodyless",
-        "_chunked",
-        "_dated",
-        "_head_only",
-        "_left",
-        "_length",
-        "_old",
-        "begun",
-        "complete",
-        "last",
-        "reason",
-        "status",
-    )
-
+    begun = False
+    complete = False
+    reason = b""
+    status = 0
+    _head_only = False
+    _old = False
     # Set with the head.
     _bodyless: bool
     _chunked: bool
@@ -69,16 +68,39 @@ class HttpResponse:
     _length: bytes | None
 
     def __init__(self, method: str, version: str, *, persistent: bool) -> None:
-        self._head_only = method == "HEAD"
-        self._old = version == "1.0"
         self.last = not persistent
-        self.begun = False
-        self.complete = False
-        self.reason = b""
-        self.status = 0
+        if method == "HEAD":
+            self._head_only = True
+        if version == "1.0":
+            self._old = True
 
     def whole(self, status: int, fields: Fields, body: bytes, always: bytes) -> bytes:
         """Return a response whose body is known; raises WrongResponse."""
+        if self.last or self._head_only or self._old or self.reason:
+            return self._whole(status, fields, body, always)
+        key: tuple[Any, ...] = (status, len(body), *fields)
+        try:
+            head = _HEADS.get(key)
+        except TypeError:  # fields that are lists
+            return self._whole(status, fields, body, always)
+        if head is None:
+            data = self._whole(status, fields, body, always)
+            self._remember(key, data[: len(data) - len(body) - len(always) - 2])
+            return data
+        data = b"%b%b\r\n%b" % (head, always, body)
+        self.status = status
+        self.begun = self.complete = True
+        return data
+
+    def _remember(self, key: tuple[Any, ...], head: bytes) -> None:
+        """Remember the head of a plain response: with a body of this length, and our Date."""
+        if self.last or self._bodyless or self._dated or len(head) > MAX_HEAD_BYTES:
+            return
+        if len(_HEADS) >= MAX_HEADS:
+            _HEADS.clear()
+        _HEADS[key] = head
+
+    def _whole(self, status: int, fields: Fields, body: bytes, always: bytes) -> bytes:
         head = self._head(status, fields, always, len(body))
         if self._bodyless:
             self._left = 0
@@ -126,11 +148,6 @@ class HttpResponse:
     def bodyless(self) -> bool:
         """Return whether no body is sent."""
         return self._bodyless
-
-    @property
-    def filled(self) -> bool:
-        """Return whether the body has all the bytes that its Content-Length promises."""
-        return self._left == 0
 
     def end(self, trailers: Fields = ()) -> bytes:
         """Return the end of a response; raises WrongResponse."""
@@ -208,6 +225,11 @@ class HttpResponse:
         if any(token.lower() == b"close" for token in tokens):
             self.last = True
         return b", ".join(token for token in tokens if token.lower() not in (b"", b"close", b"keep-alive"))
+
+
+def is_standard(status: int, reason: bytes) -> bool:
+    """Return whether a phrase is the standard one of a status."""
+    return _STATUS_LINES.get(status) == b"HTTP/1.1 %d %b\r\n" % (status, reason)
 
 
 def early_hints(links: Iterable[bytes]) -> bytes:

@@ -89,19 +89,6 @@ _ANSWERS = frozenset(("websocket.accept", "websocket.close", "websocket.http.res
 class WebSocketExchange(HttpExchange):
     """A WebSocket of an ASGI app, from its handshake on."""
 
-    __slots__ = (
-        "_app",
-        "_connect",
-        "_denial",
-        "_events",
-        "_frames",
-        "_handshake",
-        "_limits",
-        "_session",
-        "_waiters",
-        "task",
-    )
-
     def __init__(
         self, app: App, limits: WebSocketLimits, connection: ClientConnection, request: Request
     ) -> None:
@@ -134,7 +121,7 @@ class WebSocketExchange(HttpExchange):
             self.send_whole(answer.status_code, fields, bytes(answer.body or b""))
         else:
             self.connection.shared.running.add(self)
-            self.task = asyncio.get_running_loop().create_task(self._run())
+            self.task = self.connection.loop.create_task(self._run())
 
     def on_body(self, part: bytes) -> None:
         """Ignore it: the handshake was refused."""
@@ -195,10 +182,10 @@ class WebSocketExchange(HttpExchange):
             if name == b"sec-websocket-protocol"
             for each in value.decode("latin-1").split(",")
         ]
-        scope = scope_of(self, "websocket")
+        scope = scope_of(self, "websocket", {"websocket.http.response": {}})
+        del scope["method"]
         scope["scheme"] = "wss" if self.scheme == "https" else "ws"
         scope["subprotocols"] = subprotocols
-        scope["extensions"] = {"websocket.http.response": {}, **(self.connection.tls or {})}
         return scope
 
     # What the app calls.

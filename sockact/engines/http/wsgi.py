@@ -11,58 +11,24 @@ Source: PEP 3333.
 
 from __future__ import annotations
 
-import asyncio
 import io
-import os
-import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from sockact.engines.http.engine_state import Runner
+from sockact.engines.http.environ import FileWrapper, constant, variables
 from sockact.engines.http.exchange import ClientConnection, ClientGone, HttpExchange, is_about_client
 from sockact.engines.http.files import send_file
 from sockact.engines.http.head import Request
-from sockact.engines.http.response import CONTINUE, WrongResponse
+from sockact.engines.http.response import CONTINUE, WrongResponse, is_standard
 from sockact.engines.http.threads import Threads
 from sockact.system.forks import come_back
 from sockact.system.standard_streams import Errors
 
 WsgiApp = Callable[[dict[str, Any], Any], Any]
-
-MAX_NAMES = 1024
-"""Most names of variables that are remembered: clients may make them up."""
-
-_VARIABLES = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
-"""Names of header fields, and of their variables."""
-
-_PORTS = {"http": "80", "https": "443"}
-
-
-class FileWrapper:
-    """The `wsgi.file_wrapper`: a file as a response, sent by the kernel where that is possible."""
-
-    def __init__(self, file: Any, block_size: int = 65536) -> None:
-        self.file = file
-        self._block_size = block_size
-        if hasattr(file, "close"):
-            self.close = file.close
-
-    def __iter__(self) -> Iterator[bytes]:
-        while data := self.file.read(self._block_size):
-            yield data
-
-    def size(self) -> int | None:
-        """Return the bytes from its position to its end; None if it is no regular file."""
-        try:
-            found = os.fstat(self.file.fileno())
-            position: int = self.file.tell()
-        except (AttributeError, OSError, ValueError):
-            return None
-        return found.st_size - position if stat.S_ISREG(found.st_mode) else None
 
 
 class WsgiRunner:
@@ -70,51 +36,51 @@ class WsgiRunner:
 
     Args:
         app: a WSGI app.
-        threads: in which it is called.
+        threads: how many threads may call it.
         buffer: bytes that are buffered for each client, in each direction.
-        multithread: whether the app may be called in several threads.
     """
 
     def __init__(self, app: WsgiApp, threads: int, buffer: int) -> None:
         self.app = app
         self.threads = Threads(threads)
         self.buffer = buffer
-        self.multithread = threads > 1
-        self.errors = Errors()  # not standard output, nor a stream that the app puts into `sys`
+        # Not standard output, nor a stream that the app puts into `sys`.
+        self.constant = constant(Errors(), multithread=threads > 1)
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._reading = False
 
     def __call__(self, connection: ClientConnection, request: Request) -> HttpExchange:
         """Return the exchange of a request."""
         return WsgiExchange(self, connection, request)
 
+    def post(self, connection: ClientConnection, step: Callable[[], None]) -> None:
+        """Have a step done in the event loop; called in threads. Several wake the loop once."""
+        self._inbox.append(step)
+        if not self._reading:
+            self._reading = True
+            connection.loop.call_soon_threadsafe(self._read)
+
+    def _read(self) -> None:
+        self._reading = False  # before the inbox is read: from now on a step wakes the loop again
+        while self._inbox:
+            self._inbox.popleft()()
+
 
 class WsgiExchange(HttpExchange):
     """A request to a WSGI app. What `_call` calls runs in a thread, all else in the event loop."""
 
-    __slots__ = (
-        "_body",
-        "_called",
-        "_changed",
-        "_loop",
-        "_more",
-        "_patient",
-        "_queue",
-        "_queued",
-        "_runner",
-        "broken",
-    )
+    broken = False
+    _called = False
+    _changed: threading.Condition | None = None  # from when the thread and the loop may wait for each other
+    _queue: deque[Callable[[], None]] | None = None  # what waits for the client to read
+    _queued = 0  # bytes of the response that are not sent
 
     def __init__(self, runner: WsgiRunner, connection: ClientConnection, request: Request) -> None:
         super().__init__(connection, request)
         self._runner = runner
-        self._loop = asyncio.get_running_loop()
         self._body = bytearray()
         self._more = request.length != 0  # of the body is to come
         self._patient = request.expects
-        self._called = False
-        self._changed: threading.Condition | None = None
-        self._queue: deque[Callable[[], None]] = deque()
-        self._queued = 0
-        self.broken = False
 
     # In the event loop.
 
@@ -174,36 +140,42 @@ class WsgiExchange(HttpExchange):
         self.gone = True
         if not self._called:
             self.connection.shared.ended(self)
-        elif self._changed is not None:
-            with self._changed:
-                self._changed.notify_all()
+        self._release()
 
     def on_writable(self) -> None:
         """Send more of the response."""
-        self._flush()
+        queue = self._queue
+        while queue and not self.connection.paused:
+            self._do(queue.popleft())
 
     def _hand_over(self) -> None:
         if self._called or self.gone:
             return
         self._called = True
-        self._changed = threading.Condition()
+        if self._more:
+            self._changed = threading.Condition()
         try:
             self._runner.threads.run(self._call)
         except RuntimeError as error:
             self.fail(error, "no thread is to be had")
             self.connection.shared.ended(self)
 
-    def _flush(self) -> None:
-        """Carry out what the thread has asked for, as long as the client reads."""
-        queue = self._queue
-        while queue and not self.connection.paused:
-            step = queue.popleft()
-            if self.gone or self.broken:
-                continue
-            try:
-                step()
-            except Exception as error:  # noqa: BLE001 - of what the app sends
-                self._break(error)
+    def _in_order(self, step: Callable[[], None]) -> None:
+        """Do a step of the response, when those before it are done and the client reads."""
+        if not self._queue and not self.connection.paused:
+            self._do(step)
+            return
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.append(step)
+
+    def _do(self, step: Callable[[], None]) -> None:
+        if self.over:
+            return
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - of what the app sends
+            self._break(error)
 
     def _break(self, error: BaseException) -> None:
         self.broken = True
@@ -211,7 +183,7 @@ class WsgiExchange(HttpExchange):
         self.fail(error, "the app has failed")
 
     def _release(self) -> None:
-        """Wake the thread up, if it waits for the client to read."""
+        """Wake the thread up, if it waits for the client."""
         if self._changed is not None:
             with self._changed:
                 self._changed.notify_all()
@@ -220,13 +192,13 @@ class WsgiExchange(HttpExchange):
         status, fields = head
         self.send_whole(status, fields, body)
 
-    def _send_parts(self, head: Any, part: bytes) -> None:
+    def _send_part(self, head: Any, part: bytes) -> None:
         data = self.response.part(part) if head is None else self.send_head(head[0], head[1], part)
         self.connection.send(data)
-        if part and self._changed is not None:
-            with self._changed:
-                self._queued -= len(part)
-                self._changed.notify_all()
+        assert self._changed is not None
+        with self._changed:
+            self._queued -= len(part)
+            self._changed.notify_all()
 
     def _send_end(self, head: Any) -> None:
         if head is not None:
@@ -236,7 +208,7 @@ class WsgiExchange(HttpExchange):
             self.connection.on_complete(self)
 
     def _send_file(self, head: Any, wrapper: FileWrapper, size: int) -> None:
-        self._loop.create_task(self._sending(head, wrapper, size))
+        self.connection.loop.create_task(self._sending(head, wrapper, size))
 
     async def _sending(self, head: Any, wrapper: FileWrapper, size: int) -> None:
         status, fields = head
@@ -253,19 +225,22 @@ class WsgiExchange(HttpExchange):
         except (WrongResponse, OSError) as error:
             self._break(error)
         finally:
-            self._runner.threads.run(partial(self._close_parts, wrapper))
+            self._runner.threads.run(partial(self._close_file, wrapper))
 
     def _done(self, error: BaseException | None) -> None:
         """Note that the thread is free; `error` is what it ended with."""
-        self._runner.threads.done()
         self.connection.shared.ended(self)
         if error is None or self.broken:
             return
         if not self.gone:
-            self._queue.append(partial(self._break, error))
-            self._flush()
+            self._in_order(partial(self._break, error))
         elif not is_about_client(error):
             self._break(error)
+
+    def _done_whole(self, head: Any, body: bytes) -> None:
+        """Note that the thread is free, and send what it has left."""
+        self.connection.shared.ended(self)
+        self._in_order(partial(self._send_whole, head, body))
 
     # In the thread.
 
@@ -276,26 +251,26 @@ class WsgiExchange(HttpExchange):
             parts = self._runner.app(self._environ(), start)
             come_back()
             if self._respond(parts, start):
-                self._loop.call_soon_threadsafe(self._runner.threads.done)
                 return
         except BaseException as caught:  # noqa: BLE001 - whatever it is, the thread goes on
             come_back(caught)
             error = caught
-        self._loop.call_soon_threadsafe(self._done, error)
+        self._runner.post(self.connection, partial(self._done, error))
 
     def _respond(self, parts: Any, start: _StartResponse) -> bool:
-        """Send the response; return whether a file is sent, which goes on without this thread."""
+        """Send the response; return whether that goes on, or has ended, without this thread."""
+        if type(parts) in (list, tuple) and not start.begun:
+            body = parts[0] if len(parts) == 1 else b"".join(parts)
+            self._runner.post(self.connection, partial(self._done_whole, start.take(), body))
+            return True
         if type(parts) is FileWrapper and not start.begun and (size := parts.size()) is not None:
             self._post(partial(self._send_file, start.take(), parts, size))
             return True
         try:
-            if type(parts) in (list, tuple) and not start.begun:
-                body = parts[0] if len(parts) == 1 else b"".join(parts)
-                self._post(partial(self._send_whole, start.take(), body))
-            else:
-                self._send_all(iter(parts), start)
+            self._send_all(iter(parts), start)
         finally:
-            self._close_parts_now(parts)
+            if (close := getattr(parts, "close", None)) is not None:
+                close()
         return False
 
     def _send_all(self, parts: Iterator[Any], start: _StartResponse) -> None:
@@ -323,37 +298,34 @@ class WsgiExchange(HttpExchange):
         """Send a part; wait while too much is unsent."""
         if not isinstance(part, bytes):
             raise TypeError(f"the app has returned a part of type {type(part).__name__}: expected bytes")
-        assert self._changed is not None
+        if self._changed is None:
+            self._changed = threading.Condition()
         with self._changed:
             self._queued += len(part)
-        self._post(partial(self._send_parts, head, part))
+        self._post(partial(self._send_part, head, part))
         with self._changed:
             while self._queued > self._runner.buffer and not self.over:
                 self._changed.wait()
 
     def _post(self, step: Callable[[], None]) -> None:
-        self._queue.append(step)
-        self._loop.call_soon_threadsafe(self._flush)
+        self._runner.post(self.connection, partial(self._in_order, step))
 
-    def _close_parts(self, parts: Any) -> None:
+    def _close_file(self, wrapper: FileWrapper) -> None:
         """Close a file that was sent."""
         error: BaseException | None = None
         try:
-            self._close_parts_now(parts)
+            if (close := getattr(wrapper, "close", None)) is not None:
+                close()
         except BaseException as caught:  # noqa: BLE001 - whatever it is, the thread goes on
             error = caught
-        self._loop.call_soon_threadsafe(self._done, error)
-
-    def _close_parts_now(self, parts: Any) -> None:
-        if (close := getattr(parts, "close", None)) is not None:
-            close()
+        self._runner.post(self.connection, partial(self._done, error))
 
     def read(self) -> bytes:
         """Wait for a part of the body, and return it; empty at its end."""
         changed = self._changed
         assert changed is not None
         if self._patient:
-            self._loop.call_soon_threadsafe(self.ask_for_body)
+            self._runner.post(self.connection, self.ask_for_body)
         with changed:
             while not self._body and self._more and not self.gone:
                 changed.wait()
@@ -361,71 +333,19 @@ class WsgiExchange(HttpExchange):
                 raise ConnectionResetError("the client has gone before the end of its body")
             part = bytes(self._body)
             self._body.clear()
-        self._loop.call_soon_threadsafe(self.connection.body_taken)
+        self._runner.post(self.connection, self.connection.body_taken)
         return part
 
     def _environ(self) -> dict[str, Any]:
-        connection, request, runner = self.connection, self.request, self._runner
-        path = unquote_to_bytes(request.raw_path).decode("latin-1")
-        root = connection.shared.root_path
-        environ: dict[str, Any] = {
-            "REQUEST_METHOD": request.method,
-            "SCRIPT_NAME": root,
-            "PATH_INFO": path.removeprefix(root) if root else path,
-            "QUERY_STRING": request.query.decode("latin-1"),
-            "REQUEST_URI": request.target.decode("latin-1"),
-            "SERVER_PROTOCOL": f"HTTP/{request.version}",
-            "REMOTE_ADDR": "",
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": self.scheme,
-            "wsgi.errors": runner.errors,
-            "wsgi.multithread": runner.multithread,
-            "wsgi.multiprocess": True,
-            "wsgi.run_once": False,
-            "wsgi.file_wrapper": FileWrapper,
-            "wsgi.input_terminated": True,  # Werkzeug needs it to read a chunked body
-        }
-        if self.client is not None:
-            environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = self.client[0], str(self.client[1])
-        _add_fields(environ, request)
+        environ = self._runner.constant | variables(self)
         if self._more:
             environ["wsgi.input"] = io.BufferedReader(_Input(self))
-        else:
-            environ["wsgi.input"] = io.BytesIO(self._body)
-            if request.length is None:  # many apps read no body without it
-                environ.pop("HTTP_TRANSFER_ENCODING", None)
-                environ["CONTENT_LENGTH"] = str(len(self._body))
-        environ["SERVER_NAME"], environ["SERVER_PORT"] = _server(connection, environ)
+            return environ
+        environ["wsgi.input"] = io.BytesIO(self._body)
+        if self.request.length is None:  # many apps read no body without it
+            environ.pop("HTTP_TRANSFER_ENCODING", None)
+            environ["CONTENT_LENGTH"] = str(len(self._body))
         return environ
-
-
-def _add_fields(environ: dict[str, Any], request: Request) -> None:
-    for name, value in request.headers:
-        variable = _VARIABLES.get(name)
-        if variable is None:
-            if b"_" in name:
-                continue  # the app could not tell X_Forwarded_For from X-Forwarded-For
-            variable = "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
-            if len(_VARIABLES) < MAX_NAMES:
-                _VARIABLES[name] = variable
-        text = value.decode("latin-1")
-        if variable in environ:
-            separator = "; " if variable == "HTTP_COOKIE" else ","
-            text = f"{environ[variable]}{separator}{text}"
-        environ[variable] = text
-
-
-def _server(connection: ClientConnection, environ: dict[str, Any]) -> tuple[str, str]:
-    """Return SERVER_NAME and SERVER_PORT, of which a URL can be made."""
-    address = connection.server
-    if address is not None and address[1] is not None:
-        return (f"[{address[0]}]" if ":" in address[0] else address[0]), str(address[1])
-    default = _PORTS[environ["wsgi.url_scheme"]]
-    host: str = environ.get("HTTP_HOST", "")
-    name, colon, port = host.rpartition(":")
-    if colon and port.isdigit():
-        return name or "localhost", port
-    return host.removesuffix(":") or "localhost", default
 
 
 class _Input(io.RawIOBase):
@@ -464,8 +384,9 @@ class _StartResponse:
         if (self._head is not None or self.begun) and not exc_info:
             raise RuntimeError("the app has called start_response a second time, without exc_info")
         fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        self._head = int(status[:3]), fields
-        self._reason = status[4:].encode("latin-1")
+        code, reason = int(status[:3]), status[4:].encode("latin-1")
+        self._head = code, fields
+        self._reason = b"" if is_standard(code, reason) else reason
         return self._write
 
     def take(self) -> Any:

@@ -52,7 +52,7 @@ def takes_one_more(self: RequestReader, data: bytes) -> int:
     return min(len(data), RequestReader_up_to(self, data) + 1)
 
 
-RequestReader_up_to = RequestReader._up_to_empty_line
+RequestReader_up_to = RequestReader._size_in_body
 S, E, A = HttpStage, HttpEvent, Action
 
 FAULTS = {
@@ -80,8 +80,8 @@ FAULTS = {
     "the last response leaves the connection open": cell(S.DUE, E.COMPLETE_LAST, S.IDLE, A.NEXT),
     "a body is called twice": cell(S.BODY, E.BODY_END, S.DUE, A.CALL),
     "a body that ends under a response is forgotten": cell(S.BOTH, E.BODY_END, S.BOTH),
-    "an empty line is not seen across pieces": method(RequestReader, "_up_to_empty_line", forgets_the_tail),
-    "a byte of the next request is taken": method(RequestReader, "_up_to_empty_line", takes_one_more),
+    "an empty line is not seen across pieces": method(RequestReader, "_size_in_body", forgets_the_tail),
+    "a byte of the next request is taken": method(RequestReader, "_size_in_body", takes_one_more),
     "what was read is forgotten in a move": method(
         HttpConnection, "_may_move", lambda each: not each._stays
     ),
@@ -91,7 +91,7 @@ FAULTS = {
     "a body comes twice": method(
         AsgiExchange, "on_body_end", lambda self: setattr(self, "_told", False) or self._wake()
     ),
-    "chunks go to HTTP/1.0": method(HttpResponse, "_old", False),
+    "chunks go to HTTP/1.0": method(HttpResponse, "_old", property(lambda _: False, lambda *_: None)),
 }
 
 
