@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from sockact.config.settings import Settings
 from sockact.engines.http.asgi import asgi_runner
@@ -412,16 +412,17 @@ async def _settle(world: World, takers: list[Taker]) -> None:
 
 def _check(world: World, conversation: Conversation) -> None:
     responses, rest = parse(bytes(world.received))
-    numbers = [number for number, _, _ in responses]
-    assert numbers == sorted(set(numbers)) == list(range(len(numbers))), f"answered: {numbers}"
-    for number, body, _ in responses:
-        assert body == _body_of(conversation.requests[number]), f"request {number} was read as {body!r}"
+    numbers = [each.number for each in responses]
+    assert numbers == list(range(len(numbers))), f"answered: {numbers}"
+    for each, request in zip(responses, conversation.requests, strict=False):
+        assert each.body == _body_of(request), f"request {each.number} was read as {each.body!r}"
+        assert not (each.chunked and b" HTTP/1.0\r\n" in request), "chunks for HTTP/1.0"
     if world.reset:
         _check_gone(world)
         return
     assert rest == b"" or (conversation.short and world.server_ended), f"after {numbers}: {rest!r}"
-    closed = bool(responses) and responses[-1][2]
-    assert all(not closes for _, _, closes in responses[:-1]), "a response after the last one"
+    closed = bool(responses) and responses[-1].closes
+    assert not any(each.closes for each in responses[:-1]), "a response after the last one"
     sent = len(conversation.requests) - bool(conversation.short)
     if len(responses) < sent:
         assert closed, f"{len(responses)} of {sent} requests are answered"
@@ -457,8 +458,17 @@ def _body_of(request: bytes) -> bytes:
     return found
 
 
-def parse(data: bytes) -> tuple[list[tuple[int, bytes, bool]], bytes]:
-    """Return the complete responses, each with number, body and whether it is the last; and the rest."""
+class Answer(NamedTuple):
+    """A complete response: to which request, with which body, whether it is the last one, and chunked."""
+
+    number: int
+    body: bytes
+    closes: bool
+    chunked: bool
+
+
+def parse(data: bytes) -> tuple[list[Answer], bytes]:
+    """Return the complete responses, and the rest."""
     found = []
     while True:
         head, end, rest = data.partition(b"\r\n\r\n")
@@ -481,7 +491,7 @@ def parse(data: bytes) -> tuple[list[tuple[int, bytes, bool]], bytes]:
         if not complete:
             return found, data
         number, _, text = body.partition(b":")
-        found.append((int(number), text, closes))
+        found.append(Answer(int(number), text, closes, b"\r\ntransfer-encoding: chunked" in head))
         data = after
 
 

@@ -7,6 +7,7 @@ time: up to the next empty line, or the bytes of a body that are known to follow
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import httptools
@@ -63,12 +64,11 @@ class RequestReader:
     __slots__ = (
         "_body",
         "_busy",
-        "_complete",
+        "_chunks",
         "_fields",
         "_left",
         "_max_body",
         "_max_head",
-        "_muted",
         "_parser",
         "_searched",
         "_sink",
@@ -87,8 +87,7 @@ class RequestReader:
         self._fields: list[tuple[bytes, bytes]] = []
         self._waiting = False  # for `proceed`
         self._busy = False
-        self._complete = False
-        self._muted = False
+        self._chunks: Chunks | None = None
         self._left: int | None = None  # bytes of the body to come; None: no body; -1: chunked
         self._body = 0
         self._trailers = 0
@@ -216,65 +215,58 @@ class RequestReader:
         if line[3] != b"1":
             self._refuse(505, guessed(head))
             return
-        self._fields = []
-        self._complete = upgrade = False
+        fields: list[tuple[bytes, bytes]] = []
+        self._fields = fields
+        if self._parser is None:
+            self._parser = httptools.HttpRequestParser(self)
         try:
-            self._parse(_as_known(line, head))
+            self._parser.feed_data(_as_known(line, head))
         except httptools.HttpParserUpgrade:
-            upgrade = True
+            self._parser = None  # for it, another protocol follows
         except httptools.HttpParserError:
             self._refuse(400, guessed(head))
             return
         try:
-            request = parsed(line, self._fields, self._max_body)
+            request = parsed(line, fields, self._max_body)
         except Refused as refused:
             self._refuse(refused.status, refused.request)
             return
         if request.length == 0:
             self._waiting = True
-            if upgrade or not self._complete:
-                self._parser = None  # another one begins with the next request
-            self._sink.on_request(request)
         else:
-            self._begin_body(request, anew=upgrade)
-
-    def _parse(self, data: bytes) -> None:
-        if self._parser is None:
-            self._parser = httptools.HttpRequestParser(self)
-        self._parser.feed_data(data)
+            self._begin_body(request.length)
+        self._sink.on_request(request)
 
     # Bodies.
 
-    def _begin_body(self, request: Request, *, anew: bool) -> None:
-        self._left = -1 if request.length is None else request.length
-        self._body = self._trailers = 0
-        self._tail = b""
-        if anew:
-            # For the parser, a request that asks for an upgrade ends with its head.
-            framing = (
-                b"transfer-encoding: chunked" if self._left < 0 else b"content-length: %d" % self._left
-            )
-            self._parser = httptools.HttpRequestParser(self)
-            self._muted = True
-            self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + _END)
-            self._muted = False
-        self._sink.on_request(request)
+    def _begin_body(self, length: int | None) -> None:
+        self._parser = None  # it waits for a body, and is not given one
+        if length is None:
+            self._left = -1
+            self._chunks = Chunks(self._on_body, self._on_trailer)
+            self._tail = b""
+            self._body = self._trailers = 0
+        else:
+            self._left = length
 
     def _read_body(self, part: bytes) -> None:
         """Read a part of the body, behind which the message may end."""
-        assert self._left is not None
-        if self._left > 0:
-            self._left -= len(part)
+        left = self._left
+        assert left is not None
+        if left > 0:
+            left -= len(part)
+            self._left = left
+            self._sink.on_body(part)
         else:
             self._tail = part[-3:] if len(part) > 2 else (self._tail + part)[-3:]
-        self._complete = False
-        try:
-            self._parse(part)
-        except httptools.HttpParserError:
-            self._refuse(400)
-            return
-        if self._complete and not self.refused:
-            self._left = None
+            assert self._chunks is not None
+            try:
+                left = 0 if self._chunks.feed(part) else left
+            except httptools.HttpParserError:
+                self._refuse(400)
+                return
+        if left == 0 and not self.refused:
+            self._left = self._chunks = None
             self._waiting = True
             self._sink.on_body_end()
 
@@ -291,30 +283,56 @@ class RequestReader:
         end = data.find(_END)
         return len(data) if end < 0 else end + 4
 
-    # Called by the parser.
+    # Called by the parsers.
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a field of a head, or of the trailers, which are checked and dropped."""
-        if self._left is None:
-            self._fields.append((name.lower(), value))
-        elif not self._muted:
-            # Trailers are no headers: a client could forge there what only a proxy may say.
-            self._trailers += len(name) + len(value) + 4
-            if self._trailers > self._max_head:
-                self._refuse(431)
+        """Take a field of a head."""
+        self._fields.append((name.lower(), value))
 
-    def on_body(self, part: bytes) -> None:
-        """Take a part of the body."""
-        if self.refused:
-            return
+    def _on_body(self, part: bytes) -> None:
         self._body += len(part)
         if self._max_body and self._body > self._max_body:
             self._refuse(413)
-        else:
+        elif not self.refused:
             self._sink.on_body(part)
 
+    def _on_trailer(self, size: int) -> None:
+        self._trailers += size
+        if self._trailers > self._max_head:
+            self._refuse(431)
+
+
+class Chunks:
+    """The chunks of a body.
+
+    Trailers are no headers: a client could forge there what only a proxy may say. They are checked, and
+    dropped.
+
+    Args:
+        body: called with each part of the body.
+        trailer: called with the length of each trailer.
+    """
+
+    def __init__(self, body: Callable[[bytes], None], trailer: Callable[[int], None]) -> None:
+        self.on_body = body
+        self._trailer = trailer
+        self._begun = self._complete = False
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.feed_data(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n")
+        self._begun = True
+
+    def feed(self, data: bytes) -> bool:
+        """Parse data; return whether the body is complete. Raises HttpParserError."""
+        self._parser.feed_data(data)
+        return self._complete
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count a trailer."""
+        if self._begun:
+            self._trailer(len(name) + len(value) + 4)
+
     def on_message_complete(self) -> None:
-        """Remember that the message is complete."""
+        """Note that the body is complete."""
         self._complete = True
 
 
