@@ -10,6 +10,7 @@ goes. `converse` fails unless the client has seen one server that loses nothing.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import re
 import socket
@@ -521,6 +522,7 @@ def hold(seeds: range) -> int:
 
 def main(seconds: float) -> None:
     """Converse for so long, from a seed that is the time."""
+    logging.disable()  # of clients that go, and of apps that are told
     first = seed = int(time.time()) * 1_000_000
     end = time.monotonic() + seconds
     moves = 0
