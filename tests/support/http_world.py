@@ -17,10 +17,11 @@ import socket
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from sockact.config.settings import Settings
-from sockact.engines.http.asgi import asgi_runner
+from sockact.engines.http.asgi import AsgiExchange
 from sockact.engines.http.connection import HttpConnection
 from sockact.engines.http.engine_state import EngineState, Graces
 from sockact.engines.http.exchange import READ_AHEAD
@@ -54,7 +55,7 @@ class World:
 
     def begin_engine(self) -> EngineState:
         """Start another engine."""
-        engine = EngineState(asgi_runner(self._app), FOREVER, Graces(), BOUNDS)
+        engine = EngineState(partial(AsgiExchange, self._app), FOREVER, Graces(), BOUNDS)
         engine.hangups = Watched()  # type: ignore[assignment]  # stands for one
         self.engines.append(engine)
         return engine

@@ -8,11 +8,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
-from sockact.engines.http.engine_state import Runner
 from sockact.engines.http.exchange import (
     READ_AHEAD,
     ClientConnection,
@@ -189,7 +187,7 @@ class AsgiExchange(HttpExchange):
             raise RuntimeError(f"the app has sent {kind!r}: expected {self._expected()}")
 
     async def _turn(self) -> None:
-        """Let the client read, or the loop turn: a client may take everything as fast as it comes."""
+        """Wait until the client has read, or for a turn of the loop: it may take all as fast as it comes."""
         self._in_turn = 0
         if self.connection.paused:
             await self.connection.writable()
@@ -271,17 +269,3 @@ def scope_of(exchange: HttpExchange, kind: str, extensions: dict[str, Any]) -> d
         "state": state,
         "extensions": extensions,
     }
-
-
-def as_asgi3(app: Callable[..., Any]) -> App:
-    """Return an ASGI 2 app as an ASGI 3 app."""
-
-    async def called(scope: Any, receive: Any, send: Any) -> None:
-        await app(scope)(receive, send)
-
-    return called
-
-
-def asgi_runner(app: App) -> Runner:
-    """Return the function that makes the exchanges of an app."""
-    return partial(AsgiExchange, app)

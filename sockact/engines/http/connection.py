@@ -15,7 +15,6 @@ from sockact.engines.http.answers import Answered, error_answer
 from sockact.engines.http.engine_state import EngineState, client_name
 from sockact.engines.http.exchange import READ_AHEAD, HttpExchange, quoted
 from sockact.engines.http.head import Request
-from sockact.engines.http.proxy_protocol import Source
 from sockact.engines.http.reader import RequestReader
 from sockact.engines.http.stages import (
     BETWEEN,
@@ -33,6 +32,9 @@ from sockact.sockets.peer import peer_of
 
 if TYPE_CHECKING:
     pass
+
+if TYPE_CHECKING:
+    from sockact.engines.http.proxy_protocol import Source
 
 STREAM_END_RECHECK = 0.5
 """Seconds between looks at a response that is over its grace and has not begun yet."""

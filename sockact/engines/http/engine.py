@@ -7,24 +7,19 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from sockact.config.settings import Settings
 from sockact.engines.certificates import Tls
-from sockact.engines.http import proxy_protocol, tls_transport
+from sockact.engines.http import tls_transport
 from sockact.engines.http.answers import ready_paths, to_https
-from sockact.engines.http.asgi import as_asgi3, asgi_runner
 from sockact.engines.http.connection import HttpConnection, address
 from sockact.engines.http.engine_state import EngineState, Graces, Runner
 from sockact.engines.http.exchange import ClientConnection, HttpExchange
-from sockact.engines.http.forwarded import Proxies
 from sockact.engines.http.head import Request
 from sockact.engines.http.lifespan import App, Lifespan
-from sockact.engines.http.proxy_protocol import ProxyProtocolError
 from sockact.engines.http.sse_shutdown import announce_shutdown
 from sockact.engines.http.timeouts import Bounds, Sweep
-from sockact.engines.http.warmup import warm_up
-from sockact.engines.http.wsgi import wsgi_runner
 from sockact.engines.interface import EngineObserver, NoObserver
 from sockact.errors import SettingsError
 from sockact.handover.envelope import CarriedState
@@ -35,6 +30,9 @@ from sockact.sockets.fds import Listener
 from sockact.sockets.peer import peer_of
 from sockact.system.hangup import hang_up
 from sockact.untrusted import ancillary
+
+if TYPE_CHECKING:
+    from sockact.engines.http.forwarded import Proxies
 
 HTTP = "http"
 """Name of the listeners that `redirect_http` applies to."""
@@ -67,17 +65,17 @@ class HttpEngine:
         self._tls = tls
         self._listeners = listeners
         wsgi = kind == "wsgi"
-        called = cast("App", as_asgi3(app) if kind == "asgi2" else app)
+        called = _as_asgi3(app) if kind == "asgi2" else cast("App", app)
         self._lifespan = Lifespan(called, "off" if wsgi else settings.lifespan)
         self._changed = asyncio.Event()
         bounds = Bounds.from_settings(settings)
-        runner = wsgi_runner(app, settings.threads, settings.wsgi_buffer) if wsgi else asgi_runner(called)
+        runner = _wsgi_runner(app, settings) if wsgi else _asgi_runner(called)
         self._shared = shared = EngineState(
             runner, settings.linger, _graces(settings), bounds, self._on_change
         )
         shared.websocket = None if wsgi else _websockets(called, settings)
         shared.intercept = ready_paths(readiness or Readiness(), settings)
-        shared.proxies = Proxies(settings.trusted_proxies) if settings.trusted_proxies else None
+        shared.proxies = _proxies(settings)
         if settings.proxy_protocol and shared.proxies is None:
             found = " ".join(settings.proxy_protocol)
             raise SettingsError(f"proxy_protocol={found}: expected trusted_proxies to be set too")
@@ -117,6 +115,8 @@ class HttpEngine:
         deadline = clock() + self._settings.start_timeout
         await self._lifespan.startup(self._settings.start_timeout)
         if self._settings.warmup_path:
+            from sockact.engines.http.warmup import warm_up
+
             await warm_up(self._shared, self._settings, deadline - clock())
         self._protocol = partial(HttpConnection, self._shared)
 
@@ -182,12 +182,14 @@ class HttpEngine:
         self, protocol: Callable[..., HttpConnection], connection: socket.socket, context: Any
     ) -> None:
         """Serve a connection of a trusted proxy, after the header of the PROXY protocol."""
+        from sockact.engines.http import proxy_protocol
+
         proxies = self._shared.proxies
         assert proxies is not None
         try:
             client = None if connection.family == socket.AF_UNIX else address(connection.getpeername())
             if not proxies.believes(client, peer_of(connection)):
-                raise ProxyProtocolError("its client is no trusted proxy")
+                raise proxy_protocol.ProxyProtocolError("its client is no trusted proxy")
             source = await proxy_protocol.read(connection, self._settings.header_timeout)
         except BaseException:
             hang_up(connection)
@@ -257,6 +259,38 @@ class HttpEngine:
 
 def _graces(settings: Settings) -> Graces:
     return Graces(settings.stream_grace, settings.websocket_grace, settings.drain_jitter)
+
+
+# A worker imports what it needs, and no more: for its start, and its memory.
+
+
+def _as_asgi3(app: Callable[..., Any]) -> App:
+    """Return an ASGI 2 app as an ASGI 3 app."""
+
+    async def called(scope: Any, receive: Any, send: Any) -> None:
+        await app(scope)(receive, send)
+
+    return called
+
+
+def _asgi_runner(app: App) -> Runner:
+    from sockact.engines.http.asgi import AsgiExchange
+
+    return partial(AsgiExchange, app)
+
+
+def _wsgi_runner(app: Callable[..., Any], settings: Settings) -> Runner:
+    from sockact.engines.http.wsgi import WsgiRunner
+
+    return WsgiRunner(app, settings.threads, settings.wsgi_buffer)
+
+
+def _proxies(settings: Settings) -> Proxies | None:
+    if not settings.trusted_proxies:
+        return None
+    from sockact.engines.http.forwarded import Proxies
+
+    return Proxies(settings.trusted_proxies)
 
 
 def _websockets(app: App, settings: Settings) -> Runner:

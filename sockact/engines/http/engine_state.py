@@ -8,15 +8,17 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sockact.engines.http.forwarded import Proxies
 from sockact.engines.http.hangups import Hangups
 from sockact.engines.http.head import Request
 from sockact.engines.http.timeouts import Bounds
 from sockact.handover.transfer import HandoverSender
 from sockact.lifecycle.readiness import Answer
 from sockact.lifecycle.tasks import cancel
+
+if TYPE_CHECKING:
+    from sockact.engines.http.forwarded import Proxies
 
 _DAYS = b"Mon Tue Wed Thu Fri Sat Sun".split()
 _MONTHS = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from sockact.engines.http.engine_state import Runner
 from sockact.engines.http.environ import FileWrapper, constant, variables
 from sockact.engines.http.exchange import ClientConnection, ClientGone, HttpExchange, is_about_client
 from sockact.engines.http.files import send_file
@@ -403,8 +402,3 @@ class _StartResponse:
         if self._exchange.over:
             raise ClientGone("the client has gone")
         self._exchange.write(self.take(), part)
-
-
-def wsgi_runner(app: WsgiApp, threads: int, buffer: int) -> Runner:
-    """Return the function that makes the exchanges of an app."""
-    return WsgiRunner(app, threads, buffer)
