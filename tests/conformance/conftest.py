@@ -6,20 +6,20 @@ from collections.abc import Callable
 
 import pytest
 
-HERE = "conformance"
+PASSED = "conformance"
 PROVISION = "foreign"
 """The step of units/provision that installs the programs."""
 
 
 @pytest.fixture
 def passed(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Give a callable that takes a line of docs/conformance.md: who asked, what, how often, the result.
+    """Give a callable that takes a line of docs/conformance.md, if the test passes.
 
-    Lines that differ only in the number become one.
+    That is who has asked, its version, for what, how often, and the result, if it says more than that.
     """
 
-    def passed(suite: str, version: str, cases: str, count: int = 1, result: str = "passed") -> None:
-        request.node.user_properties.append((HERE, (suite, version, cases, count, result)))
+    def passed(suite: str, version: str, cases: str, count: int = 1, result: str = "") -> None:
+        request.node.user_properties.append((PASSED, (suite, version, cases, count, result)))
 
     return passed
 

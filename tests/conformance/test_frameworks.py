@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +11,9 @@ import pytest
 
 from sockact.sockets.fds import Listener
 from tests.conformance.probes import PROBES, websocket
+from tests.conformance.serving import SUPERVISED, reload, start
 from tests.support.http_client import Client
-from tests.support.manager import CHECKOUT, LIMIT, Manager, wait_until
-from tests.support.processes import wait_gone, workers
+from tests.support.manager import LIMIT, Manager, wait_until
 
 ASGI = ("starlette", "fastapi", "litestar", "quart")
 """Those which have WebSockets, too."""
@@ -22,7 +21,6 @@ ASGI = ("starlette", "fastapi", "litestar", "quart")
 FRAMEWORKS = (*ASGI, "django_asgi", "django_wsgi", "flask", "bottle")
 
 CLIENTS = 2
-SUPERVISED = ("--workers=1", "--probation=0.1s")
 
 NAMES = {
     "starlette": "Starlette",
@@ -34,12 +32,6 @@ NAMES = {
     "flask": "Flask",
     "bottle": "Bottle",
 }
-
-
-def start(manager: Manager, listener: Listener, framework: str, *options: str) -> None:
-    app = f"tests.conformance.apps.{framework}_app:app"
-    manager.sockact(app, f"--chdir={CHECKOUT}", *options, listeners=[listener])
-    manager.wait_ready()
 
 
 def say(passed: Callable[..., None], framework: str, cases: str, count: int) -> None:
@@ -99,11 +91,7 @@ def ask_over_a_reload(manager: Manager, listener: Listener, *, sockets: bool) ->
     clients = Asking(listener, sockets=sockets)
     try:
         clients.wait_round()
-        (old,) = workers(manager.pid)
-        manager.signal(signal.SIGHUP)
-        manager.wait_for("RELOADING", "1")
-        manager.wait_ready()
-        wait_gone(old)
+        reload(manager)
         clients.wait_round()
         return clients.end()
     finally:

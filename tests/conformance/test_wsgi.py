@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -11,9 +10,9 @@ import pytest
 
 from sockact.sockets.fds import Listener
 from tests.conformance.apps.validated_app import BEHAVIOURS, LONG
+from tests.conformance.serving import listening_on, serving, start, where
 from tests.support.http_client import Client, Where
-from tests.support.manager import CHECKOUT, Manager, listening, wait_until
-from tests.support.sockets import bound
+from tests.support.manager import Manager, wait_until
 
 LINES = b"first\nsecond\nthird\nfourth without an end"
 
@@ -95,32 +94,21 @@ def ask(client: Client, method: str, how: str, case: Case) -> None:
 
 
 @pytest.fixture(scope="module", params=["TCP", "Unix socket"])
-def where(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listener]:
+def web(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Where]:
     """Serve all behaviours on a socket until the end of the module; nothing may be logged."""
-    folder = tmp_path_factory.mktemp("validated")
-    unix = request.param != "TCP"
-    path = str(folder / "web.sock")
-    listener = bound(socket.AF_UNIX, socket.SOCK_STREAM, path, listen=True) if unix else listening()
-    manager = Manager(folder / "stderr.log")
-    app = "tests.conformance.apps.validated_app:app"
-    manager.sockact(app, f"--chdir={CHECKOUT}", "--control=none", listeners=[listener])
-    manager.wait_ready()
-    yield listener
-    log = manager.stderr()
-    manager.close()
-    listener.close()
+    folder = tmp_path_factory.mktemp("wsgi")
+    listener = listening_on(request.param, folder)
+    with serving(listener, folder / "stderr.log", "validated") as manager:
+        yield where(listener)
+        log = manager.stderr()
     for complaint in ("Traceback", "WSGIWarning", "garbage collected without being closed"):
         assert complaint not in log
 
 
-def socket_of(listener: Listener) -> Where:
-    return listener if listener.address.count(":") else listener.address
-
-
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_the_validator_finds_nothing(where: Listener, case: Case, passed: Callable[..., None]) -> None:
+def test_the_validator_finds_nothing(web: Where, case: Case, passed: Callable[..., None]) -> None:
     methods = ["GET", "HEAD"] if case.sent is None else ["POST"]
-    with Client(socket_of(where)) as client:
+    with Client(web) as client:
         for method in methods:
             ask(client, method, "validated", case)
 
@@ -128,15 +116,15 @@ def test_the_validator_finds_nothing(where: Listener, case: Case, passed: Callab
 
 
 @pytest.mark.parametrize("case", [*CASES, Case("late_start", b"late")], ids=str)
-def test_the_same_is_served_without_the_validator(where: Listener, case: Case) -> None:
-    with Client(socket_of(where)) as client:
+def test_the_same_is_served_without_the_validator(web: Where, case: Case) -> None:
+    with Client(web) as client:
         for method in ["GET", "HEAD"] if case.sent is None else ["POST"]:
             ask(client, method, "plain", case)
 
 
 @pytest.mark.parametrize("how", ["validated", "plain"])
-def test_each_response_is_closed_once(where: Listener, how: str) -> None:
-    with Client(socket_of(where)) as client:
+def test_each_response_is_closed_once(web: Where, how: str) -> None:
+    with Client(web) as client:
         for method in ("GET", "HEAD", "GET"):
             before = int(client.get("/plain/what_was_closed").text)
             ask(client, method, how, Case("closes", b"to be closed"))
@@ -151,8 +139,7 @@ def test_all_behaviours_are_asked_for() -> None:
 
 
 def test_a_complaint_of_the_validator_is_seen(manager: Manager, listener: Listener) -> None:
-    manager.sockact("tests.conformance.apps.validated_app:app", f"--chdir={CHECKOUT}", listeners=[listener])
-    manager.wait_ready()
+    start(manager, listener, "validated")
     with Client(listener) as client:
         assert client.get("/validated/wrong").status == 500
 

@@ -1,7 +1,7 @@
 """WSGI behaviours by their names: /validated/NAME with `wsgiref.validate` in between, /plain/NAME without.
 
-The validator raises AssertionError where the server, or the app, does what PEP 3333 does not allow. It hides
-from the server that an app returns a list or a wrapped file, which are sent in other ways.
+The validator raises AssertionError where the server, or the app, does what PEP 3333 does not allow. It
+hides from the server that an app returns a list or a wrapped file, which are sent in other ways.
 """
 
 from __future__ import annotations
