@@ -32,7 +32,7 @@ them. A case that fails is a test that fails: the table has only what passes.
 - **Frameworks** get the same requests, on connections that are kept: forms, JSON, errors, streams, uploads,
   downloads, escapes, and a WebSocket where they have some. In a reload no request fails, and no connection
   ends.
-- **curl, wget and ab** ask an ASGI app and a WSGI app.
+- **curl, wget, ab and httperf** ask an ASGI app and a WSGI app. httperf sends five requests at a time.
 - **slowhttptest** opens 200 connections to a WSGI app with two threads; others are answered meanwhile.
 - **nginx and HAProxy** reach the service by TCP and by a Unix socket, on connections that they keep.
 

@@ -1,4 +1,4 @@
-"""curl, wget and ab, each against an ASGI and a WSGI app."""
+"""curl, wget, ab and httperf, each against an ASGI and a WSGI app."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ SIZE = 2_000_000
 STREAM = "".join(PARTS)
 REQUESTS = 2000
 CONCURRENCY = 20
+BURST = 5
+"""Requests that httperf sends at a time on a connection."""
+
 ENDLESS = 500_000
 """Requests, of which each takes memory of ab; more than it can send until the reload has ended."""
 
@@ -221,6 +224,35 @@ def test_ab_loses_no_request_in_a_reload(
     assert not kept or counts.pop("Keep-Alive requests") >= complete, report
     assert counts == {"Failed requests": 0}, report
     passed("ab", version_of("ab", "-V"), "over a reload", complete)
+
+
+@pytest.mark.parametrize("kind", ["asgi", "wsgi"])
+def test_httperf_that_does_not_wait_for_responses_loses_none_in_a_reload(
+    program: Callable[[str], str],
+    passed: Callable[..., None],
+    manager: Manager,
+    listener: Listener,
+    kind: str,
+) -> None:
+    start(manager, listener, f"client_{kind}", *SUPERVISED)
+    host, port = listener.address.split(":")
+    calls = ("--num-conns=100", "--rate=100", "--num-calls=20", f"--burst-length={BURST}")
+    command = [program("httperf"), f"--server={host}", f"--port={port}", *calls]
+    (worker,) = workers(manager.pid)
+    before = open_sockets(worker)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as client:
+        try:
+            wait_until(lambda: open_sockets(worker) > before)
+            while client.poll() is None:
+                reload(manager)
+            report = client.communicate(timeout=LIMIT)[0]
+        finally:
+            client.kill()
+
+    assert "Total: connections 100 requests 2000 replies 2000" in report, report
+    assert "Reply status: 1xx=0 2xx=2000 3xx=0 4xx=0 5xx=0" in report, report
+    assert "Errors: total 0 " in report, report
+    passed("httperf", version_of("httperf", "--version"), "pipelined over a reload", 2000)
 
 
 def numbers(report: str) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -10,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from websockets.sync.client import connect
+from websockets.sync.client import connect as connect_websocket
 
 from sockact.probe.background import BackgroundProbe
 from sockact.sockets.fds import Listener
 from tests.conformance.apps.common import LONG, PARTS
 from tests.conformance.programs import accepts, running, version_of
 from tests.conformance.serving import SUPERVISED, listening_on, reload, start
-from tests.support.http_client import Client, get
-from tests.support.manager import LIMIT, Manager
+from tests.support.http_client import Client, connect, get
+from tests.support.manager import LIMIT, Manager, wait_until
 
 NGINX = """
 {user}
@@ -41,7 +42,7 @@ http {{
         listen 127.0.0.1:{port};
         location / {{
             proxy_pass http://app;
-            proxy_http_version 1.1;
+            proxy_http_version {version};
             proxy_next_upstream off;
             proxy_request_buffering {buffering};
             proxy_set_header Upgrade $http_upgrade;
@@ -56,6 +57,7 @@ http {{
 HAPROXY = """
 global
     maxconn 512
+    stats socket {folder}/haproxy.sock
 defaults
     mode http
     retries 0
@@ -69,7 +71,8 @@ frontend clients
     http-request set-header X-Forwarded-Proto https
     default_backend service
 backend service
-    server app {haproxy} pool-max-conn -1
+    option httpchk GET /ready
+    server app {haproxy} pool-max-conn -1 check inter 100ms
 """
 
 NAMES = {"nginx": "nginx", "haproxy": "HAProxy"}
@@ -132,14 +135,14 @@ def before(name: str, kind: str, manager: Manager, tmp_path: Path) -> Iterator[S
     folder.mkdir()
 
     @contextlib.contextmanager
-    def before(*options: str, buffering: str = "on") -> Iterator[Proxy]:
-        start(manager, listener, "client_asgi", *options)
+    def before(*options: str, buffering: str = "on", version: str = "1.1") -> Iterator[Proxy]:
+        start(manager, listener, "client_asgi", "--ready-path=/ready", *options)
         port = free_port()
         path = folder / "proxy.conf"
         target = listener.address if kind == "TCP" else f"unix:{listener.address}"
         to_haproxy = target if kind == "TCP" else f"unix@{listener.address}"
         text = NGINX if name == "nginx" else HAPROXY
-        values = {"folder": folder, "port": port, "buffering": buffering, "user": USER}
+        values = {"folder": folder, "port": port, "user": USER, "buffering": buffering, "version": version}
         path.write_text(text.format(**values, nginx=target, haproxy=to_haproxy))
         options = ("-p", str(folder), "-c", str(path)) if name == "nginx" else ("-db", "-f", str(path))
         with running(name, *options, until=lambda: accepts(port)):
@@ -199,10 +202,39 @@ def test_bodies_pass_through_whole_that_the_proxy_does_not_keep(
         say("uploads without buffering", bodies(proxy))
 
 
+@pytest.mark.parametrize("name", ["nginx"], indirect=True)
+def test_bodies_pass_through_whole_in_http_1_0(before: Start, say: Callable[[str, int], None]) -> None:
+    """Which nginx speaks unless it is told otherwise."""
+    with before(version="1.0") as proxy:
+        say("HTTP/1.0", bodies(proxy))
+
+
+@pytest.mark.parametrize("name", ["haproxy"], indirect=True)
+def test_health_checks_pass(before: Start, tmp_path: Path, say: Callable[[str, int], None]) -> None:
+    """HAProxy sends them in HTTP/1.0, and without a Host."""
+    with before():
+        told = wait_until(lambda: checked(tmp_path / "proxy/haproxy.sock"))
+
+    assert (told["status"], told["check_status"], told["check_code"]) == ("UP", "L7OK", "200")
+    say("health checks", 1)
+
+
+def checked(path: Path) -> dict[str, str] | None:
+    """Return what HAProxy tells of the service, once it has checked it."""
+    if not path.exists():  # it gets its name after the ports are open
+        return None
+    with connect(str(path)) as sock:
+        sock.sendall(b"show stat\n")
+        lines = sock.makefile().read().removeprefix("# ").splitlines()
+    rows = {(row["pxname"], row["svname"]): row for row in csv.DictReader(lines)}
+    found = rows["service", "app"]
+    return found if found["check_code"] else None
+
+
 def test_a_websocket_passes_through(before: Start, say: Callable[[str, int], None]) -> None:
     with before() as proxy:
         host, port = proxy.address
-        with connect(f"ws://{host}:{port}/", proxy=None, open_timeout=LIMIT) as socket:
+        with connect_websocket(f"ws://{host}:{port}/", proxy=None, open_timeout=LIMIT) as socket:
             for text in ("wörld", "x" * 100_000):
                 socket.send(text)
                 assert socket.recv(timeout=LIMIT) == text
