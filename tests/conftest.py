@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -14,14 +15,14 @@ from xdist.scheduler import LoadScopeScheduling
 
 from sockact.sockets.fds import Listener
 from tests.support.machine.roots import environment, locked
-from tests.support.manager import CHECKOUT, listening
+from tests.support.manager import CHECKOUT, Manager, listening
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--require-machine",
         action="store_true",
-        help="fail, rather than skip, tests for which this host lacks root, systemd-nspawn or vagrant",
+        help="fail, rather than skip, tests for which this host lacks root or a program",
     )
     parser.addoption(
         "--install", action="store_true", help="let a test install what it alone needs of Debian's packages"
@@ -62,18 +63,31 @@ def lacking(pytestconfig: pytest.Config) -> Callable[[str], NoReturn]:
 
 
 @pytest.fixture(scope="session")
-def needs(pytestconfig: pytest.Config, lacking: Callable[[str], NoReturn]) -> Callable[[str], None]:
-    """Give a callable that takes a program that the test needs; a step of units/provision has its name."""
+def needs(pytestconfig: pytest.Config, lacking: Callable[[str], NoReturn]) -> Callable[..., None]:
+    """Give a callable that takes a program that the test needs, and the step of units/provision for it.
 
-    def needs(program: str) -> None:
+    Without a step, it has the program's name.
+    """
+
+    def needs(program: str, step: str = "") -> None:
+        step = step or program
         if not shutil.which(program) and pytestconfig.getoption("--install"):
             with locked("packages"):
-                provision = [str(CHECKOUT / "units/provision"), program]
+                provision = [str(CHECKOUT / "units/provision"), step]
                 subprocess.run(provision, env=environment(), check=False)
         if not shutil.which(program):
-            lacking(f"not installed: {program} (units/provision {program})")
+            lacking(f"not installed: {program} (units/provision {step})")
 
     return needs
+
+
+@pytest.fixture
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
+    """Give a manager whose program starts in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    manager = Manager(tmp_path / "stderr.log")
+    yield manager
+    manager.close()
 
 
 @pytest.fixture

@@ -36,15 +36,6 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
-    """Give a manager whose program starts in an empty directory."""
-    monkeypatch.chdir(tmp_path)
-    manager = Manager(tmp_path / "stderr.log")
-    yield manager
-    manager.close()
-
-
-@pytest.fixture
 def gate(tmp_path: Path) -> Iterator[Gate]:
     """Give the gate at which requests of the gate app wait."""
     gate = Gate(tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.support.manager import CHECKOUT
 
 
-def test_the_vagrantfile_is_valid(tmp_path: Path, needs: Callable[[str], None]) -> None:
+def test_the_vagrantfile_is_valid(tmp_path: Path, needs: Callable[..., None]) -> None:
     needs("vagrant")
     done = subprocess.run(
         ["vagrant", "validate", "--ignore-provider"],

@@ -38,14 +38,14 @@ class Answer:
         return self.headers.get("connection") == "close"
 
 
-def connect(where: Where) -> socket.socket:
-    """Open a connection."""
+def connect(where: Where, source: str = "") -> socket.socket:
+    """Open a connection; over TCP from this address, if there is one."""
     address: Any = where
     if isinstance(where, Listener):
         assert where.sock is not None
         address = where.sock.getsockname()
     if isinstance(address, tuple):
-        return socket.create_connection(address[:2], timeout=LIMIT)
+        return socket.create_connection(address[:2], LIMIT, source_address=(source, 0) if source else None)
     if isinstance(address, str) and address.startswith("@"):
         address = "\0" + address[1:]
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -61,8 +61,8 @@ def connect(where: Where) -> socket.socket:
 class Client:
     """One connection, on which nothing is retried and nothing is hidden."""
 
-    def __init__(self, where: Where) -> None:
-        self.sock = connect(where)
+    def __init__(self, where: Where, source: str = "") -> None:
+        self.sock = connect(where, source)
         self._file = self.sock.makefile("rb")
 
     def __enter__(self) -> Self:

@@ -1,0 +1,1 @@
+"""Apps that programs of other people talk to, or that are made with their frameworks."""
