@@ -98,7 +98,7 @@ class WebSocketExchange(HttpExchange):
         "_handshake",
         "_limits",
         "_session",
-        "_waiter",
+        "_waiters",
         "task",
     )
 
@@ -109,7 +109,7 @@ class WebSocketExchange(HttpExchange):
         self._app = app
         self._limits = limits
         self._events: deque[dict[str, Any]] = deque([{"type": "websocket.connect"}])
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiters: list[asyncio.Future[None]] = []
         self._session: WebSocketConnection | None = None
         self._denial: tuple[int, Any] | None = None
         self.task: asyncio.Task[None] | None = None
@@ -155,8 +155,9 @@ class WebSocketExchange(HttpExchange):
     def tell(self, event: dict[str, Any]) -> None:
         """Tell the app of an event."""
         self._events.append(event)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     @property
     def untold(self) -> int:
@@ -202,8 +203,12 @@ class WebSocketExchange(HttpExchange):
 
     async def _receive(self) -> dict[str, Any]:
         while not self._events:
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)  # several tasks of the app may wait
+            try:
+                await waiter
+            finally:
+                self._waiters.remove(waiter)
         event = self._events.popleft()
         if self._session is not None:
             self._session.read_on()
@@ -293,7 +298,7 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
         self.closing = False
         self._held = False
         self._rest = bytearray()
-        self._message: list[bytes] = []
+        self._message: bytes | bytearray = b""
         self._is_text = False
         self._can_write = asyncio.Event()
         self._can_write.set()
@@ -323,8 +328,9 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
     def data_received(self, data: bytes) -> None:
         """Read frames."""
         self.last_activity = self._loop.time()
-        self._rest += data
-        self.read_on()
+        if self._frames.parser_exc is None:  # else it is discarded until the connection ends
+            self._rest += data
+            self.read_on()
 
     def eof_received(self) -> None:
         """Allow the transport to close."""
@@ -345,14 +351,15 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
         self._can_write.clear()
 
     def resume_writing(self) -> None:
-        """Wake the app."""
+        """Wake the app, and read on."""
         self._can_write.set()
+        self.read_on()
 
     # Frames.
 
     def read_on(self) -> None:
-        """Read until a message waits for the app."""
-        while self._rest and not self._app_is_behind():
+        """Read until a message waits for the app, or an answer for the client."""
+        while self._rest and not self._somebody_is_behind():
             piece = bytes(memoryview(self._rest)[:AT_ONCE])
             del self._rest[:AT_ONCE]
             self._frames.receive_data(piece)
@@ -365,13 +372,15 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
                 return
         self._hold_or_resume()
 
-    def _app_is_behind(self) -> bool:
+    def _somebody_is_behind(self) -> bool:
+        if not self._can_write.is_set():
+            return True  # a client that sends pings, and reads no pongs
         return bool(self._exchange.untold) and not self.closing
 
     def _hold_or_resume(self) -> None:
         if self._lost or self.transport.is_closing():
             return
-        hold = self._app_is_behind()
+        hold = self._somebody_is_behind()
         if hold and not self._held:
             self.transport.pause_reading()
         elif self._held and not hold:
@@ -383,8 +392,11 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
         if opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             if opcode is not Opcode.CONT:
                 self._is_text = opcode is Opcode.TEXT
-                self._message = []
-            self._message.append(bytes(frame.data))
+                self._message = bytes(frame.data)
+            else:  # joined at once: as objects, parts of a byte cost 50 times as much
+                if isinstance(self._message, bytes):
+                    self._message = bytearray(self._message)
+                self._message += frame.data
             if frame.fin:
                 self._complete()
         elif opcode is Opcode.PONG:
@@ -393,8 +405,7 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
             self._closed()
 
     def _complete(self) -> None:
-        data = self._message[0] if len(self._message) == 1 else b"".join(self._message)
-        self._message = []
+        data, self._message = bytes(self._message), b""
         if self.closing:
             return  # sent before the peer saw our close frame; the app has its disconnect
         if not self._is_text:
@@ -403,7 +414,7 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
         try:
             text = data.decode()
         except UnicodeDecodeError:
-            self.close(INVALID_DATA, "")
+            self.close(INVALID_DATA, "", self._shared.linger)
         else:
             self._exchange.tell({"type": "websocket.receive", "text": text})
 
@@ -461,15 +472,15 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
             raise ClientGone("the WebSocket is closed") from None
         self._flush()
 
-    def close(self, code: int, reason: str) -> None:
-        """Send a close frame, and wait for the client's."""
+    def close(self, code: int, reason: str, within: float = CLOSE_TIMEOUT) -> None:
+        """Send a close frame, and wait for the client's; raises an error for what cannot be sent."""
         if self.closing or self._lost:
             return
+        self._frames.send_close(code, reason)
         self.closing = True
         self._disconnect(code, reason)
-        self._frames.send_close(code, reason)
         self._flush()
-        self._end_after(CLOSE_TIMEOUT if self._shared.draining_since is None else self._shared.linger)
+        self._end_after(within if self._shared.draining_since is None else self._shared.linger)
         self.read_on()
 
     def _end_after(self, limit: float) -> None:
