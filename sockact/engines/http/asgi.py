@@ -21,7 +21,7 @@ from sockact.engines.http.exchange import (
     is_about_client,
 )
 from sockact.engines.http.files import AT_ONCE, send_file
-from sockact.engines.http.head import Request
+from sockact.engines.http.head import Request, is_below
 from sockact.engines.http.response import CONTINUE, early_hints
 from sockact.system.forks import come_back
 
@@ -261,7 +261,7 @@ def scope_of(exchange: HttpExchange, kind: str) -> dict[str, Any]:
     raw = request.raw_path
     path = unquote(raw) if _PERCENT in raw or not raw.isascii() else raw.decode("ascii")
     root = shared.root_path
-    if root and not path.startswith(root):
+    if root and not is_below(path, root):
         path = root + path
         raw = root.encode() + raw
     state = shared.app_state.copy()

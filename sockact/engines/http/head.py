@@ -189,6 +189,11 @@ def _resolve(request: Request) -> None:
     request.headers.insert(0, (b"host", absolute[1]))
 
 
+def is_below(path: str, root: str) -> bool:
+    """Return whether a path is `root` or begins with it: /api/a is below /api, and /apis is not."""
+    return path.startswith(root) and path[len(root) :][:1] in ("", "/")
+
+
 def guessed(head: bytes | bytearray) -> Request | None:
     """Return a request with the method and target that a head may have, for the log and the answer."""
     method, _, target = bytes(head[:1024]).partition(b"\r\n")[0].partition(b" ")

@@ -25,7 +25,7 @@ from urllib.parse import unquote_to_bytes
 from sockact.engines.http.engine_state import Runner
 from sockact.engines.http.exchange import ClientConnection, ClientGone, HttpExchange, is_about_client
 from sockact.engines.http.files import send_file
-from sockact.engines.http.head import Request
+from sockact.engines.http.head import Request, is_below
 from sockact.engines.http.response import CONTINUE, WrongResponse
 from sockact.engines.http.threads import Threads
 from sockact.system.forks import come_back
@@ -34,7 +34,8 @@ from sockact.system.standard_streams import Errors
 WsgiApp = Callable[[dict[str, Any], Any], Any]
 
 MAX_NAMES = 1024
-"""Most names of variables that are remembered: clients may make them up."""
+LONGEST_NAME = 64
+"""Most names of variables that are remembered, and bytes of each: clients may make them up."""
 
 _VARIABLES = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
 """Names of header fields, and of their variables."""
@@ -372,7 +373,7 @@ class WsgiExchange(HttpExchange):
         environ: dict[str, Any] = {
             "REQUEST_METHOD": request.method,
             "SCRIPT_NAME": root,
-            "PATH_INFO": path.removeprefix(root) if root else path,
+            "PATH_INFO": path[len(root) :] if root and is_below(path, root) else path,
             "QUERY_STRING": request.query.decode("latin-1"),
             "REQUEST_URI": request.target.decode("latin-1"),
             "SERVER_PROTOCOL": f"HTTP/{request.version}",
@@ -407,7 +408,7 @@ def _add_fields(environ: dict[str, Any], request: Request) -> None:
             if b"_" in name:
                 continue  # the app could not tell X_Forwarded_For from X-Forwarded-For
             variable = "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
-            if len(_VARIABLES) < MAX_NAMES:
+            if len(_VARIABLES) < MAX_NAMES and len(name) <= LONGEST_NAME:
                 _VARIABLES[name] = variable
         text = value.decode("latin-1")
         if variable in environ:
