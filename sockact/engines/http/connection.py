@@ -73,6 +73,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
     __slots__ = (
         "_count",
         "_eof",
+        "_eof_behind",
         "_exchange",
         "_grace",
         "_held",
@@ -118,6 +119,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         self._moved = False
         self._paused = False
         self._eof = False
+        self._eof_behind = False
         self._writers: list[asyncio.Future[None]] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._grace: asyncio.TimerHandle | None = None
@@ -333,6 +335,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         if entirely:
             self.transport.abort()
         else:
+            self._eof_behind = True
             self._step(HttpEvent.EOF_BEHIND)
 
     # Limits.
@@ -420,15 +423,17 @@ class HttpConnection(asyncio.Protocol, Bounded):
 
     def _settle(self) -> None:
         """Do what has to wait until all that was read is parsed."""
-        if self.stage in READS_BODY:
+        if self._eof:
+            self._step(HttpEvent.EOF)  # which came behind what was parsed only now
+        elif self.stage in READS_BODY:
             self.body_taken()
         elif self.stage in IN_FLIGHT:
             if len(self._reader.rest) > READ_AHEAD:
                 self._hold()
+            if self._eof_behind:
+                self._step(HttpEvent.EOF_BEHIND)
         elif self.stage in BETWEEN:
-            if self._eof:
-                self._step(HttpEvent.EOF)
-            elif self.shared.draining_since is not None:
+            if self.shared.draining_since is not None:
                 self.drain()  # a response that had begun before the drain promised a persistent connection
             elif self._held:
                 self._resume()

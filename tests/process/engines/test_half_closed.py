@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.http_client import Client, get
+from tests.support.manager import open_sockets, wait_until
 from tests.support.served import Served, reset, served
 
 counter = itertools.count()
@@ -156,6 +157,27 @@ def test_the_app_is_told(asgi: Served, path: str, behind: str, ending: object, k
         assert asgi.wait_noted(f"gone-{key}")
 
 
+@pytest.mark.parametrize("ending", [Client.close, reset, end_side], ids=["close", "reset", "half"])
+@pytest.mark.parametrize("behind", ["nothing", "a request", "many requests", "a part", "an upload"])
+@pytest.mark.parametrize("second", ["listens", "streams"])
+def test_the_app_is_told_of_a_request_that_waited(
+    asgi: Served, second: str, behind: str, ending: object, key: str
+) -> None:
+    with asgi.client() as client:
+        client.send(f"GET /held?{key} HTTP/1.1\r\nHost: test\r\n\r\n")
+        asgi.wait_noted(f"begun-{key}")
+        client.send(f"GET /{second}?second-{key} HTTP/1.1\r\nHost: test\r\n\r\n".encode() + BEHIND[behind])
+        noticed(asgi)
+        assert callable(ending)
+        ending(client)
+        noticed(asgi)
+        assert get(asgi.address, f"/let-go?{key}").status == 200
+        if ending is end_side:
+            assert asgi.wait_noted(f"begun-second-{key}")
+
+        wait_until(lambda: not asgi.noted(f"begun-second-{key}") or asgi.noted(f"gone-second-{key}"))
+
+
 @pytest.mark.parametrize("ending", [Client.close, reset], ids=["close", "reset"])
 def test_an_app_is_told_amid_an_upload_it_does_not_take(asgi: Served, ending: object, key: str) -> None:
     with asgi.client() as client:
@@ -184,3 +206,11 @@ def test_a_client_may_reset_at_any_moment(service: Served, at: int) -> None:
 
     noticed(service)
     assert "Traceback" not in service.log()
+
+
+def test_nothing_is_left(service: Served) -> None:
+    wait_until(lambda: open_sockets(service.pid) <= service.sockets)
+
+
+def test_nothing_is_left_of_what_was_told(asgi: Served) -> None:
+    wait_until(lambda: open_sockets(asgi.pid) <= asgi.sockets)
