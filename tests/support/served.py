@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.http_client import Client, get
-from tests.support.manager import CHECKOUT, Manager, listening, wait_until
+from tests.support.manager import CHECKOUT, Manager, listening, open_sockets, wait_until
 
 
 class Served:
@@ -22,6 +22,7 @@ class Served:
         address: of its socket.
         pid: of its main process.
         folder: where it runs.
+        sockets: how many it has without a client.
     """
 
     def __init__(self, manager: Manager, address: Any, pid: int, folder: Path) -> None:
@@ -29,6 +30,7 @@ class Served:
         self.address = address
         self.pid = pid
         self.folder = folder
+        self.sockets = open_sockets(pid)
         self._read = 0
 
     def client(self) -> Client:

@@ -33,8 +33,13 @@ class Answered(HttpExchange):
         return self.request.expects
 
     def start(self) -> None:
-        """Answer."""
-        self.send_whole(self._reply.status, self._reply.headers, self._reply.body)
+        """Answer, unless the client has to read earlier responses first: it may never do."""
+        if not (self.connection.paused or self.response.begun):
+            self.send_whole(self._reply.status, self._reply.headers, self._reply.body)
+
+    def on_writable(self) -> None:
+        """Answer now."""
+        self.start()
 
     def on_body(self, part: bytes) -> None:
         """Ignore it."""

@@ -19,7 +19,7 @@ from sockact.engines.http.exchange import (
     is_about_client,
 )
 from sockact.engines.http.files import AT_ONCE, send_file
-from sockact.engines.http.head import Request
+from sockact.engines.http.head import Request, is_below
 from sockact.engines.http.response import CONTINUE, early_hints
 from sockact.system.forks import come_back
 
@@ -187,7 +187,7 @@ class AsgiExchange(HttpExchange):
             raise RuntimeError(f"the app has sent {kind!r}: expected {self._expected()}")
 
     async def _turn(self) -> None:
-        """Wait until the client has read, or for a turn of the loop: it may take all as fast as it comes."""
+        """Wait until the client has read, or for a turn of the loop, if it takes all as fast as it comes."""
         self._in_turn = 0
         if self.connection.paused:
             await self.connection.writable()
@@ -242,10 +242,10 @@ def scope_of(exchange: HttpExchange, kind: str, extensions: dict[str, Any]) -> d
     connection, request = exchange.connection, exchange.request
     shared = connection.shared
     raw, root = request.raw_path, shared.root_path
-    path = raw.decode("ascii")
-    if "%" in path:
-        path = unquote(path)
-    if root and not path.startswith(root):
+    path = raw.decode("latin-1")
+    if "%" in path or not raw.isascii():
+        path = unquote(raw)
+    if root and not is_below(path, root):
         path = root + path
         raw = root.encode() + raw
     state = shared.app_state.copy()

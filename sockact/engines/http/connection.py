@@ -78,8 +78,8 @@ class HttpConnection(asyncio.Protocol, Bounded):
 
     __slots__ = (
         "_count",
-        "_ends",
         "_eof",
+        "_eof_behind",
         "_exchange",
         "_grace",
         "_held",
@@ -133,8 +133,8 @@ class HttpConnection(asyncio.Protocol, Bounded):
         self._held = False
         self._moved = False
         self.paused = False
-        self._ends = False  # the client has ended its side, behind what is not read yet
         self._eof = False
+        self._eof_behind = False  # the client has ended its side, behind what is not read yet
         self._writers: list[asyncio.Future[None]] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._grace: asyncio.TimerHandle | None = None
@@ -346,7 +346,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         if entirely:
             self.transport.abort()
         else:
-            self._ends = True
+            self._eof_behind = True
             self._step(HttpEvent.EOF_BEHIND)
 
     # Limits.
@@ -402,8 +402,6 @@ class HttpConnection(asyncio.Protocol, Bounded):
         if shared.intercept is not None and (answer := shared.intercept(exchange.request)) is not None:
             exchange = self._exchange = Answered(self, exchange.request, answer)
         exchange.start()
-        if self._eof or self._ends:
-            exchange.on_ended()
 
     def _answer(self) -> None:
         status, request = self._refusal
@@ -436,20 +434,20 @@ class HttpConnection(asyncio.Protocol, Bounded):
 
     def _settle(self) -> None:
         """Do what has to wait until all that was read is parsed."""
-        if self.stage in READS_BODY:
-            if self._eof:
-                self._step(HttpEvent.EOF)
-            elif self._exchange is not None and self._exchange.full:
+        if self._eof:
+            self._step(HttpEvent.EOF)  # which came behind what was parsed only now
+        elif self.stage in READS_BODY:
+            if self._exchange is not None and self._exchange.full:
                 self._hold()
             else:
                 self.body_taken()
         elif self.stage in IN_FLIGHT:
             if len(self._reader.rest) > READ_AHEAD:
                 self._hold()
+            if self._eof_behind:
+                self._step(HttpEvent.EOF_BEHIND)
         elif self.stage in BETWEEN:
-            if self._eof:
-                self._step(HttpEvent.EOF)
-            elif self.shared.draining_since is not None:
+            if self.shared.draining_since is not None:
                 self.drain()  # a response that had begun before the drain promised a persistent connection
             elif self._held:
                 self._resume()

@@ -9,10 +9,11 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from sockact.engines.http.exchange import HttpExchange
-from sockact.engines.http.head import Request
+from sockact.engines.http.head import Request, is_below
 
 MAX_NAMES = 1024
-"""Most names of variables that are remembered: clients may make them up."""
+LONGEST_NAME = 64
+"""Most names of variables that are remembered, and bytes of each: clients may make them up."""
 
 _VARIABLES = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
 """Names of header fields, and of their variables."""
@@ -66,7 +67,7 @@ def variables(exchange: HttpExchange) -> dict[str, Any]:
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method,
         "SCRIPT_NAME": root,
-        "PATH_INFO": path.removeprefix(root) if root else path,
+        "PATH_INFO": path[len(root) :] if root and is_below(path, root) else path,
         "QUERY_STRING": request.query.decode("latin-1"),
         "REQUEST_URI": request.target.decode("latin-1"),
         "SERVER_PROTOCOL": f"HTTP/{request.version}",
@@ -86,7 +87,7 @@ def _add_fields(environ: dict[str, Any], request: Request) -> None:
             if b"_" in name:
                 continue  # the app could not tell X_Forwarded_For from X-Forwarded-For
             variable = "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
-            if len(_VARIABLES) < MAX_NAMES:
+            if len(_VARIABLES) < MAX_NAMES and len(name) <= LONGEST_NAME:
                 _VARIABLES[name] = variable
         text = value.decode("latin-1")
         if variable in environ:

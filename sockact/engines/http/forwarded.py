@@ -30,6 +30,8 @@ _UNIX = "unix"
 _PAIR = re.compile(rb'\s*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)=("(?:[^"\\]|\\.)*"|[^;,"]*)\s*')
 """A pair of an element of Forwarded. Source: RFC 7239, section 4."""
 
+_PORT = re.compile("[0-9]{1,5}")
+
 Client = tuple[str, int] | None
 
 
@@ -135,7 +137,7 @@ def _node(text: str) -> tuple[str, int]:
         port = port.removeprefix(":")
     elif text.count(":") == 1:
         host, _, port = text.partition(":")
-    return host.removeprefix("::ffff:") if "." in host else host, int(port) if port.isdecimal() else 0
+    return host.removeprefix("::ffff:") if "." in host else host, int(port) if _PORT.fullmatch(port) else 0
 
 
 def _network(proxy: str) -> IPv4Network | IPv6Network:

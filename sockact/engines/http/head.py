@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}) ([\x21-\x7e]+) HTTP/(\d)\.(\d)\r\n")
+LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}) ([\x21-\x7e\x80-\xff]+) HTTP/(\d)\.(\d)\r\n")
 """A request line. Source: RFC 9112, section 3."""
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -21,7 +21,7 @@ LONGEST_METHOD = 64
 
 _LONG_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{65}")
 
-BEGUN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}( [\x21-\x7e]*( [HTP/.0-9]*\r?)?)?")
+BEGUN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}( [\x21-\x7e\x80-\xff]*( [HTP/.0-9]*\r?)?)?")
 """What a request line may begin with."""
 
 BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
@@ -192,6 +192,11 @@ def _resolve(request: Request) -> None:
     request.raw_path = request.raw_path or b"/"
     request.headers[:] = [each for each in request.headers if each[0] != b"host"]
     request.headers.insert(0, (b"host", absolute[1]))
+
+
+def is_below(path: str, root: str) -> bool:
+    """Return whether a path is `root` or begins with it: /api/a is below /api, and /apis is not."""
+    return path.startswith(root) and path[len(root) :][:1] in ("", "/")
 
 
 def guessed(head: bytes | bytearray) -> Request | None:

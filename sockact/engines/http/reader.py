@@ -27,6 +27,7 @@ from sockact.engines.http.head import (
 
 _END = b"\r\n\r\n"
 _BLANK = b"\r\n"
+_SLASH = ord("/")
 
 
 class Sink(Protocol):
@@ -337,7 +338,8 @@ class Chunks:
 
 
 def _as_known(line: re.Match[bytes], head: bytes) -> bytes:
-    """Return a head with a method and version that the parser knows."""
-    if line[1] in METHODS and line[4] in b"01":
+    """Return a head with a method, target and version that the parser knows."""
+    target = line[2]
+    if line[1] in METHODS and line[4] in b"01" and target[0] == _SLASH and target.isascii():
         return head
     return b"POST / HTTP/1.%d\r\n" % (line[4] != b"0") + head[line.end() :]

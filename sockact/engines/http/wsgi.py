@@ -329,7 +329,8 @@ class WsgiExchange(HttpExchange):
             while not self._body and self._more and not self.gone:
                 changed.wait()
             if self._more and self.gone:
-                raise ConnectionResetError("the client has gone before the end of its body")
+                gone = ClientGone("the client has gone")  # by which it is known as no fault of the app
+                raise ConnectionResetError("the client has gone before the end of its body") from gone
             part = bytes(self._body)
             self._body.clear()
         self._runner.post(self.connection, self.connection.body_taken)

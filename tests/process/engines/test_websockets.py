@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.support.http_client import Client, get
-from tests.support.manager import LIMIT, resident, wait_until
+from tests.support.manager import LIMIT, open_sockets, resident, wait_until
 from tests.support.served import Served, reset, served
 
 MOST = 1 << 20
@@ -352,6 +352,10 @@ def test_memory_that_is_used_is_seen(ws: Served, key: str) -> None:
             client.send(frame(BINARY, os.urandom(MOST)))
 
         wait_until(lambda: resident(ws.pid) - before > TOO_MUCH)
+
+
+def test_nothing_is_left(ws: Served) -> None:
+    wait_until(lambda: open_sockets(ws.pid) <= ws.sockets)
 
 
 # Pings.
