@@ -137,7 +137,7 @@ class HttpResponse:
     @property
     def has_end(self) -> bool:
         """Return whether the client can tell the end of the response from its framing."""
-        return self._chunked or self._left >= 0
+        return self.begun and (self._chunked or self._left >= 0)
 
     @property
     def framed(self) -> bool:
