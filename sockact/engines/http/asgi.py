@@ -204,7 +204,7 @@ class AsgiExchange(HttpExchange):
             raise RuntimeError(f"the app has sent {kind!r}: expected {self._expected()}")
 
     async def _turn(self) -> None:
-        """Let the client read, or the loop turn: a client may take everything as fast as it comes."""
+        """Wait for the client, or for a turn of the loop: a client may take everything as it comes."""
         self._in_turn = 0
         if self.connection.paused:
             await self.connection.writable()

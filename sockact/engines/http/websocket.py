@@ -161,7 +161,7 @@ class WebSocketExchange(HttpExchange):
 
     @property
     def untold(self) -> int:
-        """How many events the app has not received yet."""
+        """Return how many events the app has not received yet."""
         return len(self._events)
 
     async def _run(self) -> None:
