@@ -16,8 +16,6 @@ _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 _OTHER_VERSION = re.compile(rb"[!-~]+ [!-~\x80-\xff]+ HTTP/\d+(\.\d+)?\r\n")
 
-_LONG_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{65}")
-
 LONGEST_METHOD = 64
 """Bytes of a method, at most."""
 
@@ -203,9 +201,7 @@ def guessed(head: bytes | bytearray) -> Request | None:
 
 
 def wrong_line(head: bytes | bytearray) -> int:
-    """Return the answer to a request line that is none, or not one of ours. Source: RFC 9112, section 3."""
-    if _LONG_METHOD.match(head):
-        return 501
+    """Return the answer to a request line that is none."""
     return 505 if _OTHER_VERSION.match(head) else 400
 
 

@@ -24,7 +24,7 @@ CASES = {
 
 CLOSED_AT_ONCE = """
 from sockact.engines.http import connection
-for event in (connection.Event.COMPLETE_AMID, connection.Event.BAD):
+for event in (connection.HttpEvent.COMPLETE_AMID, connection.HttpEvent.BAD):
     for row in connection._CELLS:
         row[event] = row[event][0], tuple(
             connection.HttpConnection._close if each is connection.HttpConnection._hang_up else each
