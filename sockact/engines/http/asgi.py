@@ -187,7 +187,7 @@ class AsgiExchange(HttpExchange):
             raise RuntimeError(f"the app has sent {kind!r}: expected {self._expected()}")
 
     async def _turn(self) -> None:
-        """Wait until the client has read, or for a turn of the loop, if it takes all as fast as it comes."""
+        """Wait for the client, or for a turn of the loop: a client may take everything as it comes."""
         self._in_turn = 0
         if self.connection.paused:
             await self.connection.writable()

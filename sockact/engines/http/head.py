@@ -208,9 +208,7 @@ def guessed(head: bytes | bytearray) -> Request | None:
 
 
 def wrong_line(head: bytes | bytearray) -> int:
-    """Return the answer to a request line that is none, or not one of ours. Source: RFC 9112, section 3."""
-    if _LONG_METHOD.match(head):
-        return 501
+    """Return the answer to a request line that is none."""
     return 505 if _OTHER_VERSION.match(head) else 400
 
 

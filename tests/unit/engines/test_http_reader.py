@@ -144,7 +144,7 @@ BAD_LINES = {
     b"GET http:///a HTTP/1.1": 400,
     b"CONNECT example.org:443 HTTP/1.1": 501,
     b"\x16\x03\x01\x02\x00": 400,
-    65 * b"G" + b" / HTTP/1.1": 501,
+    65 * b"G" + b" / HTTP/1.1": 400,
 }
 
 
