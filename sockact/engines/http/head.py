@@ -14,7 +14,7 @@ LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}) ([\x21-\x7e\x80-\xff]+) 
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-_OTHER_VERSION = re.compile(rb"[!-~]+ [!-~\x80-\xff]+ HTTP/\d+(\.\d+)?\r\n")
+_OTHER_VERSION = re.compile(rb"[!-~]{1,64} [!-~\x80-\xff]+ HTTP/\d+(\.\d+)?\r\n")
 
 LONGEST_METHOD = 64
 """Bytes of a method, at most."""
