@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from typing import TYPE_CHECKING, Any, cast
 
@@ -153,7 +154,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
             self._stays = True  # its keys are here
         sock = transport.get_extra_info("socket")
         if sock.family == socket.AF_UNIX:
-            self.server = transport.get_extra_info("sockname") or "", None
+            self.server = os.fsdecode(transport.get_extra_info("sockname") or ""), None
             self.peer = peer_of(sock)
         else:
             self.client = address(transport.get_extra_info("peername"))

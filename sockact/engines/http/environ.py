@@ -62,7 +62,7 @@ def constant(errors: Any, *, multithread: bool) -> dict[str, Any]:
 def variables(exchange: HttpExchange) -> dict[str, Any]:
     """Return the variables of a request, without its body."""
     connection, request = exchange.connection, exchange.request
-    raw, root = request.raw_path, connection.shared.root_path
+    raw, root = request.raw_path, connection.shared.root_path.encode().decode("latin-1")
     path = (unquote_to_bytes(raw) if _PERCENT in raw else raw).decode("latin-1")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method,

@@ -63,6 +63,7 @@ class RequestReader:
     """
 
     __slots__ = (
+        "_beside",
         "_body",
         "_busy",
         "_chunks",
@@ -91,6 +92,7 @@ class RequestReader:
         self._chunks: Chunks | None = None
         self._left: int | None = None  # bytes of the body to come; None: no body; -1: chunked
         self._body = 0
+        self._beside = 0  # bytes since the last ones of a body
         self._trailers = 0
         self._searched = 0
         self._tail = b""
@@ -246,7 +248,7 @@ class RequestReader:
             self._left = -1
             self._chunks = Chunks(self._on_body, self._on_trailer)
             self._tail = b""
-            self._body = self._trailers = 0
+            self._body = self._trailers = self._beside = 0
         else:
             self._left = length
 
@@ -261,11 +263,14 @@ class RequestReader:
         else:
             self._tail = part[-3:] if len(part) > 2 else (self._tail + part)[-3:]
             assert self._chunks is not None
+            self._beside += len(part)
             try:
                 left = 0 if self._chunks.feed(part) else left
             except httptools.HttpParserError:
                 self._refuse(400)
                 return
+            if self._beside > self._max_head:
+                self._refuse(431)  # a chunk whose extension has no end
         if left == 0 and not self.refused:
             self._left = self._chunks = None
             self._waiting = True
@@ -292,6 +297,7 @@ class RequestReader:
 
     def _on_body(self, part: bytes) -> None:
         self._body += len(part)
+        self._beside = 0
         if self._max_body and self._body > self._max_body:
             self._refuse(413)
         elif not self.refused:

@@ -24,7 +24,13 @@ from websockets.server import ServerProtocol
 
 from sockact.engines.http.asgi import App, scope_of
 from sockact.engines.http.engine_state import EngineState, client_name
-from sockact.engines.http.exchange import ClientConnection, ClientGone, HttpExchange, is_about_client
+from sockact.engines.http.exchange import (
+    READ_AHEAD,
+    ClientConnection,
+    ClientGone,
+    HttpExchange,
+    is_about_client,
+)
 from sockact.engines.http.head import Request
 from sockact.engines.http.response import switching
 from sockact.engines.http.timeouts import Bounded
@@ -45,6 +51,9 @@ CLOSE_TIMEOUT = 10.0
 
 AT_ONCE = 4096
 """Bytes that are parsed at a time. Compressed, they may be four million."""
+
+PIECES_PER_TURN = 4
+"""Pieces of so many bytes that are parsed in one turn of the loop: thousands of frames, in milliseconds."""
 
 logger = logging.getLogger(__package__)
 
@@ -112,6 +121,8 @@ class WebSocketExchange(HttpExchange):
         answer = self._handshake
         if self.request.length != 0:
             self.send_whole(400, _PLAIN, b"A WebSocket handshake has no body.\n")
+        elif answer.status_code != 101 and not self._has_our_version():
+            self.send_whole(426, _OUR_VERSION, b"")  # RFC 6455, section 4.4
         elif answer.status_code != 101:
             fields = [
                 (name.encode("latin-1"), value.encode("latin-1"))
@@ -122,6 +133,10 @@ class WebSocketExchange(HttpExchange):
         else:
             self.connection.shared.running.add(self)
             self.task = self.connection.loop.create_task(self._run())
+
+    def _has_our_version(self) -> bool:
+        asked = [value.strip() for name, value in self.request.headers if name == b"sec-websocket-version"]
+        return not asked or asked == [b"13"]
 
     def on_body(self, part: bytes) -> None:
         """Ignore it: the handshake was refused."""
@@ -212,6 +227,8 @@ class WebSocketExchange(HttpExchange):
         elif self.response.complete:
             raise RuntimeError(f"the app has sent {kind!r} after it has refused the WebSocket")
         elif self._denial is not None and kind == "websocket.http.response.body":
+            if self.connection.paused:
+                await self.connection.writable()
             self._deny_in_parts(message.get("body", b""), more=message.get("more_body", False))
         elif self._denial is not None or kind not in _ANSWERS:
             raise RuntimeError(f"the app has sent {kind!r}: expected {self._expected()}")
@@ -326,6 +343,7 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the transport's interface
         """Note that the connection is closed."""
+        self._shared.hangups.forget(self)
         hang_up_below(self.transport)
         self._lost = self.closing = True
         self._can_write.set()
@@ -347,8 +365,10 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
     # Frames.
 
     def read_on(self) -> None:
-        """Read until a message waits for the app, or an answer for the client."""
-        while self._rest and not self._somebody_is_behind():
+        """Read until a message waits for the app, or an answer for the client; others have their turn."""
+        for _ in range(PIECES_PER_TURN):
+            if not self._rest or self._somebody_is_behind():
+                break
             piece = bytes(memoryview(self._rest)[:AT_ONCE])
             del self._rest[:AT_ONCE]
             self._frames.receive_data(piece)
@@ -359,6 +379,8 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
             if self._frames.parser_exc is not None and not self._lost:
                 self._failed()
                 return
+        else:
+            self._loop.call_soon(self.read_on)
         self._hold_or_resume()
 
     def _somebody_is_behind(self) -> bool:
@@ -369,12 +391,30 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
     def _hold_or_resume(self) -> None:
         if self._lost or self.transport.is_closing():
             return
-        hold = self._somebody_is_behind()
+        hold = self._somebody_is_behind() or len(self._rest) > READ_AHEAD
         if hold and not self._held:
             self.transport.pause_reading()
+            self._shared.hangups.watch(self)
         elif self._held and not hold:
             self.transport.resume_reading()
+            self._shared.hangups.forget(self)
         self._held = hold
+
+    def fileno(self) -> int:
+        """Return the connection's descriptor."""
+        sock = self.transport.get_extra_info("socket")
+        return -1 if sock is None else int(sock.fileno())
+
+    def on_hung_up(self, *, entirely: bool) -> None:
+        """Called when the client closes its side, or all, behind what is not read yet."""
+        if entirely:
+            self.transport.abort()
+        else:  # the app may still take what has come before
+            self._loop.call_later(CLOSE_TIMEOUT, self._end_if_held)
+
+    def _end_if_held(self) -> None:
+        if self._held and not self._lost:
+            self.transport.abort()
 
     def _take(self, frame: Frame) -> None:
         opcode = frame.opcode
@@ -545,4 +585,5 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
         self._ping = self._pong = None
 
 
+_OUR_VERSION = ((b"sec-websocket-version", b"13"), (b"upgrade", b"websocket"))
 _PLAIN = ((b"content-type", b"text/plain; charset=utf-8"),)

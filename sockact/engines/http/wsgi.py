@@ -283,6 +283,8 @@ class WsgiExchange(HttpExchange):
             come_back()
             if part:
                 self.write(start.take(), part)
+                if self.request.method == "HEAD":
+                    break  # no client waits for the rest, which may have no end
         come_back()
         if not self.over:
             head = start.take()

@@ -160,7 +160,7 @@ def test_what_is_no_handshake_is_a_request(ws: Served, how: dict[str, str]) -> N
 
 @pytest.mark.parametrize(
     ("old", "new", "status"),
-    [("Version: 13", "Version: 12", 400), ("dGhlIHNhbXBsZSBub25jZQ==", "short", 400), ("13", "x", 400)],
+    [("Version: 13", "Version: 12", 426), ("dGhlIHNhbXBsZSBub25jZQ==", "short", 400), ("13", "x", 426)],
 )
 def test_a_wrong_handshake_is_refused(ws: Served, old: str, new: str, status: int) -> None:
     with ws.client() as client:
