@@ -21,10 +21,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from sockact.config.settings import Settings
-from sockact.engines.http.asgi import AsgiExchange
+from sockact.engines.http.asgi import AsgiCall
+from sockact.engines.http.call import READ_AHEAD
 from sockact.engines.http.connection import HttpConnection
 from sockact.engines.http.engine_state import EngineState, Graces
-from sockact.engines.http.exchange import READ_AHEAD
 from sockact.engines.http.timeouts import Bounds
 
 BOUNDS = Bounds.from_settings(Settings())
@@ -55,7 +55,7 @@ class World:
 
     def begin_engine(self) -> EngineState:
         """Start another engine."""
-        engine = EngineState(partial(AsgiExchange, self._app), FOREVER, Graces(), BOUNDS)
+        engine = EngineState(partial(AsgiCall, self._app), FOREVER, Graces(), BOUNDS)
         engine.hangups = Watched()  # type: ignore[assignment]  # stands for one
         self.engines.append(engine)
         return engine

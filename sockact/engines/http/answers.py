@@ -6,15 +6,15 @@ import re
 from http import HTTPStatus
 
 from sockact.config.settings import Settings
+from sockact.engines.http.call import AppCall, ClientConnection
 from sockact.engines.http.engine_state import Intercept
-from sockact.engines.http.exchange import ClientConnection, HttpExchange
 from sockact.engines.http.head import Request
 from sockact.lifecycle.readiness import Answer, Readiness, answer
 
 HTTPS = 443
 
 
-class Answered(HttpExchange):
+class Answered(AppCall):
     """A request that is answered at once.
 
     Args:
@@ -53,13 +53,13 @@ class Answered(HttpExchange):
 
 def error_answer(
     connection: ClientConnection, request: Request | None, status: int, *, last: bool
-) -> HttpExchange:
-    """Return an exchange that answers with a status and its phrase."""
+) -> AppCall:
+    """Return a call that answers with a status and its phrase."""
     known = request or Request("-", b"-", "1.1", [])
     body = HTTPStatus(status).phrase.encode()
-    exchange = Answered(connection, known, Answer(status, _PLAIN, body))
-    exchange.response.last = exchange.response.last or last
-    return exchange
+    call = Answered(connection, known, Answer(status, _PLAIN, body))
+    call.response.last = call.response.last or last
+    return call
 
 
 _PLAIN = ((b"content-type", b"text/plain; charset=utf-8"),)

@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote
 
-from sockact.engines.http.exchange import (
+from sockact.engines.http.call import (
     READ_AHEAD,
+    AppCall,
     ClientConnection,
     ClientGone,
-    HttpExchange,
     is_about_client,
 )
 from sockact.engines.http.files import AT_ONCE, send_file
@@ -38,7 +38,7 @@ _EXTENSIONS: dict[str, dict[str, Any]] = {
 }
 
 
-class AsgiExchange(HttpExchange):
+class AsgiCall(AppCall):
     """A request to an ASGI app."""
 
     task: asyncio.Task[None] | None = None
@@ -237,9 +237,9 @@ class AsgiExchange(HttpExchange):
         self._end(b"", ())
 
 
-def scope_of(exchange: HttpExchange, kind: str, extensions: dict[str, Any]) -> dict[str, Any]:
+def scope_of(call: AppCall, kind: str, extensions: dict[str, Any]) -> dict[str, Any]:
     """Return the scope of a request or a WebSocket."""
-    connection, request = exchange.connection, exchange.request
+    connection, request = call.connection, call.request
     shared = connection.shared
     raw, root = request.raw_path, shared.root_path
     path = raw.decode("latin-1")
@@ -259,8 +259,8 @@ def scope_of(exchange: HttpExchange, kind: str, extensions: dict[str, Any]) -> d
         "http_version": request.version,
         "method": request.method,
         "server": connection.server,
-        "client": exchange.client,
-        "scheme": exchange.scheme,
+        "client": call.client,
+        "scheme": call.scheme,
         "root_path": root,
         "path": path,
         "raw_path": raw,

@@ -1,6 +1,6 @@
 """An HTTP/1.1 connection: carries out the table of `stages` on an asyncio transport.
 
-The reader finds requests, an exchange is one request with its response, and the table says what follows.
+The reader finds requests, a call is one request with its response, and the table says what follows.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sockact.engines.http import tls_transport
 from sockact.engines.http.answers import Answered, error_answer
+from sockact.engines.http.call import READ_AHEAD, AppCall, quoted
 from sockact.engines.http.engine_state import EngineState, client_name
-from sockact.engines.http.exchange import READ_AHEAD, HttpExchange, quoted
 from sockact.engines.http.head import Request
 from sockact.engines.http.reader import RequestReader
 from sockact.engines.http.stages import (
@@ -79,9 +79,9 @@ class HttpConnection(asyncio.Protocol, Bounded):
 
     __slots__ = (
         "_count",
+        "_current",
         "_eof",
         "_eof_behind",
-        "_exchange",
         "_grace",
         "_held",
         "_moved",
@@ -127,7 +127,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         self.tls: dict[str, Any] | None = None
         self.loop = asyncio.get_running_loop()
         self._reader = RequestReader(self, shared.bounds.max_header_bytes, shared.bounds.max_body_bytes)
-        self._exchange: HttpExchange | None = None
+        self._current: AppCall | None = None
         self._refusal: tuple[int, Request | None] = (400, None)
         self._stays = stays or source is not None
         self._source = source
@@ -202,8 +202,8 @@ class HttpConnection(asyncio.Protocol, Bounded):
         """Wake the app."""
         self.paused = False
         self.wake_writers()
-        if self._exchange is not None:
-            self._exchange.on_writable()
+        if self._current is not None:
+            self._current.on_writable()
 
     # What the reader finds.
 
@@ -212,7 +212,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         self._step(HttpEvent.PART)
 
     def on_request(self, request: Request) -> None:
-        """Begin the exchange of a request."""
+        """Begin the call of a request."""
         shared = self.shared
         self._count += 1
         shared.requests += 1
@@ -221,23 +221,23 @@ class HttpConnection(asyncio.Protocol, Bounded):
             make = shared.websocket
         else:
             make = shared.runner
-        self._exchange = make(self, request)
+        self._current = make(self, request)
         self._step(HttpEvent.REQUEST if request.length == 0 else HttpEvent.HEAD)
         if shared.draining_since is not None and self.stage in IN_FLIGHT:
             self.drain()
 
     def on_body(self, part: bytes) -> None:
         """Pass a part of the body on."""
-        exchange = self._exchange
-        if exchange is not None and self.stage is not HttpStage.REST:
-            exchange.on_body(part)
+        call = self._current
+        if call is not None and self.stage is not HttpStage.REST:
+            call.on_body(part)
 
     def on_body_end(self) -> None:
         """Note that the request is complete."""
-        exchange, answered = self._exchange, self.stage is HttpStage.REST
+        call, answered = self._current, self.stage is HttpStage.REST
         self._step(HttpEvent.BODY_END)
-        if exchange is not None and not answered:
-            exchange.on_body_end()
+        if call is not None and not answered:
+            call.on_body_end()
         if self.shared.draining_since is not None and self.stage in IN_FLIGHT:
             self.drain()
 
@@ -246,7 +246,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         self._refusal = status, request
         self._step(HttpEvent.BAD)
 
-    # What exchanges do.
+    # What calls do.
 
     def send(self, data: bytes) -> None:
         """Send bytes to the client."""
@@ -267,47 +267,47 @@ class HttpConnection(asyncio.Protocol, Bounded):
 
     def body_taken(self) -> None:
         """Read on, unless the app has to take its body first."""
-        exchange = self._exchange
-        if self._held and self.stage in READS_BODY and (exchange is None or not exchange.full):
+        call = self._current
+        if self._held and self.stage in READS_BODY and (call is None or not call.full):
             self._resume()
 
     def on_begun(self) -> None:
         """Note that the response has begun."""
         self._step(HttpEvent.BEGUN)
 
-    def on_complete(self, exchange: HttpExchange) -> None:
+    def on_complete(self, call: AppCall) -> None:
         """Note that the response is complete."""
-        if not exchange.response.last:
+        if not call.response.last:
             self._step(HttpEvent.COMPLETE)
         elif self._may_be_sending():
             self._step(HttpEvent.COMPLETE_AMID)
         else:
             self._step(HttpEvent.COMPLETE_LAST)
 
-    def on_failed(self, exchange: HttpExchange, *, returned: bool) -> None:
+    def on_failed(self, call: AppCall, *, returned: bool) -> None:
         """Note that the app has failed, or returned, before its response was complete."""
-        if exchange is self._exchange:
-            self._refusal = _FAILED, exchange.request
-            visible = returned and exchange.response.has_end
+        if call is self._current:
+            self._refusal = _FAILED, call.request
+            visible = returned and call.response.has_end
             self._step(HttpEvent.RETURNED if visible else HttpEvent.FAILED)
 
-    def log(self, exchange: HttpExchange) -> None:
+    def log(self, call: AppCall) -> None:
         """Log a request, whose status is known."""
-        request, client = exchange.request, exchange.client
+        request, client = call.request, call.client
         access_logger.info(
             '%s - "%s %s HTTP/%s" %d',
             "" if client is None else f"{client[0]}:{client[1]}",
             request.method,
             quoted(request.target),
             request.version,
-            exchange.response.status,
+            call.response.status,
         )
 
     def upgrade(self, protocol: asyncio.Protocol) -> bytes:
         """Give the transport to a WebSocket; return what has been read for it."""
         self._step(HttpEvent.UPGRADE)
         self._cancel_timers()
-        self._exchange = None
+        self._current = None
         self.shared.connections.discard(self)
         self.transport.set_protocol(protocol)
         if self._held:
@@ -357,12 +357,12 @@ class HttpConnection(asyncio.Protocol, Bounded):
         who = client_name(self.client)
         if self.stage is HttpStage.LINGERING:
             return f"{who}: a connection after its last response"
-        exchange = self._exchange
-        if exchange is None or self.stage not in IN_FLIGHT:
+        call = self._current
+        if call is None or self.stage not in IN_FLIGHT:
             return f"{who}: a connection without a request"
-        age = self.loop.time() - exchange.since
-        begun = "sending its response" if exchange.response.begun else "before its response"
-        request = exchange.request
+        age = self.loop.time() - call.since
+        begun = "sending its response" if call.response.begun else "before its response"
+        request = call.request
         return f"{who}: {request.method} {quoted(request.target)}, {age:.1f} s old, {begun}"
 
     def _waits(self) -> tuple[Wait, object] | None:
@@ -370,14 +370,14 @@ class HttpConnection(asyncio.Protocol, Bounded):
             return None
         wait = WAITS.get(self.stage)
         if wait is Wait.BODY:
-            exchange = self._exchange
-            patient = exchange is not None and exchange.patient
+            call = self._current
+            patient = call is not None and call.patient
             return None if patient else (wait, self.last_activity)
         return None if wait is None else (wait, self._count)
 
     def _overdue(self, wait: Wait) -> None:  # noqa: ARG002 - the stage tells it
         if not unread(self.transport):  # else it arrived in time, and the loop was too busy to read it
-            self._refusal = _TOO_SLOW, None if self._exchange is None else self._exchange.request
+            self._refusal = _TOO_SLOW, None if self._current is None else self._current.request
             self._step(HttpEvent.OVERDUE)
 
     def unsent(self) -> int:
@@ -397,37 +397,37 @@ class HttpConnection(asyncio.Protocol, Bounded):
             action(self)
 
     def _call(self) -> None:
-        exchange = self._exchange
-        assert exchange is not None
+        call = self._current
+        assert call is not None
         shared = self.shared
-        if shared.intercept is not None and (answer := shared.intercept(exchange.request)) is not None:
-            exchange = self._exchange = Answered(self, exchange.request, answer)
-        exchange.start()
+        if shared.intercept is not None and (answer := shared.intercept(call.request)) is not None:
+            call = self._current = Answered(self, call.request, answer)
+        call.start()
 
     def _answer(self) -> None:
         status, request = self._refusal
         logger.debug("%s: refused with %d", client_name(self.client), status)
-        self._exchange = error_answer(self, request, status, last=self._reader.refused)
-        self._exchange.start()
+        self._current = error_answer(self, request, status, last=self._reader.refused)
+        self._current.start()
 
     def _discard(self) -> None:
         self._reader.discard()
 
     def _ended(self) -> None:
-        if self._exchange is not None:
-            self._exchange.on_ended()
+        if self._current is not None:
+            self._current.on_ended()
 
     def _gone(self) -> None:
-        exchange, self._exchange = self._exchange, None
+        call, self._current = self._current, None
         self.wake_writers()
-        if exchange is not None:
-            exchange.on_gone()
+        if call is not None:
+            call.on_gone()
 
     def _last(self) -> None:
         self.ending = True
 
     def _next(self) -> None:
-        self._exchange = None
+        self._current = None
         if self._grace is not None:
             self._cancel_grace()
         if self._reader.proceed():
@@ -438,7 +438,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         if self._eof:
             self._step(HttpEvent.EOF)  # which came behind what was parsed only now
         elif self.stage in READS_BODY:
-            if self._exchange is not None and self._exchange.full:
+            if self._current is not None and self._current.full:
                 self._hold()
             else:
                 self.body_taken()
@@ -548,10 +548,10 @@ class HttpConnection(asyncio.Protocol, Bounded):
         sender = self.shared.sender
         if sender is None or sender.room <= 0 or self._stays or self._eof:
             return False
-        exchange = self._exchange
-        if exchange is None:
+        call = self._current
+        if call is None:
             return not self._reader.rest
-        return not exchange.response.last
+        return not call.response.last
 
     def _may_be_sending(self) -> bool:
         """Tell whether the client may have sent, or be sending, more than will be read."""
@@ -584,7 +584,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
     def _quit(self) -> None:
         """Forget the request; what was sent of its response is still sent."""
         self._cancel_timers()
-        self._exchange = None
+        self._current = None
         if self._held:
             self.shared.hangups.forget(self)
 

@@ -13,9 +13,9 @@ from sockact.config.settings import Settings
 from sockact.engines.certificates import Tls
 from sockact.engines.http import tls_transport
 from sockact.engines.http.answers import ready_paths, to_https
+from sockact.engines.http.call import AppCall, ClientConnection
 from sockact.engines.http.connection import HttpConnection, address
 from sockact.engines.http.engine_state import EngineState, Graces, Runner
-from sockact.engines.http.exchange import ClientConnection, HttpExchange
 from sockact.engines.http.head import Request
 from sockact.engines.http.lifespan import App, Lifespan
 from sockact.engines.http.sse_shutdown import announce_shutdown
@@ -274,9 +274,9 @@ def _as_asgi3(app: Callable[..., Any]) -> App:
 
 
 def _asgi_runner(app: App) -> Runner:
-    from sockact.engines.http.asgi import AsgiExchange
+    from sockact.engines.http.asgi import AsgiCall
 
-    return partial(AsgiExchange, app)
+    return partial(AsgiCall, app)
 
 
 def _wsgi_runner(app: Callable[..., Any], settings: Settings) -> Runner:
@@ -294,10 +294,10 @@ def _proxies(settings: Settings) -> Proxies | None:
 
 
 def _websockets(app: App, settings: Settings) -> Runner:
-    """Return a function that makes the exchanges of WebSockets; it imports what they need at the first."""
+    """Return a function that makes the calls of WebSockets; it imports what they need at the first."""
 
-    def make(connection: ClientConnection, request: Request) -> HttpExchange:
-        from sockact.engines.http.websocket import WebSocketExchange, WebSocketLimits
+    def make(connection: ClientConnection, request: Request) -> AppCall:
+        from sockact.engines.http.websocket import WebSocketCall, WebSocketLimits
 
         limits = WebSocketLimits(
             settings.websocket_max_message or None,
@@ -305,6 +305,6 @@ def _websockets(app: App, settings: Settings) -> Runner:
             settings.websocket_ping_timeout,
             settings.websocket_compression,
         )
-        return WebSocketExchange(app, limits, connection, request)
+        return WebSocketCall(app, limits, connection, request)
 
     return make

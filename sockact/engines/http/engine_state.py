@@ -27,7 +27,7 @@ Intercept = Callable[[Request], Answer | None]
 """Returns the response to a request that is not for the app; None if it is."""
 
 Runner = Callable[[Any, Request], Any]
-"""Returns the `HttpExchange` of a request on a connection, which has not started."""
+"""Returns the `AppCall` of a request on a connection, which has not started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class EngineState:
     """The state that all connections of an engine share.
 
     Args:
-        runner: makes the exchange of a request with the app.
+        runner: makes the call of a request with the app.
         linger: seconds that a connection without a request in flight may stay in a drain.
         graces: times that streams and WebSockets get in a drain.
         bounds: limits for clients.
@@ -79,7 +79,7 @@ class EngineState:
 
     Attributes:
         on_request: called when a request begins.
-        websocket: makes the exchange of a WebSocket handshake; None if the app takes no WebSockets.
+        websocket: makes the call of a WebSocket handshake; None if the app takes no WebSockets.
         intercept: answers requests that are not for the app.
         proxies: the proxies that are believed; None if there are none.
         app_state: the app's lifespan state.
@@ -163,9 +163,9 @@ class EngineState:
             self._always = b"".join(b"%b: %b\r\n" % field for field in fields)
         return self._always
 
-    def ended(self, exchange: object) -> None:
+    def ended(self, call: object) -> None:
         """Note that the app has ended a request."""
-        self.running.discard(exchange)
+        self.running.discard(call)
         if self.on_end is not None:
             self.on_end()
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from sockact.engines.http.exchange import HttpExchange
+from sockact.engines.http.call import AppCall
 from sockact.engines.http.head import Request, is_below
 
 MAX_NAMES = 1024
@@ -59,9 +59,9 @@ def constant(errors: Any, *, multithread: bool) -> dict[str, Any]:
     }
 
 
-def variables(exchange: HttpExchange) -> dict[str, Any]:
+def variables(call: AppCall) -> dict[str, Any]:
     """Return the variables of a request, without its body."""
-    connection, request = exchange.connection, exchange.request
+    connection, request = call.connection, call.request
     raw, root = request.raw_path, connection.shared.root_path.encode().decode("latin-1")
     path = (unquote_to_bytes(raw) if _PERCENT in raw else raw).decode("latin-1")
     environ: dict[str, Any] = {
@@ -71,10 +71,10 @@ def variables(exchange: HttpExchange) -> dict[str, Any]:
         "QUERY_STRING": request.query.decode("latin-1"),
         "REQUEST_URI": request.target.decode("latin-1"),
         "SERVER_PROTOCOL": f"HTTP/{request.version}",
-        "wsgi.url_scheme": exchange.scheme,
+        "wsgi.url_scheme": call.scheme,
     }
-    if exchange.client is not None:
-        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = exchange.client[0], str(exchange.client[1])
+    if call.client is not None:
+        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = call.client[0], str(call.client[1])
     _add_fields(environ, request)
     environ["SERVER_NAME"], environ["SERVER_PORT"] = _server(connection.server, environ)
     return environ

@@ -6,40 +6,40 @@ import asyncio
 import os
 from typing import BinaryIO
 
-from sockact.engines.http.exchange import HttpExchange
+from sockact.engines.http.call import AppCall
 
 AT_ONCE = 256 * 1024
 """Bytes that are sent in one turn of the loop."""
 
 
-async def send_file(exchange: HttpExchange, file: BinaryIO, size: int) -> None:
+async def send_file(call: AppCall, file: BinaryIO, size: int) -> None:
     """Send so many bytes of a file as the body, from its current position; less, if the client goes."""
-    response = exchange.response
+    response = call.response
     if response.bodyless:
         return
-    if response.framed or exchange.connection.tls is not None:
-        await _send_parts(exchange, file, size)
+    if response.framed or call.connection.tls is not None:
+        await _send_parts(call, file, size)
     else:
         response.sent(size)
-        await _send_by_kernel(exchange, file, size)
+        await _send_by_kernel(call, file, size)
 
 
-async def _send_parts(exchange: HttpExchange, file: BinaryIO, size: int) -> None:
-    connection = exchange.connection
-    while size and not exchange.gone:
+async def _send_parts(call: AppCall, file: BinaryIO, size: int) -> None:
+    connection = call.connection
+    while size and not call.gone:
         part = file.read(min(size, AT_ONCE))
         if not part:
             raise OSError("the file has become shorter while it was sent")
         size -= len(part)
-        connection.send(exchange.response.part(part))
+        connection.send(call.response.part(part))
         if connection.paused:
             await connection.writable()
         else:
             await asyncio.sleep(0)
 
 
-async def _send_by_kernel(exchange: HttpExchange, file: BinaryIO, size: int) -> None:
-    connection = exchange.connection
+async def _send_by_kernel(call: AppCall, file: BinaryIO, size: int) -> None:
+    connection = call.connection
     loop = asyncio.get_running_loop()
     transport = connection.transport
     low, high = transport.get_write_buffer_limits()
@@ -47,12 +47,12 @@ async def _send_by_kernel(exchange: HttpExchange, file: BinaryIO, size: int) -> 
     offset = file.tell()
     copy = -1
     try:
-        while transport.get_write_buffer_size() and not exchange.gone:
+        while transport.get_write_buffer_size() and not call.gone:
             await connection.writable()
-        if exchange.gone:
+        if call.gone:
             return
         copy = os.dup(connection.fileno())  # the loop does not let others watch a transport's descriptor
-        while size and not exchange.gone:
+        while size and not call.gone:
             connection.file_bytes = size
             try:
                 sent = os.sendfile(copy, file.fileno(), offset, min(size, AT_ONCE))

@@ -23,14 +23,14 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from sockact.engines.http.asgi import App, scope_of
-from sockact.engines.http.engine_state import EngineState, client_name
-from sockact.engines.http.exchange import (
+from sockact.engines.http.call import (
     READ_AHEAD,
+    AppCall,
     ClientConnection,
     ClientGone,
-    HttpExchange,
     is_about_client,
 )
+from sockact.engines.http.engine_state import EngineState, client_name
 from sockact.engines.http.head import Request
 from sockact.engines.http.response import switching
 from sockact.engines.http.timeouts import Bounded
@@ -95,7 +95,7 @@ _ANSWERS = frozenset(("websocket.accept", "websocket.close", "websocket.http.res
 """The messages with which an app may answer a handshake."""
 
 
-class WebSocketExchange(HttpExchange):
+class WebSocketCall(AppCall):
     """A WebSocket of an ASGI app, from its handshake on."""
 
     def __init__(
@@ -282,7 +282,7 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
     """A connection that carries a WebSocket.
 
     Args:
-        exchange: the app's side.
+        call: the app's side.
         frames: of the connection.
         limits: the settings.
 
@@ -291,16 +291,16 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
         last_activity: when the client has last sent something, by the loop's clock.
     """
 
-    def __init__(self, exchange: WebSocketExchange, frames: Frames, limits: WebSocketLimits) -> None:
+    def __init__(self, call: WebSocketCall, frames: Frames, limits: WebSocketLimits) -> None:
         super().__init__()
-        self._exchange = exchange
+        self._app_call = call
         self._frames = frames
         self._limits = limits
         self._loop = asyncio.get_running_loop()
-        self._shared: EngineState = exchange.connection.shared
-        self._client = exchange.connection.client
-        self.transport = exchange.connection.transport
-        self.last_activity = exchange.connection.last_activity
+        self._shared: EngineState = call.connection.shared
+        self._client = call.connection.client
+        self.transport = call.connection.transport
+        self.last_activity = call.connection.last_activity
         self.closing = False
         self._held = False
         self._rest = bytearray()
@@ -350,7 +350,7 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
         for timer in (self._ping, self._pong, self._end, self._restart):
             if timer is not None:
                 timer.cancel()
-        self._exchange.on_gone()
+        self._app_call.on_gone()
         self._shared.connections.discard(self)
 
     def pause_writing(self) -> None:
@@ -386,7 +386,7 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
     def _somebody_is_behind(self) -> bool:
         if not self._can_write.is_set():
             return True  # a client that sends pings, and reads no pongs
-        return bool(self._exchange.untold) and not self.closing
+        return bool(self._app_call.untold) and not self.closing
 
     def _hold_or_resume(self) -> None:
         if self._lost or self.transport.is_closing():
@@ -438,14 +438,14 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
         if self.closing:
             return  # sent before the peer saw our close frame; the app has its disconnect
         if not self._is_text:
-            self._exchange.tell({"type": "websocket.receive", "bytes": data})
+            self._app_call.tell({"type": "websocket.receive", "bytes": data})
             return
         try:
             text = data.decode()
         except UnicodeDecodeError:
             self.close(INVALID_DATA, "", self._shared.linger)
         else:
-            self._exchange.tell({"type": "websocket.receive", "text": text})
+            self._app_call.tell({"type": "websocket.receive", "text": text})
 
     def _closed(self) -> None:
         """Note that the client's close frame has come; `websockets` has answered it."""
@@ -472,7 +472,7 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
 
     def _disconnect(self, code: int, reason: str) -> None:
         self._stop_pings()
-        self._exchange.tell({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self._app_call.tell({"type": "websocket.disconnect", "code": code, "reason": reason})
 
     def _flush(self) -> None:
         data = b"".join(self._frames.data_to_send())

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from sockact.engines.http.call import AppCall, ClientConnection, ClientGone, is_about_client
 from sockact.engines.http.environ import FileWrapper, constant, variables
-from sockact.engines.http.exchange import ClientConnection, ClientGone, HttpExchange, is_about_client
 from sockact.engines.http.files import send_file
 from sockact.engines.http.head import Request
 from sockact.engines.http.response import CONTINUE, WrongResponse, is_standard
@@ -31,7 +31,7 @@ WsgiApp = Callable[[dict[str, Any], Any], Any]
 
 
 class WsgiRunner:
-    """Makes the exchanges of an app.
+    """Makes the calls of an app.
 
     Args:
         app: a WSGI app.
@@ -48,9 +48,9 @@ class WsgiRunner:
         self._inbox: deque[Callable[[], None]] = deque()
         self._reading = False
 
-    def __call__(self, connection: ClientConnection, request: Request) -> HttpExchange:
-        """Return the exchange of a request."""
-        return WsgiExchange(self, connection, request)
+    def __call__(self, connection: ClientConnection, request: Request) -> AppCall:
+        """Return the call of a request."""
+        return WsgiCall(self, connection, request)
 
     def post(self, connection: ClientConnection, step: Callable[[], None]) -> None:
         """Have a step done in the event loop; called in threads. Several wake the loop once."""
@@ -65,7 +65,7 @@ class WsgiRunner:
             self._inbox.popleft()()
 
 
-class WsgiExchange(HttpExchange):
+class WsgiCall(AppCall):
     """A request to a WSGI app. What `_call` calls runs in a thread, all else in the event loop."""
 
     broken = False
@@ -353,8 +353,8 @@ class WsgiExchange(HttpExchange):
 class _Input(io.RawIOBase):
     """A body that is read while it comes."""
 
-    def __init__(self, exchange: WsgiExchange) -> None:
-        self._exchange = exchange
+    def __init__(self, call: WsgiCall) -> None:
+        self._app_call = call
         self._part = memoryview(b"")
 
     def readable(self) -> bool:
@@ -362,7 +362,7 @@ class _Input(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         if not self._part:
-            self._part = memoryview(self._exchange.read())
+            self._part = memoryview(self._app_call.read())
         size = min(len(buffer), len(self._part))
         buffer[:size] = self._part[:size]
         self._part = self._part[size:]
@@ -372,11 +372,11 @@ class _Input(io.RawIOBase):
 class _StartResponse:
     """The app's `start_response`; nothing is sent before the first part of the body."""
 
-    __slots__ = ("_exchange", "_head", "_reason", "begun")
+    __slots__ = ("_app_call", "_head", "_reason", "begun")
 
-    def __init__(self, exchange: WsgiExchange) -> None:
+    def __init__(self, call: WsgiCall) -> None:
         self.begun = False
-        self._exchange = exchange
+        self._app_call = call
         self._reason = b""
         self._head: tuple[int, list[tuple[bytes, bytes]]] | None = None
 
@@ -398,10 +398,10 @@ class _StartResponse:
         if self._head is None:
             raise RuntimeError("the app has not called start_response")
         self.begun = True
-        self._exchange.response.reason = self._reason
+        self._app_call.response.reason = self._reason
         return self._head
 
     def _write(self, part: bytes) -> None:
-        if self._exchange.over:
+        if self._app_call.over:
             raise ClientGone("the client has gone")
-        self._exchange.write(self.take(), part)
+        self._app_call.write(self.take(), part)

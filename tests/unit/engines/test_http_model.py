@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sockact.engines.http import connection
-from sockact.engines.http.asgi import AsgiExchange
+from sockact.engines.http.asgi import AsgiCall
 from sockact.engines.http.connection import HttpConnection
 from sockact.engines.http.reader import RequestReader
 from sockact.engines.http.response import HttpResponse
@@ -89,7 +89,7 @@ FAULTS = {
     "the last response is not announced": method(HttpConnection, "is_last", property(lambda _: False)),
     "each response is the last": method(HttpConnection, "is_last", property(lambda _: True)),
     "a body comes twice": method(
-        AsgiExchange, "on_body_end", lambda self: setattr(self, "_told", False) or self._wake()
+        AsgiCall, "on_body_end", lambda self: setattr(self, "_told", False) or self._wake()
     ),
     "chunks go to HTTP/1.0": method(HttpResponse, "_old", property(lambda _: False, lambda *_: None)),
 }

@@ -23,7 +23,7 @@ class ClientGone(OSError):  # noqa: N818 - no fault of anybody's
 
 
 class ClientConnection(Protocol):
-    """The connection of a client, as exchanges see it; `HttpConnection` has the meanings."""
+    """The connection of a client, as calls see it; `HttpConnection` has the meanings."""
 
     shared: EngineState
     loop: asyncio.AbstractEventLoop
@@ -60,20 +60,20 @@ class ClientConnection(Protocol):
     def on_begun(self) -> None:
         """Note that the response has begun."""
 
-    def on_complete(self, exchange: Any) -> None:
+    def on_complete(self, call: Any) -> None:
         """Note that the response is complete."""
 
-    def on_failed(self, exchange: Any, *, returned: bool) -> None:
+    def on_failed(self, call: Any, *, returned: bool) -> None:
         """Note that the app has failed, or returned, before its response was complete."""
 
-    def log(self, exchange: Any) -> None:
+    def log(self, call: Any) -> None:
         """Log a request, whose status is known."""
 
     def upgrade(self, protocol: asyncio.Protocol) -> bytes:
         """Give the transport to a WebSocket; return what has been read for it."""
 
 
-class HttpExchange(ABC):
+class AppCall(ABC):
     """One request and its response.
 
     Args:
