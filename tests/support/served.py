@@ -68,6 +68,9 @@ def served(folder: Path, app: str, *options: str) -> Iterator[Served]:
         with contextlib.chdir(folder):
             pid = manager.sockact("app:app", *options, listeners=[listener])
         manager.wait_ready()
+        wait_until(
+            lambda: " is ready\n" in manager.stderr()
+        )  # its last line, which a test does not ask for
         assert listener.sock is not None
         yield Served(manager, listener.sock.getsockname(), pid, folder)
     finally:

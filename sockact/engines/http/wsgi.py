@@ -169,7 +169,7 @@ class WsgiCall(AppCall):
         self._queue.append(step)
 
     def _do(self, step: Callable[[], None]) -> None:
-        if self.over:
+        if self.over or self.connection.transport.is_closing():
             return
         try:
             step()
