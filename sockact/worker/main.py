@@ -244,9 +244,11 @@ class _Serving:
 
 
 def _hold_loggers() -> None:
-    logs.hold()
     for name in ("sockact.engines.http", "sockact.engines.handlers"):
         logging.getLogger(name).addFilter(event_loop.Advised())
+    for name in ("sockact.access", "sockact.websockets", "sockact.process"):
+        logging.getLogger(name)  # of modules that are imported later, if at all
+    logs.hold()
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

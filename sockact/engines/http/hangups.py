@@ -40,16 +40,25 @@ class Hangups:
 
     def watch(self, connection: UnreadConnection) -> None:
         """Tell this connection once when its client closes it."""
-        if self._epoll is None:
-            self._epoll = select.epoll()
-            forks.keep(self)
-            asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._look)
+        if self._epoll is None and not self._begin():
+            return
         fd = connection.fileno()
         if fd >= 0 and connection not in self._numbers:
             self._held[fd] = connection
             self._numbers[connection] = fd
+            assert self._epoll is not None
             with contextlib.suppress(FileExistsError):  # of one that was closed without our knowledge
                 self._epoll.register(fd, _FOR_A_HALF)
+
+    def _begin(self) -> bool:
+        """Make the epoll; return False if descriptors have run out: then nothing tells."""
+        try:
+            self._epoll = select.epoll()
+        except OSError:
+            return False
+        forks.keep(self)
+        asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._look)
+        return True
 
     def forget(self, connection: UnreadConnection) -> None:
         """Watch a connection no more; best before its descriptor is closed."""
