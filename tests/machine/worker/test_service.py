@@ -89,38 +89,22 @@ def test_nobody_is_lost_over_reloads_and_the_main_pid_stays(
     tell(f"{asked} times reload", service, report)
 
 
-PLAIN_SERVER = """
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from sockact import adopt, Notifier
+HASTY = """
+import os, sockact
+from app import app
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    do_POST = do_GET
-
-    def log_message(self, *_): ...
-
-server = ThreadingHTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=False)
-listener, = adopt()
-server.socket = listener.sock
-server.socket.setblocking(True)
-Notifier().ready("a plain server")
-server.serve_forever()  # until SIGTERM ends the process
+@sockact.hooks.on_drain
+def end():
+    os._exit(0)
 """
 
 
 def test_the_same_load_reports_losses_of_a_server_that_closes_its_connections_at_once(
     service: Machine,
 ) -> None:
-    service.write("/opt/app/plain.py", PLAIN_SERVER)
-    text = "[Service]\nExecStart=\nExecStart=/opt/app/venv/bin/python /opt/app/plain.py\n"
+    service.write("/opt/app/hasty.py", HASTY)
+    run = "/opt/app/venv/bin/sockact run --workers=0 --chdir=/opt/app hasty:app"
+    text = f"[Service]\nKillMode=mixed\nExecStart=\nExecStart={run}\n"
     service.write("/etc/systemd/system/app.service.d/test.conf", text)
     service.run("systemctl", "daemon-reload")
 
@@ -130,7 +114,7 @@ def test_the_same_load_reports_losses_of_a_server_that_closes_its_connections_at
         report = clients.report()
 
     assert report["lost"] > 0
-    tell(f"{FEW} times restart of a plain server", service, report)
+    tell(f"{FEW} times restart of a server that does not drain", service, report)
 
 
 @pytest.mark.parametrize(
