@@ -66,15 +66,6 @@ class Hangups:
         if fd is not None and self._held.get(fd) is connection:
             self._stop(fd)
 
-    def close(self) -> None:
-        """Watch no more."""
-        if self._epoll is not None:
-            asyncio.get_running_loop().remove_reader(self._epoll.fileno())
-            self._epoll.close()
-            self._epoll = None
-            self._held.clear()
-            self._numbers.clear()
-
     def _look(self) -> None:
         assert self._epoll is not None
         for fd, events in self._epoll.poll(0):

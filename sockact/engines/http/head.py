@@ -19,10 +19,8 @@ _OTHER_VERSION = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [\x21-\x7e]+ HTTP/(?!
 LONGEST_METHOD = 64
 """Bytes of a method, at most."""
 
-_LONG_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{65}")
-
 BEGUN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}( [\x21-\x7e\x80-\xff]*( [HTP/.0-9]*\r?)?)?")
-"""What a request line may begin with."""
+"""The beginning of a request line: more of it may come."""
 
 BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
 """A line end that is none: another server might see other lines than we do."""
