@@ -1,4 +1,4 @@
-"""Asks the kernel for the process at the other end of a Unix connection."""
+"""The other end of a connection: its address, or on a Unix socket its process, by the kernel."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ class Peer(NamedTuple):
     pid: int
     uid: int
     gid: int
+
+
+def unmapped(host: str) -> str:
+    """Return an address of IPv4 as one, also where IPv6 carries it: ::ffff:192.0.2.1 is 192.0.2.1."""
+    return host.removeprefix("::ffff:") if "." in host else host
 
 
 def peer_of(connection: socket.socket) -> Peer | None:

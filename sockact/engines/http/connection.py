@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sockact.engines.http import tls_transport
 from sockact.engines.http.answers import Answered, error_answer
 from sockact.engines.http.call import READ_AHEAD, AppCall, quoted
-from sockact.engines.http.engine_state import EngineState, client_name
+from sockact.engines.http.engine_state import EngineState, Intercept, client_name
 from sockact.engines.http.head import Request
 from sockact.engines.http.reader import RequestReader
 from sockact.engines.http.stages import (
@@ -29,7 +29,7 @@ from sockact.engines.http.stages import (
 )
 from sockact.engines.http.timeouts import Bounded, Wait, reset
 from sockact.sockets.kernel import hang_up_below, unread
-from sockact.sockets.peer import peer_of
+from sockact.sockets.peer import peer_of, unmapped
 
 if TYPE_CHECKING:
     pass
@@ -64,6 +64,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         moved_here: whether another process has accepted the connection.
         stays: whether the connection must not move to another process.
         source: what a proxy has told by the PROXY protocol, which the next process would not know.
+        intercept: answers requests that are not for the app, in place of the engine's.
 
     Attributes:
         client: address and port of the client; None on a Unix socket.
@@ -84,6 +85,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         "_eof_behind",
         "_grace",
         "_held",
+        "_intercept",
         "_moved",
         "_reader",
         "_refusal",
@@ -113,6 +115,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         moved_here: bool = False,
         stays: bool = False,
         source: Source | None = None,
+        intercept: Intercept | None = None,
     ) -> None:
         super().__init__()
         self.shared = shared
@@ -131,6 +134,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         self._refusal: tuple[int, Request | None] = (400, None)
         self._stays = stays or source is not None
         self._source = source
+        self._intercept = intercept or shared.intercept
         self._held = False
         self._moved = False
         self.paused = False
@@ -324,7 +328,12 @@ class HttpConnection(asyncio.Protocol, Bounded):
         If no process takes it, it may linger, and bring one more request.
         """
         self._end_in_time()
-        self._step(HttpEvent.DRAIN if self._may_move() else HttpEvent.DRAIN_HERE)
+        if not self._may_move():
+            self._step(HttpEvent.DRAIN_HERE)
+        elif self._current is None and self._reader.rest:
+            self._step(HttpEvent.DRAIN_AMID)
+        else:
+            self._step(HttpEvent.DRAIN)
 
     def fileno(self) -> int:
         """Return the connection's descriptor."""
@@ -399,8 +408,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
     def _call(self) -> None:
         call = self._current
         assert call is not None
-        shared = self.shared
-        if shared.intercept is not None and (answer := shared.intercept(call.request)) is not None:
+        if self._intercept is not None and (answer := self._intercept(call.request)) is not None:
             call = self._current = Answered(self, call.request, answer)
         call.start()
 
@@ -548,10 +556,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         sender = self.shared.sender
         if sender is None or sender.room <= 0 or self._stays or self._eof:
             return False
-        call = self._current
-        if call is None:
-            return not self._reader.rest
-        return not call.response.last
+        return self._current is None or not self._current.response.last
 
     def _may_be_sending(self) -> bool:
         """Tell whether the client may have sent, or be sending, more than will be read."""
@@ -613,8 +618,7 @@ def address(found: Any) -> tuple[str, int] | None:
     """Return host and port; an IPv4 address is written as one, also where IPv6 carries it."""
     if not isinstance(found, tuple) or len(found) < 2:
         return None
-    host: str = found[0]
-    return (host.removeprefix("::ffff:") if "." in host else host), int(found[1])
+    return unmapped(found[0]), int(found[1])
 
 
 _DISCARDS = frozenset({HttpStage.LINGERING, HttpStage.CLOSED, HttpStage.OFFERED})

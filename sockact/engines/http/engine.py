@@ -133,8 +133,8 @@ class HttpEngine:
             return partial(self._arrive, self._protocol, context=context, proxied=proxied)
         if self._settings.redirect_http and listener.name == HTTP:
             # Such a connection must not move: the next process would serve the app on it.
-            redirecting = self._shared.apart(to_https(self._settings.redirect_http))
-            redirect = partial(HttpConnection, redirecting, stays=True)
+            intercept = to_https(self._settings.redirect_http)
+            redirect = partial(self._protocol, stays=True, intercept=intercept)
             return partial(self._arrive, redirect, proxied=proxied)
         return partial(self._arrive, self._protocol, proxied=proxied)
 

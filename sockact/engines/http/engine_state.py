@@ -126,12 +126,6 @@ class EngineState:
         self._second = 0
         self._always = b""
 
-    def apart(self, intercept: Intercept) -> EngineState:
-        """Return the same with another intercept, for some of the connections."""
-        apart = copy.copy(self)
-        apart.intercept = intercept
-        return apart
-
     def uncounted(self) -> EngineState:
         """Return the same for a connection that counts for nothing, and that does not drain."""
         apart = copy.copy(self)

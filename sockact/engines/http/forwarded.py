@@ -16,7 +16,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Protocol
 
 from sockact.errors import SettingsError
-from sockact.sockets.peer import Peer
+from sockact.sockets.peer import Peer, unmapped
 
 NOBODY = 65534
 """The user ID that a process in a user namespace sees for all users that its namespace does not map; with
@@ -137,7 +137,7 @@ def _node(text: str) -> tuple[str, int]:
         port = port.removeprefix(":")
     elif text.count(":") == 1:
         host, _, port = text.partition(":")
-    return host.removeprefix("::ffff:") if "." in host else host, int(port) if _PORT.fullmatch(port) else 0
+    return unmapped(host), int(port) if _PORT.fullmatch(port) else 0
 
 
 def _network(proxy: str) -> IPv4Network | IPv6Network:

@@ -54,6 +54,7 @@ class HttpEvent(IntEnum):
     UNREAD = auto()
     DRAIN = auto()
     DRAIN_HERE = auto()
+    DRAIN_AMID = auto()
     GRACE_OVER = auto()
     SILENT = auto()
     TAKEN = auto()
@@ -116,6 +117,7 @@ EVENTS = {
     HttpEvent.UNREAD: "the client does not read",
     HttpEvent.DRAIN: "a drain begins, and a process takes connections",
     HttpEvent.DRAIN_HERE: "a drain begins, and nobody takes this one",
+    HttpEvent.DRAIN_AMID: "a drain begins, and a part of a head was read",
     HttpEvent.GRACE_OVER: "`stream_grace` is over",
     HttpEvent.SILENT: "`linger` seconds without a byte",
     HttpEvent.TAKEN: "another process has taken it",
@@ -223,7 +225,8 @@ def _table() -> dict[tuple[HttpStage, HttpEvent], Cell]:
     on("FRESH IDLE", e.DRAIN, s.OFFERED, a.OFFER)
     on("HEAD REST", e.DRAIN, None, a.LINGER)
     on("DUE RESPONDING", e.DRAIN, None, a.HOLD)
-    on("FRESH IDLE HEAD REST", e.DRAIN_HERE, None, a.LINGER)
+    on("FRESH IDLE HEAD REST", e.DRAIN_HERE, None, a.LAST, a.LINGER)
+    on("FRESH IDLE HEAD", e.DRAIN_AMID, None, a.LINGER)  # it may move after this request
     on("BODY", e.DRAIN_HERE, None, a.LAST)
     on("DUE", e.DRAIN_HERE, None, a.LAST, a.HOLD)
     on("RESPONDING", e.DRAIN_HERE, None, a.HOLD)

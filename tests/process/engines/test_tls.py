@@ -258,6 +258,20 @@ def test_a_redirect_leads_to_the_port_and_curl_follows(tls: TlsService, http: Li
     assert '"path": "/here"' in done.stdout
 
 
+def test_a_client_of_a_redirecting_listener_is_told_of_the_end_in_a_drain(
+    tls: TlsService, http: Listener
+) -> None:
+    start_with(tls, [tls.service.listener, http], "--redirect-http=443", "--linger=10s")
+    assert http.sock is not None
+    with Client(http.sock.getsockname()) as client:
+        assert (answer := client.get("/")).status == 308
+        assert not answer.closes
+        tls.stop()
+
+        wait_until(lambda: client.get("/").closes)  # the drain begins a moment after STOPPING=1
+    assert tls.service.manager.wait_exit() == 0
+
+
 def test_a_connection_to_a_redirecting_listener_does_not_move_to_where_it_would_be_the_apps(
     tls: TlsService, http: Listener
 ) -> None:

@@ -53,6 +53,12 @@ def takes_one_more(self: RequestReader, data: bytes) -> int:
 
 
 RequestReader_up_to = RequestReader._size_in_body
+
+
+def forgets_what_was_read(each: HttpConnection) -> None:
+    each._step(HttpEvent.DRAIN if each._may_move() else HttpEvent.DRAIN_HERE)
+
+
 S, E, A = HttpStage, HttpEvent, Action
 
 FAULTS = {
@@ -82,9 +88,7 @@ FAULTS = {
     "a body that ends under a response is forgotten": cell(S.BOTH, E.BODY_END, S.BOTH),
     "an empty line is not seen across pieces": method(RequestReader, "_size_in_body", forgets_the_tail),
     "a byte of the next request is taken": method(RequestReader, "_size_in_body", takes_one_more),
-    "what was read is forgotten in a move": method(
-        HttpConnection, "_may_move", lambda each: not each._stays
-    ),
+    "what was read is forgotten in a move": method(HttpConnection, "drain", forgets_what_was_read),
     "reading is not resumed": method(HttpConnection, "_resume", lambda _: None),
     "the last response is not announced": method(HttpConnection, "is_last", property(lambda _: False)),
     "each response is the last": method(HttpConnection, "is_last", property(lambda _: True)),

@@ -86,7 +86,7 @@ def test_only_what_is_unread_moves() -> None:
     assert moving == {HttpStage.FRESH, HttpStage.IDLE, HttpStage.OFFERED}
 
 
-@pytest.mark.parametrize("event", [HttpEvent.DRAIN, HttpEvent.DRAIN_HERE])
+@pytest.mark.parametrize("event", [HttpEvent.DRAIN, HttpEvent.DRAIN_HERE, HttpEvent.DRAIN_AMID])
 def test_a_drain_ends_nothing_at_once(event: HttpEvent) -> None:
     for stage, cell in cells(event).items():
         assert cell.stage in {stage, HttpStage.OFFERED}
