@@ -102,8 +102,14 @@ def wait_answered_by(service: Service, wanted: Callable[[str], bool]) -> None:
 
 
 def begin_stop(service: Service) -> None:
-    service.manager.signal(signal.SIGTERM)
-    service.manager.wait_for("STOPPING", "1")
+    """Ask for a stop, and wait until the drain has begun, or everything has ended.
+
+    What is answered between STOPPING=1 and the drain's begin does not announce the close yet.
+    """
+    manager = service.manager
+    manager.signal(signal.SIGTERM)
+    manager.wait_for("STOPPING", "1")
+    wait_until(lambda: any("draining" in said for said in manager.said("STATUS")) or not manager.running)
 
 
 def break_app(service: Service, line: str) -> None:

@@ -180,8 +180,7 @@ def test_a_worker_that_dies_while_it_drains_costs_what_it_had_in_flight(app: Mac
     )
     begin(app, "import sockact, time", f"{at_drain}\n        time.sleep(0.02)\n    {WAYS['SIGABRT']}")
     before = workers(app)
-    with load(app, *FEW) as clients:
-        request = stream(app)
+    with load(app, *FEW) as clients, stream(app) as request:
         install(app, 2)
         reload(app)
 

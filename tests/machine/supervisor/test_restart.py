@@ -242,17 +242,14 @@ def test_workers_end_when_no_supervisor_comes_any_more(app: Machine) -> None:
 
 def test_a_socket_that_is_restarted_gets_its_port_back(app: Machine) -> None:
     """Left-over workers would keep it."""
-    start(app, *QUICK)
+    start(app, *QUICK, "--drain-timeout=1s")
     old = workers(app)
-    connected = stream(app)
+    with stream(app):
+        app.run("systemctl", "restart", "app.socket")
 
-    app.run("systemctl", "restart", "app.socket")
-
-    wait_for(app, "SubState=running")
-    assert get(app)["version"] == "1"
-    assert not alive(app, *old)
-    connected.kill()
-    connected.communicate()
+        wait_for(app, "SubState=running")
+        assert get(app)["version"] == "1"
+        assert not alive(app, *old)
 
 
 def test_killing_all_of_it_is_a_stop(app: Machine) -> None:

@@ -277,8 +277,7 @@ def test_a_worker_that_is_killed_while_others_start_does_not_disturb_their_reloa
 def test_a_worker_that_is_killed_while_it_drains_costs_what_it_had_in_flight(app: Machine) -> None:
     pid = start(app, "--workers=1", "--probation=0.1s")
     (old,) = workers(app)
-    with load(app, *FEW) as clients:
-        request = stream(app)
+    with load(app, *FEW) as clients, stream(app) as request:
         install(app, 2)
         reload(app)
         (new,) = workers(app) - {old}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from subprocess import Popen
 
 from tests.support.machine.machine import Machine
@@ -78,13 +80,17 @@ def workers(machine: Machine) -> set[int]:
     return processes(machine) - {main_pid(machine)}
 
 
-def stream(machine: Machine) -> Popen[str]:
-    """Begin a request that lasts for an hour, and wait until its response has begun."""
+@contextmanager
+def stream(machine: Machine) -> Iterator[Popen[str]]:
+    """Begin a request that lasts for an hour, wait until its response has begun, and kill it at the end."""
     url = "http://127.0.0.1:8000/stream?interval=3600"
     script = (
         f"import urllib.request as u; r = u.urlopen({url!r}); print(r.readline(), flush=True); r.read()"
     )
-    process = machine.popen("python3", "-c", script)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "b'0\\n'\n"
-    return process
+    with machine.popen("python3", "-c", script) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "b'0\\n'\n"
+            yield process
+        finally:
+            process.kill()
