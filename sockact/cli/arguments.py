@@ -1,12 +1,11 @@
-"""The arguments of the command `sockact`."""
+"""Arguments that several commands have."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from sockact.config import settings
@@ -16,16 +15,6 @@ from sockact.untrusted.number import decimal
 STATUS_TIMEOUT = "30s"
 RELOAD_TIMEOUT = "1h"
 """No service tells how long its reload may take, which may have to drain; systemd has its own limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Commands:
-    """The functions behind the subcommands; their docstrings are the help."""
-
-    run: Callable[..., int]
-    check_app: Callable[..., int]
-    reload: Callable[..., int]
-    status: Callable[..., int]
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
@@ -54,43 +43,8 @@ def split_program(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
     return words[:end], words[end + 1 :]
 
 
-def parser(commands: Commands) -> CommandParser:
-    """Return the parser of all subcommands."""
-    import sockact
-
-    whole = CommandParser(prog="sockact", description="Serve Python apps on sockets that systemd passes.")
-    whole.add_argument("--version", action="version", version=f"sockact {sockact.__version__}")
-    adding = whole.add_subparsers(required=True, metavar="COMMAND", parser_class=CommandParser)
-
-    def add(name: str, function: Callable[..., int], summary: str) -> CommandParser:
-        command = adding.add_parser(name, help=summary, description=function.__doc__)
-        command.set_defaults(command=function)
-        return command
-
-    run = add("run", commands.run, "serve an app")
-    _add_apps(run, "*")
-    _add_settings(run)
-    check = add("check-app", commands.check_app, "try an app")
-    _add_apps(check, "+")
-    _add_settings(check)
-    _add_service(add("reload", commands.reload, "reload a service"))
-    _add_status(add("status", commands.status, "show a service"))
-    return whole
-
-
-def _add_status(command: argparse.ArgumentParser) -> None:
-    command.set_defaults(form="text")
-    _add_service(command)
-    form = command.add_mutually_exclusive_group()
-    programs = "for programs; see `sockact.protocols.overview`"
-    form.add_argument("--json", action="store_const", dest="form", const="json", help=programs)
-    prometheus = "for Prometheus; see `sockact.cli.prometheus`"
-    form.add_argument(
-        "--prometheus", action="store_const", dest="form", const="prometheus", help=prometheus
-    )
-
-
-def _add_service(command: argparse.ArgumentParser) -> None:
+def add_service(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of a command that asks a service."""
     command.add_argument("unit", metavar="UNIT", nargs="?", help="a service of systemd: app.service")
     command.add_argument("--user", action="store_true", help="ask the user's manager, not the system's")
     command.add_argument("--control", metavar="PATH", help="the path of its control socket")
@@ -98,12 +52,14 @@ def _add_service(command: argparse.ArgumentParser) -> None:
     command.add_argument("--timeout", metavar="TIME", help=limit)
 
 
-def _add_apps(command: argparse.ArgumentParser, number: str) -> None:
+def add_apps(command: argparse.ArgumentParser, number: str) -> None:
+    """Add the apps; `number` as in argparse."""
     help_text = "an app; or several, each for the sockets called NAME"
     command.add_argument("app", metavar="[NAME=]MODULE:ATTRIBUTE", nargs=number, help=help_text)
 
 
-def _add_settings(command: argparse.ArgumentParser) -> None:
+def add_settings(command: argparse.ArgumentParser) -> None:
+    """Add all settings, in their groups."""
     groups = {group: command.add_argument_group(group) for group in settings.Group}
     for name, field in settings.FIELDS.items():
         group = groups[field.metadata["group"]]
@@ -124,3 +80,16 @@ def _shown(default: object) -> str:
     if isinstance(default, tuple):
         return " ".join(default)
     return f"{default:g} s" if isinstance(default, float) else str(default)
+
+
+def target_of(apps: Sequence[str]) -> object:
+    """Return the argument for `sockact.serve`: one app, or a mapping from names to apps."""
+    if len(apps) == 1 and "=" not in apps[0]:
+        return apps[0]
+    target: dict[str, str] = {}
+    for word in apps:
+        name, equals, app = word.partition("=")
+        if not (name and equals and app) or name in target:
+            raise UsageError(f"{word!r}: expected NAME=MODULE:ATTRIBUTE, each once")
+        target[name] = app
+    return target

@@ -5,6 +5,7 @@ The settings are those of `sockact run`, from flags and variables, so that a uni
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import signal
@@ -13,11 +14,28 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sockact.apps import loader
+from sockact.cli.arguments import add_apps, add_settings, target_of
 from sockact.config import envfile, logs, pyproject, settings
 from sockact.config.settings import Settings
 from sockact.errors import AppError, ReloadRefused, error_of_status
 from sockact.process.command import Program, working_directory
+from sockact.untrusted.text import visible
 from sockact.worker import trial
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    add_apps(command, "+")
+    add_settings(command)
+
+
+def run(app: Sequence[str], **given: Any) -> int:
+    """Import and start apps in a child without sockets, and tell whether they would serve."""
+    target = target_of(app)
+    references = list(target.values()) if isinstance(target, dict) else app
+    given = {name: value for name, value in given.items() if value is not None}
+    print(visible(check(app, references, given)))
+    return 0
 
 
 def check(apps: Sequence[str], references: Sequence[str], given: Mapping[str, Any]) -> str:

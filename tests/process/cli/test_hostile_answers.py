@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from sockact.cli import main
+from sockact.cli import reload as reload_command
+from sockact.cli import status as status_command
 from sockact.errors import UnavailableError
 from sockact.protocols import control, control_address
 from tests.support.commands import ask, run
@@ -373,8 +374,8 @@ def test_a_status_has_a_limit_that_nobody_has_to_ask_for(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(main, "STATUS_TIMEOUT", "200ms")
-    monkeypatch.setattr(main, "RELOAD_TIMEOUT", "300ms")
+    monkeypatch.setattr(status_command, "STATUS_TIMEOUT", "200ms")
+    monkeypatch.setattr(reload_command, "RELOAD_TIMEOUT", "300ms")
     server = hostile(silent)
 
     assert "within 0.2 s" in run(capsys, "status", f"--control={server.path}")[2]

@@ -81,7 +81,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
 
 
 def by_flags(*flags: str) -> Settings:
-    arguments = vars(main._parser().parse_args(["run", *flags, "app:app"]))
+    arguments = vars(main._parser(["run"]).parse_args(["run", *flags, "app:app"]))
     given = {name: value for name, value in arguments.items() if name in FIELDS and value is not None}
     return resolve(given, {})
 
