@@ -1,0 +1,169 @@
+"""The service and its socket units, with the reason for each line that is not obvious."""
+
+from __future__ import annotations
+
+import math
+
+from sockact.units import reasons, syntax
+from sockact.units.addresses import SocketGroup
+from sockact.units.sandbox import sandbox
+from sockact.units.unit_text import Group, UnitOption, UnitText
+from sockact.units.wanted import Wanted
+
+STORE = 4096
+"""Descriptors that systemd keeps for a service."""
+
+TELLS_STORE = 254
+"""The first systemd that tells a service how many it keeps: sd_pid_notify_with_fds(3), $FDSTORE."""
+
+RELOAD = "/usr/bin/env --block-signal=TERM {} reload"
+
+_ASK = "/usr/bin/systemctl list-jobs --plain --no-legend"
+_STOP_COMMAND = """+/usr/bin/env -i MAINPID=${{MAINPID}} /bin/sh -c 'jobs="$({ask} \\
+    %n {sockets})"; case "$jobs" in *".socket "*) ;; *" restart "*) kill -s URG $MAINPID ;; esac'"""
+_STOPPED_COMMAND = f"""+/usr/bin/env -i RESULT=${{SERVICE_RESULT}}-${{EXIT_STATUS}} /bin/sh -c '\\
+    jobs="$({_ASK} %n)"; \\
+    case "$RESULT $jobs" in *-75* | *"start "*) exit ;; *" stop "* | success*) ;; *) exit ;; esac; \\
+    cd /sys/fs/cgroup"$(sed -n s/^0:://p /proc/self/cgroup)" && \\
+    for each in $(grep -vx $$$$ cgroup.procs); do kill -s KILL $each 2>/dev/null; done; :'"""
+
+
+def service(wanted: Wanted, head: str, description: str) -> UnitText:
+    """Return the service; `head` is the comment at the top."""
+    sockets = " ".join(map(wanted.socket_of_service, wanted.groups))
+    unit = [
+        UnitOption("Description", syntax.text(description, "Description", specifiers=True)),
+        UnitOption("Requires", sockets, reasons.REQUIRES),
+        UnitOption("After", f"{sockets} network.target"),
+        UnitOption("StartLimitIntervalSec", "0", reasons.NO_LIMIT),
+        *_carried(wanted, "Unit"),
+    ]
+    groups = [
+        [*_commands(wanted, sockets), *_folders(wanted), *_environment(wanted)],
+        [*_limits(wanted), *_killing(wanted), *_store(wanted)],
+        sandbox(wanted),
+        _carried(wanted, "Service"),
+    ]
+    return UnitText(wanted.service, head, [("Unit", [unit]), ("Service", groups)])
+
+
+def socket(wanted: Wanted, group: SocketGroup, head: str, description: str) -> UnitText:
+    """Return the socket unit for some addresses."""
+    kind = group.addresses[0].kind
+    lines = [
+        *(
+            UnitOption(each.option, syntax.text(each.value, "--listen", specifiers=wanted.template))
+            for each in group.addresses
+        ),
+        UnitOption("FileDescriptorName", group.addresses[0].name),
+    ]
+    if group.suffix:
+        lines.append(
+            UnitOption("Service", f"{wanted.name}@%i.service" if wanted.template else wanted.service)
+        )
+    if kind != "udp":
+        lines.append(UnitOption("Backlog", "4096", reasons.BACKLOG))
+    lines.append(UnitOption("TriggerLimitBurst", "200", reasons.TRIGGER))
+    lines += _of_kind(kind, wanted.socket_group)
+    if any(each.bound for each in group.addresses):
+        lines.append(UnitOption("FreeBind", "yes", reasons.FREE_BIND))
+    unit = [UnitOption("Description", syntax.text(description, "Description", specifiers=True))]
+    install = [UnitOption("WantedBy", "sockets.target")]
+    sections = [
+        ("Unit", [unit]),
+        ("Socket", [[*lines, *_carried(wanted, "Socket")]]),
+        ("Install", [install]),
+    ]
+    return UnitText(wanted.socket(group), head, sections)
+
+
+def _of_kind(kind: str, group: str) -> Group:
+    if kind == "tcp":
+        return [
+            UnitOption("NoDelay", "yes", reasons.INHERITED),
+            UnitOption("KeepAlive", "yes"),
+            UnitOption("KeepAliveTimeSec", "180"),
+        ]
+    if kind == "unix" and group:
+        return [UnitOption("SocketGroup", group), UnitOption("SocketMode", "0660")]
+    return [UnitOption("SocketMode", "0666", reasons.EVERYBODY)] if kind == "unix" else []
+
+
+def _commands(wanted: Wanted, sockets: str) -> Group:
+    sockact = syntax.command([wanted.by_name(f"{wanted.venv}/bin/sockact")], specifiers=True)
+    return [
+        UnitOption("Type", "notify", reasons.TYPE),
+        UnitOption("NotifyAccess", "main"),
+        UnitOption("ExecStart", wanted.words()),
+        UnitOption("ExecReload", RELOAD.format(sockact), reasons.RELOAD),
+        UnitOption("ExecStop", _STOP_COMMAND.format(ask=_ASK, sockets=sockets), reasons.STOP),
+        UnitOption("SuccessExitStatus", "75", reasons.STATUS),
+        UnitOption("ExecStopPost", _STOPPED_COMMAND),
+    ]
+
+
+def _folders(wanted: Wanted) -> Group:
+    return [
+        UnitOption("RuntimeDirectory", "%N", reasons.RUNTIME),
+        UnitOption("RuntimeDirectoryPreserve", "restart"),
+        *([UnitOption("StateDirectory", "%N", reasons.STATE)] if wanted.state else []),
+        UnitOption("CacheDirectory", "%N", reasons.CACHE),
+        UnitOption("Environment", "TMPDIR=%C/%N"),
+    ]
+
+
+def _environment(wanted: Wanted) -> Group:
+    return [UnitOption("Environment", syntax.assignment(name, value)) for name, value in wanted.environment]
+
+
+def _limits(wanted: Wanted) -> Group:
+    chosen = wanted.settings
+    start, end = chosen.start_timeout, chosen.shutdown_timeout
+    drain = "no limit" if chosen.drain_timeout is None else f"{chosen.drain_timeout:g} s"
+    if chosen.drain_timeout is None:
+        stop = "infinity"
+    else:
+        stop = _rounded(chosen.drain_delay + chosen.drain_timeout + 5 * end + 2)
+    return [
+        UnitOption(
+            "TimeoutStartSec",
+            _rounded(start + max(30, chosen.probation)),
+            reasons.START.format(f"{start:g}"),
+        ),
+        UnitOption("TimeoutStopSec", stop, reasons.STOP_LIMIT.format(drain=drain, end=f"{end:g}")),
+        UnitOption("WatchdogSec", "30s", reasons.WATCHDOG),
+        UnitOption("Restart", "on-failure"),
+        UnitOption("RestartSec", "2s"),
+    ]
+
+
+def _rounded(seconds: float) -> str:
+    return f"{math.ceil(seconds / 10) * 10}s"
+
+
+def _killing(wanted: Wanted) -> Group:
+    alone = wanted.settings.workers == 0
+    return [
+        UnitOption("KillMode", "mixed", reasons.KILL_ALONE)
+        if alone
+        else UnitOption("KillMode", "process", reasons.KILL),
+        UnitOption("NonBlocking", "yes", reasons.NONBLOCKING),
+        UnitOption("OOMPolicy", "continue", reasons.OOM),
+    ]
+
+
+def _store(wanted: Wanted) -> Group:
+    told = wanted.version >= TELLS_STORE
+    return [
+        UnitOption(
+            "FileDescriptorStoreMax",
+            str(STORE),
+            reasons.KEPT if told else f"{reasons.KEPT} {reasons.KEPT_BOTH}",
+        ),
+        *([] if told else [UnitOption("Environment", f"FDSTORE={STORE}")]),
+        UnitOption("LimitNOFILE", "65536"),
+    ]
+
+
+def _carried(wanted: Wanted, section: str) -> Group:
+    return [UnitOption(name, value) for name, value in wanted.carried.get(section, ())]
