@@ -1,11 +1,11 @@
 """Addresses of `--listen`, and the socket units that systemd opens them by.
 
 `443` and `:443` are a port on all addresses, `127.0.0.1:8000` and `[::1]:8000` one on one address.
-`unix:/path`, `/path` and `unix:@name` are Unix sockets; `udp:` before a port is for datagrams. `NAME=` before
-it all is the FileDescriptorName=, by which an app and a setting know it.
+`unix:/path`, `/path` and `unix:@name` are Unix sockets; `udp:` before a port is for datagrams. `NAME=`
+before it all is the FileDescriptorName=, by which an app and a setting know it.
 
-A socket unit has one name, and its options are for one kind of socket: NoDelay= of a Unix socket is an error
-in the journal. So each name and each kind has a unit of its own.
+A socket unit has one name, and its options are for one kind of socket: NoDelay= of a Unix socket is an
+error in the journal. So each name and each kind has a unit of its own.
 
 Source: systemd.socket(5).
 """

@@ -41,8 +41,8 @@ meanwhile, and one restart of the socket in five failed ("Address already in use
 _FAMILIES = """The app may open connections, to a database for example. If it does not need to, use
 PrivateNetwork=yes, IPAddressDeny=any and AF_UNIX alone; passed sockets still work."""
 _SYSTEM = {
-    False: "Everything is read-only except /run/%N and /var/cache/%N; add StateDirectory=%N for data that the"
-    " app keeps.",
+    False: "Everything is read-only except /run/%N and /var/cache/%N; add StateDirectory=%N for data that"
+    " the app keeps.",
     True: "Everything is read-only except /run/%N, /var/cache/%N and /var/lib/%N.",
 }
 _HOME = "Also hides interpreters that pyenv or uv installed for a user."
