@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,13 +10,10 @@ from typing import Any
 from sockact.apps import loader
 from sockact.cli.arguments import add_apps, add_settings, target_of
 from sockact.errors import UnitsError, UsageError
-from sockact.units import addresses, environment, installing, writing
+from sockact.units import environment, installing, request, writing
 from sockact.units.unit_text import UnitText
-from sockact.units.wanted import DYNAMIC, FITS_ALL, Wanted
+from sockact.units.wanted import Wanted
 from sockact.untrusted.text import visible, visible_lines
-
-_GENERAL = ("app", "application", "asgi", "main", "wsgi")
-"""Names of modules that say nothing about the app: the folder's name does."""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -30,10 +25,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _add_units(group: Any) -> None:
-    group.add_argument("--name", help="the name of the service [from the app's module, or its folder]")
-    group.add_argument(
-        "--user", default=DYNAMIC, help="a user, or dynamic: one for the time of the service"
+    existing = (
+        "an existing unit, Procfile or command line of gunicorn, uvicorn, hypercorn, granian or daphne"
     )
+    group.add_argument("--from", dest="source", metavar="WHAT", help=existing)
+    group.add_argument("--name", help="the name of the service [from the app's module, or its folder]")
+    group.add_argument("--user", help="a user, or dynamic: one for the time of the service [dynamic]")
     group.add_argument("--state", action="store_true", help="the app keeps data, in /var/lib/NAME")
     group.add_argument(
         "--env", action="append", default=[], metavar="NAME=VALUE", help="a variable of the app; repeatable"
@@ -75,8 +72,11 @@ def run(app: Sequence[str], **options: Any) -> int:
     """Write a socket unit and a service for an app, or more where they are asked for."""
     if options["now"] and not options["install"]:
         raise UsageError("--now: expected --install as well")
-    wanted = _wanted(app, options)
+    _require_apps(app)
+    wanted, found = request.read(app, options)
     texts = writing.files(wanted)
+    for line in found.report() if found else ():
+        _say(line)
     environment.require_reachable(wanted)
     _require_present(wanted, options)
     if options["install"] or options["output"]:
@@ -86,54 +86,11 @@ def run(app: Sequence[str], **options: Any) -> int:
     return 0
 
 
-def _wanted(app: Sequence[str], options: Mapping[str, Any]) -> Wanted:
-    """Return the request that the command line makes."""
-    from sockact.config import settings
-
-    if not app:
-        raise UsageError("expected an app, such as shop:app")
-    target = target_of(app)
-    for reference in target.values() if isinstance(target, dict) else app:
-        loader.parts(reference)
-    given = {name: options[name] for name in settings.FIELDS if options[name] is not None}
-    folder = os.path.abspath(given.get("chdir", os.getcwd()))
-    if "env_file" in given:
-        given["env_file"] = [_absolute(path) for path in given["env_file"]]
-    listen = given.pop("listen", None) or ["127.0.0.1:%i" if options["template"] else "127.0.0.1:8000"]
-    return Wanted(
-        name=options["name"] or _name(app[0], folder),
-        apps=app,
-        addresses=[addresses.parse(each, template=options["template"]) for each in listen],
-        venv=os.path.abspath(options["venv"] or environment.find_venv(folder)),
-        folder=folder,
-        given=given,
-        user=options["user"],
-        state=options["state"],
-        version=options["systemd"] or installing.systemd_version() or FITS_ALL,
-        template=options["template"],
-        certificate=tuple(map(os.path.abspath, options["tls"])) if options["tls"] else None,
-        releases=[os.path.abspath(each) for each in options["deploy_path"]],
-        socket_group=options["socket_group"],
-        environment=[_variable(each) for each in options["env"]],
-    )
-
-
-def _name(app: str, folder: str) -> str:
-    module = app.rpartition("=")[2].partition(":")[0].partition(".")[0]
-    chosen = os.path.basename(folder) if module in _GENERAL else module
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", chosen).strip("-.") or "app"
-
-
-def _absolute(path: str) -> str:
-    """Return the path of an environment file; with a `-` before it the file may be missing."""
-    return "-" + os.path.abspath(path[1:]) if path.startswith("-") else os.path.abspath(path)
-
-
-def _variable(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"--env {text}: expected NAME=VALUE")
-    return name, value
+def _require_apps(apps: Sequence[str]) -> None:
+    if apps:
+        target = target_of(apps)
+        for reference in target.values() if isinstance(target, dict) else apps:
+            loader.parts(reference)
 
 
 def _require_present(wanted: Wanted, options: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """The virtual environment and the folders of an app, looked at as the service will find them.
 
 A service has another user than the one who writes its units, and does not see /home (ProtectHome=yes).
-Nothing here runs a program of the virtual environment: it may belong to somebody else, and root may be asking.
+Nothing here runs a program of the virtual environment: another user may own it.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def require_reachable(wanted: Wanted) -> None:
     found = list(dict.fromkeys(_obstacles(wanted)))
     if found:
         cure = (
-            f"Expected the app in a folder such as /opt/{wanted.name}, and its virtual environment made there"
-            f" by `/usr/bin/python3 -m venv /opt/{wanted.name}/venv`"
+            f"Expected the app in a folder such as /opt/{wanted.name}, and its virtual environment made"
+            f" there by `/usr/bin/python3 -m venv /opt/{wanted.name}/venv`"
         )
         raise UnitsError("; ".join(found) + ". " + cure)
 
@@ -118,7 +118,7 @@ def _parents(path: str) -> list[str]:
 
 
 def _interpreter(venv: str) -> Iterator[str]:
-    """Yield the interpreter that `bin/sockact` names: a moved environment names the one of its old place."""
+    """Yield the interpreter that `bin/sockact` names; a moved environment names that of its old place."""
     try:
         first = files.read(f"{venv}/bin/sockact").split(b"\n", 1)[0]
     except OSError:

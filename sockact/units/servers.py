@@ -93,6 +93,10 @@ _SYSTEMDS = "systemd does that"
 _DEVELOPMENT = Left("for development: a reload here is `systemctl reload`")
 _OWN_LOG = Left("the log goes to the journal: journalctl -u NAME")
 _SAME = Needless("it is so anyway")
+_APPS_LOGGING = Left("the app configures its own logging")
+_PROGRAM = Left("it is a program, and not read: docs/settings.md has the names of its settings here")
+_METRICS = Left("`sockact status --prometheus` has the metrics")
+_CONCURRENCY = Left("its clients get a 503; with max_connections they wait in the queue")
 _WATCHDOG = Setting(
     "worker_watchdog",
     "it watches the event loop: a request that takes long in a thread is not ended",
@@ -127,10 +131,10 @@ GUNICORN = Server(
         _valued("--access-logformat", Left("the access log has one format")),
         _valued("--error-logfile --log-file", Part("error_log")),
         _valued("--log-level", Setting("log_level")),
-        _valued("--log-config --log-config-json --logger-class", Left("the app configures its own logging")),
+        _valued("--log-config --log-config-json --logger-class", _APPS_LOGGING),
         _flag("--capture-output --log-syslog", Needless("all output is in the journal")),
         _valued("--log-syslog-to --log-syslog-prefix --log-syslog-facility", _OWN_LOG),
-        _valued("-c --config", Left("it is a program, and not read: its settings have names in docs/settings.md")),
+        _valued("-c --config", _PROGRAM),
         _flag("--reload", _DEVELOPMENT),
         _valued("--reload-engine --reload-extra-file", _DEVELOPMENT),
         _flag("--preload", Left("each worker imports the app by itself, so that a reload brings new code")),
@@ -145,8 +149,14 @@ GUNICORN = Server(
         _FORWARDED,
         _valued("--limit-request-line --limit-request-fields", Left("max_header_bytes limits the headers")),
         _valued("--limit-request-field_size", Left("max_header_bytes limits all headers together")),
-        _valued("--statsd-host --statsd-prefix --dogstatsd-tags", Left("sockact status --prometheus has metrics")),
+        _valued("--statsd-host --statsd-prefix --dogstatsd-tags", _METRICS),
         _flag("--no-sendfile --initgroups --disable-redirect-access-to-syslog", _SAME),
+        _valued("--root-path", Setting("root_path")),
+        _valued("--asgi-loop", Part("loop")),
+        _valued("--asgi-lifespan", Setting("lifespan")),
+        _valued("--websocket-max-message-size", Setting("websocket_max_message")),
+        _flag("-R --enable-stdio-inheritance --no-control-socket", _SAME),
+        _valued("--control-socket --control-socket-mode", Needless("the control socket is in /run/NAME")),
         _valued("--ca-certs", Setting("tls_client_ca")),
         _valued("--cert-reqs --ssl-version", Left("with tls_client_ca a certificate is required")),
         _CERTIFICATE,
@@ -155,7 +165,6 @@ GUNICORN = Server(
         _valued("--paste", Left("expected a module with the app")),
     ),
     attribute="application",
-    defaults=(("worker_watchdog", "30s"), ("keep_alive", "2s")),
     trusts="127.0.0.1,::1",
 )
 
@@ -177,7 +186,7 @@ UVICORN = Server(
         _valued("--timeout-graceful-shutdown", Setting("drain_timeout")),
         _valued("--timeout-keep-alive", Setting("keep_alive")),
         _valued("--timeout-worker-healthcheck", _WATCHDOG),
-        _valued("--limit-concurrency", Left("it answers 503; max_connections makes clients wait in the queue")),
+        _valued("--limit-concurrency", _CONCURRENCY),
         _valued("--limit-max-requests", Setting("max_requests")),
         _valued("--limit-max-requests-jitter", Needless("it is a tenth of max_requests")),
         _valued("--backlog", Needless("Backlog=4096 in the socket unit")),
@@ -191,7 +200,7 @@ UVICORN = Server(
         _valued("--lifespan", Setting("lifespan")),
         _valued("--interface", Part("interface")),
         _valued("--log-level", Part("uvicorn_level")),
-        _valued("--log-config", Left("the app configures its own logging")),
+        _valued("--log-config", _APPS_LOGGING),
         _flag("--access-log", _SAME),
         _flag("--no-access-log", Part("no_access_log")),
         _flag("--use-colors --no-use-colors", Needless("the log is the journal")),
@@ -207,7 +216,7 @@ UVICORN = Server(
         _PASSWORD,
         _CIPHERS,
     ),
-    defaults=(("access_log", "yes"), ("keep_alive", "5s")),
+    defaults=(("access_log", "yes"),),
     trusts="127.0.0.1",
 )
 
@@ -239,7 +248,6 @@ HYPERCORN = Server(
         _CIPHERS,
     ),
     attribute="app",
-    defaults=(("keep_alive", "5s"),),
 )
 
 GRANIAN = Server(

@@ -64,14 +64,16 @@ def socket(wanted: Wanted, group: SocketGroup, head: str, description: str) -> U
     if kind != "udp":
         lines.append(UnitOption("Backlog", "4096", reasons.BACKLOG))
     lines.append(UnitOption("TriggerLimitBurst", "200", reasons.TRIGGER))
-    lines += _of_kind(kind, wanted.socket_group)
+    carried = _carried(wanted, "Socket")
+    said = {each.name for each in carried}
+    lines += [each for each in _of_kind(kind, wanted.socket_group) if each.name not in said]
     if any(each.bound for each in group.addresses):
         lines.append(UnitOption("FreeBind", "yes", reasons.FREE_BIND))
     unit = [UnitOption("Description", syntax.text(description, "Description", specifiers=True))]
     install = [UnitOption("WantedBy", "sockets.target")]
     sections = [
         ("Unit", [unit]),
-        ("Socket", [[*lines, *_carried(wanted, "Socket")]]),
+        ("Socket", [[*lines, *carried]]),
         ("Install", [install]),
     ]
     return UnitText(wanted.socket(group), head, sections)
