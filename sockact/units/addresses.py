@@ -115,7 +115,7 @@ def _unix(name: str, path: str, text: str) -> ListenAddress:
 
 
 def _inet(name: str, kind: str, where: str, text: str, template: bool) -> ListenAddress:
-    match = re.fullmatch(r"(?:(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]/]*)):)?(\d{1,5}|%i)", where)
+    match = re.fullmatch(r"(?:(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]/]*)):)?([0-9]{1,5}|%i)", where)
     if match is None or (match[3] == "%i" and not template):
         raise UsageError(f"--listen {text}: {_EXPECTED}")
     host, port = match[1] or match[2] or "", 0 if match[3] == "%i" else int(match[3])

@@ -61,8 +61,8 @@ OWN = (
 """Options of a service for which the pair has its own value, on which its promises stand."""
 
 _SANDBOX = re.compile(
-    r"(Protect|Private|Restrict|Lock|MemoryDeny|NoNewPriv|CapabilityB|AmbientC|SystemCall|UMask|RemoveIPC|Keyring"
-    r"|DevicePolicy|ProcSubset)\w*"
+    r"(Protect|Private|Restrict|Lock|MemoryDeny|NoNewPriv|CapabilityB|AmbientC|SystemCall|UMask|RemoveIPC)\w*"
+    r"|KeyringMode|DevicePolicy|ProcSubset"
 )
 _LISTS = ("RuntimeDirectory", "CacheDirectory", "StateDirectory", "LogsDirectory", "ConfigurationDirectory")
 _RELATIONS = ("After", "Before", "Requires", "Wants", "BindsTo", "PartOf")
@@ -197,7 +197,7 @@ def _take_options(said: Assignments, found: CarriedOver, stem: str, sockets: Ite
         elif section == "Service" and _SANDBOX.fullmatch(name):
             confining.append(f"{name}={values[-1]}")
         elif section in ("Unit", "Service"):
-            _keep(section, name, values, found, {stem, *sockets, "network.target"})
+            _keep(section, name, values, found, {stem, f"{stem}.socket", *sockets, "network.target"})
     kept = found.options.setdefault("Service", [])
     kept += [("Environment", value) for value in said.get("Service.Environment", ())]
     if any(name.startswith("Exec") for name, _ in kept):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from sockact.errors import UsageError
-from sockact.units import syntax
+from sockact.units import addresses, syntax
 from sockact.units.servers import SERVERS, Left, Needless, Part, Server, ServerOption, Setting
 
 VARIABLE = "a variable of the shell, whose value is not known here"
@@ -86,7 +86,8 @@ def read(words: Sequence[str], found: CarriedOver, variables: Mapping[str, str])
 
     Args:
         words: the command, without quotes.
-        found: has the folder in which it runs, and the addresses of its socket units, which win over its own.
+        found: has the folder in which it runs, and the addresses of its socket units, which win over
+            those of the command.
         variables: its environment, as far as it is known.
 
     Raises:
@@ -164,8 +165,8 @@ class _Reading:
         parser = _ServerParser(prog=self._server.name, add_help=False)
         for number, option in enumerate(self._server.options):
             action = "append" if option.takes_value else "append_const"
-            more = {} if option.takes_value else {"const": ""}
-            parser.add_argument(*option.names.split(), dest=str(number), action=action, **more)  # type: ignore[arg-type]
+            more: dict[str, Any] = {} if option.takes_value else {"const": ""}
+            parser.add_argument(*option.names.split(), dest=str(number), action=action, **more)
         parser.add_argument("positional", nargs="*")
         known, unknown = parser.parse_known_intermixed_args(words)
         for number, option in enumerate(self._server.options):
@@ -326,7 +327,7 @@ class _Reading:
         found, proxies = self._found, self._proxies
         if proxies is None or not found.listen:
             return
-        local = all(each.startswith("unix:") for each in found.listen)
+        local = all(addresses.parse(each, template=True).kind == "unix" for each in found.listen)
         if local and (self._server.name == "gunicorn" or proxies == "*"):
             found.given["trusted_proxies"] = ["unix"]
         elif proxies.strip() == "*":

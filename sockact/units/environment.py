@@ -13,6 +13,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from sockact.errors import UnitsError
 from sockact.units.wanted import DYNAMIC, Wanted
@@ -132,14 +133,9 @@ def _linked_packages(venv: str) -> Iterator[str]:
 
     Source: the module `site` of Python.
     """
-    try:
-        library = next(each for each in os.scandir(f"{venv}/lib") if each.name.startswith("python"))
-        names = [each for each in os.scandir(f"{library.path}/site-packages") if each.name.endswith(".pth")]
-    except (OSError, StopIteration):
-        return
-    for each in names:
+    for path in Path(venv, "lib").glob("python*/site-packages/*.pth"):
         try:
-            lines = files.read(each.path).decode(errors="replace").splitlines()
+            lines = files.read(path).decode(errors="replace").splitlines()
         except OSError:
             continue
         yield from (line for line in lines if line.startswith("/"))

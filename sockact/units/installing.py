@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,17 +82,14 @@ def verify(texts: Sequence[UnitText]) -> list[str]:
         UnitsError: it refuses them.
     """
     with tempfile.TemporaryDirectory(prefix="sockact-units-") as folder:
-        for each in texts:
-            path = Path(folder, each.name)
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(each.text(), encoding="utf-8")
-        units = [str(Path(folder, each.name)) for each in texts if not each.name.endswith(".conf")]
+        paths = [_draft(each, folder) for each in texts]
+        units = [path for path in paths if not path.endswith(".conf")]
         try:
             done = _run("systemd-analyze", "verify", "--man=no", *units)
         except OSError as error:
             return [f"systemd-analyze verify: {error.strerror}: not verified"]
         # It complains about other units of the machine as well.
-        stems = "|".join(re.escape(Path(unit).name) for unit in units).replace(r"@\.", r"@\w*\.")
+        stems = "|".join(re.escape(os.path.basename(unit)) for unit in units)
         lines = [
             line.replace(f"{folder}/", "") for line in done.stderr.splitlines() if re.search(stems, line)
         ]
@@ -136,14 +135,26 @@ def start(names: Sequence[str], service: str, changed: bool) -> Iterator[str]:
         UnavailableError: they do not start; with the last lines of the journal.
     """
     runs = _run("systemctl", "is-active", "--quiet", service).returncode == 0
+    begin = time.time()
+    _remove_dangling(f"/run/{service.removesuffix('.service')}")
     try:
         _systemctl("start", *names)
         _systemctl("restart" if runs and changed else "start", service)
     except UnavailableError as error:
-        log = _run("journalctl", "--unit", service, "--lines=15", "--no-pager", "--output=cat").stdout
+        last = (f"--since=@{begin:.6f}", "--lines=15", "--no-pager", "--output=cat")
+        log = _run("journalctl", "--unit", service, *last).stdout
         raise UnavailableError(f"{error}\n{log}The whole log: journalctl -u {service}") from error
     verb = "restarted" if runs and changed else "running already" if runs else "started"
     yield f"{service} is {verb}: systemctl status {service}"
+
+
+def _draft(text: UnitText, folder: str) -> str:
+    """Write a file to be verified, of a template for one of its instances; return its path."""
+    path = Path(folder, text.name.replace("@.", "@1."))
+    path.parent.mkdir(exist_ok=True)
+    # The script of a deploy is installed together with the units.
+    path.write_text(text.text().replace(SETTLE, str(_SCRIPT)), encoding="utf-8")
+    return str(path)
 
 
 def _change(path: Path, new: str, mode: int) -> FileChange:
@@ -154,6 +165,16 @@ def _change(path: Path, new: str, mode: int) -> FileChange:
     except OSError as error:
         raise UnavailableError(f"cannot read {path}: {error.strerror}") from error
     return FileChange(path, new, mode, old)
+
+
+def _remove_dangling(path: str) -> None:
+    """Remove the link that systemd leaves of a dynamic user's RuntimeDirectory=.
+
+    With User= the service would not start: "Failed to set up special execution directory" (252, 257).
+    """
+    if os.path.islink(path) and not os.path.exists(path):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
 
 
 def _replace(each: FileChange) -> None:

@@ -42,7 +42,7 @@ def _wanted(apps: Sequence[str], options: Mapping[str, Any], found: CarriedOver)
             given[name] = flag(value)
     if "env_file" in given:
         given["env_file"] = [_absolute(path) for path in given["env_file"]]
-    template = options["template"]
+    template = options["template"] or (options["source"] or "").endswith("@.service")
     listen = given.pop("listen", None) or found.listen or _default(found, template)
     certificate = options["tls"] or (found.certificate and (found.certificate, found.key))
     return Wanted(
