@@ -59,3 +59,6 @@ minutes, not two hours."""
 FREE_BIND = "At boot the machine may not have the address yet."
 EVERYBODY = """Everybody on this machine may connect. For a proxy alone: SocketGroup= with its group,
 SocketMode=0660."""
+AFTER_PORTS = """A child process of systemd sets the group, and has copies of all listening sockets
+meanwhile: a port that is opened again just then, in a restart of both, fails ("Address already in use";
+252, 257)."""

@@ -70,6 +70,8 @@ def socket(wanted: Wanted, group: SocketGroup, head: str, description: str) -> U
     if any(each.bound for each in group.addresses):
         lines.append(UnitOption("FreeBind", "yes", reasons.FREE_BIND))
     unit = [UnitOption("Description", syntax.text(description, "Description", specifiers=True))]
+    if said & {"SocketGroup", "SocketUser"} or (kind == "unix" and wanted.socket_group):
+        unit += _after_ports(wanted)
     install = [UnitOption("WantedBy", "sockets.target")]
     sections = [
         ("Unit", [unit]),
@@ -77,6 +79,12 @@ def socket(wanted: Wanted, group: SocketGroup, head: str, description: str) -> U
         ("Install", [install]),
     ]
     return UnitText(wanted.socket(group), head, sections)
+
+
+def _after_ports(wanted: Wanted) -> Group:
+    others = [each for each in wanted.groups if each.addresses[0].kind != "unix"]
+    names = " ".join(wanted.socket(each).replace("@.", "@%i.") for each in others)
+    return [UnitOption("After", names, reasons.AFTER_PORTS)] if names else []
 
 
 def _of_kind(kind: str, group: str) -> Group:

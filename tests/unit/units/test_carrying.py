@@ -48,6 +48,7 @@ def test_every_setting_that_a_server_has_is_one_here() -> None:
 def test_every_part_is_understood() -> None:
     """Each option of each server is read with a value that it may have."""
     values = {
+        "listen": ":80",
         "host": "127.0.0.1",
         "port": "80",
         "loop": "uvloop",
