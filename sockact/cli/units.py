@@ -53,6 +53,9 @@ def _add_units(group: Any) -> None:
         "--template", action="store_true", help="for several instances, with %%i in --listen"
     )
     group.add_argument(
+        "--quadlet", metavar="IMAGE", help="for podman: a container of an image with the app"
+    )
+    group.add_argument(
         "--systemd", type=int, metavar="VERSION", help="the systemd that they are for [this one]"
     )
 
@@ -77,12 +80,13 @@ def run(app: Sequence[str], **options: Any) -> int:
     texts = writing.files(wanted)
     for line in found.report() if found else ():
         _say(line)
-    environment.require_reachable(wanted)
-    _require_present(wanted, options)
+    if not wanted.image:
+        environment.require_reachable(wanted)
+        _require_present(wanted, options)
     if options["install"] or options["output"]:
         return _write(wanted, texts, options)
     for each in texts:
-        print(f"# {installing.SYSTEM}/{each.name}\n{each.text()}")
+        print(f"# {installing.path_of(each, installing.SYSTEM)}\n{each.text()}")
     return 0
 
 

@@ -20,6 +20,9 @@ from sockact.units.unit_text import UnitText
 SYSTEM = "/etc/systemd/system"
 """The folder for the administrator's own units: systemd.unit(5)."""
 
+CONTAINERS = "/etc/containers/systemd"
+"""The folder for the administrator's own containers: podman-systemd.unit(5)."""
+
 _SCRIPT = Path(__file__).with_name("settle")
 
 
@@ -69,10 +72,16 @@ def changes(texts: Iterable[UnitText], folder: str) -> list[FileChange]:
     Raises:
         UnavailableError: a file that is there cannot be read.
     """
-    found = [_change(Path(folder, each.name), each.text(), 0o644) for each in texts]
+    found = [_change(path_of(each, folder), each.text(), 0o644) for each in texts]
     if any(change.path.name.endswith("-deploy.path") for change in found) and folder == SYSTEM:
         found.append(_change(Path(SETTLE), _SCRIPT.read_text(encoding="utf-8"), 0o755))
     return found
+
+
+def path_of(text: UnitText, folder: str) -> Path:
+    """Return the path of a file; podman has a folder of its own."""
+    ours = folder == SYSTEM and text.name.endswith(".container")
+    return Path(CONTAINERS if ours else folder, text.name)
 
 
 def verify(texts: Sequence[UnitText]) -> list[str]:
@@ -81,6 +90,8 @@ def verify(texts: Sequence[UnitText]) -> list[str]:
     Raises:
         UnitsError: it refuses them.
     """
+    if any(each.name.endswith(".container") for each in texts):
+        return ["not verified: podman makes the service when systemd reads its units"]
     with tempfile.TemporaryDirectory(prefix="sockact-units-") as folder:
         paths = [_draft(each, folder) for each in texts]
         units = [path for path in paths if not path.endswith(".conf")]

@@ -25,7 +25,8 @@ removes the directory with everything in it at each stop."""
 CACHE = """For temporary files: systemd before 257 removes the service's private /tmp at a restart, with
 workers still there."""
 STATE = "For data that the app keeps, in /var/lib/%N; $STATE_DIRECTORY tells the app."
-START = "Time for the app's startup (sockact's own limit, --start-timeout, is {} s); also that of a reload."
+START = """Time for the app's startup (sockact's own limit, --start-timeout, is {start} s); also that of a
+reload."""
 STOP_LIMIT = """Longer than the service's own limits: {drain} of --drain-timeout, and {end} s of
 --shutdown-timeout each for on_stop, the app's shutdown, on_exit, the hooks of SIGTERM and the process's
 end; 2 s for processes that workers leave."""

@@ -36,7 +36,10 @@ def read(apps: Sequence[str], options: Mapping[str, Any]) -> tuple[Wanted, Carri
 
 def _wanted(apps: Sequence[str], options: Mapping[str, Any], found: CarriedOver) -> Wanted:
     given = found.given | {name: options[name] for name in settings.FIELDS if options[name] is not None}
-    folder = os.path.abspath(given.pop("chdir", "") or found.folder or os.getcwd())
+    # The folder in an image is the image's own.
+    folder = os.path.abspath(
+        given.pop("chdir", "") or found.folder or ("/" if options["quadlet"] else os.getcwd())
+    )
     for name, value in given.items():
         if isinstance(settings.FIELDS[name].default, bool) and isinstance(value, str):
             given[name] = flag(value)
@@ -63,6 +66,7 @@ def _wanted(apps: Sequence[str], options: Mapping[str, Any], found: CarriedOver)
         socket_group=options["socket_group"] or found.socket_group,
         environment=[*found.environment, *map(_variable, options["env"])],
         carried=found.options,
+        image=options["quadlet"] or "",
     )
 
 

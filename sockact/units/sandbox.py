@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sockact.units.unit_text import Group, UnitOption
-from sockact.units.wanted import DYNAMIC, Wanted
+from sockact.units.wanted import Wanted
 
 COMMON = (
     ("ProtectSystem", "strict"),
@@ -72,7 +72,7 @@ def sandbox(wanted: Wanted) -> Group:
 
 
 def _user(wanted: Wanted) -> Group:
-    if wanted.user == DYNAMIC:
+    if wanted.dynamic:
         return [UnitOption("DynamicUser", "yes", f"{_INTRODUCTION}\n{_DYNAMIC}")]
     return [UnitOption("User", wanted.user, f"{_INTRODUCTION}\n{_USER}")]
 

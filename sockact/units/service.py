@@ -126,29 +126,36 @@ def _environment(wanted: Wanted) -> Group:
     return [UnitOption("Environment", syntax.assignment(name, value)) for name, value in wanted.environment]
 
 
-def _limits(wanted: Wanted) -> Group:
+def start_seconds(wanted: Wanted) -> int:
+    """Return the seconds that systemd gives a start or a reload: more than the service does."""
     chosen = wanted.settings
-    start, end = chosen.start_timeout, chosen.shutdown_timeout
-    drain = "no limit" if chosen.drain_timeout is None else f"{chosen.drain_timeout:g} s"
+    return _rounded(chosen.start_timeout + max(30, chosen.probation))
+
+
+def stop_seconds(wanted: Wanted) -> int | None:
+    """Return the seconds that systemd gives a stop, more than the service does; None for no limit."""
+    chosen = wanted.settings
     if chosen.drain_timeout is None:
-        stop = "infinity"
-    else:
-        stop = _rounded(chosen.drain_delay + chosen.drain_timeout + 5 * end + 2)
+        return None
+    return _rounded(chosen.drain_delay + chosen.drain_timeout + 5 * chosen.shutdown_timeout + 2)
+
+
+def _limits(wanted: Wanted) -> Group:
+    chosen, stop = wanted.settings, stop_seconds(wanted)
+    drain = "no limit" if chosen.drain_timeout is None else f"{chosen.drain_timeout:g} s"
+    why = reasons.STOP_LIMIT.format(drain=drain, end=f"{chosen.shutdown_timeout:g}")
+    start = reasons.START.format(start=f"{chosen.start_timeout:g}")
     return [
-        UnitOption(
-            "TimeoutStartSec",
-            _rounded(start + max(30, chosen.probation)),
-            reasons.START.format(f"{start:g}"),
-        ),
-        UnitOption("TimeoutStopSec", stop, reasons.STOP_LIMIT.format(drain=drain, end=f"{end:g}")),
+        UnitOption("TimeoutStartSec", f"{start_seconds(wanted)}s", start),
+        UnitOption("TimeoutStopSec", "infinity" if stop is None else f"{stop}s", why),
         UnitOption("WatchdogSec", "30s", reasons.WATCHDOG),
         UnitOption("Restart", "on-failure"),
         UnitOption("RestartSec", "2s"),
     ]
 
 
-def _rounded(seconds: float) -> str:
-    return f"{math.ceil(seconds / 10) * 10}s"
+def _rounded(seconds: float) -> int:
+    return math.ceil(seconds / 10) * 10
 
 
 def _killing(wanted: Wanted) -> Group:

@@ -47,6 +47,7 @@ class Wanted:
         socket_group: the group that may connect to Unix sockets; else everybody may.
         environment: the app's variables.
         carried: options of an existing unit that stay, by section.
+        image: the image of a container for podman; "" if there is none.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Wanted:
     socket_group: str = ""
     environment: Sequence[tuple[str, str]] = ()
     carried: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    image: str = ""
 
     @property
     def settings(self) -> Settings:
@@ -74,6 +76,11 @@ class Wanted:
     def groups(self) -> list[SocketGroup]:
         """The socket units' addresses."""
         return grouped(self.addresses)
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether systemd makes a user for the service."""
+        return self.user == DYNAMIC
 
     @property
     def at(self) -> str:

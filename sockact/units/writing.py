@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sockact.units import additions, service
+from sockact.units import additions, container, service
 from sockact.units.addresses import parse
 from sockact.units.unit_text import UnitText
 from sockact.units.wanted import Wanted
@@ -58,6 +58,8 @@ def files(wanted: Wanted) -> list[UnitText]:
         )
         for group in wanted.groups
     ]
+    if wanted.image:
+        return [*found, container.container(wanted, wanted.image)]
     found.append(service.service(wanted, head, f"{what}, served by sockact"))
     if wanted.certificate:
         found.append(additions.tls(wanted))

@@ -16,7 +16,7 @@ from sockact.units.servers import Setting
 
 OPTIONS: dict[str, Any] = {
     **dict.fromkeys(settings.FIELDS),
-    **dict.fromkeys(("name", "user", "venv", "tls", "systemd")),
+    **dict.fromkeys(("name", "user", "venv", "tls", "systemd", "quadlet")),
     "deploy_path": [],
     "env": [],
     "state": False,
