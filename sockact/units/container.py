@@ -95,7 +95,7 @@ def _container(wanted: Wanted, image: str) -> list[Group]:
 
 
 def _assignment(name: str, value: str) -> str:
-    """Return a variable; it becomes a word of podman's command line, in which systemd replaces `${NAME}`."""
+    """Return a variable; a word of podman's command line, in which systemd replaces `${NAME}`."""
     return syntax.assignment(name, value.replace("$", "$$"))
 
 

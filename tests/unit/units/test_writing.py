@@ -179,3 +179,43 @@ def test_reasons_are_wrapped_and_lists_in_them_are_kept() -> None:
     text = UnitText("a", "Head", [("Unit", [[UnitOption("A", "b", why)], []])], "Foot").text()
 
     assert text == "# Head\n\n[Unit]\n# One two three.\n#\n#   a list\n#Option=off\nA=b\n\n# Foot\n"
+
+
+def container(**more: Any) -> dict[str, list[str]]:
+    return written(image="localhost/shop", **more)["shop.container"]
+
+
+def test_a_container_has_the_command_and_the_limits_of_the_service() -> None:
+    found = container(
+        given={"drain_timeout": "2min"}, environment=[("A", "${B} 100%")], user="alice", state=True
+    )
+
+    assert found["Container.Exec"] == [
+        "sockact run --chdir=/opt/shop --control=/tmp/sockact.control --drain-timeout=2min shop:app"
+    ]
+    assert found["Container.PodmanArgs"] == ["--stop-timeout=150"]
+    assert found["Service.TimeoutStopSec"] == ["160s"]
+    # A word of the command line that podman's generator makes.
+    assert found["Container.Environment"] == ['"A=$${B} 100%%"', "STATE_DIRECTORY=/var/lib/shop"]
+    assert found["Container.Volume"] == ["%N-state:/var/lib/shop"]
+    assert found["Container.User"] == ["alice"]
+    assert found["Unit.Requires"] == ["%N.socket"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"releases": ["/a"]}, {"certificate": ("/a", "/b")}, {"template": True}],
+    ids=lambda more: str(*more),
+)
+def test_a_container_cannot_have_everything(more: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="with --quadlet: expected a service without a container"):
+        container(**more) if "template" not in more else written("127.0.0.1:%i", image="a", **more)
+
+
+def test_a_socket_whose_group_is_set_waits_for_the_ports() -> None:
+    found = written("80", "unix:/run/a", "udp:53", socket_group="web")
+
+    assert found["shop-unix.socket"]["Unit.After"] == ["shop.socket shop-udp.socket"]
+    assert "Unit.After" not in found["shop.socket"]
+    assert "Unit.After" not in written("80", "unix:/run/a")["shop-unix.socket"]
+    assert "Unit.After" not in written("unix:/run/a", socket_group="web")["shop.socket"]
