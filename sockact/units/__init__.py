@@ -6,9 +6,10 @@
     addresses      addresses to listen on, and the socket units for them
     service        the service and its sockets; `reasons` has why, `sandbox` the options that confine it
     additions      the drop-in for TLS, and the units for a deploy by file
+    container      the pair for podman
     environment    the virtual environment and the folders, as the service will find them
     writing        all files for an app, and those in units/
-    installing     files compared, verified, written, enabled
+    installing     files compared and written; `manager` has them verified, enabled and started
     carrying       existing units and Procfiles; `command_lines` and `servers` know the servers in them
     request        a command line, completed by all of these
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from sockact.errors import UsageError
 from sockact.units import addresses, syntax
-from sockact.units.servers import SERVERS, Left, Needless, Part, Server, ServerOption, Setting
+from sockact.units.servers import SERVERS, Left, Needless, OtherServer, Part, ServerOption, Setting
 
 VARIABLE = "a variable of the shell, whose value is not known here"
 
@@ -135,7 +135,7 @@ def _unwrapped(words: list[str], found: CarriedOver, variables: dict[str, str]) 
     return words
 
 
-def _server(words: Sequence[str], found: CarriedOver) -> tuple[Server, Sequence[str]]:
+def _server(words: Sequence[str], found: CarriedOver) -> tuple[OtherServer, Sequence[str]]:
     program = os.path.basename(words[0]) if words else ""
     binary, rest = (words[0] if words else ""), words[1:]
     if re.fullmatch(r"python[\d.]*", program) and rest[:1] == ["-m"] and len(rest) > 1:
@@ -152,7 +152,7 @@ def _server(words: Sequence[str], found: CarriedOver) -> tuple[Server, Sequence[
 class _Reading:
     """One command line, on its way into what it asks for."""
 
-    def __init__(self, server: Server, found: CarriedOver) -> None:
+    def __init__(self, server: OtherServer, found: CarriedOver) -> None:
         self._server = server
         self._found = found
         self._binds: list[str] = []

@@ -1,21 +1,18 @@
-"""Unit files on this machine: compared with those that are there, verified by systemd, written, started."""
+"""Unit files on this machine: compared with those that are there, and written."""
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import os
-import re
-import subprocess
 import tempfile
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sockact.errors import UnavailableError, UnitsError
+from sockact.errors import UnavailableError
 from sockact.units.additions import SETTLE
 from sockact.units.unit_text import UnitText
+from sockact.units.wanted import Wanted
 
 SYSTEM = "/etc/systemd/system"
 """The folder for the administrator's own units: systemd.unit(5)."""
@@ -23,7 +20,8 @@ SYSTEM = "/etc/systemd/system"
 CONTAINERS = "/etc/containers/systemd"
 """The folder for the administrator's own containers: podman-systemd.unit(5)."""
 
-_SCRIPT = Path(__file__).with_name("settle")
+SCRIPT = Path(__file__).with_name("settle")
+"""The script that waits for the end of a deploy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,7 @@ class FileChange:
 
     @property
     def state(self) -> str:
-        """What is to be done with it: `new`, `unchanged` or `changed`."""
+        """One of `new`, `unchanged` and `changed`."""
         return "new" if self.old is None else "unchanged" if self.old == self.new else "changed"
 
     def diff(self) -> str:
@@ -52,18 +50,6 @@ class FileChange:
         old = (self.old or "").splitlines(keepends=True)
         new = self.new.splitlines(keepends=True)
         return "".join(difflib.unified_diff(old, new, str(self.path), f"{self.path} (new)"))
-
-
-def systemd_version() -> int | None:
-    """Return the version of this machine's systemd; None if there is none."""
-    try:
-        said = subprocess.run(
-            ["systemctl", "--version"], capture_output=True, text=True, check=False
-        ).stdout
-    except OSError:
-        return None
-    match = re.match(r"systemd (\d+)", said)
-    return int(match[1]) if match else None
 
 
 def changes(texts: Iterable[UnitText], folder: str) -> list[FileChange]:
@@ -74,39 +60,22 @@ def changes(texts: Iterable[UnitText], folder: str) -> list[FileChange]:
     """
     found = [_change(path_of(each, folder), each.text(), 0o644) for each in texts]
     if any(change.path.name.endswith("-deploy.path") for change in found) and folder == SYSTEM:
-        found.append(_change(Path(SETTLE), _SCRIPT.read_text(encoding="utf-8"), 0o755))
+        found.append(_change(Path(SETTLE), SCRIPT.read_text(encoding="utf-8"), 0o755))
     return found
+
+
+def folder_of(wanted: Wanted) -> str:
+    """Return the folder for the units of the administrator, or of the user who asks: systemd.unit(5)."""
+    if not wanted.of_user:
+        return SYSTEM
+    config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return f"{config}/systemd/user"
 
 
 def path_of(text: UnitText, folder: str) -> Path:
     """Return the path of a file; podman has a folder of its own."""
     ours = folder == SYSTEM and text.name.endswith(".container")
     return Path(CONTAINERS if ours else folder, text.name)
-
-
-def verify(texts: Sequence[UnitText]) -> list[str]:
-    """Return what `systemd-analyze verify` says about these units.
-
-    Raises:
-        UnitsError: it refuses them.
-    """
-    if any(each.name.endswith(".container") for each in texts):
-        return ["not verified: podman makes the service when systemd reads its units"]
-    with tempfile.TemporaryDirectory(prefix="sockact-units-") as folder:
-        paths = [_draft(each, folder) for each in texts]
-        units = [path for path in paths if not path.endswith(".conf")]
-        try:
-            done = _run("systemd-analyze", "verify", "--man=no", *units)
-        except OSError as error:
-            return [f"systemd-analyze verify: {error.strerror}: not verified"]
-        # It complains about other units of the machine as well.
-        stems = "|".join(re.escape(os.path.basename(unit)) for unit in units)
-        lines = [
-            line.replace(f"{folder}/", "") for line in done.stderr.splitlines() if re.search(stems, line)
-        ]
-    if done.returncode:
-        raise UnitsError("systemd-analyze verify: " + "; ".join(lines or done.stderr.splitlines()))
-    return lines
 
 
 def write(files: Iterable[FileChange]) -> None:
@@ -124,50 +93,6 @@ def write(files: Iterable[FileChange]) -> None:
                 raise UnavailableError(f"cannot write {each.path}: {error.strerror}{hint}") from error
 
 
-def enable(names: Sequence[str]) -> None:
-    """Make systemd read the files, and enable units for the next boot.
-
-    Raises:
-        UnavailableError: systemd does not do it.
-    """
-    _systemctl("daemon-reload")
-    _systemctl("enable", "--quiet", *names)
-
-
-def start(names: Sequence[str], service: str, changed: bool) -> Iterator[str]:
-    """Start socket units and the service; yield what there is to say.
-
-    Args:
-        names: the units that start it.
-        service: the service, which is started as well, so that an app which does not start is seen.
-        changed: whether a file has changed: a service that runs is restarted then, which loses nothing.
-
-    Raises:
-        UnavailableError: they do not start; with the last lines of the journal.
-    """
-    runs = _run("systemctl", "is-active", "--quiet", service).returncode == 0
-    begin = time.time()
-    _remove_dangling(f"/run/{service.removesuffix('.service')}")
-    try:
-        _systemctl("start", *names)
-        _systemctl("restart" if runs and changed else "start", service)
-    except UnavailableError as error:
-        last = (f"--since=@{begin:.6f}", "--lines=15", "--no-pager", "--output=cat")
-        log = _run("journalctl", "--unit", service, *last).stdout
-        raise UnavailableError(f"{error}\n{log}The whole log: journalctl -u {service}") from error
-    verb = "restarted" if runs and changed else "running already" if runs else "started"
-    yield f"{service} is {verb}: systemctl status {service}"
-
-
-def _draft(text: UnitText, folder: str) -> str:
-    """Write a file to be verified, of a template for one of its instances; return its path."""
-    path = Path(folder, text.name.replace("@.", "@1."))
-    path.parent.mkdir(exist_ok=True)
-    # The script of a deploy is installed together with the units.
-    path.write_text(text.text().replace(SETTLE, str(_SCRIPT)), encoding="utf-8")
-    return str(path)
-
-
 def _change(path: Path, new: str, mode: int) -> FileChange:
     try:
         old = path.read_text(encoding="utf-8", errors="replace")
@@ -176,16 +101,6 @@ def _change(path: Path, new: str, mode: int) -> FileChange:
     except OSError as error:
         raise UnavailableError(f"cannot read {path}: {error.strerror}") from error
     return FileChange(path, new, mode, old)
-
-
-def _remove_dangling(path: str) -> None:
-    """Remove the link that systemd leaves of a dynamic user's RuntimeDirectory=.
-
-    With User= the service would not start: "Failed to set up special execution directory" (252, 257).
-    """
-    if os.path.islink(path) and not os.path.exists(path):
-        with contextlib.suppress(OSError):
-            os.unlink(path)
 
 
 def _replace(each: FileChange) -> None:
@@ -199,16 +114,3 @@ def _replace(each: FileChange) -> None:
     except BaseException:
         os.unlink(name)
         raise
-
-
-def _systemctl(*words: str) -> None:
-    try:
-        done = _run("systemctl", *words)
-    except OSError as error:
-        raise UnavailableError(f"systemctl: {error.strerror}") from error
-    if done.returncode:
-        raise UnavailableError(f"systemctl {' '.join(words)}: {done.stderr.strip()}")
-
-
-def _run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)

@@ -24,7 +24,7 @@ RUNTIME = """For the control socket that ExecReload= uses. A listening socket mu
 removes the directory with everything in it at each stop."""
 CACHE = """For temporary files: systemd before 257 removes the service's private /tmp at a restart, with
 workers still there."""
-STATE = "For data that the app keeps, in /var/lib/%N; $STATE_DIRECTORY tells the app."
+STATE = "For data that the app keeps; $STATE_DIRECTORY tells the app where it is."
 START = """Time for the app's startup (sockact's own limit, --start-timeout, is {start} s); also that of a
 reload."""
 STOP_LIMIT = """Longer than the service's own limits: {drain} of --drain-timeout, and {end} s of
@@ -63,3 +63,8 @@ SocketMode=0660."""
 AFTER_PORTS = """A child process of systemd sets the group, and has copies of all listening sockets
 meanwhile: a port that is opened again just then, in a restart of both, fails ("Address already in use";
 252, 257)."""
+KILL_USERS = """SIGTERM for the main process only, which drains and lets its workers drain. Not
+control-group: SIGTERM would go to the app's own child processes too, and each request that waits for one
+would fail at every stop (8 of 8 seen). Not process, as under the system's manager: nobody would end what
+the app has forgotten after a stop."""
+EXIT = "If the main process dies, its workers drain before the next one starts."

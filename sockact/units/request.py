@@ -10,7 +10,7 @@ from typing import Any
 from sockact.config import settings
 from sockact.config.values import flag
 from sockact.errors import UsageError
-from sockact.units import addresses, carrying, environment, installing
+from sockact.units import addresses, carrying, environment, manager
 from sockact.units.command_lines import VARIABLE, CarriedOver
 from sockact.units.wanted import DYNAMIC, FITS_ALL, Wanted
 
@@ -57,7 +57,7 @@ def _wanted(apps: Sequence[str], options: Mapping[str, Any], found: CarriedOver)
         given=given,
         user=options["user"] or found.user or DYNAMIC,
         state=options["state"],
-        version=options["systemd"] or installing.systemd_version() or FITS_ALL,
+        version=options["systemd"] or manager.systemd_version() or FITS_ALL,
         template=template,
         certificate=(os.path.abspath(certificate[0]), os.path.abspath(certificate[1]))
         if certificate
@@ -67,6 +67,7 @@ def _wanted(apps: Sequence[str], options: Mapping[str, Any], found: CarriedOver)
         environment=[*found.environment, *map(_variable, options["env"])],
         carried=found.options,
         image=options["quadlet"] or "",
+        of_user=options["manager"] == "user",
     )
 
 

@@ -49,8 +49,30 @@ _HOME = "Also hides interpreters that pyenv or uv installed for a user."
 _EXECUTE = "Not for PyPy or numba, which write code at run time."
 
 
+OF_USERS = (
+    "LockPersonality",
+    "MemoryDenyWriteExecute",
+    "RestrictRealtime",
+    "RestrictSUIDSGID",
+    "SystemCallArchitectures",
+    "SystemCallFilter",
+    "SystemCallErrorNumber",
+)
+"""Those that a user's manager can do, which has no privileges: they are filters of system calls."""
+
+
 def sandbox(wanted: Wanted) -> Group:
     """Return the options that confine the service."""
+    if wanted.of_user:
+        return [
+            UnitOption("UMask", "0077"),
+            UnitOption("NoNewPrivileges", "yes"),
+            *(
+                UnitOption(name, value, _EXECUTE if name == "MemoryDenyWriteExecute" else "")
+                for name, value in COMMON
+                if name in OF_USERS
+            ),
+        ]
     reasons = {
         "ProtectSystem": _SYSTEM[wanted.state],
         "ProtectHome": _HOME,

@@ -57,7 +57,7 @@ class ServerOption:
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class OtherServer:
     """Another server: its name, its options, and what it does without any.
 
     Attributes:
@@ -108,7 +108,7 @@ _PASSWORD = _valued("--keyfile-password --ssl-keyfile-password", Left("expected 
 _CIPHERS = _valued("--ciphers --ssl-ciphers", Left("the ciphers are those of docs/tls.md"))
 _FORWARDED = _valued("--forwarded-allow-ips", Part("proxies"))
 
-GUNICORN = Server(
+GUNICORN = OtherServer(
     "gunicorn",
     (
         _valued("-b --bind", Part("listen")),
@@ -168,7 +168,7 @@ GUNICORN = Server(
     trusts="127.0.0.1,::1",
 )
 
-UVICORN = Server(
+UVICORN = OtherServer(
     "uvicorn",
     (
         _valued("--host", Part("host")),
@@ -220,7 +220,7 @@ UVICORN = Server(
     trusts="127.0.0.1",
 )
 
-HYPERCORN = Server(
+HYPERCORN = OtherServer(
     "hypercorn",
     (
         _valued("-b --bind", Part("listen")),
@@ -250,7 +250,7 @@ HYPERCORN = Server(
     attribute="app",
 )
 
-GRANIAN = Server(
+GRANIAN = OtherServer(
     "granian",
     (
         _valued("--host", Part("host")),
@@ -276,7 +276,7 @@ GRANIAN = Server(
     ),
 )
 
-DAPHNE = Server(
+DAPHNE = OtherServer(
     "daphne",
     (
         _valued("-b --bind", Part("host")),

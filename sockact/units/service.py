@@ -34,7 +34,7 @@ def service(wanted: Wanted, head: str, description: str) -> UnitText:
     unit = [
         UnitOption("Description", syntax.text(description, "Description", specifiers=True)),
         UnitOption("Requires", sockets, reasons.REQUIRES),
-        UnitOption("After", f"{sockets} network.target"),
+        UnitOption("After", sockets if wanted.of_user else f"{sockets} network.target"),
         UnitOption("StartLimitIntervalSec", "0", reasons.NO_LIMIT),
         *_carried(wanted, "Unit"),
     ]
@@ -106,6 +106,13 @@ def _commands(wanted: Wanted, sockets: str) -> Group:
         UnitOption("NotifyAccess", "main"),
         UnitOption("ExecStart", wanted.words()),
         UnitOption("ExecReload", RELOAD.format(sockact), reasons.RELOAD),
+        *([] if wanted.of_user else _stop_commands(sockets)),
+    ]
+
+
+def _stop_commands(sockets: str) -> Group:
+    """Return what root has to do in a stop; a user's manager answers the service itself."""
+    return [
         UnitOption("ExecStop", _STOP_COMMAND.format(ask=_ASK, sockets=sockets), reasons.STOP),
         UnitOption("SuccessExitStatus", "75", reasons.STATUS),
         UnitOption("ExecStopPost", _STOPPED_COMMAND),
@@ -117,6 +124,12 @@ def _folders(wanted: Wanted) -> Group:
         UnitOption("RuntimeDirectory", "%N", reasons.RUNTIME),
         UnitOption("RuntimeDirectoryPreserve", "restart"),
         *([UnitOption("StateDirectory", "%N", reasons.STATE)] if wanted.state else []),
+        *([] if wanted.of_user else _temporary()),
+    ]
+
+
+def _temporary() -> Group:
+    return [
         UnitOption("CacheDirectory", "%N", reasons.CACHE),
         UnitOption("Environment", "TMPDIR=%C/%N"),
     ]
@@ -159,11 +172,17 @@ def _rounded(seconds: float) -> int:
 
 
 def _killing(wanted: Wanted) -> Group:
-    alone = wanted.settings.workers == 0
+    if wanted.settings.workers == 0:
+        mode = [UnitOption("KillMode", "mixed", reasons.KILL_ALONE)]
+    elif wanted.of_user:
+        mode = [
+            UnitOption("KillMode", "mixed", reasons.KILL_USERS),
+            UnitOption("ExitType", "cgroup", reasons.EXIT),
+        ]
+    else:
+        mode = [UnitOption("KillMode", "process", reasons.KILL)]
     return [
-        UnitOption("KillMode", "mixed", reasons.KILL_ALONE)
-        if alone
-        else UnitOption("KillMode", "process", reasons.KILL),
+        *mode,
         UnitOption("NonBlocking", "yes", reasons.NONBLOCKING),
         UnitOption("OOMPolicy", "continue", reasons.OOM),
     ]
@@ -178,7 +197,7 @@ def _store(wanted: Wanted) -> Group:
             reasons.KEPT if told else f"{reasons.KEPT} {reasons.KEPT_BOTH}",
         ),
         *([] if told else [UnitOption("Environment", f"FDSTORE={STORE}")]),
-        UnitOption("LimitNOFILE", "65536"),
+        *([] if wanted.of_user else [UnitOption("LimitNOFILE", "65536")]),
     ]
 
 

@@ -48,6 +48,7 @@ class Wanted:
         environment: the app's variables.
         carried: options of an existing unit that stay, by section.
         image: the image of a container for podman; "" if there is none.
+        of_user: whether a user's own manager runs it, and not the system's.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Wanted:
     environment: Sequence[tuple[str, str]] = ()
     carried: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
     image: str = ""
+    of_user: bool = False
 
     @property
     def settings(self) -> Settings:
@@ -79,7 +81,7 @@ class Wanted:
 
     @property
     def dynamic(self) -> bool:
-        """Whether systemd makes a user for the service."""
+        """True if systemd makes a user for the service."""
         return self.user == DYNAMIC
 
     @property
@@ -126,6 +128,8 @@ class Wanted:
         if self.version < OLDEST:
             raise UsageError(f"--systemd {self.version}: expected {OLDEST} or later")
         self._check_user()
+        if self.of_user:
+            self._check_manager()
         for each in self.addresses:
             self._check_address(each)
         for path in (self.venv, self.folder, *self.releases, *(self.certificate or ())):
@@ -142,6 +146,26 @@ class Wanted:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}", self.user):
             raise UsageError(f"--user {self.user!r}: expected dynamic, or the name of a user")
 
+    def _check_manager(self) -> None:
+        """Raise UsageError for anything that takes root."""
+        given = {
+            "--user": not self.dynamic,
+            "--socket-group": bool(self.socket_group),
+            "--tls": self.certificate is not None,
+            "--deploy-path": bool(self.releases),
+            "--quadlet": bool(self.image),
+        }
+        for option, is_given in given.items():
+            if is_given:
+                raise UsageError(f"{option} with --manager user: expected the system's manager")
+        first = _first_port()
+        for each in self.addresses:
+            if 0 < each.port < first:
+                raise UnitsError(
+                    f"--listen {each.value}: a user's manager may open ports from {first} on: expected another"
+                    f" one, the system's manager, or sysctl net.ipv4.ip_unprivileged_port_start={each.port}"
+                )
+
     def _check_address(self, address: ListenAddress) -> None:
         if self.template and "%i" not in address.value:
             raise UnitsError(
@@ -150,12 +174,22 @@ class Wanted:
             )
         # /var/run is a link to /run.
         path = os.path.normpath(address.value.replace("/var/run/", "/run/", 1))
-        if address.kind == "unix" and re.match(rf"/run/(private/)?{re.escape(self.name)}(@[^/]*)?/", path):
+        folder = rf"/run/(private/|user/\d+/)?{re.escape(self.name)}(@[^/]*)?/"
+        if address.kind == "unix" and re.match(folder, path):
             raise UnitsError(
                 f"--listen unix:{address.value} is in RuntimeDirectory=, which systemd removes when the"
                 " service stops, and the socket's path with it: expected a path elsewhere, as"
                 f" unix:/run/{self.name}.sock"
             )
+
+
+def _first_port() -> int:
+    """Return the first port that takes no privileges: ip(7)."""
+    try:
+        with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 1024
 
 
 def _escaped(word: str) -> str:

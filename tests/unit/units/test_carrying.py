@@ -17,6 +17,7 @@ from sockact.units.servers import Setting
 OPTIONS: dict[str, Any] = {
     **dict.fromkeys(settings.FIELDS),
     **dict.fromkeys(("name", "user", "venv", "tls", "systemd", "quadlet")),
+    "manager": "system",
     "deploy_path": [],
     "env": [],
     "state": False,

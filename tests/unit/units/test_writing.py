@@ -219,3 +219,44 @@ def test_a_socket_whose_group_is_set_waits_for_the_ports() -> None:
     assert "Unit.After" not in found["shop.socket"]
     assert "Unit.After" not in written("80", "unix:/run/a")["shop-unix.socket"]
     assert "Unit.After" not in written("unix:/run/a", socket_group="web")["shop.socket"]
+
+
+def test_a_users_manager_gets_no_line_that_takes_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sockact.units.wanted._first_port", lambda: 1024)
+    found = written("8000", "unix:/run/user/1/a.sock", of_user=True)["shop.service"]
+
+    assert not any(
+        "+" in command for option, commands in found.items() if "Exec" in option for command in commands
+    )
+    assert not {"DynamicUser", "ProtectSystem", "PrivateUsers"} & {name.partition(".")[2] for name in found}
+    assert found["Service.KillMode"] == ["mixed"]
+    assert found["Service.NoNewPrivileges"] == ["yes"]
+
+
+def test_a_users_manager_opens_no_privileged_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sockact.units.wanted._first_port", lambda: 1024)
+    with pytest.raises(UnitsError, match=r"from 1024 on: .* ip_unprivileged_port_start=443"):
+        files(wanted("443", of_user=True))
+    monkeypatch.setattr("sockact.units.wanted._first_port", lambda: 443)
+    assert files(wanted("443", of_user=True))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"user": "alice"},
+        {"socket_group": "web"},
+        {"releases": ["/a"]},
+        {"certificate": ("/a", "/b")},
+        {"image": "a"},
+    ],
+    ids=lambda more: str(*more),
+)
+def test_a_users_manager_cannot_do_everything(more: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="with --manager user: expected the system's manager"):
+        files(wanted(of_user=True, **more))
+
+
+def test_a_socket_in_a_users_runtime_directory_is_refused() -> None:
+    with pytest.raises(UnitsError, match="expected a path elsewhere"):
+        files(wanted("unix:/run/user/1000/shop/a.sock", of_user=True))
