@@ -94,7 +94,7 @@ def read(words: Sequence[str], found: CarriedOver, variables: Mapping[str, str])
         UsageError: it is not the command of a known server, or names no app that could be served.
     """
     known = dict(variables)
-    words = _unwrapped([_expanded(word, known, found) for word in words], found, known)
+    words = _unwrapped([each for word in words for each in _words(word, known, found)], found, known)
     server, rest = _server(words, found)
     found.server = server.name
     if server.name == "gunicorn":
@@ -104,6 +104,14 @@ def read(words: Sequence[str], found: CarriedOver, variables: Mapping[str, str])
     found.given |= dict(server.defaults)
     chosen = _Reading(server, found)
     chosen.read(rest)
+
+
+def _words(word: str, variables: Mapping[str, str], found: CarriedOver) -> list[str]:
+    """Return a word with its variables replaced; one that is only a variable becomes several."""
+    name = word.removeprefix("$")
+    if word.startswith("$") and name in variables:
+        return variables[name].split()
+    return [_expanded(word, variables, found)]
 
 
 def _expanded(word: str, variables: Mapping[str, str], found: CarriedOver) -> str:
@@ -126,13 +134,23 @@ def _unwrapped(words: list[str], found: CarriedOver, variables: dict[str, str]) 
             words = words[1:]
         elif program in _SHELLS and len(words) > 2 and re.fullmatch(r"-\w*c", words[1]):
             inner = words[2].split("&&")
-            found.left += [f"{each.strip()}: only the last command is read" for each in inner[:-1]]
+            _enter(inner[:-1], found)
             words = [_expanded(each, variables, found) for each in syntax.split(inner[-1])]
         elif program in _RUNNERS and not (_RUNNERS[program] == 2 and words[1:2] != ["run"]):
             words = words[_RUNNERS[program] :]
         else:
             break
     return words
+
+
+def _enter(commands: Sequence[str], found: CarriedOver) -> None:
+    """Take the folder of a `cd` before the server's command; other commands are listed."""
+    for each in commands:
+        match syntax.split(each):
+            case ["cd", folder]:
+                found.folder = found.path(folder)
+            case _:
+                found.left.append(f"{each.strip()}: only the last command is read")
 
 
 def _server(words: Sequence[str], found: CarriedOver) -> tuple[OtherServer, Sequence[str]]:
@@ -265,16 +283,16 @@ class _Reading:
             raise UsageError(
                 f"{self._server.name} {' '.join(positional)}: there is no app, such as shop:app"
             )
-        match = _APP.fullmatch(named[-1])
+        chosen = named[-1]
+        self._found.left += [f"{word}: not understood" for word in positional if word != chosen]
+        match = _APP.fullmatch(chosen)
         assert match is not None
         module, attribute, call = match.groups()
         attribute = attribute or self._server.attribute
         if not attribute:
-            raise UsageError(f"{named[-1]}: expected module:attribute")
+            raise UsageError(f"{chosen}: expected module:attribute")
         if call and call[1:-1].strip():
-            raise UsageError(
-                f"{named[-1]}: expected an app without arguments, made by a module of your own"
-            )
+            raise UsageError(f"{chosen}: expected an app without arguments, made by a module of your own")
         if call:
             self._found.given["factory"] = "yes"
         self._found.app = f"{module}:{attribute}"

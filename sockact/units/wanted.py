@@ -119,8 +119,8 @@ class Wanted:
 
     def check(self) -> None:
         """Raise an error if these units could not work, wherever they are installed."""
-        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}", self.name):
-            raise UsageError(f"--name {self.name!r}: expected letters, digits and -_.: as in shop")
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}", self.name):
+            raise UsageError(f"--name {self.name!r}: expected letters, digits and -_. as in shop")
         if self.name.endswith((".service", ".socket")):
             raise UsageError(
                 f"--name {self.name}: expected {self.name.rpartition('.')[0]}, without an ending"
@@ -142,9 +142,10 @@ class Wanted:
             raise UsageError(
                 "--user root: expected dynamic, or a user without privileges: an app needs none"
             )
-        # user_group_name of systemd.exec(5), User=
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}", self.user):
-            raise UsageError(f"--user {self.user!r}: expected dynamic, or the name of a user")
+        for option, name in (("--user", self.user), ("--socket-group", self.socket_group)):
+            # systemd.exec(5), User=
+            if name and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}", name):
+                raise UsageError(f"{option} {name!r}: expected a name of letters, digits and _.-")
 
     def _check_manager(self) -> None:
         """Raise UsageError for anything that takes root."""
@@ -162,8 +163,8 @@ class Wanted:
         for each in self.addresses:
             if 0 < each.port < first:
                 raise UnitsError(
-                    f"--listen {each.value}: a user's manager may open ports from {first} on: expected another"
-                    f" one, the system's manager, or sysctl net.ipv4.ip_unprivileged_port_start={each.port}"
+                    f"--listen {each.value}: a user's manager may open ports from {first} on: expected one of"
+                    f" these, the system's manager, or net.ipv4.ip_unprivileged_port_start={each.port}"
                 )
 
     def _check_address(self, address: ListenAddress) -> None:

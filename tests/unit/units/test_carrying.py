@@ -174,6 +174,10 @@ def test_a_port_of_the_shell_has_to_be_said() -> None:
     assert found("gunicorn -b :${PORT:-5000} shop:app").listen == [":5000"]
 
 
+def test_a_shell_that_changes_its_folder_is_followed() -> None:
+    assert found("sh -c 'cd /opt/x && exec gunicorn shop:app'").folder == "/opt/x"
+
+
 def test_an_option_wins_over_what_is_there() -> None:
     assert "--workers=8" in run("gunicorn -w 4 shop:app", workers="8")
 
@@ -196,13 +200,13 @@ Requires=gunicorn.socket
 [Service]
 User={user}
 Environment="A=100 %% sure" WEB_CONCURRENCY=3
-Environment=GUNICORN_CMD_ARGS="--threads 2"
+Environment=GUNICORN_CMD_ARGS="--threads 2" "MORE=--max-requests 9"
 WorkingDirectory=/srv/shop
 RuntimeDirectory=gunicorn other
 ExecStartPre=/bin/true
 ExecStart=-/srv/shop/venv/bin/gunicorn --env B=%n \\
     # a comment
-    -b unix:/run/gunicorn/shop.sock shop:app
+    $MORE -b unix:/run/gunicorn/shop.sock shop:app
 KillMode=mixed
 PrivateTmp=yes
 MemoryMax=1G
@@ -227,6 +231,7 @@ def test_a_unit_is_read_with_its_drop_ins(unit: Path) -> None:
     assert (carried.folder, carried.venv) == ("/srv/shop", "/srv/shop/venv")
     assert carried.given["threads"] == "2"
     assert carried.given["workers"] == "3"
+    assert carried.given["max_requests"] == "9"
     assert carried.environment == [("B", "gunicorn.service")]
     assert carried.options["Unit"] == [("After", "postgresql.service")]
     service = carried.options["Service"]

@@ -139,6 +139,8 @@ REFUSED: list[tuple[dict[str, Any], type[SockactError], str]] = [
     ({"version": 247}, UsageError, "expected 248 or later"),
     ({"user": "root"}, UsageError, "an app needs none"),
     ({"user": "a b"}, UsageError, "--user 'a b'"),
+    ({"socket_group": "a b"}, UsageError, "--socket-group 'a b'"),
+    ({"name": "a:b"}, UsageError, "--name 'a:b'"),
     ({"venv": "venv"}, UsageError, "expected an absolute path"),
     ({"folder": "/a\nb"}, UnitsError, "no control character"),
     ({"template": True}, UnitsError, "all instances would listen there"),
@@ -235,7 +237,7 @@ def test_a_users_manager_gets_no_line_that_takes_root(monkeypatch: pytest.Monkey
 
 def test_a_users_manager_opens_no_privileged_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sockact.units.wanted._first_port", lambda: 1024)
-    with pytest.raises(UnitsError, match=r"from 1024 on: .* ip_unprivileged_port_start=443"):
+    with pytest.raises(UnitsError, match=r"from 1024 on: .*ip_unprivileged_port_start=443"):
         files(wanted("443", of_user=True))
     monkeypatch.setattr("sockact.units.wanted._first_port", lambda: 443)
     assert files(wanted("443", of_user=True))
