@@ -163,8 +163,8 @@ class Wanted:
         for each in self.addresses:
             if 0 < each.port < first:
                 raise UnitsError(
-                    f"--listen {each.value}: a user's manager may open ports from {first} on: expected one of"
-                    f" these, the system's manager, or net.ipv4.ip_unprivileged_port_start={each.port}"
+                    f"--listen {each.value}: a user's manager may open ports from {first} on:"
+                    f" expected one of these, the system's manager, or net.ipv4.ip_unprivileged_port_start={each.port}"
                 )
 
     def _check_address(self, address: ListenAddress) -> None:
