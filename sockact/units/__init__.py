@@ -10,7 +10,8 @@
     environment    the virtual environment and the folders, as the service will find them
     writing        all files for an app, and those in units/
     installing     files compared and written; `manager` has them verified, enabled and started
-    carrying       existing units and Procfiles; `command_lines` and `servers` know the servers in them
+    carrying       existing units and Procfiles; with `command_lines`, `server_options`, `servers` all that
+                   is in them
     request        a command line, completed by all of these
 
 The files in units/ of the checkout are output of `python -m sockact.units`.

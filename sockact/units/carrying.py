@@ -10,7 +10,7 @@ from sockact.errors import UsageError
 from sockact.systemd.unit_files import SYSTEM, Assignments, UnitFiles
 from sockact.units import command_lines, syntax
 from sockact.units.addresses import NAME
-from sockact.units.command_lines import CarriedOver
+from sockact.units.carried_over import CarriedOver
 from sockact.untrusted import files
 
 READ = (

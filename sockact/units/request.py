@@ -11,7 +11,7 @@ from sockact.config import settings
 from sockact.config.values import flag
 from sockact.errors import UsageError
 from sockact.units import addresses, carrying, environment, manager
-from sockact.units.command_lines import VARIABLE, CarriedOver
+from sockact.units.carried_over import VARIABLE, CarriedOver
 from sockact.units.wanted import DYNAMIC, FITS_ALL, Wanted
 
 _GENERAL = ("app", "application", "asgi", "main", "wsgi")

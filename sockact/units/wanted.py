@@ -164,7 +164,8 @@ class Wanted:
             if 0 < each.port < first:
                 raise UnitsError(
                     f"--listen {each.value}: a user's manager may open ports from {first} on:"
-                    f" expected one of these, the system's manager, or net.ipv4.ip_unprivileged_port_start={each.port}"
+                    f" expected one of these, the system's manager, or"
+                    f" net.ipv4.ip_unprivileged_port_start={each.port}"
                 )
 
     def _check_address(self, address: ListenAddress) -> None:

@@ -11,7 +11,7 @@ from sockact.cli.main import COMMANDS
 from sockact.config import settings
 from sockact.errors import UnitsError, UsageError
 from sockact.units import carrying, request, servers, writing
-from sockact.units.command_lines import CarriedOver
+from sockact.units.carried_over import CarriedOver
 from sockact.units.servers import Setting
 
 OPTIONS: dict[str, Any] = {
