@@ -94,7 +94,7 @@ def _unreachable(path: str, reader: Reader) -> Iterator[str]:
     shown = path if real == path else f"{path} (which is {real})"
     hidden = [each for each in HIDDEN if _within(path, each) or _within(real, each)]
     if hidden:
-        yield f"{shown} is below {hidden[0]}, which the service cannot see (ProtectHome=yes)"
+        yield f"{shown} is in {hidden[0]}, which the service cannot see (ProtectHome=yes)"
         return
     for each in _parents(real):
         try:

@@ -185,7 +185,7 @@ def test_an_environment_that_the_service_cannot_reach_is_refused(shop: Machine) 
 
     assert refused.returncode == 78
     assert "/home/shop/venv/bin/python" in refused.stderr
-    assert "below /home, which the service cannot see (ProtectHome=yes)" in refused.stderr
+    assert "in /home, which the service cannot see (ProtectHome=yes)" in refused.stderr
     units(shop, *wish, "--install")
     unit = shop.read(f"{FOLDER}/shop.service")
     shop.write(f"{FOLDER}/shop.service", unit.replace("/opt/%p/venv", "/home/shop/venv"))

@@ -53,7 +53,7 @@ def test_an_interpreter_below_home_is_refused_with_the_cure(opt: Path) -> None:
     (opt / "venv/bin/python").unlink()
     (opt / "venv/bin/python").symlink_to(opt / "home/python3")
 
-    with pytest.raises(UnitsError, match=r"below .*/home, which the service cannot see") as caught:
+    with pytest.raises(UnitsError, match=r"in .*/home, which the service cannot see") as caught:
         environment.require_reachable(wanted(opt))
     assert "/usr/bin/python3 -m venv /opt/shop/venv" in str(caught.value)
 
@@ -69,7 +69,7 @@ def test_a_link_to_a_folder_below_home_is_refused(opt: Path, path: str) -> None:
         (opt / "link").symlink_to(opt / "home/app")
         request = Wanted(name="a", apps=[], addresses=[], venv=f"{opt}/venv", folder=f"{opt}/link")
 
-    with pytest.raises(UnitsError, match=r"\(which is .*below"):
+    with pytest.raises(UnitsError, match=r"\(which is .* is in"):
         environment.require_reachable(request)
 
 
@@ -77,7 +77,7 @@ def test_a_moved_environment_names_the_interpreter_of_its_old_place(opt: Path) -
     (opt / "home").mkdir()
     (opt / "venv/bin/sockact").write_text(f"#!{opt}/home/venv/bin/python\n")
 
-    with pytest.raises(UnitsError, match="home/venv/bin/python is below"):
+    with pytest.raises(UnitsError, match="home/venv/bin/python is in"):
         environment.require_reachable(wanted(opt))
 
 
@@ -85,7 +85,7 @@ def test_a_package_that_is_linked_from_elsewhere_counts(opt: Path) -> None:
     linked = f"{opt}/home/checkout"
     (opt / "venv/lib/python3.11/site-packages/a.pth").write_text(f"import x\n{linked}\n")
 
-    with pytest.raises(UnitsError, match="home/checkout is below"):
+    with pytest.raises(UnitsError, match="home/checkout is in"):
         environment.require_reachable(wanted(opt))
 
 
