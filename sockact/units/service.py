@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from sockact.units import reasons, syntax
-from sockact.units.addresses import SocketGroup
+from sockact.units.addresses import ListenAddress, SocketGroup
 from sockact.units.sandbox import sandbox
 from sockact.units.unit_text import Group, UnitOption, UnitText
 from sockact.units.wanted import Wanted
@@ -17,6 +17,16 @@ TELLS_STORE = 254
 """The first systemd that tells a service how many it keeps: sd_pid_notify_with_fds(3), $FDSTORE."""
 
 RELOAD = "/usr/bin/env --block-signal=TERM {} reload"
+
+TCP = (
+    UnitOption("NoDelay", "yes", reasons.INHERITED),
+    UnitOption("KeepAlive", "yes"),
+    UnitOption("KeepAliveTimeSec", "180"),
+)
+"""Options of TCP sockets."""
+
+OF_UNIX = ("SocketUser", "SocketMode", "DirectoryMode")
+"""Options of an existing unit that are for Unix sockets alone."""
 
 _ASK = "/usr/bin/systemctl list-jobs --plain --no-legend"
 _STOP_COMMAND = """+/usr/bin/env -i MAINPID=${{MAINPID}} /bin/sh -c 'jobs="$({ask} \\
@@ -51,34 +61,23 @@ def socket(wanted: Wanted, group: SocketGroup, head: str, description: str) -> U
     """Return the socket unit for some addresses."""
     kind = group.addresses[0].kind
     lines = [
-        *(
-            UnitOption(each.option, syntax.text(each.value, "--listen", specifiers=wanted.template))
-            for each in group.addresses
-        ),
+        *(UnitOption(each.option, _address(wanted, each)) for each in group.addresses),
         UnitOption("FileDescriptorName", group.addresses[0].name),
+        *([UnitOption("Service", wanted.service.replace("@.", "@%i."))] if group.suffix else []),
+        *([UnitOption("Backlog", "4096", reasons.BACKLOG)] if kind != "udp" else []),
+        UnitOption("TriggerLimitBurst", "200", reasons.TRIGGER),
+        *_of_kind(wanted, group),
     ]
-    if group.suffix:
-        lines.append(
-            UnitOption("Service", f"{wanted.name}@%i.service" if wanted.template else wanted.service)
-        )
-    if kind != "udp":
-        lines.append(UnitOption("Backlog", "4096", reasons.BACKLOG))
-    lines.append(UnitOption("TriggerLimitBurst", "200", reasons.TRIGGER))
-    carried = _carried(wanted, "Socket")
-    said = {each.name for each in carried}
-    lines += [each for each in _of_kind(kind, wanted.socket_group) if each.name not in said]
-    if any(each.bound for each in group.addresses):
-        lines.append(UnitOption("FreeBind", "yes", reasons.FREE_BIND))
     unit = [UnitOption("Description", syntax.text(description, "Description", specifiers=True))]
-    if said & {"SocketGroup", "SocketUser"} or (kind == "unix" and wanted.socket_group):
+    if any(each.name in ("SocketUser", "SocketGroup") for each in lines):
         unit += _after_ports(wanted)
     install = [UnitOption("WantedBy", "sockets.target")]
-    sections = [
-        ("Unit", [unit]),
-        ("Socket", [[*lines, *carried]]),
-        ("Install", [install]),
-    ]
+    sections = [("Unit", [unit]), ("Socket", [lines]), ("Install", [install])]
     return UnitText(wanted.socket(group), head, sections)
+
+
+def _address(wanted: Wanted, address: ListenAddress) -> str:
+    return syntax.text(address.value, "--listen", specifiers=wanted.template)
 
 
 def _after_ports(wanted: Wanted) -> Group:
@@ -87,16 +86,21 @@ def _after_ports(wanted: Wanted) -> Group:
     return [UnitOption("After", names, reasons.AFTER_PORTS)] if names else []
 
 
-def _of_kind(kind: str, group: str) -> Group:
-    if kind == "tcp":
-        return [
-            UnitOption("NoDelay", "yes", reasons.INHERITED),
-            UnitOption("KeepAlive", "yes"),
-            UnitOption("KeepAliveTimeSec", "180"),
-        ]
-    if kind == "unix" and group:
-        return [UnitOption("SocketGroup", group), UnitOption("SocketMode", "0660")]
-    return [UnitOption("SocketMode", "0666", reasons.EVERYBODY)] if kind == "unix" else []
+def _of_kind(wanted: Wanted, group: SocketGroup) -> Group:
+    """Return the options that only some kinds of sockets have; those of an existing unit win."""
+    kind = group.addresses[0].kind
+    own = {"tcp": TCP, "udp": [], "unix": _permissions(wanted)}[kind]
+    if any(each.bound for each in group.addresses):
+        own = [*own, UnitOption("FreeBind", "yes", reasons.FREE_BIND)]
+    carried = [each for each in _carried(wanted, "Socket") if (each.name in OF_UNIX) == (kind == "unix")]
+    names = {each.name for each in carried}
+    return [*(each for each in own if each.name not in names), *carried]
+
+
+def _permissions(wanted: Wanted) -> Group:
+    if wanted.socket_group:
+        return [UnitOption("SocketGroup", wanted.socket_group), UnitOption("SocketMode", "0660")]
+    return [UnitOption("SocketMode", "0666", reasons.EVERYBODY)]
 
 
 def _commands(wanted: Wanted, sockets: str) -> Group:

@@ -292,3 +292,20 @@ def test_a_unit_of_gunicorn_becomes_a_pair_that_serves_the_same(shop: Machine) -
     shown = shop.show("shop.service", "User", "MemoryMax")
     assert shown == {"User": "shopkeeper", "MemoryMax": str(500 << 20)}
     shop.run("rm", "-rf", "/root/old")
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
+def test_a_service_gets_a_user_of_its_own_later(shop: Machine, running: bool) -> None:
+    """Systemd leaves a link in /run of a dynamic user's folder, which would be in the way."""
+    wish = ("shop:app", "--chdir", ODD, "--name", "shop", "--listen", f"127.0.0.1:{PORT}", "--state")
+    units(shop, *wish, "--install", "--now")
+    shop.run("sh", "-c", "echo kept >/var/lib/shop/data")
+    if not running:
+        shop.run("systemctl", "stop", "shop.socket", "shop.service")
+    said = units(shop, *wish, "--user", "shopkeeper", "--install", "--now", "--force")
+
+    assert f"shop.service is {'restarted' if running else 'started'}" in said.stdout
+    assert json.loads(ask(shop))["state"] == "/var/lib/shop"
+    assert shop.read("/var/lib/shop/data") == "kept\n"
+    owner = shop.run("stat", "-c", "%U", "/var/lib/shop/data").stdout
+    assert owner == "shopkeeper\n"

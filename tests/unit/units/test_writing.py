@@ -262,3 +262,14 @@ def test_a_users_manager_cannot_do_everything(more: dict[str, Any]) -> None:
 def test_a_socket_in_a_users_runtime_directory_is_refused() -> None:
     with pytest.raises(UnitsError, match="expected a path elsewhere"):
         files(wanted("unix:/run/user/1000/shop/a.sock", of_user=True))
+
+
+def test_options_of_an_existing_socket_stay_with_their_kind() -> None:
+    carried = {"Socket": [("SocketUser", "web"), ("SocketMode", "0600"), ("BindToDevice", "eth0")]}
+    found = written("80", "unix:/run/a", carried=carried)
+
+    assert found["shop.socket"]["Socket.BindToDevice"] == ["eth0"]
+    assert "Socket.SocketUser" not in found["shop.socket"]
+    assert found["shop-unix.socket"]["Socket.SocketMode"] == ["0600"]
+    assert found["shop-unix.socket"]["Unit.After"] == ["shop.socket"]
+    assert "Socket.BindToDevice" not in found["shop-unix.socket"]
