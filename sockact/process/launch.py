@@ -11,7 +11,6 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NoReturn
 
 from sockact import runtime
@@ -153,7 +152,7 @@ class Process:
             self.sockets.listeners.append(Listener.of(each, listen.DEFAULT_NAME))
         if not callable(sock):
             obstacle = "the program has opened its socket itself, and would do so again"
-            self.program = replace(self.program, argv=(), obstacle=obstacle)
+            self.program = self.program._replace(argv=(), obstacle=obstacle)
 
     def complete(self, chosen: Settings) -> None:
         """Bind the sockets that were not passed, by `Sockets.complete`, and write the PID file.

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sockact.errors import UnavailableError, UsageError
 
@@ -18,8 +18,7 @@ _TYPES = "service|socket|target|timer|path|mount|automount|swap|slice|scope|devi
 _PROPERTIES = "Id,LoadState,MainPID,RuntimeDirectory,Triggers"
 
 
-@dataclass(frozen=True, slots=True)
-class Located:
+class Located(NamedTuple):
     """A service that runs.
 
     Attributes:

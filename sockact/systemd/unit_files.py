@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 PROC = "/proc"
 
@@ -54,8 +54,7 @@ Assignments = Mapping[str, Sequence[str]]
 """The values of each `Section.Option`, in their order; an empty assignment removes those before it."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnitFiles:
+class UnitFiles(NamedTuple):
     """The files of a unit, and of those beside it.
 
     Attributes:
