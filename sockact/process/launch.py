@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from sockact import runtime
 from sockact.config import logs, pyproject, settings
 from sockact.config.settings import Settings
-from sockact.errors import ReloadRefused, SockactError
+from sockact.errors import ReloadRefused, SockactError, similar
 from sockact.handover.store import Store
 from sockact.lifecycle.conductor import Conductor
 from sockact.lifecycle.deadlines import KILL_MARGIN
@@ -124,7 +124,8 @@ class Process:
         self.end_timeout = chosen.shutdown_timeout
         self.listen_given = pyproject.says("listen", self._given, os.environ)
         for name in settings.misspelt(os.environ):
-            logger.warning("%s is no setting: ignored", name)
+            question = similar(name, map(settings.variable, settings.FIELDS))
+            logger.warning("%s is no setting: ignored%s", name, question)
         return chosen
 
     def resolve(self) -> Settings:
