@@ -142,7 +142,7 @@ def ancestors(pid: int) -> dict[str, str]:
         pid = int(stat[1])
         if not pid:
             break
-        found[str(pid)] = _name(pid)
+        found[str(pid)] = proc.name_of(pid)
     return found
 
 
@@ -188,14 +188,6 @@ def _is_wrapped(environ: Mapping[str, str]) -> bool:
         return environ[STARTED] in above
     own = unit_files.cgroup_of(os.getpid())
     return sum(unit_files.cgroup_of(int(pid)) == own for pid in above) <= 1
-
-
-def _name(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        return "another process"
 
 
 def _listens(fd: int) -> bool:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import select
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.support.gate import install
-from tests.support.manager import CHECKOUT, LIMIT
 from tests.support.service import MODES, Service
+from tests.support.terminal import on_terminal
 
 FOUND = "sockact: found app:app: sockact run app:app\n"
 
@@ -54,53 +48,6 @@ def test_a_factory_is_found_and_called(service: Service) -> None:
     assert said in service.manager.stderr()
 
 
-class Terminal:
-    """A program on a terminal of its own."""
-
-    def __init__(self, pid: int, fd: int) -> None:
-        self.pid = pid
-        self._fd = fd
-        self.shown = ""
-
-    def wait_for(self, text: str) -> None:
-        """Read until the program has written a text."""
-        while text not in self.shown:
-            assert select.select([self._fd], [], [], LIMIT)[0], self.shown
-            self.shown += os.read(self._fd, 65536).decode()
-
-    def type(self, text: str) -> None:
-        os.write(self._fd, text.encode())
-
-    def wait_exit(self) -> int:
-        """Return the exit status."""
-        try:
-            while chunk := os.read(self._fd, 65536):
-                self.shown += chunk.decode()
-        except OSError:
-            pass  # EIO: all that had the terminal have ended
-        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        self.pid = 0
-        return status
-
-
-@contextmanager
-def on_terminal(directory: Path, *words: str, **environ: str) -> Iterator[Terminal]:
-    base = {"PATH": os.environ["PATH"], "TERM": "xterm", "PYTHONPATH": str(CHECKOUT), "LANG": "C.UTF-8"}
-    command = [sys.executable, "-m", "sockact", "run", *words]
-    pid, fd = pty.fork()
-    if not pid:
-        os.chdir(directory)
-        os.execve(sys.executable, command, {**base, **environ})
-    terminal = Terminal(pid, fd)
-    try:
-        yield terminal
-    finally:
-        if terminal.pid:
-            os.kill(pid, signal.SIGKILL)
-            terminal.wait_exit()
-        os.close(fd)
-
-
 APP = """
 async def app(scope, receive, send):
     assert scope["type"] == "http"
@@ -110,7 +57,7 @@ async def app(scope, receive, send):
 @MODES
 def test_a_terminal_shows_where_to_click_and_ctrl_c_ends_it(tmp_path: Path, mode: tuple[str, ...]) -> None:
     (tmp_path / "main.py").write_text(APP)
-    with on_terminal(tmp_path, *(mode or ("--workers=0",)), "--listen=127.0.0.1:0") as terminal:
+    with on_terminal(tmp_path, "run", *(mode or ("--workers=0",)), "--listen=127.0.0.1:0") as terminal:
         terminal.wait_for("is ready")
         assert "(http://127.0.0.1:" in terminal.shown
         assert "Ctrl-C stops it" in terminal.shown
@@ -127,7 +74,7 @@ def test_a_terminal_shows_where_to_click_and_ctrl_c_ends_it(tmp_path: Path, mode
 def test_an_error_is_coloured_on_a_terminal_that_can(
     tmp_path: Path, environ: dict[str, str], coloured: bool
 ) -> None:
-    with on_terminal(tmp_path, "--workers=x", "app:app", **environ) as terminal:
+    with on_terminal(tmp_path, "run", "--workers=x", "app:app", **environ) as terminal:
         assert terminal.wait_exit() == 78
 
     assert "ERROR: workers='x': expected a whole number" in terminal.shown
@@ -135,7 +82,7 @@ def test_an_error_is_coloured_on_a_terminal_that_can(
 
 
 def test_help_begins_with_the_common_options_and_has_examples(tmp_path: Path) -> None:
-    with on_terminal(tmp_path, "--help", COLUMNS="90") as terminal:
+    with on_terminal(tmp_path, "run", "--help", COLUMNS="90") as terminal:
         assert terminal.wait_exit() == 0
 
     shown = terminal.shown.replace("\r\n", "\n")
