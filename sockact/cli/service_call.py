@@ -59,7 +59,7 @@ def ask_unit(verb: str, located: Located, path: str | None, timeout: str) -> dic
             raise
         raise UnavailableError(
             f"{located.unit} is no service of sockact that this user can see: its main process {pid} is"
-            f" {proc.name_of(pid)}, and has no control socket"
+            f" {proc.name_of(pid)}, and has no control socket ({error})"
         ) from error
 
 

@@ -81,19 +81,18 @@ def _remarks(service: Mapping[str, Any], located: Located | None) -> list[str]:
 def _show_all(timeout: str, form: str, *, user: bool) -> int:
     if form != "text":
         raise UsageError(f"--{form}: expected the UNIT to show")
-    rows = [
-        (each.unit, each.environ["MAINPID"], _line(each, None, timeout)) for each in _services(user=user)
+    rows = [_row(each, None, timeout) for each in _services(user=user)]
+    others = {} if user else control_address.elsewhere(int(main) for _, main, _ in rows)
+    rows += [
+        _row(Located("-", "--system", {"MAINPID": f"{pid}"}), control, timeout)
+        for pid, control in others.items()
     ]
-    others = {} if user else control_address.elsewhere(int(pid) for _, pid, _ in rows)
-    for pid, control in others.items():
-        alone = Located("-", "--system", {"MAINPID": f"{pid}"})
-        rows.append((alone.unit, f"{pid}", _line(alone, control, timeout)))
     if not rows:
         print("no service of sockact runs here")
         return 0
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    for unit, pid, line in rows:
-        print(visible(f"{unit:{widths[0]}}  {pid:>{widths[1]}}  {line}"))
+    for unit, main, line in rows:
+        print(visible(f"{unit:{widths[0]}}  {main:>{widths[1]}}  {line}"))
     return 0
 
 
@@ -104,9 +103,11 @@ def _services(*, user: bool) -> list[Located]:
     return [each for each in found if control_address.exists(each.environ, int(each.environ["MAINPID"]))]
 
 
-def _line(service: Located, control: str | None, timeout: str) -> str:
+def _row(service: Located, control: str | None, timeout: str) -> tuple[str, str, str]:
+    """Return the name, the main process and the status of a service."""
     try:
         found = _asked(service, control, timeout)
+        line = f"{found['phase']}: {found['status']}"
     except UnavailableError as error:
-        return str(error)
-    return f"{found['phase']}: {found['status']}"
+        line = str(error)
+    return service.unit, service.environ["MAINPID"], line

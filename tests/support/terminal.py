@@ -30,7 +30,10 @@ class Terminal:
             left = max(deadline - time.monotonic(), 0)
             assert select.select([self._fd], [], [], left)[0], self.shown
             assert left, self.shown
-            self.shown += os.read(self._fd, 65536).decode()
+            try:
+                self.shown += os.read(self._fd, 65536).decode()
+            except OSError as error:  # EIO: all that had the terminal have ended
+                raise AssertionError(f"ended: {self.shown}") from error
 
     def type(self, text: str) -> None:
         os.write(self._fd, text.encode())
