@@ -25,16 +25,17 @@ from sockact.worker import trial
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    add_apps(command, "+")
+    add_apps(command, "*")
     add_settings(command)
 
 
 def run(app: Sequence[str], **given: Any) -> int:
     """Import and start apps in a child without sockets, and tell whether they would serve."""
-    target = target_of(app)
-    references = list(target.values()) if isinstance(target, dict) else app
     given = {name: value for name, value in given.items() if value is not None}
-    print(visible(check(app, references, given)))
+    target = target_of(app, given)
+    references = list(target.values()) if isinstance(target, dict) else [str(target)]
+    words = [f"{name}={each}" for name, each in target.items()] if isinstance(target, dict) else references
+    print(visible(check(words, references, given)))
     return 0
 
 

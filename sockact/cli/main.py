@@ -58,7 +58,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _parser(words: Sequence[str]) -> CommandParser:
-    """Return the parser for a command line; the other subcommands have their names only."""
+    """Return the parser for a command line; the other subcommands have their names only.
+
+    Ends the process if there are options that the subcommand does not have.
+    """
     import sockact
 
     whole = CommandParser(prog="sockact", description="Serve Python apps on sockets that systemd passes.")
@@ -72,6 +75,7 @@ def _parser(words: Sequence[str]) -> CommandParser:
             module = _module(name)
             parser.description = module.run.__doc__
             module.add_arguments(parser)
+            parser.require_known(words[1:])
     return whole
 
 

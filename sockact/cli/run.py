@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
-from sockact.cli.arguments import add_apps, add_settings, target_of
+from sockact.cli.arguments import EXAMPLES, add_apps, add_settings, target_of
 from sockact.errors import UsageError
 from sockact.process import refused_places, without_ssl
+from sockact.protocols.environment import SUPERVISED
 from sockact.system import signals
+from sockact.untrusted.text import visible
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
+    command.usage = (
+        "sockact run [OPTION...] [[NAME=]MODULE:ATTRIBUTE...]\n"
+        "       sockact run [OPTION...] -- PROGRAM [ARGUMENT...]"
+    )
+    command.epilog = EXAMPLES
     add_apps(command, "*")
     add_settings(command)
 
@@ -24,9 +32,12 @@ def run(app: Sequence[str], program: Sequence[str], **given: Any) -> int:
     refused_places.require_own_process()
     signals.remember()
     given = {name: value for name, value in given.items() if value is not None}
-    if bool(app) == bool(program):
+    if app and program:
         raise UsageError("expected either MODULE:ATTRIBUTE or -- PROGRAM ARGUMENT...")
-    target = target_of(app) if app else None
+    target = None if program else target_of(app, given)
+    if isinstance(target, str) and [target] != list(app) and SUPERVISED not in os.environ:
+        factory = " --factory" if given.get("factory") else ""
+        print(visible(f"sockact: found {target}: sockact run{factory} {target}"), file=sys.stderr)
     without_ssl.before_asyncio(program, given, os.environ)
     from sockact import roles
 

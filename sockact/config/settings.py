@@ -30,7 +30,7 @@ from sockact.config.values import (
     url_path,
     words,
 )
-from sockact.errors import SettingsError
+from sockact.errors import SettingsError, similar
 
 PREFIX = "SOCKACT_"
 
@@ -367,8 +367,5 @@ def _require_known(names: Iterable[str], where: str) -> None:
     """Raise SettingsError if one of `names` is no setting."""
     for name in names:
         if name not in FIELDS:
-            import difflib  # kept out of the supervisor's memory
-
-            close = difflib.get_close_matches(name, FIELDS, 1)
-            hint = f": did you mean {close[0]!r}?" if close else ""
+            hint = similar(name, FIELDS) if isinstance(name, str) else ""
             raise SettingsError(f"{where}unknown setting {conversion.shown(name)}{hint}")

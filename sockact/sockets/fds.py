@@ -20,8 +20,7 @@ import signal
 import socket
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from systemd import daemon
 
@@ -62,8 +61,7 @@ _SOCKET_KINDS: dict[int, Kind] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
+class Listener(NamedTuple):
     """One descriptor that a service manager passed, or that sockact bound in its place.
 
     Attributes:

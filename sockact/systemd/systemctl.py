@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sockact.errors import UnavailableError, UsageError
 
@@ -18,8 +18,7 @@ _TYPES = "service|socket|target|timer|path|mount|automount|swap|slice|scope|devi
 _PROPERTIES = "Id,LoadState,MainPID,RuntimeDirectory,Triggers"
 
 
-@dataclass(frozen=True, slots=True)
-class Located:
+class Located(NamedTuple):
     """A service that runs.
 
     Attributes:
@@ -55,11 +54,24 @@ def locate(unit: str, environ: Mapping[str, str], *, user: bool = False) -> Loca
     if "LoadState" not in found:
         raise UnavailableError(f"systemctl does not tell where {unit} is: {complaint or 'no output'}")
     _require_service(unit, found)
-    directories = [
-        os.path.join(_runtime(scope, environ), each) for each in found.get("RuntimeDirectory", "").split()
+    return _located(name, scope, found, environ)
+
+
+def running(scope: str, environ: Mapping[str, str]) -> list[Located]:
+    """Return all services that have a main process; none where there is no such manager."""
+    try:
+        listed = _run("list-units", scope, "--type=service", "--plain", "--no-legend", "--full")
+        names = [line.split()[0] for line in listed.stdout.splitlines() if line.strip()]
+        shown = _run("show", f"--property={_PROPERTIES}", scope, "--", *names).stdout if names else ""
+    except OSError:
+        return []
+    blocks = (block.splitlines() for block in shown.split("\n\n"))
+    found = [dict(line.split("=", 1) for line in block if "=" in line) for block in blocks]
+    return [
+        _located(each["Id"], scope, each, environ)
+        for each in found
+        if "Id" in each and each.get("MainPID", "0") not in ("", "0")
     ]
-    known = {"MAINPID": found["MainPID"], "RUNTIME_DIRECTORY": ":".join(directories)}
-    return Located(name, scope, known)
 
 
 def socket_addresses(service: str, scope: str) -> dict[str, set[str]]:
@@ -91,6 +103,14 @@ def jobs(unit: str, scope: str) -> list[str]:
         raise UnavailableError(done.stderr.strip())
     lines = [line.split() for line in done.stdout.splitlines()]
     return [job[2] for job in lines if len(job) > 2 and job[1] == unit]
+
+
+def _located(name: str, scope: str, found: Mapping[str, str], environ: Mapping[str, str]) -> Located:
+    directories = [
+        os.path.join(_runtime(scope, environ), each) for each in found.get("RuntimeDirectory", "").split()
+    ]
+    known = {"MAINPID": found["MainPID"], "RUNTIME_DIRECTORY": ":".join(directories)}
+    return Located(name, scope, known)
 
 
 def _service(unit: str) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 PROC = "/proc"
 
@@ -55,8 +55,7 @@ Assignments = Mapping[str, Sequence[str]]
 """The values of each `Section.Option`, in their order; an empty assignment removes those before it."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnitFiles:
+class UnitFiles(NamedTuple):
     """The files of a unit, and of those beside it.
 
     Attributes:
