@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from sockact.apps import loader
 from sockact.cli.arguments import add_apps, add_settings, target_of
 from sockact.errors import UnitsError, UsageError
 from sockact.units import environment, installing, manager, request, writing
@@ -73,8 +72,7 @@ def run(app: Sequence[str], **options: Any) -> int:
     """Write a socket unit and a service for an app, or more where they are asked for."""
     if options["now"] and not options["install"]:
         raise UsageError("--now: expected --install as well")
-    _require_apps(app)
-    wanted, found = request.read(app, options)
+    wanted, found = request.read(_apps(app, options), options)
     texts = writing.files(wanted)
     for line in found.report() if found else ():
         _say(line)
@@ -90,11 +88,18 @@ def run(app: Sequence[str], **options: Any) -> int:
     return 0
 
 
-def _require_apps(apps: Sequence[str]) -> None:
-    if apps:
-        target = target_of(apps)
-        for reference in target.values() if isinstance(target, dict) else apps:
-            loader.parts(reference)
+def _apps(words: Sequence[str], options: dict[str, Any]) -> list[str]:
+    """Return the apps that are meant; `factory` is added to the options if one is a factory."""
+    if options["source"] and not words:
+        return []
+    given = {name: value for name, value in options.items() if value is not None}
+    target = target_of(words, given)
+    options["factory"] = given.get("factory")
+    if isinstance(target, dict):
+        return [f"{name}={app}" for name, app in target.items()]
+    if [target] != list(words):
+        _say(f"found {target}")
+    return [str(target)]
 
 
 def _look_around(wanted: Wanted, *, install: bool) -> None:
