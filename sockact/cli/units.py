@@ -109,8 +109,10 @@ def _look_around(wanted: Wanted, *, install: bool) -> None:
     if not wanted.of_user:
         environment.require_reachable(wanted)
     found = environment.missing(wanted)
-    if found and install:
-        raise UnitsError(f"{', '.join(found)}: not there, though the units name it")
+    if install:
+        environment.require_user(wanted)
+        if found:
+            raise UnitsError(f"{', '.join(found)}: not there, though the units name it")
     for path in found:
         _say(f"{path} is not on this machine")
 

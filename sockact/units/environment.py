@@ -58,17 +58,31 @@ def missing(wanted: Wanted) -> list[str]:
 
 def require_reachable(wanted: Wanted) -> None:
     """Raise UnitsError if the service could not use what is here."""
-    found = list(dict.fromkeys(_obstacles(wanted)))
-    if found:
-        cure = (
-            f"Expected the app in a folder such as /opt/{wanted.name}, and its virtual environment made"
-            f" there by `/usr/bin/python3 -m venv /opt/{wanted.name}/venv`"
-        )
-        raise UnitsError("; ".join(found) + ". " + cure)
-
-
-def _obstacles(wanted: Wanted) -> Iterator[str]:
     reader = _reader(wanted.user)
+    if found := list(dict.fromkeys(_obstacles(wanted, reader))):
+        folder = f"/opt/{wanted.name}"
+        raise UnitsError(
+            f"{'; '.join(found)}. Expected the app in a folder such as {folder}, and its virtual"
+            f" environment made there by `/usr/bin/python3 -m venv {folder}/venv`"
+        )
+    for path in wanted.settings.env_file:
+        for why in _unreachable(path.removeprefix("-"), reader):
+            raise UnitsError(
+                f"--env-file: {why}. Expected one that the service's user can read, or a --user who can"
+            )
+
+
+def require_user(wanted: Wanted) -> None:
+    """Raise UnitsError if there is no such user here."""
+    try:
+        pwd.getpwnam("root" if wanted.dynamic else wanted.user)
+    except KeyError:
+        raise UnitsError(
+            f"--user {wanted.user}: there is no such user; or dynamic, whom systemd makes"
+        ) from None
+
+
+def _obstacles(wanted: Wanted, reader: Reader) -> Iterator[str]:
     yield from _unreachable(wanted.folder, reader)
     if os.path.isdir(wanted.venv):
         for path in (f"{wanted.venv}/bin/python", f"{wanted.venv}/bin/sockact", *_interpreter(wanted.venv)):

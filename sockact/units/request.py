@@ -28,9 +28,7 @@ def read(apps: Sequence[str], options: Mapping[str, Any]) -> tuple[Wanted, Carri
     if options["source"]:
         name, found = carrying.read(options["source"], os.getcwd())
         options = {**options, "name": options["name"] or name}
-    if not (apps := apps or ([found.app] if found.app else [])):
-        raise UsageError("expected an app, such as shop:app, or --from with an existing service")
-    wanted = _wanted(apps, options, found)
+    wanted = _wanted(apps or [found.app], options, found)
     return wanted, found if options["source"] else None
 
 

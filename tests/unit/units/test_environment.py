@@ -32,8 +32,9 @@ def venv(folder: Path, interpreter: str = "/usr/bin/env") -> None:
     (folder / "lib/python3.11/site-packages").mkdir(parents=True)
 
 
-def wanted(opt: Path, user: str = "dynamic") -> Wanted:
+def wanted(opt: Path, user: str = "dynamic", **given: object) -> Wanted:
     return Wanted(
+        given=given,
         name="shop",
         apps=["shop:app"],
         addresses=[parse("80")],
@@ -119,3 +120,20 @@ def test_the_environment_of_the_app_comes_before_the_one_that_runs_this(opt: Pat
     venv(opt / ".venv")
     assert environment.find_venv(str(opt)) == f"{opt}/.venv"
     assert environment.find_venv(str(opt / "home")) == sys.prefix
+
+
+def test_an_environment_file_has_to_be_readable_for_the_service(opt: Path) -> None:
+    file = opt / "env"
+    file.write_text("A=b")
+    environment.require_reachable(wanted(opt, env_file=[str(file), f"-{opt}/none"]))
+    file.chmod(0o600)
+
+    with pytest.raises(UnitsError, match=rf"--env-file: {file} is out of reach .* {file} is -rw-------"):
+        environment.require_reachable(wanted(opt, env_file=[f"-{file}"]))
+
+
+def test_a_user_who_is_not_there_is_told(opt: Path) -> None:
+    environment.require_user(wanted(opt))
+    environment.require_user(wanted(opt, "nobody"))
+    with pytest.raises(UnitsError, match="no-such-user: there is no such user"):
+        environment.require_user(wanted(opt, "no-such-user"))
