@@ -1,4 +1,4 @@
-"""Makes the files in units/ anew: `python -m sockact.units units`."""
+"""Makes the shipped files anew: `python -m sockact.units units`."""
 
 from __future__ import annotations
 
