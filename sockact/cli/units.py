@@ -82,6 +82,8 @@ def run(app: Sequence[str], **options: Any) -> int:
         for each in texts:
             print(f"# {installing.path_of(each, folder)}\n{each.text()}")
         return 0
+    if options["install"]:
+        manager.of(wanted).require_running()
     differing = _write(wanted, texts, folder, force=options["force"])
     if options["install"]:
         _activate(wanted, differing, now=options["now"])

@@ -18,6 +18,9 @@ from sockact.units.installing import SCRIPT
 from sockact.units.unit_text import UnitText
 from sockact.units.wanted import Wanted
 
+BOOTED = "/run/systemd/system"
+"""The folder that systemd makes when it boots a machine."""
+
 
 def systemd_version() -> int | None:
     """Return the version of this machine's systemd; None if there is none."""
@@ -38,6 +41,13 @@ class UnitManager:
     """
 
     scope: str
+
+    def require_running(self) -> None:
+        """Raise UnavailableError where systemd does not run: sd_booted(3)."""
+        if not os.path.isdir(BOOTED):
+            raise UnavailableError(
+                "systemd does not run here: expected --output FOLDER instead of --install"
+            )
 
     def verify(self, texts: Sequence[UnitText]) -> list[str]:
         """Return what `systemd-analyze verify` says about these units.
@@ -89,7 +99,7 @@ class UnitManager:
             self._systemctl("start", *names)
             self._systemctl("restart" if runs and changed else "start", service)
         except UnavailableError as error:
-            raise UnavailableError(f"{error}\n{self._log(service, begin)}") from error
+            raise UnavailableError(f"{error}\n{self._log([*names, service], begin)}") from error
         verb = "restarted" if runs and changed else "running already" if runs else "started"
         yield f"{service} is {verb}: systemctl {self.option}status {service}"
 
@@ -98,10 +108,11 @@ class UnitManager:
         """The option of a command to be typed; the system's manager needs none."""
         return "--user " if self.scope == "--user" else ""
 
-    def _log(self, service: str, begin: float) -> str:
+    def _log(self, units: Sequence[str], begin: float) -> str:
+        chosen = [word for unit in units for word in ("-u", unit)]
         last = (f"--since=@{begin:.6f}", "--lines=15", "--no-pager", "--output=cat")
-        lines = _run("journalctl", self.option.strip() or "--system", "--unit", service, *last).stdout
-        return f"{lines}The whole log: journalctl {self.option}-u {service}"
+        lines = _run("journalctl", self.option.strip() or "--system", *chosen, *last).stdout
+        return f"{lines}The whole log: journalctl {self.option}{' '.join(chosen)}"
 
     def _systemctl(self, *words: str) -> None:
         try:

@@ -174,7 +174,16 @@ def test_an_app_that_does_not_start_is_told_with_the_reason(shop: Machine) -> No
 
     assert failed.returncode == 69
     assert "No module named 'nothing_of_that_name'" in failed.stderr
-    assert "journalctl -u shop.service" in failed.stderr
+    assert "journalctl -u shop.socket -u shop.service" in failed.stderr
+
+
+def test_an_address_in_use_is_told_with_the_reason(shop: Machine) -> None:
+    wish = ("shop:app", "--chdir", "/opt/shop", "--listen", f"127.0.0.1:{PORT}", "--install", "--now")
+    units(shop, *wish, "--name", "shop-old")
+    failed = units(shop, *wish, check=False)
+
+    assert failed.returncode == 69
+    assert f"Failed to create listening socket (127.0.0.1:{PORT}): Address already in use" in failed.stderr
 
 
 def test_an_environment_that_the_service_cannot_reach_is_refused(shop: Machine) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sockact.errors import UnavailableError
-from sockact.units import installing
+from sockact.units import installing, manager
 from sockact.units.unit_text import UnitText
 
 TEXTS = [UnitText("a.service", "One", []), UnitText("a.service.d/tls.conf", "Two", [])]
@@ -45,3 +45,15 @@ def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
 
     assert (tmp_path / "other").read_text() == "kept"
     assert not (tmp_path / "a.service").is_symlink()
+
+
+def test_nothing_is_installed_where_systemd_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    systemd = manager.UnitManager("--system")
+    monkeypatch.setattr(manager, "BOOTED", str(tmp_path))
+    systemd.require_running()
+    monkeypatch.setattr(manager, "BOOTED", str(tmp_path / "none"))
+
+    with pytest.raises(UnavailableError, match="expected --output FOLDER instead of --install"):
+        systemd.require_running()
