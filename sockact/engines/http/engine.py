@@ -297,7 +297,8 @@ def _websockets(app: App, settings: Settings) -> Runner:
     """Return a function that makes the calls of WebSockets; it imports what they need at the first."""
 
     def make(connection: ClientConnection, request: Request) -> AppCall:
-        from sockact.engines.http.websocket import WebSocketCall, WebSocketLimits
+        from sockact.engines.http.websocket import WebSocketCall
+        from sockact.engines.http.websocket_connection import WebSocketLimits
 
         limits = WebSocketLimits(
             settings.websocket_max_message or None,
