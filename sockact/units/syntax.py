@@ -89,9 +89,15 @@ def expanded(word: str, variables: Mapping[str, str]) -> str:
 
 
 def with_specifiers(word: str, unit: str) -> str:
-    """Return a word with the specifiers that stand for the name of its unit replaced, and `%%`."""
+    """Return a word with the specifiers that stand for the name of its unit replaced, and `%%`.
+
+    In a template those that stand for its instance stay.
+    """
     stem = unit.rpartition(".")[0]
-    known = {"%": "%", "n": unit, "N": stem, "p": stem.partition("@")[0], "i": stem.partition("@")[2]}
+    prefix, at, instance = stem.partition("@")
+    known = {"%": "%", "p": prefix}
+    if instance or not at:
+        known |= {"n": unit, "N": stem, "i": instance}
     return re.sub(r"%(.)", lambda match: known.get(match[1], match[0]), word)
 
 

@@ -269,3 +269,22 @@ def test_a_service_of_root_becomes_one_without_privileges(unit: Path) -> None:
 def test_a_unit_that_is_not_there_is_refused() -> None:
     with pytest.raises(UsageError, match="there is no such unit"):
         carrying.read("none-of-that-name.service", "/")
+
+
+def test_a_unit_is_found_by_its_name(unit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carrying, "SYSTEM", [str(unit.parent)])
+    monkeypatch.chdir("/")
+
+    assert carrying.read("gunicorn.service", "/")[1].app == "shop:app"
+
+
+def test_a_template_stays_one(tmp_path: Path) -> None:
+    command = "/srv/shop/venv/bin/gunicorn --bind unix:/run/shop-%i.sock shop:app"
+    file = tmp_path / "shop@.service"
+    file.write_text(f"[Service]\nExecStart={command}\nWorkingDirectory=/srv/%p\nMemoryMax=1G\n")
+    wanted, _ = request.read([], {**OPTIONS, "source": str(file)})
+
+    texts = {each.name: each.text() for each in writing.files(wanted)}
+    assert list(texts) == ["shop@.socket", "shop@.service"]
+    assert "\nListenStream=/run/shop-%i.sock\n" in texts["shop@.socket"]
+    assert wanted.folder == "/srv/shop"

@@ -95,3 +95,5 @@ def test_a_text_that_does_not_fit_on_a_line_is_an_error(value: str) -> None:
 def test_variables_and_specifiers_are_replaced_where_they_are_known() -> None:
     assert syntax.expanded("$A ${B} $C $$A", {"A": "1", "B": "2"}) == "1 2 $C $A"
     assert syntax.with_specifiers("%n %N %p %i %% %h", "a@1.service") == "a@1.service a@1 a 1 % %h"
+    assert syntax.with_specifiers("%N %p %i", "a.service") == "a a "
+    assert syntax.with_specifiers("%N %p %i %%", "a@.service") == "%N a %i %"
