@@ -130,7 +130,7 @@ GUNICORN = OtherServer(
         _valued("--access-logfile", Part("access_log")),
         _valued("--access-logformat", Left("the access log has one format")),
         _valued("--error-logfile --log-file", Part("error_log")),
-        _valued("--log-level", Setting("log_level")),
+        _valued("--log-level", Setting("log_level", convert=str.lower)),
         _valued("--log-config --log-config-json --logger-class", _APPS_LOGGING),
         _flag("--capture-output --log-syslog", Needless("all output is in the journal")),
         _valued("--log-syslog-to --log-syslog-prefix --log-syslog-facility", _OWN_LOG),
