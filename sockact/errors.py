@@ -64,6 +64,12 @@ class SettingsError(SockactError):
     exit_status = 78
 
 
+class UnitsError(SockactError):
+    """Units for an app could not work, or would replace other ones (EX_CONFIG)."""
+
+    exit_status = 78
+
+
 class ActivationError(SockactError):
     """The service manager passed something that sd_listen_fds(3) does not describe (EX_CONFIG)."""
 

@@ -33,6 +33,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "run": Command("serve an app", takes_program=True),
     "check-app": Command("try an app"),
+    "units": Command("write the units of an app"),
     "reload": Command("reload a service"),
     "status": Command("show a service"),
 }
