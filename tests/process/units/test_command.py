@@ -48,7 +48,7 @@ def test_the_name_is_that_of_the_app_or_of_its_folder(tmp_path: Path) -> None:
 
 def test_an_app_is_found_in_its_folder(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text("def create_app(): ...\n")
-    status, out, err = units(tmp_path, "--venv", "/opt/of-another-machine", "-l", "80", "-w", "2")
+    status, out, err = units(tmp_path, "-l", "80", "-w", "2", "--quadlet", "localhost/shop")
 
     assert status == 0
     assert "sockact: found main:create_app\n" in err
