@@ -102,7 +102,7 @@ def span(seconds: float) -> str:
     parts: list[str] = []
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
         number, left = divmod(left, size)
-        if number or (parts and unit != "s"):
+        if number:
             parts.append(f"{number}{unit}")
     return " ".join(parts[:2]) or "0s"
 
