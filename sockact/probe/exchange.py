@@ -13,8 +13,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from .account import Identity
 from .outcome import Outcome, UnservedError, shown
+from .record import Identity
 from .wire import Address, Connection
 
 MAX_LINE_BYTES = 65536

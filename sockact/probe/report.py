@@ -4,6 +4,9 @@
      "total": LOAD, "loads": {label: LOAD + {"kind"}},
      "seen": [{"version", "pid", "first", "last", "responses"}],
      "windows": [{"stall", "worst"}],
+     "actions": [{"action", "began", "ended", "status", "output"}],
+     "phases": [{"phase", "requests", "lost", "latency_ms", "stall"}],
+     "connections": {"persistent", "lasted", "ends": {word: count}},
      "failures": [{"at", "load", "outcome", "detail"}]}
 
     LOAD: {"requests", "lost", "outcomes": {word: count}, "connections", "reconnects", "idle_resets",
@@ -12,14 +15,19 @@
 Times are seconds since the run began; only `latency_ms` is milliseconds. `started` is null if not every
 client was served. A latency is null if no request was served, and counts from the time at which the request
 was due. The stall of `total` is that of the loads whose requests are answered at once, null if there are
-none. A window ends at each SIGUSR1; `worst` is the longest stall in it of any single one of these loads.
+none. A window ends at each SIGUSR1, and when an action begins or ends; `worst` is the longest stall in it of
+any single one of these loads. The `status` of an action is its exit status, null if it was ended by force. Of
+the persistent connections, those have `lasted` that were open when the run ended; `ends` says how others ended.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .account import LISTED_FAILURES, Account, Failure, Identity, Sighting, Stall, Window, percentile
+from .account import LISTED_FAILURES, Account, Failure, Sighting, Stall, Window, percentile
 from .outcome import Outcome
+from .phases import Phase, phases
+from .record import Course, Identity, Mark
 from .run import Result
 from .spec import Spec
 
@@ -46,6 +54,9 @@ def document(url: str, specs: Iterable[Spec], result: Result) -> dict[str, Any]:
         },
         "seen": [_sighting(*one) for one in ledger.seen.items()],
         "windows": [_window(one) for one in ledger.windows],
+        "actions": [_action(mark) for mark in result.marks],
+        "phases": [_phase(one) for one in phases(ledger.record, result.marks, ledger.windows)],
+        "connections": _connections(ledger.record.courses),
         "failures": [_failure(one) for one in ledger.failures],
     }
 
@@ -86,6 +97,28 @@ def _window(window: Window) -> dict[str, float]:
     return {"stall": round(window.stall, 4), "worst": round(window.worst, 4)}
 
 
+def _action(mark: Mark) -> dict[str, Any]:
+    began, ended = round(mark.began, 3), round(mark.ended, 3)
+    done = {"status": mark.status, "output": mark.output}
+    return {"action": mark.label, "began": began, "ended": ended, **done}
+
+
+def _phase(phase: Phase) -> dict[str, Any]:
+    counts = {"phase": phase.name, "requests": phase.requests, "lost": phase.lost}
+    stall = None if phase.stall is None else round(phase.stall, 4)
+    return {**counts, "latency_ms": _latencies(phase.latencies), "stall": stall}
+
+
+def _connections(courses: Sequence[Course]) -> dict[str, Any]:
+    ends = Counter(course.end for course in courses if course.end)
+    return {"persistent": len(courses), "lasted": len(courses) - ends.total(), "ends": dict(ends)}
+
+
+def _latencies(ordered: Sequence[float]) -> dict[str, float | None]:
+    percents = {"p50": 50, "p99": 99, "max": 100}
+    return {name: _milliseconds(percentile(ordered, percent)) for name, percent in percents.items()}
+
+
 def _failure(failure: Failure) -> dict[str, Any]:
     at, outcome = round(failure.at, 3), failure.outcome.value
     return {"at": at, "load": failure.load, "outcome": outcome, "detail": failure.detail}
@@ -98,11 +131,7 @@ def _load(accounts: Sequence[Account], stall: Stall | None) -> dict[str, Any]:
         "lost": sum(account.lost for account in accounts),
         "outcomes": {word.value: sum(account.outcomes[word] for account in accounts) for word in Outcome},
         **{name: sum(getattr(account, name) for account in accounts) for name in COUNTS},
-        "latency_ms": {
-            "p50": _milliseconds(percentile(latencies, 50)),
-            "p99": _milliseconds(percentile(latencies, 99)),
-            "max": _milliseconds(percentile(latencies, 100)),
-        },
+        "latency_ms": _latencies(latencies),
         "stall": None if stall is None else round(stall.longest, 3),
     }
 

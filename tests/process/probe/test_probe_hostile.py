@@ -326,7 +326,8 @@ def test_whoever_a_server_says_to_be_can_be_reported(
 
 
 def test_a_server_that_is_somebody_else_each_time_costs_no_memory() -> None:
-    from sockact.probe.account import MAX_IDENTITIES, Account, Identity, Ledger
+    from sockact.probe.account import MAX_IDENTITIES, Account, Ledger
+    from sockact.probe.record import Identity
 
     ledger = Ledger({"load": Account()}, frozenset())
     for number in range(3 * MAX_IDENTITIES):

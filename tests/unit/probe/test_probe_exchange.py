@@ -2,9 +2,9 @@ import asyncio
 
 import pytest
 
-from sockact.probe.account import Identity
 from sockact.probe.exchange import Response, ResponseReader, check
 from sockact.probe.outcome import Outcome, UnservedError
+from sockact.probe.record import Identity
 
 
 class Wire:

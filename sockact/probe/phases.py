@@ -1,0 +1,66 @@
+"""The parts of a run: before, during and after each action.
+
+A request belongs to an action if any moment of its life does, since what the action did to it may show before
+or after. It belongs to the time before if it had ended then, else to the time after.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .account import Window
+from .record import Mark, Record
+
+
+@dataclass(slots=True)
+class Phase:
+    """A part of a run, with the sorted latencies of its served requests, and its longest stall.
+
+    `mark` is its action; None before, between and after actions.
+    """
+
+    name: str
+    mark: Mark | None
+    stall: float | None
+    requests: int = 0
+    lost: int = 0
+    latencies: list[float] = field(default_factory=list)
+
+
+def phases(record: Record, marks: Sequence[Mark], windows: Sequence[Window]) -> list[Phase]:
+    """Divide a run.
+
+    Args:
+        record: its requests.
+        marks: its actions, one after another.
+        windows: the windows of the run, which begin and end with the actions; without them no phase has a
+            stall.
+    """
+    stalls: Sequence[float | None] = [window.stall for window in windows]
+    if len(stalls) != 2 * len(marks) + 1:
+        stalls = [None] * (2 * len(marks) + 1)
+    found = [Phase(name, mark, stalls[number]) for number, (name, mark) in enumerate(_names(marks))]
+    ends = [mark.ended for mark in marks]
+    kinds = list(record.kinds)
+    for due, taken, which in zip(record.due, record.taken, record.which, strict=True):
+        # The first action that had not ended when the request was due is the only one it can belong to.
+        after = bisect_left(ends, due)
+        during = after < len(marks) and due + taken >= marks[after].began
+        phase = found[2 * after + during]
+        phase.requests += 1
+        outcome = kinds[which].outcome
+        phase.lost += outcome.lost
+        if outcome == "ok":
+            phase.latencies.append(taken)
+    for phase in found:
+        phase.latencies.sort()
+    return found
+
+
+def _names(marks: Sequence[Mark]) -> list[tuple[str, Mark | None]]:
+    if not marks:
+        return [("the whole run", None)]
+    names: list[tuple[str, Mark | None]] = [("before", None)]
+    for mark in marks:
+        names += [(mark.label, mark), ("between" if mark is not marks[-1] else "after", None)]
+    return names
