@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from .outcome import shown
 from .pace import Clock
 from .record import Mark
+from .words import duration
 
 KEPT_OUTPUT = 10_000
 """Bytes of a command's output that are read; of them one line is shown."""
@@ -29,7 +30,12 @@ class Action:
 
 
 async def perform_all(
-    actions: tuple[Action, ...], around: float, limit: float, clock: Clock, cut: Callable[[], None]
+    actions: tuple[Action, ...],
+    around: float,
+    limit: float,
+    clock: Clock,
+    cut: Callable[[], None],
+    announce: Callable[[str], None],
 ) -> list[Mark]:
     """Perform actions one after another, with a pause before, between and after; then end the run.
 
@@ -41,6 +47,7 @@ async def perform_all(
         limit: the seconds that each action may take.
         clock: the time of the run.
         cut: called when an action begins and when it ends.
+        announce: called with a line about each of both.
     """
     marks = []
     await clock.sleep_until(clock.now() + around)
@@ -48,8 +55,12 @@ async def perform_all(
         if clock.ended.done():
             break
         cut()
-        marks.append(await perform(action, limit, clock))
+        announce(f"{action.label}: begins")
+        mark = await perform(action, limit, clock)
         cut()
+        marks.append(mark)
+        result = "ended by force" if mark.status is None else f"exit status {mark.status}"
+        announce(f"{action.label}: {result} after {duration(mark.ended - mark.began)}")
         await clock.sleep_until(clock.now() + around)
     clock.end()
     return marks

@@ -1,7 +1,7 @@
 """The parts of a run: before, during and after each action.
 
-A request belongs to an action if any moment of its life does, since what the action did to it may show before
-or after. It belongs to the time before if it had ended then, else to the time after.
+A request belongs to an action if any moment of its life does: the effect of the action may show later. All
+others belong to the time before, between or after, in which they began and ended.
 """
 
 from bisect import bisect_left

@@ -75,7 +75,7 @@ class Kind:
 
 @dataclass(slots=True)
 class Record:
-    """The requests in order of their ends: `due` and `taken` in seconds, and each one's place in `kinds`."""
+    """The requests in order of their ends: `due` and `taken` in seconds, `which` is a number of `kinds`."""
 
     due: "array[float]" = field(default_factory=lambda: array("d"))
     taken: "array[float]" = field(default_factory=lambda: array("f"))

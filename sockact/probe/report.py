@@ -5,7 +5,7 @@
      "seen": [{"version", "pid", "first", "last", "responses"}],
      "windows": [{"stall", "worst"}],
      "actions": [{"action", "began", "ended", "status", "output"}],
-     "phases": [{"phase", "requests", "lost", "latency_ms", "stall"}],
+     "phases": [{"phase", "took", "requests", "lost", "latency_ms", "stall"}],
      "connections": {"persistent", "lasted", "ends": {word: count}},
      "failures": [{"at", "load", "outcome", "detail"}]}
 
@@ -15,9 +15,11 @@
 Times are seconds since the run began; only `latency_ms` is milliseconds. `started` is null if not every
 client was served. A latency is null if no request was served, and counts from the time at which the request
 was due. The stall of `total` is that of the loads whose requests are answered at once, null if there are
-none. A window ends at each SIGUSR1, and when an action begins or ends; `worst` is the longest stall in it of
-any single one of these loads. The `status` of an action is its exit status, null if it was ended by force. Of
-the persistent connections, those have `lasted` that were open when the run ended; `ends` says how others ended.
+none. A window ends at each SIGUSR1, and when an action begins or ends; `worst` is the longest stall in it
+of any single one of these loads. The `status` of an action is its exit status, null if it was ended by
+force; `took` is null in phases without an action.
+`connections` are the first 500 persistent ones: those have `lasted` that were open when the run ended, and
+`ends` says how the others ended.
 """
 
 from collections import Counter
@@ -30,6 +32,7 @@ from .phases import Phase, phases
 from .record import Course, Identity, Mark
 from .run import Result
 from .spec import Spec
+from .words import count, duration
 
 COUNTS = ("connections", "reconnects", "idle_resets", "restarts", "unsent")
 _RARE = ("closed", *COUNTS[1:])
@@ -87,6 +90,38 @@ def table(report: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def verdict(report: Mapping[str, Any]) -> list[str]:
+    """Return the result in a few sentences, the first of which is a title."""
+    if report["started"] is None:
+        return ["Not every client was served", f"{_lost(report)}: no request tells what an action does"]
+    total = report["total"]
+    closed = count(total["reconnects"] + total["restarts"], "connection")
+    lines = [f"{closed} closed by the server, longest stall {duration(total['stall'])}"]
+    for action, phase in zip(report["actions"], _during(report), strict=True):
+        lines.append(f"{action['action']}: {_done(action, phase)}")
+    return [_lost(report), *lines]
+
+
+def _lost(report: Mapping[str, Any]) -> str:
+    return f"{report['lost']:,} of {count(report['requests'], 'request')} lost"
+
+
+def _during(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [phase for phase in report["phases"] if phase["took"] is not None]
+
+
+def _done(action: Mapping[str, Any], phase: Mapping[str, Any]) -> str:
+    """Return what an action came to: `0 of 52 lost, longest stall 12 ms, done after 0.3 s`."""
+    took, status = duration(phase["took"]), action["status"]
+    result = f"{phase['lost']:,} of {phase['requests']:,} lost, longest stall {duration(phase['stall'])}"
+    if status is None:
+        return f"ended by force after {took}; {result}"
+    if status:
+        said = f": {action['output']}" if action["output"] else ""
+        return f"failed after {took} with exit status {status}; {result}{said}"
+    return f"{result}, done after {took}"
+
+
 def _sighting(identity: Identity, sighting: Sighting) -> dict[str, Any]:
     first, last = round(sighting.first, 3), round(sighting.last, 3)
     who = {"version": identity.version, "pid": identity.pid}
@@ -104,7 +139,8 @@ def _action(mark: Mark) -> dict[str, Any]:
 
 
 def _phase(phase: Phase) -> dict[str, Any]:
-    counts = {"phase": phase.name, "requests": phase.requests, "lost": phase.lost}
+    took = None if phase.mark is None else round(phase.mark.ended - phase.mark.began, 3)
+    counts = {"phase": phase.name, "took": took, "requests": phase.requests, "lost": phase.lost}
     stall = None if phase.stall is None else round(phase.stall, 4)
     return {**counts, "latency_ms": _latencies(phase.latencies), "stall": stall}
 

@@ -1,8 +1,8 @@
 """Runs the clients of each load until the end of the run, and announces its start.
 
 The run ends after `duration`, some time after the last action, when `stop` is set (by a signal), when every
-client has made its `requests`, or when `start_limit` passes before each client was served once. In every case
-no further request begins, those in flight are finished and counted, and then the report is made.
+client has made its `requests`, or when `start_limit` passes before each client was served once. In every
+case no further request begins, those in flight are finished and counted, and then the report is made.
 """
 
 import asyncio
@@ -77,7 +77,8 @@ async def run(
     Args:
         plan: the plan.
         stop: ends the run when set.
-        announce: called with `started` once every client was served, or else with `not started: ...`.
+        announce: called with `started` once every client was served, or else with `not started: ...`, and
+            with a line when an action begins or ends.
         on_cut: called with the function that ends a window of the run (`Ledger.windows`).
         on_progress: called a few times a second with the time and the ledger.
     """
@@ -96,7 +97,7 @@ async def run(
     tasks = [asyncio.create_task(_end(clock, plan, stop, start))]
     if on_progress is not None:
         tasks.append(asyncio.create_task(_tell(on_progress, clock, ledger)))
-    acting = asyncio.create_task(_act(plan, clock, start, cut))
+    acting = asyncio.create_task(_act(plan, clock, start, cut, announce))
     try:
         async with asyncio.TaskGroup() as group:
             for client in clients:
@@ -153,14 +154,20 @@ def _clients(shared: Shared, plan: RunPlan) -> list[Client]:
     return clients
 
 
-async def _act(plan: RunPlan, clock: Clock, start: _AwaitedClients, cut: Callable[[], None]) -> list[Mark]:
+async def _act(
+    plan: RunPlan,
+    clock: Clock,
+    start: _AwaitedClients,
+    cut: Callable[[], None],
+    announce: Callable[[str], None],
+) -> list[Mark]:
     """Perform the actions once every client was served, and end the run after them."""
     if not plan.actions:
         return []
     started = asyncio.create_task(start.started.wait())
     await asyncio.wait((started, clock.ended), return_when=asyncio.FIRST_COMPLETED)
     started.cancel()
-    return await perform_all(plan.actions, plan.around, plan.action_limit, clock, cut)
+    return await perform_all(plan.actions, plan.around, plan.action_limit, clock, cut, announce)
 
 
 async def _tell(on_progress: Callable[[float, Ledger], None], clock: Clock, ledger: Ledger) -> None:
