@@ -8,7 +8,7 @@ from statistics import median
 from ..outcome import Outcome
 from ..record import NOBODY, Identity, Record
 
-MAX_COLUMNS = 160
+MAX_COLUMNS = 100
 STEPS = tuple(base * 10.0**power for power in range(-2, 4) for base in (1, 2, 5))
 """Widths of a column in seconds."""
 
@@ -24,6 +24,7 @@ class Column:
     """
 
     start: float
+    width: float
     served: Counter[int] = field(default_factory=Counter)
     lost: int = 0
     closed: int = 0
@@ -56,7 +57,10 @@ def step(seconds: float) -> float:
 def columns(record: Record, seconds: float, groups: Groups) -> list[Column]:
     """Divide the requests of a run by the time at which they were due."""
     width = step(seconds)
-    found = [Column(number * width) for number in range(max(int(seconds / width + 0.999), 1))]
+    count = max(round(seconds / width), 1)
+    found = [Column(number * width, width) for number in range(count)]
+    # The last one takes what is left, or lacks something: a part of a column would look like a drop.
+    found[-1].width = max(seconds - found[-1].start, width / 2)
     kinds = [(kind.outcome, groups.of.get(kind.identity, 0)) for kind in record.kinds]
     for due, taken, which in zip(record.due, record.taken, record.which, strict=True):
         column = found[min(int(due / width), len(found) - 1)]
@@ -76,8 +80,9 @@ def merged(found: Iterable[Column], count: int) -> list[Column]:
     result: list[Column] = []
     for number, column in enumerate(found):
         if number % count == 0:
-            result.append(Column(column.start))
+            result.append(Column(column.start, 0.0))
         last = result[-1]
+        last.width += column.width
         last.served += column.served
         last.lost += column.lost
         last.closed += column.closed

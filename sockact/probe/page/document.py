@@ -11,7 +11,7 @@ from ..report import verdict
 from ..run import Result
 from ..words import duration, milliseconds
 from . import figure
-from .columns import columns, groups_of, merged, step
+from .columns import columns, groups_of, merged
 from .legend import legend
 
 TABLE_ROWS = 40
@@ -46,7 +46,7 @@ def render(report: Mapping[str, Any], result: Result, when: datetime, about: str
     groups = groups_of(record)
     found = columns(record, result.seconds, groups)
     rows = figure.rows_of(record.courses)
-    layout = figure.Layout(found, step(result.seconds), groups, result.marks, rows, result.seconds)
+    layout = figure.Layout(found, groups, result.marks, rows, result.seconds)
     title, *lead = verdict(report)
     return Template(_text("page.html")).substitute(
         title=escape(title),
@@ -89,8 +89,8 @@ def _tiles(report: Mapping[str, Any]) -> Iterator[str]:
         ("Lost", f"{report['lost']:,}", report["lost"] > 0),
         ("Connections closed", f"{closed:,}", False),
         ("Longest stall", duration(total["stall"]), False),
-        ("Half answered within", milliseconds(total["latency_ms"]["p50"]), False),
-        ("99 % answered within", milliseconds(total["latency_ms"]["p99"]), False),
+        ("Median response", milliseconds(total["latency_ms"]["p50"]), False),
+        ("99 % within", milliseconds(total["latency_ms"]["p99"]), False),
     ]
     for name, value, alarm in tiles:
         yield f"<div{_class('alarm' if alarm else '')}><dt>{name}</dt><dd>{value}</dd></div>"
@@ -144,7 +144,7 @@ def _steps(layout: figure.Layout) -> Iterator[Row]:
         served = sorted(column.served.items())
         whom = ", ".join(f"{layout.groups.names[group]}: {number}" for group, number in served)
         times = (duration(column.median), duration(max(column.latencies, default=None)))
-        span = f"{column.start:.2f} to {column.start + layout.step * count:.2f} s"
+        span = f"{column.start:.2f} to {column.start + column.width:.2f} s"
         yield "", (span, f"{column.requests:,}", f"{column.lost:,}", *times, whom)
 
 

@@ -28,7 +28,6 @@ class Layout:
     """The run that is drawn, and where the lower parts begin."""
 
     columns: Sequence[Column]
-    step: float
     groups: Groups
     marks: Sequence[Mark]
     rows: dict[str, list[Course]]
@@ -88,7 +87,7 @@ def _band(layout: Layout, mark: Mark) -> Iterator[str]:
     x, end = across(mark.began, layout.seconds), across(mark.ended, layout.seconds)
     top = REQUESTS_TOP - 26
     yield _box("band", x, top, max(end - x, 1), layout.bottom - top)
-    yield f'<path class="edge" d="M{x} {top}V{layout.bottom}"/>'
+    yield f'<path class="edge" d="M{x} {top}V{layout.bottom}M{max(end, x + 1)} {top}V{layout.bottom}"/>'
     late = x > RIGHT - 200
     anchor = f'x="{x - 5}" text-anchor="end"' if late else f'x="{x + 5}"'
     words = f"{mark.label} · {duration(mark.ended - mark.began)}{'' if mark.status == 0 else ' · failed'}"
@@ -104,19 +103,20 @@ def _times(layout: Layout) -> Iterator[str]:
 
 def _requests(layout: Layout) -> Iterator[str]:
     """Yield the columns: who has served up, what was lost down."""
-    most = max((column.requests - column.lost for column in layout.columns), default=0) or 1
-    lost = max((column.lost for column in layout.columns), default=0) or 1
+    most = max((column.requests - column.lost) / column.width for column in layout.columns) or 1.0
+    lost = max(column.lost for column in layout.columns) or 1
     yield _name(REQUESTS_TOP - 34, "requests per second, by who served them")
-    for value in ticks(most / layout.step, 3):
-        y = round(layout.base - REQUESTS * value * layout.step / most, 1)
-        yield _line(y, f"{value:,.4g}" if value < 10_000 else f"{value:,.0f}")
-    width = max((RIGHT - LEFT) * layout.step / layout.seconds - 0.6, 0.8)
+    for value in ticks(most, 4):
+        yield _line(
+            layout.base - REQUESTS * value / most, f"{value:,.4g}" if value < 10_000 else f"{value:,.0f}"
+        )
     for column in layout.columns:
-        x, top = across(column.start, layout.seconds), float(layout.base)
+        x, width = _span(layout, column)
+        width, top = max(width - 0.6, 0.8), float(layout.base)
         parts = [(f"g{group}", count) for group, count in sorted(column.served.items())]
         for name, count in (*parts, ("closed", column.closed)):
             if count:
-                size = REQUESTS * count / most
+                size = REQUESTS * count / column.width / most
                 top -= size
                 yield _box(name, x, top, width, size)
         if column.lost:
@@ -128,16 +128,15 @@ def _requests(layout: Layout) -> Iterator[str]:
 
 def _latencies(layout: Layout) -> Iterator[str]:
     """Yield for each column the range of its latencies, and their median."""
-    slowest = max((max(column.latencies, default=0.0) for column in layout.columns), default=0.0)
+    slowest = max(max(column.latencies, default=0.0) for column in layout.columns)
     count, bottom = decades(slowest), layout.latencies
     yield _name(bottom - LATENCIES - 14, "response time, from when the request was due")
     for power in range(count + 1):
         yield _line(bottom - LATENCIES * power / count, duration(FASTEST * 10**power))
-    width = max((RIGHT - LEFT) * layout.step / layout.seconds, 1.4)
     medians = []
     for column in layout.columns:
         if (middle := column.median) is not None:
-            x = across(column.start, layout.seconds)
+            x, width = _span(layout, column)
             top = bottom - LATENCIES * height(max(column.latencies), count)
             low = bottom - LATENCIES * height(min(column.latencies), count)
             yield _box("range", x, top, max(width - 0.6, 0.8), max(low - top, 2))
@@ -188,11 +187,10 @@ def _told(client: str, courses: Sequence[Course]) -> str:
 
 def _stops(layout: Layout) -> Iterator[str]:
     """Yield what the mouse and the keyboard find: a column over the height of all but the connections."""
-    width = round((RIGHT - LEFT) * layout.step / layout.seconds, 2)
     yield '<g class="walk" role="list" aria-label="The run, step by step">'
     for number, column in enumerate(layout.columns):
-        x = across(column.start, layout.seconds)
-        title = escape(told(column, layout.groups, layout.step))
+        x, width = _span(layout, column)
+        title = escape(told(column, layout.groups))
         yield (
             f'<rect class="stop hit" role="listitem" tabindex="{-1 if number else 0}" x="{x}"'
             f' y="{REQUESTS_TOP}" width="{width}" height="{layout.latencies - REQUESTS_TOP}">'
@@ -201,16 +199,23 @@ def _stops(layout: Layout) -> Iterator[str]:
     yield "</g>"
 
 
-def told(column: Column, groups: Groups, step: float) -> str:
+def told(column: Column, groups: Groups) -> str:
     """Return in words what a column shows."""
     whom = [f"{count} {groups.names[group]}" for group, count in sorted(column.served.items())]
     closed = [f"{column.closed} closed"] if column.closed else []
     shares = ", ".join([*whom, *closed])
     times = f"; median {duration(column.median)}, slowest {duration(max(column.latencies, default=None))}"
+    requests = f"{counted(column.requests, 'request')}, {column.lost:,} lost"
     return (
-        f"{column.start:.2f} to {column.start + step:.2f} s: {column.requests} requests, {column.lost} lost"
+        f"{column.start:.2f} to {column.start + column.width:.2f} s: {requests}"
         f"{f' ({shares})' if shares else ''}{times if column.latencies else ''}"
     )
+
+
+def _span(layout: Layout, column: Column) -> tuple[float, float]:
+    """Return the x and the width of a column."""
+    x = across(column.start, layout.seconds)
+    return x, round(across(column.start + column.width, layout.seconds) - x, 1)
 
 
 def _name(y: float, text: str) -> str:
