@@ -10,7 +10,7 @@ import argparse
 
 from sockact.cli import loading
 from sockact.errors import UsageError
-from sockact.probe.action import Action
+from sockact.probe.action import RunAction
 from sockact.probe.report import table, verdict
 from sockact.probe.run import RunPlan
 
@@ -49,7 +49,7 @@ def run(
         specs=loading.specs(load),
         duration=None if during else loading.seconds("--duration", duration or "10s"),
         limit=loading.seconds("--limit", limit),
-        actions=tuple(map(Action.of_shell, during)),
+        actions=tuple(map(RunAction.of_shell, during)),
         around=loading.seconds("--around", around),
     )
     measured = loading.measure(url, plan)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .outcome import Outcome
-from .record import NOBODY, Identity, Kind, Record
+from .record import NOBODY, Identity, Record, RequestKind
 
 LISTED_FAILURES = 20
 """Most failures that a report lists; the others are only counted."""
@@ -147,7 +147,7 @@ class Ledger:
         identity: Identity = NOBODY,
     ) -> None:
         """Record the outcome of a request, and who has answered it."""
-        self.record.add(due, now, Kind(load, outcome, identity))
+        self.record.add(due, now, RequestKind(load, outcome, identity))
         account = self.accounts[load]
         account.outcomes[outcome] += 1
         account.stall.end(now, ok=outcome is Outcome.OK)

@@ -17,20 +17,20 @@ KEPT_OUTPUT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
+class RunAction:
     """A command to run during the load, in words for the picture and as arguments."""
 
     label: str
     argv: tuple[str, ...]
 
     @classmethod
-    def of_shell(cls, command: str) -> "Action":
+    def of_shell(cls, command: str) -> "RunAction":
         """Return the action for a line of shell."""
         return cls(command if len(command) <= 40 else f"{command[:39]}…", ("/bin/sh", "-c", command))
 
 
 async def perform_all(
-    actions: tuple[Action, ...],
+    actions: tuple[RunAction, ...],
     around: float,
     limit: float,
     clock: Clock,
@@ -66,7 +66,7 @@ async def perform_all(
     return marks
 
 
-async def perform(action: Action, limit: float, clock: Clock) -> Mark:
+async def perform(action: RunAction, limit: float, clock: Clock) -> Mark:
     """Run a command, and return its mark; after `limit` seconds, the processes of its group are ended."""
     began = clock.now()
     try:

@@ -13,7 +13,7 @@ from .record import Mark, Record
 
 
 @dataclass(slots=True)
-class Phase:
+class RunPhase:
     """A part of a run, with the sorted latencies of its served requests, and its longest stall.
 
     `mark` is its action; None before, between and after actions.
@@ -27,7 +27,7 @@ class Phase:
     latencies: list[float] = field(default_factory=list)
 
 
-def phases(record: Record, marks: Sequence[Mark], windows: Sequence[Window]) -> list[Phase]:
+def phases(record: Record, marks: Sequence[Mark], windows: Sequence[Window]) -> list[RunPhase]:
     """Divide a run.
 
     Args:
@@ -39,7 +39,7 @@ def phases(record: Record, marks: Sequence[Mark], windows: Sequence[Window]) -> 
     stalls: Sequence[float | None] = [window.stall for window in windows]
     if len(stalls) != 2 * len(marks) + 1:
         stalls = [None] * (2 * len(marks) + 1)
-    found = [Phase(name, mark, stalls[number]) for number, (name, mark) in enumerate(_names(marks))]
+    found = [RunPhase(name, mark, stalls[number]) for number, (name, mark) in enumerate(_names(marks))]
     ends = [mark.ended for mark in marks]
     kinds = list(record.kinds)
     for due, taken, which in zip(record.due, record.taken, record.which, strict=True):

@@ -65,7 +65,7 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class RequestKind:
     """The load, outcome and identity that requests have in common."""
 
     load: str
@@ -80,14 +80,14 @@ class Record:
     due: "array[float]" = field(default_factory=lambda: array("d"))
     taken: "array[float]" = field(default_factory=lambda: array("f"))
     which: "array[int]" = field(default_factory=lambda: array("H"))
-    kinds: dict[Kind, int] = field(default_factory=dict)
+    kinds: dict[RequestKind, int] = field(default_factory=dict)
     courses: list[Course] = field(default_factory=list)
 
-    def add(self, due: float, now: float, kind: Kind) -> None:
+    def add(self, due: float, now: float, kind: RequestKind) -> None:
         """Add a request that has ended."""
         if (number := self.kinds.get(kind)) is None:
             if len(self.kinds) >= MAX_KINDS:
-                kind = Kind(kind.load, kind.outcome, NOBODY)
+                kind = RequestKind(kind.load, kind.outcome, NOBODY)
             number = self.kinds.setdefault(kind, len(self.kinds))
         self.due.append(due)
         self.taken.append(now - due)

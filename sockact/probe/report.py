@@ -28,7 +28,7 @@ from typing import Any
 
 from .account import LISTED_FAILURES, Account, Failure, Sighting, Stall, Window, percentile
 from .outcome import Outcome
-from .phases import Phase, phases
+from .phases import RunPhase, phases
 from .record import Course, Identity, Mark
 from .run import Result
 from .spec import Spec
@@ -138,7 +138,7 @@ def _action(mark: Mark) -> dict[str, Any]:
     return {"action": mark.label, "began": began, "ended": ended, **done}
 
 
-def _phase(phase: Phase) -> dict[str, Any]:
+def _phase(phase: RunPhase) -> dict[str, Any]:
     took = None if phase.mark is None else round(phase.mark.ended - phase.mark.began, 3)
     counts = {"phase": phase.name, "took": took, "requests": phase.requests, "lost": phase.lost}
     stall = None if phase.stall is None else round(phase.stall, 4)

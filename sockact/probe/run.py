@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .account import Account, Ledger
-from .action import Action, perform_all
+from .action import RunAction, perform_all
 from .clients import Client, OneShot, Pause, Persistent, Shared, Slow, Stream, Upload
 from .pace import Clock, Pace
 from .record import Mark
@@ -50,7 +50,7 @@ class RunPlan:
     requests: int | None = None
     limit: float = 30.0
     start_limit: float = 30.0
-    actions: tuple[Action, ...] = ()
+    actions: tuple[RunAction, ...] = ()
     around: float = 3.0
     action_limit: float = 120.0
 

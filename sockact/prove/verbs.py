@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 from sockact.errors import UsageError
-from sockact.probe.action import Action
+from sockact.probe.action import RunAction
 from sockact.systemd.systemctl import Described
 
 
@@ -22,7 +22,7 @@ class Verb(Enum):
 STOP = 'systemctl {0} stop -- "$1"; status=$?; systemctl {0} start -- "$1" || status=$?; exit $status'
 
 
-def actions(verbs: Sequence[Verb], service: Described) -> tuple[Action, ...]:
+def actions(verbs: Sequence[Verb], service: Described) -> tuple[RunAction, ...]:
     """Return the commands for changes of a service.
 
     Raises:
@@ -38,7 +38,7 @@ def actions(verbs: Sequence[Verb], service: Described) -> tuple[Action, ...]:
     return tuple(_action(verb, options, service.unit) for verb in verbs)
 
 
-def _action(verb: Verb, options: Sequence[str], unit: str) -> Action:
+def _action(verb: Verb, options: Sequence[str], unit: str) -> RunAction:
     if verb is Verb.STOP:
-        return Action(verb.value, ("/bin/sh", "-c", STOP.format(" ".join(options)), "sh", unit))
-    return Action(verb.value, ("systemctl", *options, verb.value, "--", unit))
+        return RunAction(verb.value, ("/bin/sh", "-c", STOP.format(" ".join(options)), "sh", unit))
+    return RunAction(verb.value, ("systemctl", *options, verb.value, "--", unit))

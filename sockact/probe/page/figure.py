@@ -77,8 +77,8 @@ def figure(layout: Layout, title: str) -> Iterator[str]:
     yield from _times(layout)
     yield from _requests(layout)
     yield from _latencies(layout)
-    yield from _connections(layout)
     yield from _stops(layout)
+    yield from _connections(layout)
     yield "</svg>"
 
 

@@ -15,6 +15,7 @@ for (const part of document.querySelectorAll(".walk")) {
     stops[at].tabIndex = -1;
     next.tabIndex = 0;
     next.focus();
+    say(next);
   });
   part.addEventListener("focusin", (event) => say(event.target.closest(".stop")));
   part.addEventListener("mouseover", (event) => say(event.target.closest(".stop")));
