@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -98,6 +100,15 @@ def with_host(address: Address, host: str | None) -> Address:
     return replace(address, host=host)
 
 
+def url_path(text: str | None) -> str:
+    """Return a path that was given, or the default."""
+    if text is None:
+        return "/"
+    if not text.startswith("/") or not text.isascii() or not text.isprintable() or " " in text:
+        raise UsageError(f"--path={text}: expected a path like /health")
+    return text
+
+
 def require_writable(path: str | None) -> None:
     """Refuse a page that cannot be written, before anything is loaded."""
     if path is None:
@@ -131,6 +142,10 @@ def write_page(measured: Measured, path: str | None, about: str = "") -> None:
 
 def show(lines: Sequence[str], measured: Measured, *, as_json: bool, more: Mapping[str, Any]) -> None:
     """Print the result: lines for people, or the report with more members for programs."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack characters
+    # Not before the end of the run, in which a connection may break: the probe would die of it.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     if as_json:
         print(json.dumps({**measured.report, **more}))
     else:

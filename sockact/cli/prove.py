@@ -23,7 +23,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--restart", action="store_true", help="also restart it")
     command.add_argument("--stop", action="store_true", help="also stop it, and start it again")
     command.add_argument("--url", help="where it answers, such as a proxy before it [found by systemd]")
-    command.add_argument("--path", default="/", help="of the requests [/]")
+    command.add_argument("--path", help="of the requests [/]")
     command.add_argument("--user", action="store_true", help="ask the user's manager, not the system's")
     loading.add_load(command)
 
@@ -31,7 +31,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(
     unit: str,
     url: str | None,
-    path: str,
+    path: str | None,
     load: list[str] | None,
     limit: str,
     around: str,
@@ -45,16 +45,16 @@ def run(
 ) -> int:
     """Reload a service under a gentle load, and count the requests that this costs."""
     loading.require_writable(html)
-    if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
-        raise UsageError(f"--path={path}: expected a path like /health")
     verbs = [Verb.RELOAD, *([Verb.RESTART] if restart else ()), *([Verb.STOP] if stop else ())]
     specs, patience = loading.specs(load), loading.seconds("--limit", limit)
     service = systemctl.describe(unit, "CanReload", "ControlGroup", user=user)
     steps = actions(verbs, service)
     if url is None:
-        found = target.find(service, path, host, patience)
-    else:
+        found = target.find(service, loading.url_path(path), host, patience)
+    elif path is None:
         found = target.Target(loading.with_host(loading.address_of(url), host), url)
+    else:
+        raise UsageError(f"--path={path}: with --url it is a part of that")
     # Its worker may have answered before systemd knew that it was ready: a reload would be a part of the
     # start.
     systemctl.start(service.unit, service.scope)

@@ -8,15 +8,17 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .account import Window
-from .record import Mark, Record
+from .account import Ledger
+from .outcome import Outcome
+from .record import Mark
 
 
 @dataclass(slots=True)
 class RunPhase:
-    """A part of a run, with the sorted latencies of its served requests, and its longest stall.
+    """A part of a run: its requests, and its longest stall.
 
-    `mark` is its action; None before, between and after actions.
+    `mark` is its action; None before, between and after actions. `latencies` are sorted, and those of
+    served requests that take no time by themselves.
     """
 
     name: str
@@ -27,30 +29,30 @@ class RunPhase:
     latencies: list[float] = field(default_factory=list)
 
 
-def phases(record: Record, marks: Sequence[Mark], windows: Sequence[Window]) -> list[RunPhase]:
+def phases(ledger: Ledger, marks: Sequence[Mark]) -> list[RunPhase]:
     """Divide a run.
 
     Args:
-        record: its requests.
+        ledger: its requests, and its windows, which begin and end with the actions; without them no phase
+            has a stall.
         marks: its actions, one after another.
-        windows: the windows of the run, which begin and end with the actions; without them no phase has a
-            stall.
     """
-    stalls: Sequence[float | None] = [window.stall for window in windows]
+    record = ledger.record
+    stalls: Sequence[float | None] = [window.stall for window in ledger.windows]
     if len(stalls) != 2 * len(marks) + 1:
         stalls = [None] * (2 * len(marks) + 1)
     found = [RunPhase(name, mark, stalls[number]) for number, (name, mark) in enumerate(_names(marks))]
     ends = [mark.ended for mark in marks]
-    kinds = list(record.kinds)
+    kinds = [(kind.outcome, kind.load in ledger.prompt) for kind in record.kinds]
     for due, taken, which in zip(record.due, record.taken, record.which, strict=True):
         # The first action that had not ended when the request was due is the only one it can belong to.
         after = bisect_left(ends, due)
         during = after < len(marks) and due + taken >= marks[after].began
         phase = found[2 * after + during]
         phase.requests += 1
-        outcome = kinds[which].outcome
+        outcome, prompt = kinds[which]
         phase.lost += outcome.lost
-        if outcome == "ok":
+        if outcome is Outcome.OK and prompt:
             phase.latencies.append(taken)
     for phase in found:
         phase.latencies.sort()

@@ -17,7 +17,8 @@ client was served. A latency is null if no request was served, and counts from t
 was due. The stall of `total` is that of the loads whose requests are answered at once, null if there are
 none. A window ends at each SIGUSR1, and when an action begins or ends; `worst` is the longest stall in it
 of any single one of these loads. The `status` of an action is its exit status, null if it was ended by
-force; `took` is null in phases without an action.
+force; `took` is null in phases without an action. The latencies of phases are those of loads whose requests
+are answered at once.
 `connections` are the first 500 persistent ones: those have `lasted` that were open when the run ended, and
 `ends` says how the others ended.
 """
@@ -58,7 +59,7 @@ def document(url: str, specs: Iterable[Spec], result: Result) -> dict[str, Any]:
         "seen": [_sighting(*one) for one in ledger.seen.items()],
         "windows": [_window(one) for one in ledger.windows],
         "actions": [_action(mark) for mark in result.marks],
-        "phases": [_phase(one) for one in phases(ledger.record, result.marks, ledger.windows)],
+        "phases": [_phase(one) for one in phases(ledger, result.marks)],
         "connections": _connections(ledger.record.courses),
         "failures": [_failure(one) for one in ledger.failures],
     }

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import median
 
+from ..account import Ledger
 from ..outcome import Outcome
 from ..record import NOBODY, Identity, Record
 
@@ -20,7 +21,7 @@ MAX_GROUPS = 8
 class Column:
     """The requests that were due in a part of the time: those that were served, by group, and all others.
 
-    `latencies` are those of the served ones.
+    `latencies` are those of served requests that take no time by themselves.
     """
 
     start: float
@@ -54,20 +55,23 @@ def step(seconds: float) -> float:
     return next((each for each in STEPS if seconds <= each * MAX_COLUMNS), STEPS[-1])
 
 
-def columns(record: Record, seconds: float, groups: Groups) -> list[Column]:
+def columns(ledger: Ledger, seconds: float, groups: Groups) -> list[Column]:
     """Divide the requests of a run by the time at which they were due."""
-    width = step(seconds)
+    record, width = ledger.record, step(seconds)
     count = max(round(seconds / width), 1)
     found = [Column(number * width, width) for number in range(count)]
     # The last one takes what is left, or lacks something: a part of a column would look like a drop.
     found[-1].width = max(seconds - found[-1].start, width / 2)
-    kinds = [(kind.outcome, groups.of.get(kind.identity, 0)) for kind in record.kinds]
+    kinds = [
+        (kind.outcome, kind.load in ledger.prompt, groups.of.get(kind.identity, 0)) for kind in record.kinds
+    ]
     for due, taken, which in zip(record.due, record.taken, record.which, strict=True):
         column = found[min(int(due / width), len(found) - 1)]
-        outcome, group = kinds[which]
+        outcome, prompt, group = kinds[which]
         if outcome is Outcome.OK:
             column.served[group] += 1
-            column.latencies.append(taken)
+            if prompt:
+                column.latencies.append(taken)
         elif outcome.lost:
             column.lost += 1
         else:

@@ -7,6 +7,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
+from ..account import percentile
 from ..report import verdict
 from ..run import Result
 from ..words import duration, milliseconds
@@ -20,7 +21,8 @@ TABLE_ROWS = 40
 HOW = (
     "A request counts from the moment at which it was due, however late its client was, and no request is"
     " repeated: each that was lost would have been an error for a user. A stall is a time in which requests"
-    " were due and none was answered. Made by sockact probe."
+    " were due and none was answered; one at the end of an action counts also for the time after it."
+    " Made by sockact probe."
 )
 ICON = (
     '<svg viewBox="0 0 24 24" aria-hidden="true"><circle cx="12" cy="12" r="11" fill="currentColor"/>'
@@ -44,7 +46,7 @@ def render(report: Mapping[str, Any], result: Result, when: datetime, about: str
     record = result.ledger.record
     tone = "bad" if report["lost"] or report["started"] is None else "good"
     groups = groups_of(record)
-    found = columns(record, result.seconds, groups)
+    found = columns(result.ledger, result.seconds, groups)
     rows = figure.rows_of(record.courses)
     layout = figure.Layout(found, groups, result.marks, rows, result.seconds)
     title, *lead = verdict(report)
@@ -56,7 +58,7 @@ def render(report: Mapping[str, Any], result: Result, when: datetime, about: str
         about=escape(_about(report, when, about)),
         style=_text("page.css"),
         script=_text("page.js"),
-        tiles="\n".join(_tiles(report)),
+        tiles="\n".join(_tiles(report, layout)),
         figure="\n".join(figure.figure(layout, "Requests, response times and connections over time")),
         legend="\n".join(legend(groups, report, rows)),
         caption=escape(_caption(record.courses, rows)),
@@ -81,16 +83,17 @@ def _caption(courses: Sequence[Any], rows: Mapping[str, Sequence[Any]]) -> str:
     return f"Requests stand where they were due.{more}"
 
 
-def _tiles(report: Mapping[str, Any]) -> Iterator[str]:
+def _tiles(report: Mapping[str, Any], layout: figure.Layout) -> Iterator[str]:
     total = report["total"]
+    ordered = sorted(latency for column in layout.columns for latency in column.latencies)
     closed = total["reconnects"] + total["restarts"]
     tiles = [
         ("Requests", f"{report['requests']:,}", False),
         ("Lost", f"{report['lost']:,}", report["lost"] > 0),
         ("Connections closed", f"{closed:,}", False),
         ("Longest stall", duration(total["stall"]), False),
-        ("Median response", milliseconds(total["latency_ms"]["p50"]), False),
-        ("99 % within", milliseconds(total["latency_ms"]["p99"]), False),
+        ("Median response", duration(percentile(ordered, 50)), False),
+        ("99 % within", duration(percentile(ordered, 99)), False),
     ]
     for name, value, alarm in tiles:
         yield f"<div{_class('alarm' if alarm else '')}><dt>{name}</dt><dd>{value}</dd></div>"

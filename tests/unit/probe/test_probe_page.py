@@ -150,8 +150,7 @@ def test_a_run_of_any_length_can_be_drawn(seconds: float) -> None:
 
 def test_columns_have_every_request_once() -> None:
     found = result(5.03, 100, losing=True)
-    record = found.ledger.record
-    divided = columns(record, found.seconds, groups_of(record))
+    divided = columns(found.ledger, found.seconds, groups_of(found.ledger.record))
 
     assert sum(column.requests for column in divided) == 503
     assert sum(column.lost for column in divided) == 10

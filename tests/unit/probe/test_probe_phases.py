@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from sockact.probe.account import Window
+from sockact.probe.account import Account, Ledger, Window
 from sockact.probe.outcome import Outcome
 from sockact.probe.phases import phases
 from sockact.probe.record import (
     MAX_CONNECTIONS,
     MAX_KINDS,
     MAX_PARTS,
-    NOBODY,
     Identity,
     Mark,
     Record,
@@ -22,10 +21,11 @@ RELOAD = Mark("reload", 2.0, 3.0, 0, "")
 RESTART = Mark("restart", 5.0, 5.5, 0, "")
 
 
-def record(*requests: tuple[float, float, Outcome]) -> Record:
-    found = Record()
+def ledger(*requests: tuple[float, float, Outcome], load: str = "a") -> Ledger:
+    found = Ledger({"a": Account(), "slow": Account()}, frozenset({"a"}))
     for due, now, outcome in requests:
-        found.add(due, now, RequestKind("a", outcome, NOBODY))
+        found.begin(load, due)
+        found.end(load, due, now, outcome)
     return found
 
 
@@ -43,27 +43,35 @@ def record(*requests: tuple[float, float, Outcome]) -> Record:
     ],
 )
 def test_each_request_is_in_one_phase(due: float, now: float, name: str) -> None:
-    found = phases(record((due, now, Outcome.OK)), [RELOAD, RESTART], [])
+    found = phases(ledger((due, now, Outcome.OK)), [RELOAD, RESTART])
 
     assert {phase.name: phase.requests for phase in found if phase.requests} == {name: 1}
     assert [phase.name for phase in found] == ["before", "reload", "between", "restart", "after"]
 
 
 def test_a_run_without_actions_is_one_phase() -> None:
-    (whole,) = phases(record((0.0, 1.0, Outcome.OK), (0.0, 1.0, Outcome.RESET)), [], [])
+    (whole,) = phases(ledger((0.0, 1.0, Outcome.OK), (0.0, 1.0, Outcome.RESET)), [])
 
     assert (whole.requests, whole.lost, whole.latencies, whole.stall) == (2, 1, [1.0], None)
 
 
-def test_phases_have_the_stalls_of_their_windows() -> None:
-    windows = [Window(0.1, 0.1), Window(0.2, 0.2), Window(0.3, 0.3)]
+def test_a_request_that_takes_its_time_by_itself_has_no_latency_here() -> None:
+    (whole,) = phases(ledger((0.0, 1.0, Outcome.OK), load="slow"), [])
 
-    assert [phase.stall for phase in phases(Record(), [RELOAD], windows)] == [0.1, 0.2, 0.3]
-    assert [phase.stall for phase in phases(Record(), [RELOAD], windows[:1])] == [None] * 3
+    assert (whole.requests, whole.latencies) == (1, [])
+
+
+def test_phases_have_the_stalls_of_their_windows() -> None:
+    found = ledger()
+    found.windows = [Window(0.1, 0.1), Window(0.2, 0.2), Window(0.3, 0.3)]
+    assert [phase.stall for phase in phases(found, [RELOAD])] == [0.1, 0.2, 0.3]
+
+    found.windows.pop()
+    assert [phase.stall for phase in phases(found, [RELOAD])] == [None] * 3
 
 
 def test_a_request_takes_no_more_room_than_it_is_said_to() -> None:
-    found = record(*[(0.0, 1.0, Outcome.OK)] * 1000)
+    found = ledger(*[(0.0, 1.0, Outcome.OK)] * 1000).record
     arrays = (found.due, found.taken, found.which)
 
     assert sum(len(each) * each.itemsize for each in arrays) == 14_000
