@@ -134,7 +134,7 @@ def write_page(measured: Measured, path: str | None, about: str = "") -> None:
         return
     page = render(measured.report, measured.result, datetime.now().astimezone(), about)
     try:
-        with open(path, "w", encoding="utf-8") as file:
+        with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(page)
     except OSError as error:
         raise UsageError(f"--html={path}: {error.strerror}") from error

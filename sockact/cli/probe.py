@@ -54,6 +54,8 @@ def run(
     )
     measured = loading.measure(url, plan)
     loading.write_page(measured, html)
-    lines = [*table(measured.report).splitlines(), *verdict(measured.report)]
+    lines = table(measured.report).splitlines()
+    if measured.report["started"] is not None:
+        lines += verdict(measured.report)[1:]  # the table ends with the title
     loading.show(lines, measured, as_json=json, more={})
     return loading.exit_status(measured.report)

@@ -26,7 +26,8 @@ class RunAction:
     @classmethod
     def of_shell(cls, command: str) -> "RunAction":
         """Return the action for a line of shell."""
-        return cls(command if len(command) <= 40 else f"{command[:39]}…", ("/bin/sh", "-c", command))
+        label = shown(command)
+        return cls(label if len(label) <= 40 else f"{label[:39]}…", ("/bin/sh", "-c", command))
 
 
 async def perform_all(

@@ -117,7 +117,7 @@ def performed(action: RunAction, limit: float) -> Mark:
 
 
 def test_a_command_that_never_ends_is_ended() -> None:
-    mark = performed(RunAction.of_shell("echo begun; sleep 600 & wait"), 0.3)
+    mark = performed(RunAction.of_shell("echo begun; sleep 600 & wait"), 1.5)
 
     assert (mark.status, mark.output) == (None, "begun")
 
@@ -129,18 +129,35 @@ def test_a_program_that_is_not_there_is_told() -> None:
     assert "No such file" in mark.output
 
 
+def test_text_that_is_no_utf_8_can_be_drawn(tmp_path: Path) -> None:
+    page = os.fsencode(tmp_path / "page") + b"\xff.html"
+    with serve(good) as url:
+        during = ["--load=one-shot:1@50", "--around=50ms", b"--during=true \xe4 '\xff'"]
+        words = [*command(url), *during, b"--html=" + page]
+        done = subprocess.run(words, capture_output=True, env=ENVIRONMENT, timeout=60, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert b"exit status 0" in done.stderr
+    assert Path(os.fsdecode(page)).stat().st_size > 10_000
+
+
 def test_ctrl_c_ends_the_load_and_lets_the_command_finish(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "go")
     during = f"--during=touch {tmp_path}/begun; cat {tmp_path}/go; touch {tmp_path}/done"
     with serve(good) as url:
         words = command(url, during, "--around=10ms", "--load=persistent:1@50", "--json")
         with subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+            words,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT,
+            start_new_session=True,
         ) as running:
             assert running.stderr is not None
             while "begins" not in running.stderr.readline():
                 assert running.poll() is None
-            running.send_signal(signal.SIGINT)
+            os.killpg(running.pid, signal.SIGINT)  # as a terminal does
             (tmp_path / "go").write_text("on")
             out, _ = running.communicate(timeout=LIMIT)
 
@@ -190,7 +207,7 @@ def test_a_service_that_never_answers_is_no_success() -> None:
         done = probe(f"http://127.0.0.1:{port}/", "--duration=200ms", "--load=one-shot:1@20")
 
     assert done.returncode == 1
-    assert "Not every client was served" in done.stdout
+    assert "not every client was served" in done.stdout
 
 
 # --- the page in a browser
