@@ -53,9 +53,9 @@ def run(
         around=loading.seconds("--around", around),
     )
     measured = loading.measure(url, plan)
-    loading.write_page(measured, html)
     lines = table(measured.report).splitlines()
     if measured.report["started"] is not None:
         lines += verdict(measured.report)[1:]  # the table ends with the title
     loading.show(lines, measured, as_json=json, more={})
+    loading.write_page(measured, html)
     return loading.exit_status(measured.report)

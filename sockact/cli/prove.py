@@ -52,7 +52,7 @@ def run(
     if url is None:
         found = target.find(service, loading.url_path(path), host, patience)
     elif path is None:
-        found = target.Target(loading.with_host(loading.address_of(url), host), url)
+        found = target.given(loading.with_host(loading.address_of(url), host), url, patience)
     else:
         raise UsageError(f"--path={path}: with --url it is a part of that")
     # Its worker may have answered before systemd knew that it was ready: a reload would be a part of the
@@ -62,11 +62,11 @@ def run(
         found.address, specs, limit=patience, actions=steps, around=loading.seconds("--around", around)
     )
     measured = loading.measure(found.url, plan)
-    loading.write_page(measured, html, service.unit)
     why = list(reasons.explain(measured.report, service))
     title, *lines = verdict(measured.report)
     heading = f"{service.unit}, {found.url}: {title}"
     loading.show(
         [heading, *lines, *why], measured, as_json=json, more={"unit": service.unit, "reasons": why}
     )
+    loading.write_page(measured, html, service.unit)
     return loading.exit_status(measured.report)

@@ -57,12 +57,17 @@ class RunPlan:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of a run; `started` is the time at which every client had been served, None for never."""
+    """The result of a run.
+
+    `seconds` is its whole time, and requests began until `loaded`; `started` is the time at which every client
+    had been served, None for never.
+    """
 
     ledger: Ledger
     seconds: float
     started: float | None
     marks: tuple[Mark, ...] = ()
+    loaded: float | None = None
 
 
 async def run(
@@ -113,7 +118,7 @@ async def run(
         ledger.cut(seconds)
     if start.moment is None:
         announce(f"not started: {len(start.awaited)} of {len(clients)} clients were never served")
-    return Result(ledger, seconds, start.moment, tuple(marks))
+    return Result(ledger, seconds, start.moment, tuple(marks), clock.ended.result())
 
 
 class _AwaitedClients:

@@ -34,7 +34,7 @@ def explain(report: Mapping[str, Any], service: Described) -> Iterator[str]:
             yield f"{counts[outcome]:,} {outcome}: {reason}"
     if total["reconnects"]:
         yield f"{total['reconnects']:,} closed: no request was lost there, but clients had to connect again"
-    if (total["stall"] or 0) >= LONG:
+    if report["started"] is not None and (total["stall"] or 0) >= LONG:
         yield f"{total['stall']:.1f} s of stall: nobody served until the next process was ready"
 
 

@@ -55,6 +55,13 @@ def find(service: Described, path: str, host: str | None, limit: float) -> Targe
     raise UnavailableError(f"{service.unit} does not answer with 2xx: {', '.join(refusals)}{hint}")
 
 
+def given(address: Address, url: str, limit: float) -> Target:
+    """Return an address that the user has given, if a request to it is answered with 2xx."""
+    if (refusal := ask(address, limit)) is not None:
+        raise UnavailableError(f"{url} does not answer with 2xx: {refusal}")
+    return Target(address, url)
+
+
 def urls(addresses: Sequence[str]) -> Iterator[str]:
     """Yield the URLs for addresses as systemd shows them: HTTP before HTTPS."""
     for address in addresses:

@@ -46,9 +46,10 @@ def render(report: Mapping[str, Any], result: Result, when: datetime, about: str
     record = result.ledger.record
     tone = "bad" if report["lost"] or report["started"] is None else "good"
     groups = groups_of(record)
-    found = columns(result.ledger, result.seconds, groups)
+    seconds = result.seconds if result.loaded is None else result.loaded
+    found = columns(result.ledger, seconds, groups)
     rows = figure.rows_of(record.courses)
-    layout = figure.Layout(found, groups, result.marks, rows, result.seconds)
+    layout = figure.Layout(found, groups, result.marks, rows, seconds)
     title, *lead = verdict(report)
     return Template(_text("page.html")).substitute(
         title=escape(title),

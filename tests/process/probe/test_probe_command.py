@@ -20,7 +20,7 @@ from sockact.probe.pace import Clock
 from sockact.probe.record import Mark
 from tests.support.commands import SOCKACT
 from tests.support.faulty import GOOD, answer_and_close, head, reset, serve
-from tests.support.manager import CHECKOUT, LIMIT
+from tests.support.manager import CHECKOUT, LIMIT, wait_until
 
 ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT), "LANG": "C.UTF-8"}
 
@@ -88,7 +88,7 @@ def test_planted_losses_are_counted_exactly(load: str) -> None:
 
 def good(connection: socket.socket, number: int) -> None:
     while head(connection).endswith(b"\r\n\r\n"):
-        connection.sendall(GOOD)
+        connection.sendall(GOOD.replace(b"\r\n", b"\r\nX-Pid: 42\r\n", 1))
 
 
 def test_a_command_is_run_while_the_service_is_loaded(tmp_path: Path) -> None:
@@ -142,8 +142,8 @@ def test_text_that_is_no_utf_8_can_be_drawn(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_the_load_and_lets_the_command_finish(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "go")
-    during = f"--during=touch {tmp_path}/begun; cat {tmp_path}/go; touch {tmp_path}/done"
+    waiting = f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"
+    during = f"--during=touch {tmp_path}/begun; {waiting}; touch {tmp_path}/done"
     with serve(good) as url:
         words = command(url, during, "--around=10ms", "--load=persistent:1@50", "--json")
         with subprocess.Popen(
@@ -154,11 +154,9 @@ def test_ctrl_c_ends_the_load_and_lets_the_command_finish(tmp_path: Path) -> Non
             env=ENVIRONMENT,
             start_new_session=True,
         ) as running:
-            assert running.stderr is not None
-            while "begins" not in running.stderr.readline():
-                assert running.poll() is None
+            wait_until((tmp_path / "begun").exists)
             os.killpg(running.pid, signal.SIGINT)  # as a terminal does
-            (tmp_path / "go").write_text("on")
+            (tmp_path / "go").touch()
             out, _ = running.communicate(timeout=LIMIT)
 
     assert (tmp_path / "done").exists()
@@ -253,6 +251,7 @@ def test_the_page_is_for_the_keyboard_and_for_light_and_dark(
         found = probe(url, "--load=persistent:2@50", "--during=true", "--around=500ms", f"--html={page}")
     assert found.returncode == 0, found.stderr
     text = page.read_text()
+    assert "answered by PID 42" in text
     # The browser's own errors would be in its log only: what the script says is proof that it ran.
     page.write_text(text.replace("</body>", f"{WALK}</body>"))
 

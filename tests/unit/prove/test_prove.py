@@ -77,7 +77,7 @@ def test_a_control_group_that_is_gone_has_no_processes() -> None:
 
 def report(stall: float | None = 0.01, reconnects: int = 0, **outcomes: int) -> dict[str, Any]:
     counts = {outcome.value: outcomes.get(outcome, 0) for outcome in Outcome}
-    return {"total": {"outcomes": counts, "reconnects": reconnects, "stall": stall}}
+    return {"started": 0.1, "total": {"outcomes": counts, "reconnects": reconnects, "stall": stall}}
 
 
 def test_nothing_needs_an_explanation_where_nothing_was_lost() -> None:
