@@ -21,7 +21,7 @@ from sockact.probe.page.document import render
 from sockact.probe.report import document
 from sockact.probe.run import Result, RunPlan
 from sockact.probe.session import Progress, until_signal
-from sockact.probe.spec import DEFAULT, KINDS, Spec, SpecError, parse_spec
+from sockact.probe.spec import DEFAULT, KINDS, Spec, SpecError, parse_specs
 from sockact.probe.wire import Address, resolve
 from sockact.untrusted.text import visible
 
@@ -58,11 +58,8 @@ def add_load(command: argparse.ArgumentParser) -> None:
 
 def specs(loads: Sequence[str] | None) -> tuple[Spec, ...]:
     """Return the loads that were given, or the default."""
-    labels = tuple(loads or DEFAULT)
-    if twice := sorted({label for label in labels if labels.count(label) > 1}):
-        raise UsageError(f"--load {twice[0]} is given twice; one load has more clients instead")
     try:
-        return tuple(map(parse_spec, labels))
+        return parse_specs(loads or ())
     except SpecError as error:
         raise UsageError(f"--load {error}") from None
 

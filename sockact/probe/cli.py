@@ -17,7 +17,7 @@ from typing import NoReturn
 from .report import document, table
 from .run import RunPlan
 from .session import until_signal
-from .spec import DEFAULT, KINDS, SpecError, parse_spec
+from .spec import DEFAULT, KINDS, parse_specs
 from .wire import resolve
 
 USAGE = 64
@@ -87,12 +87,9 @@ def _count(text: str) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> RunPlan:
-    loads = arguments.loads or DEFAULT
-    if twice := sorted({load for load in loads if loads.count(load) > 1}):
-        raise SpecError(f"{twice[0]!r} is given twice; one load has more clients instead")
     return RunPlan(
         address=resolve(arguments.url),
-        specs=tuple(map(parse_spec, loads)),
+        specs=parse_specs(arguments.loads),
         duration=arguments.duration,
         requests=arguments.requests,
         limit=arguments.limit,

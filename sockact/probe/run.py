@@ -7,7 +7,7 @@ case no further request begins, those in flight are finished and counted, and th
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from .account import Account, Ledger
@@ -28,7 +28,6 @@ CLIENTS: dict[str, Callable[[Shared, Spec, Pace, str], Client]] = {
     "stream": Stream,
     "websocket": Websocket,
 }
-
 
 PROGRESS_INTERVAL = 0.25
 """Seconds between two reports of progress."""
@@ -59,8 +58,8 @@ class RunPlan:
 class Result:
     """The result of a run.
 
-    `seconds` is its whole time, and requests began until `loaded`; `started` is the time at which every client
-    had been served, None for never.
+    `seconds` is its whole time, and requests began until `loaded`; `started` is the time at which every
+    client had been served, None for never.
     """
 
     ledger: Ledger
@@ -75,7 +74,7 @@ async def run(
     stop: asyncio.Event,
     announce: Callable[[str], None],
     on_cut: Callable[[Callable[[], None]], object],
-    on_progress: Callable[[float, Ledger], None] | None = None,
+    on_progress: Callable[[float, Ledger], object] = lambda *_: None,
 ) -> Result:
     """Run the loads, and return the result.
 
@@ -96,22 +95,16 @@ async def run(
         ledger.cut(clock.now())
 
     on_cut(cut)
-    shared = Shared(plan.address, clock, ledger, plan.limit, start.proven)
-    clients = _clients(shared, plan)
+    clients = _clients(Shared(plan.address, clock, ledger, plan.limit, start.proven), plan)
     start.awaited.update(clients)
-    tasks = [asyncio.create_task(_end(clock, plan, stop, start))]
-    if on_progress is not None:
-        tasks.append(asyncio.create_task(_tell(on_progress, clock, ledger)))
     acting = asyncio.create_task(_act(plan, clock, start, cut, announce))
+    beside = (_end(clock, plan, stop, start), _tell(on_progress, clock, ledger))
+    tasks = [acting, *map(asyncio.create_task, beside)]
     try:
-        async with asyncio.TaskGroup() as group:
-            for client in clients:
-                group.create_task(client.run())
-        seconds = clock.now()
-        clock.end()
+        seconds = await _all_done(clients, clock)
         marks = await acting
     finally:
-        for task in (*tasks, acting):
+        for task in tasks:
             task.cancel()
     ledger.close(seconds)
     if plan.actions:
@@ -159,6 +152,15 @@ def _clients(shared: Shared, plan: RunPlan) -> list[Client]:
     return clients
 
 
+async def _all_done(clients: Iterable[Client], clock: Clock) -> float:
+    """Run the clients until the last one has ended, and return that time."""
+    async with asyncio.TaskGroup() as group:
+        for client in clients:
+            group.create_task(client.run())
+    clock.end()
+    return clock.now()
+
+
 async def _act(
     plan: RunPlan,
     clock: Clock,
@@ -175,7 +177,7 @@ async def _act(
     return await perform_all(plan.actions, plan.around, plan.action_limit, clock, cut, announce)
 
 
-async def _tell(on_progress: Callable[[float, Ledger], None], clock: Clock, ledger: Ledger) -> None:
+async def _tell(on_progress: Callable[[float, Ledger], object], clock: Clock, ledger: Ledger) -> None:
     while True:
         on_progress(clock.now(), ledger)
         await asyncio.sleep(PROGRESS_INTERVAL)

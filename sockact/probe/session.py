@@ -15,7 +15,7 @@ from .words import duration
 async def until_signal(
     plan: RunPlan,
     announce: Callable[[str], None],
-    on_progress: Callable[[float, Ledger], None] | None = None,
+    on_progress: Callable[[float, Ledger], object] = lambda *_: None,
 ) -> Result:
     """Run a plan until its end, or until SIGTERM or SIGINT; SIGUSR1 ends a window of the run.
 

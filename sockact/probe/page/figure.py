@@ -106,7 +106,7 @@ def _requests(layout: Layout) -> Iterator[str]:
     most = max((column.requests - column.lost) / column.width for column in layout.columns) or 1.0
     lost = max(column.lost for column in layout.columns) or 1
     yield _name(REQUESTS_TOP - 34, "requests per second, by who served them")
-    for value in ticks(most, 4):
+    for value in ticks(most, 5):
         yield _line(
             layout.base - REQUESTS * value / most, f"{value:,.4g}" if value < 10_000 else f"{value:,.0f}"
         )

@@ -20,7 +20,7 @@ def legend(groups: Groups, report: Mapping[str, Any], connections: object) -> It
     if report["total"]["outcomes"]["closed"]:
         yield _item(BOX.format("closed"), "overtaken by an orderly end of its WebSocket")
     if report["actions"]:
-        yield _item(BOX.format("band"), "the action, from its begin to its end")
+        yield _item(BOX.format("band"), "an action, from its beginning to its end")
     yield _item(BOX.format("range"), "fastest to slowest response")
     yield _item(LINE.format("median"), "median")
     if not connections:
