@@ -12,7 +12,8 @@ MAX_CONNECTIONS = 500
 """Most connections whose course is kept; the others are only counted."""
 
 MAX_PARTS = 100
-"""Most parts of a connection that are kept; behind a proxy each response may be another process's."""
+"""Most parts of a connection that are kept; behind a proxy each response may be another process's.
+The last one is then of `SEVERAL`."""
 
 MAX_KINDS = 4000
 """Most kinds of request; beyond that, the process that answered is not kept."""
@@ -27,6 +28,7 @@ class Identity:
 
 
 NOBODY = Identity(None, None)
+SEVERAL = Identity("several", None)
 
 
 @dataclass(slots=True)
@@ -53,8 +55,11 @@ class Course:
 
     def answered(self, now: float, identity: Identity) -> None:
         """Note a response on it."""
-        if self.parts and (self.parts[-1].identity == identity or len(self.parts) == MAX_PARTS):
-            self.parts[-1].last = now
+        last = self.parts[-1] if self.parts else None
+        if last is not None and last.identity in (identity, SEVERAL):
+            last.last = now
+        elif last is not None and len(self.parts) == MAX_PARTS:
+            last.last, last.identity = now, SEVERAL
         else:
             self.parts.append(Part(now, now, identity))
 

@@ -8,6 +8,7 @@ from string import Template
 from typing import Any
 
 from ..account import percentile
+from ..record import Course
 from ..report import verdict
 from ..run import Result
 from ..words import duration, milliseconds
@@ -61,7 +62,7 @@ def render(report: Mapping[str, Any], result: Result, when: datetime, about: str
         script=_text("page.js"),
         tiles="\n".join(_tiles(report, layout)),
         figure="\n".join(figure.figure(layout, "Requests, response times and connections over time")),
-        legend="\n".join(legend(groups, report, rows)),
+        legend="\n".join(legend(groups, report, record.courses)),
         caption=escape(_caption(record.courses, rows)),
         tables="\n".join(_tables(report, layout)),
         footer=escape(HOW),
@@ -78,7 +79,7 @@ def _about(report: Mapping[str, Any], when: datetime, about: str) -> str:
     return " · ".join(filter(None, facts))
 
 
-def _caption(courses: Sequence[Any], rows: Mapping[str, Sequence[Any]]) -> str:
+def _caption(courses: Sequence[Course], rows: Mapping[str, Sequence[Course]]) -> str:
     shown = sum(map(len, rows.values()))
     more = f" {len(courses) - shown} more connections are not shown." if shown < len(courses) else ""
     return f"Requests stand where they were due.{more}"

@@ -169,8 +169,9 @@ def _course(layout: Layout, course: Course, y: float) -> Iterator[str]:
     starts = [begin, *(across(part.first, layout.seconds) for part in course.parts[1:]), end]
     yield f'<path class="idle" d="M{begin} {y}H{end}"/>'
     for number, part in enumerate(course.parts):
-        group = layout.groups.of.get(part.identity, 0)
-        yield f'<path class="course c{group}" d="M{starts[number]} {y}H{starts[number + 1]}"/>'
+        group = layout.groups.of.get(part.identity)
+        name = "several" if group is None else f"c{group}"
+        yield f'<path class="course {name}" d="M{starts[number]} {y}H{starts[number + 1]}"/>'
     yield f'<path class="opened" d="M{begin} {y - 5}v10"/>'
     if course.ended is None:
         yield f'<path class="goes-on" d="M{end + 3} {y - 4}l5 4l-5 4"/>'

@@ -1,16 +1,17 @@
 """The legend of the picture: each sign that it uses, and what it means."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from ..record import SEVERAL, Course
 from .columns import Groups
 
 BOX = '<rect class="{}" x="1" y="1" width="20" height="12" rx="2"/>'
 LINE = '<path class="{}" d="M1 7H21"/>'
 
 
-def legend(groups: Groups, report: Mapping[str, Any], connections: object) -> Iterator[str]:
+def legend(groups: Groups, report: Mapping[str, Any], courses: Sequence[Course]) -> Iterator[str]:
     """Yield the items for what is in the picture."""
     answered = "" if groups.names == ("served",) else "answered by "
     for number, name in enumerate(groups.names):
@@ -23,10 +24,12 @@ def legend(groups: Groups, report: Mapping[str, Any], connections: object) -> It
         yield _item(BOX.format("band"), "an action, from its beginning to its end")
     yield _item(BOX.format("range"), "fastest to slowest response")
     yield _item(LINE.format("median"), "median")
-    if not connections:
+    if not courses:
         return
     yield _item('<path class="opened" d="M4 2V12"/><path class="idle" d="M4 7H20"/>', "opened")
     yield _item('<path class="goes-on" d="M8 3l6 4l-6 4"/>', "still open at the end")
+    if any(part.identity is SEVERAL for course in courses for part in course.parts):
+        yield _item(LINE.format("course several"), "answered by several in turn")
     if report["connections"]["ends"].get("closed"):
         yield _item(
             '<circle class="ended" cx="11" cy="7" r="4"/>', "closed by the server, between requests"

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.machine.machine import Machine
-from tests.support.machine.service import configure, install, main_pid, wait_until
+from tests.support.machine.service import configure, install, main_pid
 
 SOCKACT = "/opt/app/venv/bin/sockact"
 UNITS = "/etc/systemd/system"
@@ -62,7 +62,6 @@ def test_the_shipped_units_lose_nothing_in_a_reload_a_restart_and_a_stop(served:
     assert (report["lost"], report["unit"]) == (0, "app.service")
     assert [action["action"] for action in report["actions"]] == ["reload", "restart", "stop and start"]
     assert [phase["lost"] for phase in report["phases"]] == [0] * 7
-    assert {one["pid"] for one in report["seen"] if one["pid"]} >= {report["seen"][0]["pid"]}
     assert len(report["seen"]) >= 4
     assert report["requests"] > 400
     html = served.read(page)
@@ -172,4 +171,3 @@ def test_a_path_that_is_not_found_is_told_with_a_hint(served: Machine) -> None:
     assert refused.returncode == 69
     assert "/nosuch: status 404" in refused.stderr
     assert "try --path" in refused.stderr
-    wait_until(lambda: served.show("app.service", "ActiveState")["ActiveState"] == "active")
