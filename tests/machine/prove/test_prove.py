@@ -67,6 +67,7 @@ def test_the_shipped_units_lose_nothing_in_a_reload_a_restart_and_a_stop(served:
     html = served.read(page)
     assert "requests lost</title>" in html
     assert len(html) < 500_000
+    assert served.show("app.service", "ActiveState")["ActiveState"] == "active"
 
 
 def test_the_sentences_tell_the_same(served: Machine) -> None:
@@ -89,12 +90,6 @@ def test_a_reload_that_is_refused_is_told_and_loses_nothing(served: Machine) -> 
     assert action["status"] == 1
     assert "Job for app.service failed" in action["output"]
     assert main_pid(served) == pid
-
-
-def test_a_service_that_is_stopped_is_started_again(served: Machine) -> None:
-    prove(served, "app", "--stop")
-
-    assert served.show("app.service", "ActiveState")["ActiveState"] == "active"
 
 
 def packed(*modules: str) -> str:

@@ -178,6 +178,16 @@ def test_processes_have_names_and_versions_if_there_are_too_many_processes() -> 
     assert max(versions.of.values()) == MAX_GROUPS - 1
 
 
+def test_a_connection_that_is_answered_by_many_in_turn_has_a_colour_of_its_own() -> None:
+    found = result()
+    for number in range(300):
+        found.ledger.record.courses[0].answered(4.0, Identity(None, 41 + number % 2))
+
+    assert 'class="course several"' in page(found)
+    assert "answered by several in turn" in page(found)
+    assert "several in turn" not in page(result())
+
+
 def test_a_service_that_does_not_say_who_it_is_has_one_colour() -> None:
     assert groups_of(recorded(NOBODY)).names == ("served",)
     assert groups_of(Record()).names == ()

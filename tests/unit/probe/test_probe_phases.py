@@ -11,6 +11,7 @@ from sockact.probe.record import (
     MAX_CONNECTIONS,
     MAX_KINDS,
     MAX_PARTS,
+    SEVERAL,
     Identity,
     Mark,
     Record,
@@ -92,6 +93,7 @@ def test_a_service_that_is_another_one_each_time_costs_no_memory() -> None:
     assert len(found.due) == MAX_KINDS * 2
     assert len(course.parts) == MAX_PARTS
     assert course.parts[-1].last == MAX_PARTS * 2 - 1
+    assert course.parts[-1].identity == SEVERAL
     assert len(found.courses) == MAX_CONNECTIONS
 
 
