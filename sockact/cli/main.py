@@ -36,6 +36,8 @@ COMMANDS = {
     "units": Command("write the units of an app"),
     "reload": Command("reload a service"),
     "status": Command("show a service"),
+    "probe": Command("load a service, and count lost requests"),
+    "prove": Command("reload a service under load, and count lost requests"),
 }
 """The subcommands; the module of `check-app` is `check_app`."""
 

@@ -16,6 +16,7 @@ JOB_TIMEOUT = 2.0
 
 _TYPES = "service|socket|target|timer|path|mount|automount|swap|slice|scope|device"
 _PROPERTIES = "Id,LoadState,MainPID,RuntimeDirectory,Triggers"
+_STREAM = " (Stream)"
 
 
 class Located(NamedTuple):
@@ -32,6 +33,22 @@ class Located(NamedTuple):
     environ: Mapping[str, str]
 
 
+class Described(NamedTuple):
+    """A service, whether it runs or not.
+
+    Attributes:
+        unit: its name.
+        scope: the manager that has it, as systemctl's option: `--system` or `--user`.
+        properties: those that were asked for, by name.
+        listen: the addresses of its socket units at which streams are accepted, by the unit's name.
+    """
+
+    unit: str
+    scope: str
+    properties: Mapping[str, str]
+    listen: Mapping[str, Sequence[str]]
+
+
 def locate(unit: str, environ: Mapping[str, str], *, user: bool = False) -> Located:
     """Find the service of a unit.
 
@@ -44,6 +61,43 @@ def locate(unit: str, environ: Mapping[str, str], *, user: bool = False) -> Loca
         UsageError: there is no such unit, or it is no service; says what to ask for, if that is known.
         UnavailableError: it does not run, or systemctl does not tell.
     """
+    name, scope, found = _found(unit, user=user)
+    if not found["MainPID"].isdecimal() or found["MainPID"] == "0":
+        raise UnavailableError(f"unit {unit} has no main process: it is not running")
+    return _located(name, scope, found, environ)
+
+
+def describe(unit: str, *properties: str, user: bool = False) -> Described:
+    """Return properties of a service, and the addresses of its sockets; raises as `locate`, also idle."""
+    name, scope, _ = _found(unit, user=user)
+    shown = {each: "\n".join(_values(each, name, scope)) for each in properties}
+    sockets = [each for line in _values("TriggeredBy", name, scope) for each in line.split()]
+    listen = {
+        each: [
+            line.removesuffix(_STREAM) for line in _values("Listen", each, scope) if line.endswith(_STREAM)
+        ]
+        for each in sockets
+        if each.endswith(".socket")
+    }
+    return Described(name, scope, shown, listen)
+
+
+def start(unit: str, scope: str) -> None:
+    """Start a unit, and wait until it has started; nothing happens to one that has.
+
+    Raises:
+        UnavailableError: it does not start, or the user may not start it.
+    """
+    try:
+        done = _run("--no-ask-password", scope, "start", "--", unit)
+    except OSError as error:
+        raise UnavailableError(str(error)) from error
+    if done.returncode:
+        raise UnavailableError(f"systemctl start {unit}: {' '.join(done.stderr.split())}")
+
+
+def _found(unit: str, *, user: bool) -> tuple[str, str, dict[str, str]]:
+    """Return the whole name of a service, the manager that has it, and its properties."""
     name = _service(unit)
     scope = "--user" if user else "--system"
     found, complaint = _properties(name, scope)
@@ -54,7 +108,7 @@ def locate(unit: str, environ: Mapping[str, str], *, user: bool = False) -> Loca
     if "LoadState" not in found:
         raise UnavailableError(f"systemctl does not tell where {unit} is: {complaint or 'no output'}")
     _require_service(unit, found)
-    return _located(name, scope, found, environ)
+    return name, scope, found
 
 
 def running(scope: str, environ: Mapping[str, str]) -> list[Located]:
@@ -183,8 +237,6 @@ def _require_service(unit: str, found: Mapping[str, str]) -> None:
         )
         hint = f"ask for {triggered}, which it triggers" if triggered else "expected the name of a service"
         raise UsageError(f"{found.get('Id', unit)} is no service: {hint}")
-    if not found["MainPID"].isdecimal() or found["MainPID"] == "0":
-        raise UnavailableError(f"unit {unit} has no main process: it is not running")
 
 
 def _runtime(scope: str, environ: Mapping[str, str]) -> str:
