@@ -79,7 +79,7 @@ def _setting(
 
 
 _LISTEN = """address to listen on if no socket was passed and there is no socket unit; repeatable:
-host:port, [v6]:port, port, /path, unix:/path, unix:@abstract or udp:host:port; NAME= before it is the name"""
+host:port, [v6]:port, port, /path, unix:/path, @abstract or udp:host:port; NAME= before it is the name"""
 _REQUIRE_ACTIVATION = "fail wherever no socket was passed; otherwise `listen` is bound"
 _UNUSED = """listeners without an app: error refuses to start, close closes them,
 keep keeps them for a later release"""

@@ -128,7 +128,7 @@ def _host_and_port(address: str) -> tuple[str, int]:
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+(?:%\w+)?)\]|([^:\[\]/]*)):(\d{1,5})", place, re.ASCII)
     if not match or int(match[3]) > 65535:
         raise SettingsError(
-            f"listen={address!r}: expected host:port, [v6]:port, port, /path, unix:/path or unix:@abstract, "
+            f"listen={address!r}: expected host:port, [v6]:port, port, /path, unix:/path or @abstract, "
             "with udp: before a port for datagrams, and optionally NAME= before that"
         )
     return match[1] or match[2], int(match[3])

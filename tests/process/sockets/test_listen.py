@@ -156,7 +156,7 @@ def test_a_bad_address_is_an_error_of_the_settings(manager: Manager, address: st
     status, text = refused(manager, address)
 
     assert status == 78
-    expected = "expected host:port, [v6]:port, port, /path, unix:/path or unix:@abstract"
+    expected = "expected host:port, [v6]:port, port, /path, unix:/path or @abstract"
     assert f"listen={address!r}: {expected}" in text
 
 
