@@ -17,9 +17,9 @@ class Messages:
         self._status: str | None = None
 
     def new(self, said: Mapping[str, str]) -> str:
-        """Return the assignments to print, in one line; a status that is only repeated is left out."""
+        """Return the line to print; empty if there is nothing but a status that is only repeated."""
         shown = {name: said[name] for name in SHOWN if name in said}
         if shown == {"STATUS": self._status}:
             return ""
         self._status = shown.get("STATUS", self._status)
-        return " ".join(f"{name}={value}" for name, value in shown.items())
+        return " ".join(["says", *(f"{name}={value}" for name, value in shown.items())]) if shown else ""

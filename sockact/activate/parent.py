@@ -31,7 +31,7 @@ from sockact.process.child import in_words
 from sockact.process.orphans import Orphans
 from sockact.protocols.notify import Notification, NotifySocket
 from sockact.protocols.notify.wire import VARIABLES
-from sockact.sockets.fds import Kind, Listener
+from sockact.sockets.fds import Listener
 from sockact.system import private_folder
 from sockact.system.signals import FOLLOWED
 from sockact.untrusted.number import decimal
@@ -82,7 +82,6 @@ class ActivatingParent:
         become_subreaper()
         with contextlib.ExitStack() as opened:
             self._open(opened)
-            self._report(f"listens on {', '.join(map(_shown, self._listeners))}")
             if self._plan.watch is not None:
                 watching = asyncio.ensure_future(self._plan.watch.run(self._changed))
                 watching.add_done_callback(self._unwatched)
@@ -182,7 +181,7 @@ class ActivatingParent:
 
     def _restart(self, reason: str) -> None:
         if self._asked is Asked.NOTHING:
-            self._report(f"{reason}: restarts the program")
+            self._report(f"{reason}: {'starts' if self._program is None else 'restarts'} the program")
             self._asked = Asked.RESTART
             self._restarts.forget()
             self._end(FOLLOWED, signal.SIGTERM)
@@ -228,10 +227,11 @@ class ActivatingParent:
             self._hear(message)
 
     def _hear(self, message: Notification) -> None:
-        if line := self._messages.new(message.assignments):
-            self._report(f"pid {message.pid} says {line}")
-        if line := self._store.hear(message):
-            self._report(f"pid {message.pid} {line}")
+        stored = self._store.hear(message)
+        if self._plan.talks:
+            for line in (self._messages.new(message.assignments), stored):
+                if line:
+                    self._report(f"pid {message.pid} {line}")
         main = decimal(message.assignments.get("MAINPID"), digits=9)
         if main is not None and self._program is not None and main != self._program.pid:
             if self._program.follow(main):
@@ -242,11 +242,6 @@ class ActivatingParent:
     def _drop_hung_up(self) -> None:
         if dropped := self._store.drop_hung_up():
             self._report(f"drops {dropped} stored descriptors: nothing is at their other end any more")
-
-
-def _shown(listener: Listener) -> str:
-    kind = "" if listener.kind is Kind.STREAM else f" ({listener.kind.value})"
-    return f"{listener.name}={listener.address}{kind}"
 
 
 def _path(listener: Listener) -> str:

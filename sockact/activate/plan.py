@@ -28,6 +28,7 @@ class ActivationPlan:
         restarts: the cases in which it is started again.
         watch: the files at whose change it is restarted, if any.
         reloads: on a change it gets SIGHUP instead.
+        talks: its notifications are printed; not for a program that logs the same.
         blocked: signals that it starts with blocked.
         stop_timeout: the seconds after which a stop ends in SIGKILL; None for no limit.
         stores: so many descriptors are stored for it.
@@ -38,6 +39,7 @@ class ActivationPlan:
     restarts: RestartPolicy = RestartPolicy.ALWAYS
     watch: FileWatch | None = None
     reloads: bool = False
+    talks: bool = True
     blocked: Collection[signal.Signals] = ()
     stop_timeout: float | None = 90.0
     stores: int = 512

@@ -16,7 +16,7 @@ from sockact.activate.plan import ActivationPlan, RestartPolicy
 from sockact.activate.watch import FileWatch
 from sockact.config import values
 from sockact.errors import UsageError
-from sockact.sockets.fds import Listener
+from sockact.sockets.fds import Kind, Listener
 from sockact.sockets.listen import bind
 from sockact.untrusted.text import visible
 
@@ -71,17 +71,34 @@ def run(
         stop_timeout=_parsed("--stop-timeout", stop_timeout, values.seconds_or_none),
         stores=_parsed("--store", store, values.number),
     )
-    return keep(plan, bind(listen), "activate")
+    listeners = bind(listen)
+    return keep(plan, listeners, "activate", f"listens on {', '.join(map(_shown, listeners))}")
 
 
-def keep(plan: ActivationPlan, listeners: Sequence[Listener], name: str) -> int:
-    """Keep a program until it is over, with a line on stderr about each event; return its exit status."""
+def keep(plan: ActivationPlan, listeners: Sequence[Listener], name: str, opening: str) -> int:
+    """Keep a program until it is over.
+
+    Args:
+        plan: the program.
+        listeners: its sockets.
+        name: stands before each line on stderr, one for each event.
+        opening: the first of these lines.
+
+    Returns:
+        The program's exit status.
+    """
 
     def report(line: str) -> None:
         with contextlib.suppress(OSError):  # nobody reads it any more: that ends no program
             print(f"{name}: {visible(line)}", file=sys.stderr, flush=True)
 
+    report(opening)
     return asyncio.run(ActivatingParent(plan, listeners, report).run())
+
+
+def _shown(listener: Listener) -> str:
+    kind = "" if listener.kind is Kind.STREAM else f" ({listener.kind.value})"
+    return f"{listener.name}={listener.address}{kind}"
 
 
 def _parsed(option: str, text: str, parse: Callable[[str], T]) -> T:

@@ -35,6 +35,7 @@ COMMANDS = {
     "check-app": Command("try an app"),
     "reload": Command("reload a service"),
     "status": Command("show a service"),
+    "dev": Command("serve an app, and reload it when its files change"),
     "activate": Command("start a program with sockets, without systemd", takes_program=True),
 }
 """The subcommands; the module of `check-app` is `check_app`."""
