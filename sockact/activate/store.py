@@ -93,7 +93,7 @@ class DescriptorStore:
         for listener in closing:
             self.listeners.remove(listener)
             # Not left to close(2): the program may have a copy, and epoll(7) would go on to report it.
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, PermissionError):  # it is not registered
                 self._hangups.unregister(listener.fd)
             listener.close()
         return len(closing)

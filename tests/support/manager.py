@@ -1,7 +1,7 @@
 """A service manager for tests: it starts a program as systemd would, and hears what it says.
 
-All of its parts are sockact's own (`fds.spawn`, `NotifySocket`, `DescriptorStore`); the machine tests put the
-real systemd in its place.
+Its parts are sockact's own (`fds.spawn`, `NotifySocket`, `DescriptorStore`); the machine tests put the real
+systemd in its place.
 """
 
 from __future__ import annotations
@@ -93,7 +93,6 @@ class Manager:
 
     Args:
         log: the file that takes the program's stderr.
-
     """
 
     def __init__(self, log: Path) -> None:
