@@ -36,6 +36,10 @@ from sockact.system import private_folder
 from sockact.system.signals import FOLLOWED
 from sockact.untrusted.number import decimal
 
+ANNOUNCEMENT = 0.1
+"""Seconds from SIGURG to SIGTERM: of two signals that wait, a process handles the one of the lower number
+first. In a unit it is the time that systemd takes to notice that ExecStop= has ended."""
+
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 PASSED_ON = (signal.SIGHUP, signal.SIGUSR2)
 RESTART = signal.SIGUSR1
@@ -184,18 +188,23 @@ class ActivatingParent:
             self._report(f"{reason}: {'starts' if self._program is None else 'restarts'} the program")
             self._asked = Asked.RESTART
             self._restarts.forget()
-            self._end(FOLLOWED, signal.SIGTERM)
+            self._wake.set()
+            if self._program is not None:
+                self._program.send(FOLLOWED)
+                asyncio.get_running_loop().call_later(ANNOUNCEMENT, self._end_announced, self._program)
 
-    def _end(self, *numbers: signal.Signals) -> None:
+    def _end_announced(self, program: ActivatedProgram) -> None:
+        if program is self._program and self._asked is Asked.RESTART:
+            self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> None:
         """End the program, or the pause before its next start."""
         self._wake.set()
-        if self._program is None:
-            return
-        for number in numbers:
+        if self._program is not None:
             self._program.send(number)
-        if self._plan.stop_timeout is not None:
-            loop = asyncio.get_running_loop()
-            loop.call_later(self._plan.stop_timeout, self._kill, self._program)
+            if self._plan.stop_timeout is not None:
+                loop = asyncio.get_running_loop()
+                loop.call_later(self._plan.stop_timeout, self._kill, self._program)
 
     def _kill(self, program: ActivatedProgram) -> None:
         if program is self._program:
