@@ -151,6 +151,7 @@ class ActivatingParent:
         except OSError as error:
             raise UnavailableError(f"{self._plan.argv[0]} cannot be started: {error}") from error
         self._unreaped = {program.group}
+        self._messages = Messages()  # the same status of another process is news
         stored = len(self._store.listeners)
         more = f", with {stored} stored descriptors" if stored else ""
         self._report(f"pid {program.pid} started{more}: {shlex.join(self._plan.argv)}")

@@ -66,6 +66,17 @@ def test_a_program_gets_its_sockets_as_libsystemd_expects_them(activated: Activa
     assert found["input"] == ""
 
 
+def test_each_program_gets_blocking_sockets_whatever_the_one_before_has_made_of_them(
+    activated: Activated,
+) -> None:
+    changes = "import os; from systemd import daemon; daemon.notify(f'STATUS={os.get_blocking(3)}'); "
+    activated.start("activate", ANY, program=[*PYTHON, f"{changes} os.set_blocking(3, False)"])
+
+    for _ in range(2):
+        activated.started()
+        assert activated.wait_line(r"activate: pid \d+ says STATUS=(\w+)")[1] == "True"
+
+
 def test_a_shell_that_executes_the_program_passes_them_on(activated: Activated) -> None:
     program = ["/bin/sh", "-c", 'cd . && exec "$@"', "sh", *PYTHON, SEEN]
 
