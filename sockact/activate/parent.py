@@ -49,6 +49,7 @@ class Asked(enum.Enum):
     """The request that a program's end follows."""
 
     NOTHING = "nothing"
+    RELOAD = "reload"
     RESTART = "restart"
     STOP = "stop"
 
@@ -122,7 +123,7 @@ class ActivatingParent:
             code = await self._run_once()
             if self._asked is Asked.NOTHING:
                 await self._pause(time.monotonic() - began)
-            if self._asked is not Asked.RESTART:
+            if self._asked in (Asked.NOTHING, Asked.STOP):
                 return code
             self._asked = Asked.NOTHING
 
@@ -185,7 +186,7 @@ class ActivatingParent:
         self._end(number)
 
     def _restart(self, reason: str) -> None:
-        if self._asked is Asked.NOTHING:
+        if self._asked in (Asked.NOTHING, Asked.RELOAD):
             self._report(f"{reason}: {'starts' if self._program is None else 'restarts'} the program")
             self._asked = Asked.RESTART
             self._restarts.forget()
@@ -222,6 +223,8 @@ class ActivatingParent:
         if self._plan.reloads and self._program is not None:
             self._report(f"{reason}: reloads the program")
             self._program.send(signal.SIGHUP)
+            if self._asked is Asked.NOTHING:
+                self._asked = Asked.RELOAD
         else:
             self._restart(reason)
 
@@ -237,6 +240,8 @@ class ActivatingParent:
             self._hear(message)
 
     def _hear(self, message: Notification) -> None:
+        if message.assignments.get("READY") == "1" and self._asked is Asked.RELOAD:
+            self._asked = Asked.NOTHING  # else an end is that of a start which came before the change
         stored = self._store.hear(message)
         if self._plan.talks:
             for line in (self._messages.new(message.assignments), stored):

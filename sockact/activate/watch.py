@@ -38,7 +38,7 @@ class FileWatch:
     def __post_init__(self) -> None:
         for path in self.paths:
             if not os.path.exists(path):
-                raise UsageError(f"--watch={path}: expected a file or a folder that exists")
+                raise UsageError(f"{path}: expected a file or a folder to watch, found none")
         try:
             import watchfiles  # noqa: F401 - that it is missing is to be known at the start
         except ImportError as error:

@@ -345,7 +345,7 @@ def test_an_idle_exit_is_followed_by_a_start(activated: Activated) -> None:
             (ANY, "--watch=missing"),
             ("true",),
             64,
-            "--watch=missing: expected a file or a folder that exists",
+            "missing: expected a file or a folder to watch, found none",
         ),
         ((ANY, "--stop-timeout=soon"), ("true",), 64, "--stop-timeout=soon: expected a time span"),
         ((ANY, "--store=-1"), ("true",), 64, "--store=-1: expected a whole number"),

@@ -81,6 +81,19 @@ def test_an_app_that_does_not_start_is_tried_again_when_it_has_changed(dev: Acti
         assert client.read().json["version"] == "2"
 
 
+def test_a_change_during_a_start_that_fails_is_tried_too(dev: Activated) -> None:
+    fifo = dev.folder.parent / "fifo"
+    os.mkfifo(fifo)
+    (dev.folder / "app.py").write_text(f"open({str(fifo)!r}).read()\nraise RuntimeError\n")
+    where = start(dev)
+    with fifo.open("w"):  # opened by the app as well, by now
+        install(dev.folder, "2")
+        dev.wait_line("dev: change of app.py: reloads the program")
+    dev.wait_line(r"dev: pid \d+ exited with status 1")
+
+    assert version(where) == "2"
+
+
 def test_a_burst_of_changes_is_one_reload_and_others_are_none(dev: Activated) -> None:
     where = start(dev)
     dev.wait_line(READY.format(1))
@@ -159,7 +172,7 @@ def test_a_folder_beside_is_watched_where_it_is_asked_for(dev: Activated) -> Non
     ("words", "status", "text"),
     [
         (("app",), 64, "'app': expected module:attribute"),
-        (("app:app", "--watch=missing"), 64, "--watch=missing: expected a file or a folder that exists"),
+        (("app:app", "--watch=missing"), 64, "missing: expected a file or a folder to watch, found none"),
         (("app:app", "--workers=x"), 78, "workers='x': expected a whole number"),
     ],
 )

@@ -59,7 +59,7 @@ def test_a_link_is_watched_as_such_and_so_is_what_it_leads_to(tmp_path: Path) ->
 
 
 def test_a_path_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--watch=.*/missing: expected a file or a folder that exists"):
+    with pytest.raises(UsageError, match=r"/missing: expected a file or a folder to watch, found none"):
         FileWatch([str(tmp_path / "missing")])
 
 
