@@ -154,7 +154,7 @@ class ActivatingParent:
         self._unreaped = {program.group}
         self._messages = Messages()  # the same status of another process is news
         stored = len(self._store.listeners)
-        more = f", with {stored} stored descriptors" if stored else ""
+        more = f", with {stored} from the store" if stored else ""
         self._report(f"pid {program.pid} started{more}: {shlex.join(self._plan.argv)}")
         return program
 

@@ -198,7 +198,7 @@ def test_what_a_program_stores_the_next_one_gets(activated: Activated) -> None:
     activated.start("activate", ANY, program=[*PYTHON, STORES])
 
     activated.wait_line(r"activate: pid \d+ stores 1 as state, 1 in all")
-    activated.wait_line(r"activate: pid \d+ started, with 1 stored descriptors: .*")
+    activated.wait_line(r"activate: pid \d+ started, with 1 from the store: .*")
     activated.wait_line(r"activate: pid \d+ says STATUS=found what the first has left")
 
 

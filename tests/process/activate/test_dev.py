@@ -16,7 +16,8 @@ from tests.support.manager import wait_until
 from tests.support.processes import workers
 
 READY = r".* gen {} is ready"
-TRACEBACK = "Traceback (most recent call last)"
+TRACEBACK = "SyntaxError: invalid syntax\n"
+"""The last line of it."""
 
 
 def start(activated: Activated, *words: str, **environ: str) -> tuple[str, int]:
