@@ -2,7 +2,8 @@
 
     SIGTERM, SIGINT, SIGQUIT    passed on; the parent ends when the program has ended, with its status
     SIGUSR1                     restart: SIGURG and SIGTERM to the program, and a new start
-    SIGHUP, SIGUSR2             passed on: the program's own reload
+    SIGHUP, SIGUSR2             passed on: the program's own reload; a SIGHUP since the terminal has been
+                                closed is a SIGTERM
 
 A restart sends SIGURG first, as units/app.service does, so that a program that stores its connections knows
 that it has a successor. By default SIGURG does nothing.
@@ -77,6 +78,7 @@ class ActivatingParent:
         self._program: ActivatedProgram | None = None
         self._unreaped: Collection[int] = ()
         self._failure: BaseException | None = None
+        self._in_terminal = has_terminal()
 
     async def run(self) -> int:
         """Keep the program until it is over, and return its exit status, 128 and the signal for a signal.
@@ -145,7 +147,9 @@ class ActivatingParent:
 
     def _start(self) -> ActivatedProgram:
         environ = {name: value for name, value in self._plan.environ.items() if name not in VARIABLES}
-        environ |= {"NOTIFY_SOCKET": self._notify.address, "FDSTORE": str(self._plan.stores)}
+        environ["NOTIFY_SOCKET"] = self._notify.address
+        if self._plan.stores:
+            environ["FDSTORE"] = str(self._plan.stores)
         listeners = [*self._listeners, *self._store.listeners]
         try:
             program = ActivatedProgram.start(self._plan.argv, listeners, environ, self._plan.blocked)
@@ -214,7 +218,9 @@ class ActivatingParent:
             program.kill()
 
     def _pass_on(self, number: signal.Signals) -> None:
-        if self._program is not None:
+        if number == signal.SIGHUP and self._in_terminal and not has_terminal():
+            self._stop(signal.SIGTERM)
+        elif self._program is not None:
             self._report(f"{number.name} to pid {self._program.pid}")
             self._program.send(number)
 
@@ -271,3 +277,12 @@ def _unlink(path: str, bound: os.stat_result) -> None:
     with contextlib.suppress(OSError):
         if os.path.samestat(os.lstat(path), bound):
             os.unlink(path)
+
+
+def has_terminal() -> bool:
+    """Return whether this process has a controlling terminal. Source: tty(4)."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR))
+    except OSError:
+        return False
+    return True

@@ -86,7 +86,7 @@ class Activated:
     def close(self) -> None:
         """End it if it still runs; the program then ends too."""
         if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
+            self._process.send_signal(signal.SIGINT)  # which no program of these tests handles
             try:
                 self._process.wait(LIMIT)
             except subprocess.TimeoutExpired:

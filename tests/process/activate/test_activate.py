@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from sockact.probe.background import BackgroundProbe
 from tests.support.activated import PYTHON, Activated
 from tests.support.gate import install
 from tests.support.http_client import Client
-from tests.support.manager import wait_ended
+from tests.support.manager import CHECKOUT, LIMIT, wait_ended, wait_until
 
 ANY = "--listen=127.0.0.1:0"
 
@@ -325,6 +327,36 @@ def test_a_connection_goes_on_in_the_next_program(activated: Activated) -> None:
 
     assert not before.closes
     assert after.json["pid"] != before.json["pid"]
+
+
+RELOADS = """
+import signal
+from systemd import daemon
+signal.signal(signal.SIGHUP, lambda *_: daemon.notify("STATUS=reloads"))
+daemon.notify("READY=1")
+while True:
+    signal.pause()
+"""
+
+
+def test_it_ends_when_its_terminal_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    ours, theirs = os.openpty()
+    # Executed by setsid(1), since it leads no process group.
+    command = ["setsid", "--ctty", sys.executable, "-m", "sockact", "activate", ANY, "--", *PYTHON, RELOADS]
+    environ = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    with path.open("w") as log, subprocess.Popen(command, stdin=theirs, stderr=log, env=environ) as process:
+        os.close(theirs)
+        wait_until(lambda: "says READY=1" in path.read_text())
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "says STATUS=reloads" in path.read_text())
+
+        os.close(ours)
+
+        try:
+            assert process.wait(LIMIT) == 128 + signal.SIGTERM
+        finally:
+            process.terminate()  # or `with` would wait for it
 
 
 def test_an_idle_exit_is_followed_by_a_start(activated: Activated) -> None:
