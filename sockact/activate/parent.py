@@ -164,9 +164,9 @@ class ActivatingParent:
 
     async def _pause(self, lived: float) -> None:
         """Wait for the time of the next start, or for a request."""
-        seconds = self._restarts.pause(lived) if self._plan.restarts is RestartPolicy.ALWAYS else None
         if self._plan.restarts is RestartPolicy.NEVER:
             return
+        seconds = self._restarts.pause(lived) if self._plan.restarts is RestartPolicy.ALWAYS else None
         if seconds is not None:
             self._report(f"starts it again {f'in {seconds:g} s' if seconds else 'now'}")
         elif self._plan.watch is not None:

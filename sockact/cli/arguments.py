@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from sockact.config import settings
@@ -80,6 +80,13 @@ def _shown(default: object) -> str:
     if isinstance(default, tuple):
         return " ".join(default)
     return f"{default:g} s" if isinstance(default, float) else str(default)
+
+
+def run_command(given: Mapping[str, Any], apps: Sequence[str]) -> tuple[str, ...]:
+    """Return the command `sockact run` of this interpreter, with the same settings and apps."""
+    words = [word for name, value in given.items() for word in settings.option(name, value)]
+    # -P: the present directory is for the app's modules, once sockact's own are there.
+    return (sys.executable, "-P", "-m", "sockact", "run", *words, *apps)
 
 
 def target_of(apps: Sequence[str]) -> object:

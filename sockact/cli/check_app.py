@@ -9,13 +9,12 @@ import argparse
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sockact.apps import loader
-from sockact.cli.arguments import add_apps, add_settings, target_of
-from sockact.config import envfile, logs, pyproject, settings
+from sockact.cli.arguments import add_apps, add_settings, run_command, target_of
+from sockact.config import envfile, logs, pyproject
 from sockact.config.settings import Settings
 from sockact.errors import AppError, ReloadRefused, error_of_status
 from sockact.process.command import Program, working_directory
@@ -56,10 +55,7 @@ def check(apps: Sequence[str], references: Sequence[str], given: Mapping[str, An
     chosen = pyproject.resolve(given, os.environ)
     envfile.read(chosen.env_file)
     logs.configure(chosen.log_level, os.environ)
-    words = [word for name, value in given.items() for word in settings.option(name, value)]
-    # -P: the present directory is for the app's modules, once sockact's own are there.
-    argv = (sys.executable, "-P", "-m", "sockact", "run", *words, *apps)
-    program = Program(argv, working_directory(os.environ), dict(os.environ))
+    program = Program(run_command(given, apps), working_directory(os.environ), dict(os.environ))
     try:
         return f"{' '.join(apps)}: {asyncio.run(_try(program, chosen))}"
     except ReloadRefused as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,8 +15,8 @@ from sockact.activate.plan import ActivationPlan, RestartPolicy
 from sockact.activate.watch import FileWatch
 from sockact.apps import loader
 from sockact.cli.activate import keep
-from sockact.cli.arguments import add_apps, add_settings, target_of
-from sockact.config import pyproject, settings
+from sockact.cli.arguments import add_apps, add_settings, run_command, target_of
+from sockact.config import pyproject
 from sockact.config.settings import Settings
 from sockact.sockets.fds import Listener
 from sockact.sockets.listen import bind
@@ -50,11 +49,8 @@ def run(app: Sequence[str], watch: Sequence[str], include: Sequence[str], **give
         loader.parts(reference)
     given = {**DEFAULTS, **{name: value for name, value in given.items() if value is not None}}
     chosen = pyproject.resolve(given, os.environ)
-    words = [word for name, value in given.items() for word in settings.option(name, value)]
-    # -P: the present directory is for the app's modules, once sockact's own are there.
-    argv = (sys.executable, "-P", "-m", "sockact", "run", *words, *app)
     plan = ActivationPlan(
-        argv,
+        run_command(given, app),
         # A cached module is taken for the present one if size and second of both sources are the same.
         {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         RestartPolicy.ON_CHANGE,

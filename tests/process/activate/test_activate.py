@@ -292,6 +292,26 @@ def test_a_change_restarts_the_program_again_and_again(activated: Activated, wha
         activated.wait_line(r"activate: pid \d+ says READY=1")
 
 
+EXHAUSTED = """
+class DefaultFilter: ...
+async def awatch(*paths, **options):
+    raise OSError("OS file watch limit reached")
+    yield
+"""
+
+
+def test_it_ends_with_its_program_if_the_kernel_watches_no_more_files(activated: Activated) -> None:
+    instead = activated.folder.parent / "instead"
+    instead.mkdir()
+    (instead / "watchfiles.py").write_text(EXHAUSTED)
+
+    activated.start("activate", ANY, "--watch=.", program=["sleep", "3600"], PYTHONPATH=str(instead))
+
+    assert activated.wait_exit() == 69
+    activated.wait_line(r"activate: pid \d+ was killed by SIGTERM")
+    activated.wait_line("sockact: files cannot be watched: OS file watch limit reached")
+
+
 def test_no_connection_is_lost_over_restarts_of_sockact_run(activated: Activated) -> None:
     install(activated.folder)
     run = [sys.executable, "-m", "sockact", "run", "--workers=2", "--probation=0", "app:app"]
