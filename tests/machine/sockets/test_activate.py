@@ -20,7 +20,7 @@ if "kept" in names.values():
     known = ("LISTEN_FDS", "LISTEN_FDNAMES", "FDSTORE")
     seen = {
         "names": [names[fd] for fd in sorted(names)],
-        "addresses": [str(socket.socket(fileno=fd).getsockname()) for fd in sorted(names)[:3]],
+        "addresses": [str(socket.socket(fileno=os.dup(fd)).getsockname()) for fd in sorted(names)[:3]],
         "blocking": [os.get_blocking(fd) for fd in sorted(names)],
         "environ": {name: os.environ.get(name) for name in known},
         "mine": os.environ["LISTEN_PID"] == str(os.getpid()),
