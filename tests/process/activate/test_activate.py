@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -181,6 +182,16 @@ def test_usr1_restarts_and_other_signals_are_the_programs(activated: Activated) 
 
     activated.wait_line(r"activate: SIGUSR1: restarts the program")
     assert activated.started() != first  # it ends when it has got both signals of a restart
+
+
+@pytest.mark.skipif(not shutil.which("systemd-notify"), reason="systemd-notify is missing")
+def test_systemd_notify_is_heard_from_a_shell_script_and_goes_on(activated: Activated) -> None:
+    script = "systemd-notify --ready --status=\"$(printf 'of \\033[31m a script')\" && exit 4"
+    activated.start("activate", ANY, "--no-restart", program=["sh", "-c", script])
+
+    assert activated.wait_exit() == 4  # it waits until it is heard: BARRIER=1 of sd_notify(3)
+    activated.wait_line(r"activate: pid \d+ says READY=1 STATUS=of .* a script")
+    assert "\033" not in activated.log()
 
 
 STORES = """
