@@ -63,6 +63,8 @@ def run(
         raise UsageError("expected -- PROGRAM ARGUMENT... at the end")
     if shutil.which(program[0]) is None:
         raise UsageError(f"{program[0]}: expected a program that can be executed")
+    if include and not watch:
+        raise UsageError(f"--include={include[0]}: expected --watch=PATH too")
     plan = ActivationPlan(
         program,
         os.environ,

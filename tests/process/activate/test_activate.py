@@ -410,6 +410,7 @@ def test_an_idle_exit_is_followed_by_a_start(activated: Activated) -> None:
             64,
             "missing: expected a file or a folder to watch, found none",
         ),
+        ((ANY, "--include=*.py"), ("true",), 64, "--include=*.py: expected --watch=PATH too"),
         ((ANY, "--stop-timeout=soon"), ("true",), 64, "--stop-timeout=soon: expected a time span"),
         ((ANY, "--store=-1"), ("true",), 64, "--store=-1: expected a whole number"),
     ],
