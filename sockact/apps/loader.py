@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from types import TracebackType
 from typing import Any
 
 from sockact.errors import AppError, UsageError, similar
@@ -86,7 +87,8 @@ def _imported(reference: str) -> Any:
             raise AppError(
                 f"no module {error.name!r} in {_here()} or on the Python path{_similar_module(error.name)}"
             ) from None
-        raise AppError(f"{module_name} cannot be imported: {told(error)}") from error
+        text = f"{module_name} cannot be imported: {told(error)}"
+        raise AppError(text) from error.with_traceback(_in_the_app(error))
     for part in attribute.split("."):
         try:
             found = getattr(found, part)
@@ -113,6 +115,18 @@ def _here() -> str:
         return os.getcwd()
     except OSError:  # it was removed
         return "the working directory"
+
+
+def _in_the_app(error: BaseException) -> TracebackType | None:
+    """Return the traceback of a failed import from the app's code on: above it is only the import."""
+    above = (__file__, importlib.__file__)
+    traceback = error.__traceback__
+    while traceback is not None:
+        name = traceback.tb_frame.f_code.co_filename
+        if name not in above and not name.startswith("<frozen importlib."):
+            break
+        traceback = traceback.tb_next
+    return traceback
 
 
 def _apps(error: BaseException) -> BaseException | None:

@@ -32,12 +32,14 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "run": Command("serve an app", takes_program=True),
+    "dev": Command("serve an app, and reload it when its files change"),
     "check-app": Command("try an app"),
-    "units": Command("write the units of an app"),
     "reload": Command("reload a service"),
-    "status": Command("show a service"),
+    "status": Command("show a service, or all"),
+    "units": Command("write the units of an app"),
     "probe": Command("load a service, and count lost requests"),
     "prove": Command("reload a service under load, and count lost requests"),
+    "activate": Command("start a program with sockets, without systemd", takes_program=True),
 }
 """The subcommands; the module of `check-app` is `check_app`."""
 

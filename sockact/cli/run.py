@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from typing import Any
 
-from sockact.cli.arguments import EXAMPLES, add_apps, add_settings, target_of
+from sockact.cli.arguments import EXAMPLES, add_apps, add_settings, find_apps, say_found, target_of
 from sockact.errors import UsageError
 from sockact.process import refused_places, without_ssl
 from sockact.protocols.environment import SUPERVISED
 from sockact.system import signals
-from sockact.untrusted.text import visible
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -34,10 +32,10 @@ def run(app: Sequence[str], program: Sequence[str], **given: Any) -> int:
     given = {name: value for name, value in given.items() if value is not None}
     if app and program:
         raise UsageError("expected either MODULE:ATTRIBUTE or -- PROGRAM ARGUMENT...")
-    target = None if program else target_of(app, given)
-    if isinstance(target, str) and [target] != list(app) and SUPERVISED not in os.environ:
-        factory = " --factory" if given.get("factory") else ""
-        print(visible(f"sockact: found {target}: sockact run{factory} {target}"), file=sys.stderr)
+    words = [] if program else find_apps(app, given)
+    if words != list(app) and SUPERVISED not in os.environ:
+        say_found(words, given, "sockact run")
+    target = target_of(words) if words else None
     without_ssl.before_asyncio(program, given, os.environ)
     from sockact import roles
 

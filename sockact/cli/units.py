@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from sockact.cli.arguments import add_apps, add_settings, target_of
+from sockact.cli.arguments import add_apps, add_settings, find_apps, target_of
 from sockact.errors import UnitsError, UsageError
 from sockact.units import environment, installing, manager, request, writing
 from sockact.units.unit_text import UnitText
@@ -95,13 +95,12 @@ def _apps(words: Sequence[str], options: dict[str, Any]) -> list[str]:
     if options["source"] and not words:
         return []
     given = {name: value for name, value in options.items() if value is not None}
-    target = target_of(words, given)
+    found = find_apps(words, given)
+    target_of(found)  # refuses names that are given twice
     options["factory"] = given.get("factory")
-    if isinstance(target, dict):
-        return [f"{name}={app}" for name, app in target.items()]
-    if [target] != list(words):
-        _say(f"found {target}")
-    return [str(target)]
+    if found != list(words):
+        _say(f"found {' '.join(found)}")
+    return found
 
 
 def _look_around(wanted: Wanted, *, install: bool) -> None:

@@ -79,6 +79,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "max_connections": ("1000", 1000),
     "version": ("1.2 (a1b2c3)", "1.2 (a1b2c3)"),
     "version_header": ("X-Version", "X-Version"),
+    "reload_page": ("on", True),
     "control": ("none", "none"),
     "pid_file": ("/run/app/pid", "/run/app/pid"),
     "access_log": ("on", True),
