@@ -32,6 +32,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "run": Command("serve an app", takes_program=True),
+    "check": Command("look for mistakes in units"),
     "check-app": Command("try an app"),
     "reload": Command("reload a service"),
     "status": Command("show a service"),

@@ -62,6 +62,16 @@ def locate(unit: str, environ: Mapping[str, str], *, user: bool = False) -> Loca
     return Located(name, scope, known)
 
 
+def version() -> int | None:
+    """Return the version of systemd; None if systemctl does not tell."""
+    try:
+        done = _run("--version")
+    except OSError:
+        return None
+    match = re.match(r"systemd (\d+)", done.stdout)
+    return int(match[1]) if match else None
+
+
 def socket_addresses(service: str, scope: str) -> dict[str, set[str]]:
     """Return the addresses that the socket units of a service list, by the unit's name.
 

@@ -99,7 +99,7 @@ class UnitFiles:
         return found
 
     def assignments(self) -> list[Assignment]:
-        """Return all assignments of the unit file and its drop-ins, in the order in which they are applied."""
+        """Return all assignments of the unit file and its drop-ins, in the order in which they apply."""
         fragment = self.fragment
         paths = () if fragment is None else (fragment, *self._drop_ins())
         return [each for path in paths for each in unit_syntax.parse(_text(path), path)]
