@@ -72,7 +72,8 @@ def _source(module: str, places: list[str]) -> str | None:
         if os.path.isdir(f"{place}/{relative}"):
             return f"{place}/{relative}"
         top = f"{place}/{relative.rpartition('/')[0]}"
-        if any(name.startswith(f"{module.rpartition('.')[2]}.") for name in _listed(top)):
+        stem = module.rpartition(".")[2]
+        if any(name.startswith(f"{stem}.") and name.endswith(".so") for name in _listed(top)):
             return f"{top}/{module}.so"  # compiled
     return None
 

@@ -92,14 +92,12 @@ def stopped_when_unneeded(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint
 @rule(Severity.HINT, "systemd.unit(5), [Install]")
 def service_not_installed(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     """`systemctl enable` does nothing: after a boot the service is not started."""
-    if (
-        unit.server
-        and not unit.has_section("Install")
-        and not scope.sockets_of(unit)
-        and unit.type != "oneshot"
-    ) and not unit.files.enabled:
-        text = "expected [Install] with WantedBy=multi-user.target"
-        yield Complaint(text, None, (Cure("Install.WantedBy", "multi-user.target"),))
+    stem = unit.name.removesuffix(".service")
+    triggered = any(scope.exists(f"{stem}.{kind}") for kind in ("socket", "path", "timer"))
+    if unit.server and not triggered and not scope.sockets_of(unit) and unit.type != "oneshot":
+        if not unit.has_section("Install") and not unit.files.enabled:
+            text = "expected [Install] with WantedBy=multi-user.target"
+            yield Complaint(text, None, (Cure("Install.WantedBy", "multi-user.target"),))
 
 
 @rule(Severity.WARNING, "systemd.unit(5), [Install]; systemd.special(7), sockets.target", "socket")

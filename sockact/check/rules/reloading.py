@@ -73,7 +73,6 @@ def reload_twice(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
 @rule(Severity.HINT, "systemd.service(5), Type=")
 def reload_cannot_fail(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     """`systemctl reload` succeeds although the new code was refused: no notification says so."""
-    server = unit.server
     if unit.is_sockact and unit.type == "notify-reload":
         cures = (Cure("Service.Type", "notify"), Cure("Service.ExecReload", _reload_command(unit)))
         text = "expected Type=notify, with ExecReload= and `sockact reload`"

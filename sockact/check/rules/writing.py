@@ -37,7 +37,8 @@ def wrong_section(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
         section, _, option = at.option.partition(".")
         right = [name for name in sections_of(unit) if option in SECTIONS[name]]
         if section in sections_of(unit) and right and section not in right:
-            cures = (Cure(at.option, REMOVED), Cure(f"{right[0]}.{option}", at.value))
+            moved = f"{right[0]}.{option}"
+            cures = () if unit.sets(moved) else (Cure(at.option, REMOVED), Cure(moved, at.value))
             yield Complaint(f"expected {option}= in [{right[0]}]", at, cures)
 
 
