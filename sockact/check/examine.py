@@ -35,7 +35,7 @@ def _of_unit(scope: Scope, unit: CheckedUnit, left_out: set[str]) -> list[Findin
     return [Finding(rule, unit, complaint) for rule in chosen for complaint in rule.look(unit, scope)]
 
 
-def _position(finding: Finding) -> tuple[str, int, int]:
+def _position(finding: Finding) -> tuple[bool, str, int, int]:
     at = finding.complaint.at
-    where = ("", 0) if at is None else (at.path, at.line)
+    where = (True, "", 0) if at is None else (False, at.path, at.line)
     return (*where, ORDER.index(finding.rule.severity))

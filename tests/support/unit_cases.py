@@ -237,6 +237,7 @@ def _cases() -> Iterator[UnitCase]:
     yield case("restart-not-told", "app", "ExecStop=", "")
     yield case("processes-after-stop", "app", "ExecStopPost=", "")
     yield case("kill-signal-cuts", "gunicorn", "", "KillSignal=SIGQUIT")
+    yield case("kill-signal-cuts", "gunicorn", "", "ExecStop=/bin/kill -9 $MAINPID")
     yield case("stop-by-signal", "gunicorn", "", "ExecStop=/bin/kill -s TERM $MAINPID")
     # Failures and limits
     yield case("failures-close-socket", "gunicorn", "StartLimitIntervalSec=0", "StartLimitIntervalSec=60")

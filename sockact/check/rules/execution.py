@@ -10,6 +10,7 @@ from sockact.check.rules.stopping import EXECUTED
 from sockact.check.scope import Scope
 from sockact.check.unit import CheckedUnit
 
+SECRET = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_KEY", re.IGNORECASE)
 SHELL_WORD = re.compile(r"&&|\|\|?|&|>>?|<|2>(&1)?|\$\(.*|`.*")
 
 
@@ -90,15 +91,10 @@ def _port(address: str) -> int:
 def secret_in_unit(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     """Units may be read by every user of the machine, in the file or by `systemctl show`."""
     for name, (value, at) in unit.environment.items():
-        if re.search(r"PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_KEY", name, re.IGNORECASE):
-            if (
-                value
-                and not value.startswith(("/", "%d", "file:"))
-                and not re.search("_(FILE|PATH|URL)$", name)
-            ):
-                yield Complaint(
-                    f"{name} has its value here: expected EnvironmentFile= or LoadCredential=", at
-                )
+        elsewhere = value.startswith(("/", "%d", "file:")) or name.endswith(("_FILE", "_PATH", "_URL"))
+        if SECRET.search(name) and value and not elsewhere:
+            shown = at._replace(value=f"{name}=...")  # the report may be seen by others
+            yield Complaint("expected EnvironmentFile= or LoadCredential=", shown)
 
 
 @rule(Severity.WARNING, "systemd.exec(5), StandardOutput=")

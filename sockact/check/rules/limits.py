@@ -8,12 +8,13 @@ from sockact.check.rule import Complaint, Cure, Severity, rule
 from sockact.check.scope import Scope
 from sockact.check.unit import CheckedUnit
 
+RESTARTING = ("always", "on-failure", "on-success", "on-abnormal", "on-abort", "on-watchdog")
 INTERVAL, BURST = 10.0, 5
 """The defaults of StartLimitIntervalSec= and StartLimitBurst=."""
 
 
 def _restarts(unit: CheckedUnit) -> bool:
-    return unit.value("Service.Restart", "no") != "no"
+    return unit.value("Service.Restart") in RESTARTING
 
 
 def _is_limited(unit: CheckedUnit) -> bool:

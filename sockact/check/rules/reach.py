@@ -60,7 +60,7 @@ def _is_roots(unit: CheckedUnit, command: CommandLine) -> bool:
 
 @rule(Severity.ERROR, "systemd.exec(5), User=")
 def root_runs_foreign_files(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
-    """Whoever may change the file becomes root with the next start or reload."""
+    """A user who may change the file becomes root with the next start or reload."""
     for command in _commands_here(unit, scope):
         if not _is_roots(unit, command):
             continue

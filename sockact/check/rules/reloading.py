@@ -11,8 +11,7 @@ from sockact.check.rule import Complaint, Cure, Severity, rule
 from sockact.check.scope import Scope
 from sockact.check.unit import CheckedUnit
 
-HANGUP = re.compile(r"-(s|signal)?=?(SIG)?(HUP|1)|(SIG)?HUP")
-SIGNAL = re.compile(r"-(s|signal)?=?(SIG)?[A-Z0-9]+")
+NUMBERS = {"1": "HUP", "2": "INT", "3": "QUIT", "9": "KILL", "15": "TERM"}
 
 
 @rule(Severity.WARNING, "systemd.service(5), ExecReload=")
@@ -115,13 +114,20 @@ def sends_signal(command: CommandLine) -> bool:
     return basename(command.path) == "kill" and any("MAINPID" in word for word in command.words)
 
 
+def signal_sent(command: CommandLine) -> str:
+    """Return the signal that kill(1) sends, as SIGTERM."""
+    words = [word for word in command.words[1:] if "MAINPID" not in word and word not in ("-s", "--signal")]
+    name = re.sub(r"^(--signal=|-s|-)?(SIG)?", "", words[0]) if words else "TERM"
+    return f"SIG{NUMBERS.get(name, name)}"
+
+
 def _kills(unit: CheckedUnit, command: CommandLine) -> bool:
     server, main = unit.server, unit.main
     if server is None or main is None or server.reloads_on_hangup or server.name == "puma":
         return False
     if server.name == "uvicorn" and main.option("--workers") not in (None, "", "1"):
         return False  # uvicorn's own supervisor replaces its workers
-    return sends_signal(command) and any(HANGUP.fullmatch(word) for word in command.words[1:])
+    return sends_signal(command) and signal_sent(command) == "SIGHUP"
 
 
 def _reload_command(unit: CheckedUnit) -> str:

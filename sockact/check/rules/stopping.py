@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from sockact.check.rule import Complaint, Cure, Severity, rule
 from sockact.check.rules.readiness import limit_of
+from sockact.check.rules.reloading import sends_signal, signal_sent
 from sockact.check.scope import Scope
 from sockact.check.unit import CheckedUnit
 from sockact.systemd import unit_syntax
@@ -122,15 +123,19 @@ def kill_signal_cuts(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
         if name in (*unit.server.cutting, "SIGKILL", "SIG9"):
             text = f"{unit.server.name} does not drain on {name}: expected SIGTERM"
             yield Complaint(text, at, (Cure("Service.KillSignal", "SIGTERM"),))
+    for command in unit.commands("ExecStop"):
+        if unit.server and sends_signal(command):
+            if (name := signal_sent(command)) in (*unit.server.cutting, "SIGKILL"):
+                text = f"{unit.server.name} does not drain on {name}: expected no ExecStop="
+                only = len(unit.every("Service.ExecStop")) == 1
+                yield Complaint(text, command.at, (Cure("Service.ExecStop", ""),) if only else ())
 
 
 @rule(Severity.WARNING, "systemd.service(5), ExecStop=")
 def stop_by_signal(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     """kill(1) returns at once, so that systemd sends a second SIGTERM, which may end the drain."""
-    from sockact.check.rules.reloading import sends_signal
-
     for command in unit.commands("ExecStop"):
-        if sends_signal(command) and unit.server and command.prefix in ("", "-"):
+        if unit.server and sends_signal(command) and signal_sent(command) == "SIGTERM":
             only = len(unit.every("Service.ExecStop")) == 1
             text = "expected no ExecStop=: systemd sends KillSignal= by itself"
             yield Complaint(text, command.at, (Cure("Service.ExecStop", ""),) if only else ())

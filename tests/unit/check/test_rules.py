@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sockact.check import report
 from sockact.check.rule import RULES, Severity
 from sockact.check.rules import SUBJECTS
 from tests.support.unit_cases import BASES, CASES, CHECKOUT, UnitCase, findings, names, write
@@ -67,3 +68,16 @@ def test_every_rule_says_what_follows_and_names_a_man_page() -> None:
     assert {rule.look.__module__ for rule in RULES.values()} == {
         each.__name__ for each in SUBJECTS.values()
     }
+
+
+def test_a_secret_is_not_shown(tmp_path: Path) -> None:
+    unit = BASES["uvicorn"]["api.service"].replace(
+        "[Service]\n", "[Service]\nEnvironment=API_KEY=hunter2\n"
+    )
+    write(tmp_path, {"api.service": unit})
+
+    found = findings(tmp_path)
+
+    assert "secret-in-unit" in names(found)
+    for text in (report.text(found, [each.unit for each in found]), report.as_json(found)):
+        assert "hunter2" not in text

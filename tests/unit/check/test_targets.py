@@ -49,7 +49,9 @@ def test_a_drop_in_stands_for_its_unit(etc: Path) -> None:
     write(etc, {"app.service.d/a.conf": "[Service]\n", "nothing.service.d/a.conf": "[Service]\n"})
 
     assert chosen(f"{etc}/app.service.d/a.conf") == ["app.service", "app.socket"]
-    with pytest.raises(UsageError, match=r"a\.conf is a drop-in of nothing\.service, and .*/etc has no such unit"):
+    with pytest.raises(
+        UsageError, match=r"a\.conf is a drop-in of nothing\.service, and .*/etc has no such unit"
+    ):
         chosen(f"{etc}/nothing.service.d/a.conf")
 
 
