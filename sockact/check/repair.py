@@ -67,19 +67,7 @@ class ChangedFile:
                 self.lines.pop()
             self.lines += [*([""] if self.lines else []), f"[{section}]", line, ""]
             return
-        end = next(
-            (n for n in range(heads[0] + 1, len(self.lines)) if _is_head(self.lines[n])), len(self.lines)
-        )
-        while not self.lines[end - 1].strip():
-            end -= 1
-        # Comments above the next section belong to that.
-        while (
-            end < len(self.lines)
-            and self.lines[end - 1].lstrip().startswith(("#", ";"))
-            and end - 1 > heads[0]
-        ):
-            end -= 1
-        self.lines.insert(end, line)
+        self.lines.insert(_end_of_section(self.lines, heads[0]), line)
 
     def assignments(self) -> list[Assignment]:
         """Return the assignments as they are by now."""
@@ -107,6 +95,14 @@ class ChangedFile:
             os.replace(temporary, path)
         except OSError as error:
             raise UnavailableError(f"{self.path} cannot be written: {error.strerror}") from error
+
+
+def _end_of_section(lines: Sequence[str], head: int) -> int:
+    """Return where a line is added to a section: comments above the next one belong to that."""
+    end = next((n for n in range(head + 1, len(lines)) if _is_head(lines[n])), len(lines))
+    while end > head + 1 and (not lines[end - 1].strip() or lines[end - 1].lstrip().startswith(("#", ";"))):
+        end -= 1
+    return end
 
 
 def _is_head(line: str) -> bool:

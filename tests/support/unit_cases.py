@@ -1,4 +1,4 @@
-"""A bad and a good unit for each rule of `sockact check`: the good one is a base, the bad one has one change."""
+"""A good and a bad unit for each rule of `sockact check`: a base, and the same with one change."""
 
 from __future__ import annotations
 

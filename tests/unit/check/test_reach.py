@@ -14,7 +14,11 @@ from sockact.check import reachable
 from tests.support.unit_cases import findings, names
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
-UNIT = "[Service]\nType=notify\nUser={user}\nExecStart={folder}/venv/bin/sockact run --chdir {folder}/code shop:app\n"
+UNIT = """[Service]
+Type=notify
+User={user}
+ExecStart={folder}/venv/bin/sockact run --chdir {folder}/code shop:app
+"""
 FILES = {"program-missing", "program-out-of-reach", "root-runs-foreign-files", "app-not-importable"}
 OURS = FILES | {
     *("environment-file-missing", "file-unreadable", "environment-file-open", "working-directory-missing"),

@@ -1,4 +1,4 @@
-"""Units are found by name, as files, in folders, and as drop-ins; and what belongs to them comes with them."""
+"""Units are found by name, as files, in folders, and by drop-ins, each with those that belong to it."""
 
 from __future__ import annotations
 
