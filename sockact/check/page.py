@@ -18,19 +18,20 @@ INTRODUCTION = """\
     sockact check shop --fix                 # repairs what is certain, and shows the changes
     sockact check shop --json
 
-It looks at services and sockets, of any server. It knows sockact, gunicorn, uvicorn, hypercorn, granian, daphne,
-waitress and Puma by their command line, also behind `sh -c`, `env`, `bundle exec` or `uv run`; units of other
-programs get the rules that hold for all. A pair is found by either of its units, and each finding shows its
-line, in the unit or in a drop-in. [Examples](check-examples.md) show the output.
+It looks at services and sockets, of any server. It knows sockact, gunicorn, uvicorn, hypercorn, granian,
+daphne, waitress and Puma by their command line, also behind `sh -c`, `env`, `bundle exec` or `uv run`;
+units of other programs get the rules that hold for all. A pair is found by either of its units, and each
+finding shows its line, in the unit or in a drop-in. [Examples](check-examples.md) show the output.
 
 Exit statuses: 0, nothing or hints only; 1, there is an error or a warning; 64, a unit does not exist.
 
-- A unit of this machine is checked for this machine: for its version of systemd, and with the programs, users
-  and files that it names. A file elsewhere is checked for every systemd since 252, and nothing is looked for
-  here; `--systemd 257` and `--here` change that.
+- A unit of this machine is checked for this machine: for its version of systemd, and with the programs,
+  users and files that it names. A file elsewhere is checked for every systemd since 252, and nothing is
+  looked for here; `--systemd 257` and `--here` change that.
 - The app is read, and not imported: `sockact check` may be run by root. [check-app](deploy.md) runs it.
-- `--fix` changes the line with the mistake, or adds one to the unit. The unit of a package, in /usr, stays as it
-  is, and gets a drop-in in /etc/systemd/system. `--diff` shows the changes only. Then: `systemctl daemon-reload`.
+- `--fix` changes the line with the mistake, or adds one to the unit. The unit of a package, in /usr,
+  stays as it is, and gets a drop-in in /etc/systemd/system. `--diff` shows the changes only. Then:
+  `systemctl daemon-reload`.
 - `--ignore RULE` leaves a rule out. Options and sections that begin with `X-` are ignored, as by systemd.
 """
 

@@ -56,7 +56,7 @@ def private_tmp_keeps_port(unit: CheckedUnit, scope: Scope) -> Iterator[Complain
 
 @rule(Severity.HINT, "systemd.unit(5); file-hierarchy(7)", "service", "socket")
 def legacy_path(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
-    """systemd complains at each start, and takes the path in /run."""
+    """systemd takes the path in /run, and later versions complain when they load the unit."""
     for option in ("Service.PIDFile", "Socket.ListenStream", "Socket.ListenDatagram"):
         for at in unit.every(option):
             if at.value.startswith("/var/run/"):
@@ -68,7 +68,7 @@ def legacy_path(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
 
 @rule(Severity.ERROR, "systemd.exec(5), WorkingDirectory=")
 def working_directory_relative(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
-    """systemd ignores the line, so that the service runs in /, and does not find its files."""
+    """systemd refuses to load the unit."""
     at = unit.last("Service.WorkingDirectory")
     if at and not at.value.lstrip("-").startswith(("/", "~", "%")):
         yield Complaint("expected an absolute path", at)
