@@ -35,11 +35,8 @@ def program_out_of_reach(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]
     """The start, or the reload, fails with status 203/EXEC."""
     for command in _commands_here(unit, scope):
         found = reachable.located(command.path)
-        if (
-            found
-            and not _is_roots(unit, command)
-            and (reason := reachable.executable_obstacle(unit, found))
-        ):
+        outside = "+" in command.prefix  # of the sandbox, and root's
+        if found and not outside and (reason := reachable.executable_obstacle(unit, found)):
             yield Complaint(f"{found} cannot be executed: {reason}", command.at)
 
 

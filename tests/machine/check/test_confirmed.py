@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
+from sockact.check.options import SECTIONS, SINCE
 from sockact.check.rule import RULES
 from tests.support.machine.machine import Machine
 from tests.support.machine.roots import CHECKOUT
 from tests.support.machine.service import wait_until
-from tests.support.unit_cases import BASES, CASES, findings, names, write
+from tests.support.unit_cases import CASES, UnitCase
 
 FOLDER = "/run/systemd/system"
 CHECK = ("/opt/app/venv/bin/sockact", "check")
@@ -41,8 +42,6 @@ def test_the_machines_own_units_are_read_without_a_fault(app: Machine) -> None:
 
 
 def test_the_known_options_are_those_of_this_systemd(machine: Machine) -> None:
-    from sockact.check.options import SECTIONS, SINCE
-
     version = machine.systemd_version()
     dumped = machine.run("/usr/lib/systemd/systemd", "--dump-configuration-items").stdout
     for section in SECTIONS:
@@ -76,10 +75,7 @@ COMPLAINED = [case for case in CASES if case.rule in COMPLAINTS]
 
 
 @pytest.mark.parametrize("case", COMPLAINED, ids=lambda case: f"{case.rule}-{case.base}{case.unit}")
-def test_systemd_complains_of_what_the_rule_finds(machine: Machine, case: object) -> None:
-    from tests.support.unit_cases import UnitCase
-
-    assert isinstance(case, UnitCase)
+def test_systemd_complains_of_what_the_rule_finds(machine: Machine, case: UnitCase) -> None:
     if case.rule in OLD and machine.systemd_version() > 252:
         pytest.skip("this systemd knows it")
     assert COMPLAINTS[case.rule] not in verified(machine, case.good)
@@ -120,17 +116,16 @@ SERVERS = {
 def bench(machine: Machine) -> Iterator[Machine]:
     """Give a machine for units called `t...`; nothing is left of them."""
     yield machine
-    machine.run(
-        "sh",
-        "-c",
-        "systemctl stop 't*.socket' 't*.service'; systemctl kill -s KILL 't*.service'",
-        check=False,
-    )
+    machine.run("sh", "-c", "systemctl stop 't*.socket' 't*.service'", check=False)
+    machine.run("sh", "-c", KILL, check=False)
     machine.run(
         "sh", "-c", f"rm -rf {FOLDER}/t.* {FOLDER}/t@.* {FOLDER}/t2.* /etc/systemd/system/t.* /opt/fake"
     )
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "reset-failed")
+
+
+KILL = "for group in /sys/fs/cgroup/system.slice/t*.service; do echo 1 >$group/cgroup.kill; done"
 
 
 def put(
@@ -294,12 +289,10 @@ def test_kill_mode_leaves_processes(bench: Machine, mode: str) -> None:
     put(bench, "kill-mode-leaves-processes", "child", f"Type=exec\nKillMode={mode}")
     start(bench)
     group = "/sys/fs/cgroup/system.slice/t.service/cgroup.procs"
-    before = bench.run("cat", group).stdout.split()
-    wait_until(lambda: len(bench.run("cat", group).stdout.split()) == 2)
+    wait_until(lambda: len(bench.run("cat", group).stdout.split()) >= 2)
 
     bench.run("systemctl", "stop", "t.service")
 
-    assert before
     assert bench.run("cat", group, check=False).stdout.split() != []
 
 
@@ -370,6 +363,7 @@ def test_socket_not_required(bench: Machine) -> None:
     assert start(bench, "t.socket", verb="restart") != 0
     assert shown(bench, "ActiveState", "t.socket") != "active"
 
+    bench.run("systemctl", "stop", "t.service")
     put(
         bench,
         "",
@@ -420,19 +414,16 @@ def test_also_missing_and_not_installed(bench: Machine) -> None:
 
 
 def test_stopped_when_unneeded(bench: Machine) -> None:
-    service = "Type=exec\n[Unit]\nStopWhenUnneeded=yes\nRequires=t.socket"
+    service = "Type=exec\n[Unit]\nStopWhenUnneeded=yes"
     put(bench, "stopped-when-unneeded", "sleeps", service, LISTENING, server="gunicorn")
     bench.run("systemctl", "start", "t.socket")
     since = time.time()
 
     connect(bench)
 
-    wait_until(
-        lambda: (
-            "not needed anymore" in bench.journal("t.service", since=since)
-            or "unneeded" in bench.journal("t.service", since=since)
-        )
-    )
+    # It is started and stopped until the start limit.
+    wait_until(lambda: shown(bench, "Result", "t.socket") == "service-start-limit-hit")
+    assert "Stopped t.service" in bench.journal("t.service", since=since)
 
 
 def test_tcp_option_on_unix_socket(bench: Machine) -> None:
@@ -581,18 +572,15 @@ def test_store_not_told(bench: Machine) -> None:
 
 
 def test_credentials_not_reloaded(bench: Machine) -> None:
-    bench.write("/run/t.key", "old\n")
-    service = (
-        "Type=exec\nLoadCredential=key:/run/t.key\nExecReload=/bin/sh -c 'cat ${CREDENTIALS_DIRECTORY}/key'"
-    )
+    bench.write("/run/t.key", "old")
+    service = "Type=exec\nLoadCredential=key:/run/t.key\nExecReload=/bin/true"
     put(bench, "credentials-not-reloaded", "sleeps", service, server="gunicorn")
     start(bench)
-    bench.write("/run/t.key", "new\n")
-    since = time.time()
+    bench.write("/run/t.key", "new")
 
     bench.run("systemctl", "reload", "t.service")
 
-    wait_until(lambda: ": old" in bench.journal("t.service", since=since))
+    assert bench.read("/run/credentials/t.service/key") == "old"
 
 
 def test_reload_twice(bench: Machine) -> None:
@@ -658,6 +646,3 @@ def test_at_least_half_of_the_rules_are_confirmed() -> None:
     confirmed = {name for name in RULES if f'"{name}"' in source}
 
     assert len(confirmed) > len(RULES) // 2, sorted(RULES.keys() - confirmed)
-    assert names(findings(CHECKOUT / "units")) == set()
-    assert BASES
-    assert write
