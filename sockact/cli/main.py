@@ -34,6 +34,7 @@ COMMANDS = {
     "run": Command("serve an app", takes_program=True),
     "check": Command("look for mistakes in units"),
     "check-app": Command("try an app"),
+    "doctor": Command("look for troubles of a service"),
     "reload": Command("reload a service"),
     "status": Command("show a service"),
 }

@@ -72,6 +72,15 @@ def version() -> int | None:
     return int(match[1]) if match else None
 
 
+def properties(unit: str, names: Sequence[str], scope: str = "--system") -> dict[str, str]:
+    """Return properties of a unit; empty if systemctl does not tell. Of several values one is returned."""
+    try:
+        done = _show(",".join(names), unit, scope)
+    except OSError:
+        return {}
+    return {} if done.returncode else dict(line.partition("=")[::2] for line in done.stdout.splitlines())
+
+
 def socket_addresses(service: str, scope: str) -> dict[str, set[str]]:
     """Return the addresses that the socket units of a service list, by the unit's name.
 

@@ -1,0 +1,127 @@
+"""A visit of `sockact doctor`: remarks about the machine and a service, as a page or as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+
+from sockact.check.rule import Finding, Severity
+from sockact.doctor import machine, python, service
+from sockact.doctor.facts import Facts
+from sockact.doctor.remark import LOOKS, Level, Remark
+from sockact.untrusted.text import visible
+
+GROUPS = {"machine": machine, "Python": python, "service": service}
+"""The modules with looks, by the headings of the page."""
+SIGNS = {Level.FINE: "ok", Level.NOTE: "--", Level.TROUBLE: "!!"}
+
+
+def remarks(facts: Facts, findings: Sequence[Finding]) -> dict[str, list[Remark]]:
+    """Return all remarks by their headings; each group without a trouble has one that says so."""
+    found = {heading: _troubles(facts, module.__name__) for heading, module in GROUPS.items()}
+    found["machine"] = [*_about_machine(facts), *found["machine"]]
+    found["Python"] = [*_about_python(facts), *found["Python"]]
+    found["service"] = [*_about_service(facts), *found["service"]]
+    found["unit"] = list(_about_unit(facts, findings))
+    return {heading: group for heading, group in found.items() if group}
+
+
+def _troubles(facts: Facts, module: str) -> list[Remark]:
+    return [
+        Remark(name, Level.TROUBLE, text, help_text)
+        for name, look in LOOKS.items()
+        if look.__module__ == module
+        for text, help_text in look(facts)
+    ]
+
+
+def _about_machine(facts: Facts) -> Iterator[Remark]:
+    yield Remark("versions", Level.FINE, f"systemd {facts.version}, Linux {facts.kernel}")
+    somaxconn = facts.sysctls.get("net/core/somaxconn", "")
+    yield Remark(
+        "queue", Level.FINE, f"net.core.somaxconn={somaxconn}, {facts.available >> 20} MiB available"
+    )
+    if not facts.bus:
+        yield Remark(
+            "bus", Level.NOTE, "no system bus; sockact asks systemd over its private socket, as root"
+        )
+    if not facts.naming:
+        yield Remark("nss", Level.NOTE, "dynamic users have no names here: libnss-systemd would give them")
+    for since, line, use in machine.ABILITIES:
+        missing = facts.unit and not any(
+            each.option.endswith(f".{line.split('=')[0]}") for each in facts.unit.written
+        )
+        if facts.version and facts.version >= since and missing:
+            yield Remark("ability", Level.NOTE, f"{line} {use}")
+
+
+def _about_python(facts: Facts) -> Iterator[Remark]:
+    if facts.python and facts.python.interpreter:
+        version = facts.python.packages.get("sockact", "")
+        sockact = f", sockact {version}" if version else ""
+        yield Remark("python", Level.FINE, f"{facts.python.folder}: {facts.python.interpreter}{sockact}")
+
+
+def _about_service(facts: Facts) -> Iterator[Remark]:
+    if facts.unit is None:
+        return
+    state, sub = facts.service.get("ActiveState", "unknown"), facts.service.get("SubState", "")
+    yield Remark(
+        "state", Level.FINE, f"{facts.name} is {state} ({sub}), main pid {facts.service.get('MainPID')}"
+    )
+    for name, found in facts.sockets.items():
+        yield Remark(
+            "socket", Level.FINE, f"{name} is {found.get('ActiveState')}, Backlog={found.get('Backlog')}"
+        )
+    if facts.overview is not None:
+        ready = sum(each["phase"] == "ready" for each in facts.workers)
+        connections = sum(each["connections"] or 0 for each in facts.workers)
+        rss = sum(each["rss"] or 0 for each in facts.workers)
+        text = f"{ready} of {len(facts.workers)} workers ready, {connections} connections, {rss >> 20} MiB"
+        yield Remark("workers", Level.FINE, f"{text}, MemoryMax={facts.service.get('MemoryMax')}")
+    if (stored := facts.number("NFileDescriptorStore")) is not None and facts.number(
+        "FileDescriptorStoreMax"
+    ):
+        most = facts.number("FileDescriptorStoreMax")
+        yield Remark("store", Level.FINE, f"systemd stores {stored} of {most} descriptors")
+    for path in facts.changed:
+        text = f"{path} is newer than the main process: a restart applies all of it"
+        yield Remark("newer", Level.NOTE, text)
+
+
+def _about_unit(facts: Facts, findings: Sequence[Finding]) -> Iterator[Remark]:
+    if facts.unit is not None and not findings:
+        yield Remark("check", Level.FINE, "`sockact check` finds nothing")
+    for each in findings:
+        level = Level.NOTE if each.rule.severity is Severity.HINT else Level.TROUBLE
+        at = each.complaint.at
+        where = f" ({at.path}:{at.line})" if at else ""
+        yield Remark(each.rule.name, level, f"{each.complaint.text}{where}", each.rule.consequence)
+
+
+def has_trouble(groups: dict[str, list[Remark]]) -> bool:
+    """Return whether something needs a hand."""
+    return any(each.level is Level.TROUBLE for group in groups.values() for each in group)
+
+
+def page(groups: dict[str, list[Remark]], title: str) -> str:
+    """Return the page for a terminal."""
+    count = sum(each.level is Level.TROUBLE for group in groups.values() for each in group)
+    verdict = "nothing needs a hand" if not count else f"{count} thing{'s' if count > 1 else ''} to look at"
+    return "\n".join([f"{visible(title)}: {verdict}", *_lines(groups)])
+
+
+def _lines(groups: dict[str, list[Remark]]) -> Iterable[str]:
+    for heading, group in groups.items():
+        yield f"\n{heading}"
+        for each in group:
+            name = f"{each.name}: " if each.level is Level.TROUBLE else ""
+            yield visible(f"  {SIGNS[each.level]}  {name}{each.text}")
+            if each.help:
+                yield visible(f"      {each.help}")
+
+
+def as_json(groups: dict[str, list[Remark]]) -> str:
+    """Return the remarks as JSON: an array for each heading."""
+    members = {heading: [each._asdict() for each in group] for heading, group in groups.items()}
+    return json.dumps(members, indent=2).replace("\x7f", r"\u007f")
