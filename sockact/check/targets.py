@@ -65,7 +65,7 @@ class Places:
                 raise UsageError(f"{word}: expected a service or a socket unit, like app.service")
             known = [each for each in (name, f"{word}.socket") if self.manager.exists(each)]
             if known:
-                return [(self.manager, self.manager.unit(known[0]))]
+                return [(self.manager, self.manager.unit(_without_alias(self.manager, known[0])))]
         if not os.path.isfile(word):
             where = "there is no such file" if "/" in word else "no such unit is here, or it is masked"
             raise UsageError(f"{word}: {where}: expected the name of a unit, or a file with one")
@@ -97,6 +97,12 @@ class Places:
             version = self.version or (self.manager.version if self.here else None)
             self._scopes[real] = Scope([folder], here=self.here, version=version)
         return self._scopes[real]
+
+
+def _without_alias(scope: Scope, name: str) -> str:
+    """Return the name that a unit has in its own file, to which an alias is a link."""
+    real = basename(os.path.realpath(str(scope.unit(name).files.fragment)))
+    return real if "@" not in name and real.endswith(KINDS) and scope.exists(real) else name
 
 
 def _with_partners(scope: Scope, unit: CheckedUnit) -> list[CheckedUnit]:

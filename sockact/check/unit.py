@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,6 +50,11 @@ class CheckedUnit:
     def name(self) -> str:
         """`app.service`."""
         return self.files.name
+
+    def is_same(self, other: CheckedUnit) -> bool:
+        """Return whether another unit has the same file, as an alias or another instance."""
+        own, theirs = self.files.fragment, other.files.fragment
+        return bool(own and theirs) and os.path.realpath(str(own)) == os.path.realpath(str(theirs))
 
     @property
     def kind(self) -> str:

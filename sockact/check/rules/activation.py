@@ -35,7 +35,9 @@ def order_missing(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     """Both are started at the same time: the service may fail at boot, now and then."""
     before = {name for name, _ in unit.units("Unit.After")}
     own = {socket.name for socket in scope.sockets_of(unit)}  # ordered by systemd itself: systemd.socket(5)
-    for name, at in unit.units(*PULLING):
+    for name, at in unit.units(*REQUIRING, "Unit.Wants"):
+        if at.option == "Unit.Wants" and name != "network-online.target":
+            continue  # may start at the same time, or fail
         if name not in before | own and name.endswith(
             (".service", ".mount", ".target", ".socket", ".device")
         ):
@@ -105,7 +107,7 @@ def socket_not_installed(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]
     """`systemctl enable` does nothing: after a boot nothing listens."""
     service = scope.service_of(unit)
     pulled = service.has_section("Install") and unit.name in {name for name, _ in service.units(*PULLING)}
-    if unit.files.fragment and not unit.has_section("Install") and not unit.files.enabled and not pulled:
+    if service.server and not unit.has_section("Install") and not unit.files.enabled and not pulled:
         text = "expected [Install] with WantedBy=sockets.target"
         yield Complaint(text, None, (Cure("Install.WantedBy", "sockets.target"),))
 

@@ -16,7 +16,7 @@ def shared_runtime_directory(unit: CheckedUnit, scope: Scope) -> Iterator[Compla
     if not own:
         return
     for other in scope.others("service"):
-        if other.name != unit.name and not _is_its_instance(other, unit):
+        if not unit.is_same(other):
             for name in own.keys() & dict(other.words("Service.RuntimeDirectory")).keys():
                 if other.value("Service.RuntimeDirectoryPreserve", "no") in (
                     "no",
@@ -26,10 +26,6 @@ def shared_runtime_directory(unit: CheckedUnit, scope: Scope) -> Iterator[Compla
                     "off",
                 ):
                     yield Complaint(f"{other.name} has the same: expected RuntimeDirectory=%N", own[name])
-
-
-def _is_its_instance(one: CheckedUnit, other: CheckedUnit) -> bool:
-    return one.files.fragment == other.files.fragment
 
 
 @rule(Severity.ERROR, "systemd.exec(5), RuntimeDirectory=")

@@ -44,8 +44,17 @@ def _commands_here(unit: CheckedUnit, scope: Scope) -> Iterator[CommandLine]:
     """Yield the commands whose program is looked for on this machine."""
     if scope.here and not unit.value("Service.RootDirectory") and not unit.value("Service.RootImage"):
         for command in unit.commands(*EXECUTED):
-            if command.path and not set("%$") & set(command.path) and "-" not in command.prefix:
+            known = command.path and not set("%$") & set(command.path)
+            if known and "-" not in command.prefix and not _is_condition(unit, command.path):
                 yield command
+
+
+def _is_condition(unit: CheckedUnit, path: str) -> bool:
+    """Return whether the unit is started only if a program is there."""
+    conditions = [
+        at.value for at in unit.written if at.option.startswith(("Unit.Condition", "Unit.Assert"))
+    ]
+    return any(value.endswith(f"/{os.path.basename(path)}") for value in conditions)
 
 
 def _is_roots(unit: CheckedUnit, command: CommandLine) -> bool:

@@ -62,7 +62,7 @@ def socket_open_to_all(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     """Every user and every service of the machine can send requests past the proxy, with any header."""
     mode = unit.value("Socket.SocketMode", "0666")
     paths = [at for address, at in unit.words("Socket.ListenStream") if address.startswith("/")]
-    if paths and mode.isdigit() and mode.endswith(("6", "7", "2", "3")):
+    if paths and scope.service_of(unit).server and mode.isdigit() and mode.endswith(("6", "7", "2", "3")):
         at = unit.last("Socket.SocketMode") or paths[0]
         yield Complaint("expected SocketMode=0660, and the proxy's group as SocketGroup=", at)
 
@@ -74,7 +74,7 @@ def address_of_two_sockets(unit: CheckedUnit, scope: Scope) -> Iterator[Complain
         return
     own = _addresses(unit)
     for other in scope.others("socket"):
-        if other.name != unit.name and other.files.enabled == unit.files.enabled:
+        if not unit.is_same(other) and other.files.enabled == unit.files.enabled:
             for address in own.keys() & _addresses(other).keys():
                 yield Complaint(f"{other.name} listens on {address} too", own[address])
 

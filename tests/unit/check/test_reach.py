@@ -83,6 +83,12 @@ def test_a_missing_program_is_found_but_not_one_that_may_be_missing(folder: Path
     assert "program-missing" not in found(folder)
 
 
+def test_a_program_whose_presence_is_a_condition_may_be_missing(folder: Path) -> None:
+    write(folder, "ExecStartPre=/nowhere/migrate\n[Unit]\nConditionFileIsExecutable=/nowhere/migrate\n")
+
+    assert "program-missing" not in found(folder)
+
+
 def test_nothing_is_looked_for_where_the_units_are_of_another_machine(folder: Path) -> None:
     write(folder, "ExecStartPre=/nowhere/migrate\nEnvironmentFile=/nowhere\n")
 

@@ -81,3 +81,13 @@ def test_a_secret_is_not_shown(tmp_path: Path) -> None:
     assert "secret-in-unit" in names(found)
     for text in (report.text(found, [each.unit for each in found]), report.as_json(found)):
         assert "hunter2" not in text
+
+
+def test_an_alias_is_no_second_service(tmp_path: Path) -> None:
+    write(tmp_path, BASES["app"])
+    (tmp_path / "alias.service").symlink_to("app.service")
+    (tmp_path / "alias.socket").symlink_to("app.socket")
+
+    found = [each for each in findings(tmp_path) if each.unit.name.startswith("app.")]
+
+    assert found == []

@@ -55,6 +55,12 @@ def test_a_drop_in_stands_for_its_unit(etc: Path) -> None:
         chosen(f"{etc}/nothing.service.d/a.conf")
 
 
+def test_an_alias_stands_for_its_unit(etc: Path) -> None:
+    (etc / "web.service").symlink_to("app.service")
+
+    assert chosen("web") == ["app.service", "app.socket"]
+
+
 def test_an_instance_and_a_template_are_found(etc: Path) -> None:
     assert chosen("app@8001") == ["app@8001.service", "app@8001.socket"]
     assert chosen("app@.service") == ["app@.service", "app@.socket"]
