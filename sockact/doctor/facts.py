@@ -18,11 +18,14 @@ from sockact.untrusted import files
 
 OF_SERVICE = (
     *("LoadState", "ActiveState", "SubState", "Result", "UnitFileState", "NeedDaemonReload", "NRestarts"),
-    *("MainPID", "ExecMainStatus", "ExecMainStartTimestampMonotonic", "StatusText", "ReloadResult"),
+    *("MainPID", "ExecMainStatus"),
     *("NFileDescriptorStore", "FileDescriptorStoreMax", "MemoryCurrent", "MemoryMax", "TasksCurrent"),
-    *("TasksMax", "LimitNOFILE", "Type", "InactiveEnterTimestamp"),
+    *("TasksMax", "LimitNOFILE", "FragmentPath", "DropInPaths"),
 )
-OF_SOCKET = ("LoadState", "ActiveState", "Result", "UnitFileState", "NeedDaemonReload", "Backlog")
+OF_SOCKET = (
+    *("LoadState", "ActiveState", "Result", "UnitFileState", "NeedDaemonReload", "Backlog"),
+    *("FragmentPath", "DropInPaths"),
+)
 PACKAGES = ("systemd_python", "sdnotify", "httptools", "uvloop", "websockets")
 """The libraries of sockact, as their folders of metadata are named."""
 SYSCTLS = ("net/core/somaxconn", "net/ipv4/tcp_abort_on_overflow", "fs/nr_open", "fs/file-nr")
@@ -66,6 +69,7 @@ class Facts:
         differences: the sockets that changed, in words.
         descriptors: the open descriptors and the limit of each of its processes, by PID.
         changed: the unit files that are newer than its main process.
+        unread: the unit files that systemd has not read.
         bus: whether the system bus is there.
         naming: whether nss-systemd names dynamic users.
     """
@@ -84,6 +88,7 @@ class Facts:
     differences: Sequence[str] = ()
     descriptors: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     changed: Sequence[str] = ()
+    unread: Sequence[str] = ()
     bus: bool = True
     naming: bool = True
     kernel: str = ""
@@ -136,10 +141,12 @@ def of_service(unit: CheckedUnit, scope: Scope, asked: str) -> dict[str, Any]:
     pid = service.get("MainPID", "0")
     sockets = {each.name: each for each in scope.sockets_of(unit)}
     parts = [unit, *sockets.values()]
+    shown = {name: systemctl.properties(name, OF_SOCKET, asked) for name in sockets}
     return {
         "unit": unit,
         "service": service,
-        "sockets": {name: systemctl.properties(name, OF_SOCKET, asked) for name in sockets},
+        "sockets": shown,
+        "unread": [path for part in parts for path in _unread(part, shown.get(part.name, service))],
         "python": python_of(unit.main) if unit.main else None,
         "changed": _newer([at.path for part in parts for at in part.written], pid),
     }
@@ -195,6 +202,20 @@ def _foreign(folder: Path) -> list[str]:
         fits = tag in each.name or ".abi3." in each.name or "cpython-" not in each.name
         modules[f"{each.parent.name}.{stem}"] = modules.get(f"{each.parent.name}.{stem}", False) or fits
     return sorted(name for name, fits in modules.items() if not fits)
+
+
+def _unread(unit: CheckedUnit, found: Mapping[str, str]) -> list[str]:
+    """Return the files of a unit that systemd does not list.
+
+    Its NeedDaemonReload does not see a drop-in whose folder is new (252, 257).
+    """
+    listed = {os.path.realpath(path) for path in (found.get("FragmentPath", ""), *_listed(found)) if path}
+    own = dict.fromkeys(at.path for at in unit.written)
+    return [path for path in own if listed and os.path.realpath(path) not in listed]
+
+
+def _listed(found: Mapping[str, str]) -> list[str]:
+    return found.get("DropInPaths", "").split()
 
 
 def _newer(paths: Iterable[str], pid: str) -> list[str]:

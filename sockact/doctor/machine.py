@@ -13,11 +13,7 @@ FULL = 0.02
 """The part of a filesystem, below which it counts as full."""
 
 ABILITIES = (
-    (253, "OpenFile=", "passes files to the service that its user may not open"),
-    (254, "FileDescriptorStorePreserve=yes", "keeps open connections over a stop, too"),
     (254, "RestartSteps=5 RestartMaxDelaySec=60s", "tries a broken release again less and less often"),
-    (255, "PollLimitBurst=", "slows a socket down, in place of ending it"),
-    (258, "DeferTrigger=yes", "lets a socket wait for a job of its service"),
     (260, "RefreshOnReload=credentials", "lets a reload see new credentials"),
 )
 """The options that a newer systemd has: its version, the line, and the use of it."""

@@ -57,8 +57,9 @@ def unit_changed(facts: Facts) -> Iterator[tuple[str, str]]:
     """Yield for each unit whose files have changed since systemd has read them."""
     every = {facts.name: facts.service, **facts.sockets} if facts.unit else {}
     names = [name for name, found in every.items() if found.get("NeedDaemonReload") == "yes"]
-    if names:
-        yield f"{' '.join(names)}: changed since systemd has read it", "systemctl daemon-reload"
+    if names or facts.unread:
+        what = " ".join([*names, *facts.unread])
+        yield f"{what}: changed since systemd has read it", "systemctl daemon-reload"
 
 
 @trouble

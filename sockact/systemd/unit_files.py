@@ -253,6 +253,6 @@ def _listed(folder: str) -> list[str]:
 def _text(path: str) -> str:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
+            return file.read().replace("\0", "\n")  # systemd ends a line at either
     except OSError:
         return ""

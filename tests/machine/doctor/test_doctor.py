@@ -78,13 +78,9 @@ PLANTED = {
     "not-enabled": ("systemctl disable --quiet app.socket", ":"),
     "service-failed": (drop_in("[Service]\\nRestart=no\\n") + "; systemctl kill -s KILL app.service", ":"),
     "store-full": (
-        drop_in("[Service]\\nFileDescriptorStoreMax=2\\nEnvironment=FDSTORE=2\\n")
+        drop_in("[Service]\\nFileDescriptorStoreMax=4\\nEnvironment=FDSTORE=4\\n")
         + "; systemctl restart app.service",
         ":",
-    ),
-    "tasks-limit": (
-        "systemctl set-property --runtime app.service TasksMax=4",
-        "rm -r /run/systemd/system.control/app.service.d; systemctl daemon-reload",
     ),
     "package-missing": (
         "cd /opt/app/venv/lib/python3*/site-packages; mkdir /tmp/away; mv httptools-*.dist-info /tmp/away",

@@ -123,6 +123,7 @@ PLANTED: list[tuple[str, dict[str, object]]] = [
     ("restarts-often", service(NRestarts="7")),
     ("unit-changed", service(NeedDaemonReload="yes")),
     ("unit-changed", socket(NeedDaemonReload="yes")),
+    ("unit-changed", {"unread": ["/etc/systemd/system/app.service.d/new.conf"]}),
     ("socket-failed", socket(ActiveState="failed", Result="service-start-limit-hit")),
     ("socket-inactive", socket(ActiveState="inactive")),
     ("socket-masked", socket(LoadState="masked")),
@@ -205,8 +206,8 @@ def test_newer_systemds_offer_lines_that_the_unit_lacks(well: Facts) -> None:
 
     assert "RestartSteps=" not in offers(252)
     assert "RestartSteps=5" in offers(257)
-    assert "DeferTrigger=" not in offers(257)
-    assert "DeferTrigger=" in offers(260)
+    assert "RefreshOnReload=" not in offers(257)
+    assert "RefreshOnReload=" in offers(260)
 
 
 def test_json_has_every_remark(well: Facts) -> None:
