@@ -209,13 +209,9 @@ def _unread(unit: CheckedUnit, found: Mapping[str, str]) -> list[str]:
 
     Its NeedDaemonReload does not see a drop-in whose folder is new (252, 257).
     """
-    listed = {os.path.realpath(path) for path in (found.get("FragmentPath", ""), *_listed(found)) if path}
-    own = dict.fromkeys(at.path for at in unit.written)
-    return [path for path in own if listed and os.path.realpath(path) not in listed]
-
-
-def _listed(found: Mapping[str, str]) -> list[str]:
-    return found.get("DropInPaths", "").split()
+    listed = f"{found.get('FragmentPath', '')} {found.get('DropInPaths', '')}"
+    own = dict.fromkeys(at.path for at in unit.written) if listed.strip() else ()
+    return [path for path in own if path not in listed and os.path.realpath(path) not in listed]
 
 
 def _newer(paths: Iterable[str], pid: str) -> list[str]:

@@ -79,7 +79,7 @@ PLANTED = {
     "service-failed": (drop_in("[Service]\\nRestart=no\\n") + "; systemctl kill -s KILL app.service", ":"),
     "store-full": (
         drop_in("[Service]\\nFileDescriptorStoreMax=4\\nEnvironment=FDSTORE=4\\n")
-        + "; systemctl restart app.service",
+        + "; systemctl stop app.service; systemctl start app.service",
         ":",
     ),
     "package-missing": (
