@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -102,6 +103,11 @@ class Facts:
     def runs(self) -> bool:
         """True if the service has a main process."""
         return self.service.get("MainPID", "0") not in ("", "0")
+
+    @property
+    def is_refused(self) -> bool:
+        """True if the service does not answer this user."""
+        return os.strerror(errno.EACCES) in self.silence
 
     @property
     def workers(self) -> Sequence[Mapping[str, Any]]:

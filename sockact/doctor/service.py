@@ -113,7 +113,7 @@ def sockets_changed(facts: Facts) -> Iterator[tuple[str, str]]:
 @trouble
 def silent(facts: Facts) -> Iterator[tuple[str, str]]:
     """Yield if the service runs and does not answer on its control socket."""
-    if facts.runs and facts.silence:
+    if facts.runs and facts.silence and not facts.is_refused:
         yield f"{facts.name} does not answer: {facts.silence}", f"journalctl -u {facts.name}"
 
 

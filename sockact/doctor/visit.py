@@ -73,20 +73,32 @@ def _about_service(facts: Facts) -> Iterator[Remark]:
         yield Remark(
             "socket", Level.FINE, f"{name} is {found.get('ActiveState')}, Backlog={found.get('Backlog')}"
         )
-    if facts.overview is not None:
-        ready = sum(each["phase"] == "ready" for each in facts.workers)
-        connections = sum(each["connections"] or 0 for each in facts.workers)
-        rss = sum(each["rss"] or 0 for each in facts.workers)
-        text = f"{ready} of {len(facts.workers)} workers ready, {connections} connections, {rss >> 20} MiB"
-        yield Remark("workers", Level.FINE, f"{text}, MemoryMax={facts.service.get('MemoryMax')}")
-    if (stored := facts.number("NFileDescriptorStore")) is not None and facts.number(
-        "FileDescriptorStoreMax"
-    ):
-        most = facts.number("FileDescriptorStoreMax")
+    yield from _about_workers(facts)
+    most = facts.number("FileDescriptorStoreMax")
+    if most:
+        stored = facts.number("NFileDescriptorStore")
         yield Remark("store", Level.FINE, f"systemd stores {stored} of {most} descriptors")
     for path in facts.changed:
-        text = f"{path} is newer than the main process: a restart applies all of it"
-        yield Remark("newer", Level.NOTE, text)
+        if path not in facts.unread:
+            text = f"{path} is newer than the main process: a restart applies all of it"
+            yield Remark("newer", Level.NOTE, text)
+
+
+def _about_workers(facts: Facts) -> Iterator[Remark]:
+    if facts.is_refused:
+        yield Remark("refused", Level.NOTE, "only root, and its own user, may ask the service for more")
+    if facts.overview is None:
+        return
+    ready = sum(each["phase"] == "ready" for each in facts.workers)
+    connections = sum(each["connections"] or 0 for each in facts.workers)
+    rss = sum(each["rss"] or 0 for each in facts.workers)
+    yield Remark("workers", Level.FINE, f"{ready} of {len(facts.workers)} workers ready")
+    limit = facts.service.get("MemoryMax", "")
+    yield Remark("memory", Level.FINE, f"{rss >> 20} MiB in all workers, MemoryMax={limit}")
+    if facts.descriptors:
+        used, most = max(facts.descriptors.values(), key=lambda each: each[0] / each[1])
+        text = f"{connections} connections; at most {used} of {most} descriptors are open in a process"
+        yield Remark("descriptors", Level.FINE, text)
 
 
 def _about_unit(facts: Facts, findings: Sequence[Finding]) -> Iterator[Remark]:

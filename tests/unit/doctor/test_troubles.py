@@ -15,7 +15,7 @@ from sockact.doctor import facts as collected
 from sockact.doctor import visit
 from sockact.doctor.facts import PACKAGES, Facts, PythonFacts
 from sockact.doctor.remark import LOOKS, Level
-from tests.support.unit_cases import BASES, findings, write
+from tests.support.unit_cases import BASES, CHECKOUT, findings, write
 
 MIB = 1 << 20
 SERVICE = {
@@ -156,6 +156,19 @@ def test_a_planted_trouble_is_found_and_no_other(well: Facts, name: str, changes
 
     assert troubles(ill) == {name}
     assert visit.page(visit.remarks(ill, []), "app").startswith("app: 1 thing to look at\n")
+
+
+def test_a_service_that_does_not_answer_this_user_is_in_no_trouble(well: Facts) -> None:
+    refused = replace(well, overview=None, silence="/run/app/sockact.sock: Permission denied")
+
+    assert troubles(refused) == set()
+    assert "only root" in visit.page(visit.remarks(refused, []), "app")
+
+
+def test_every_trouble_is_on_the_page_of_the_command() -> None:
+    text = (CHECKOUT / "docs/doctor.md").read_text()
+
+    assert [name for name in LOOKS if f"`{name}`" not in text] == []
 
 
 def test_a_worker_that_does_not_start_is_found_beside_one_that_serves(well: Facts) -> None:
