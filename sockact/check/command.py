@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os.path import basename
 
-from sockact.check.servers import FOLLOWED_BY_MODULE, SERVERS, ServerFacts
+from sockact.check.servers import SERVERS, ServerFacts
 from sockact.systemd import unit_syntax
 from sockact.systemd.unit_syntax import Assignment
 
+EXECUTED = ("ExecStartPre", "ExecStart", "ExecStartPost", "ExecReload", "ExecStop", "ExecStopPost")
+"""The options of a service that have a command line."""
 SHELLS = ("sh", "bash", "dash", "zsh", "ash", "ksh")
 PYTHON = re.compile(r"(python|pypy)[\d.]*")
 RUNNERS = {
@@ -53,10 +55,7 @@ class CommandLine:
     @property
     def facts(self) -> ServerFacts | None:
         """The server that it runs; None if it is none that is known."""
-        name = basename(self.inner[0]) if self.inner else ""
-        module = module_of(self.inner)
-        if module:
-            name = FOLLOWED_BY_MODULE.get(module, module)
+        name = module_of(self.inner) or (basename(self.inner[0]) if self.inner else "")
         return None if name == "sockact" and "run" not in self.inner else SERVERS.get(name)
 
     def option(self, *names: str) -> str | None:

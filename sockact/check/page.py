@@ -18,8 +18,8 @@ INTRODUCTION = """\
     sockact check shop --fix                 # repairs what is certain, and shows the changes
     sockact check shop --json
 
-It looks at services and sockets, of any server. It knows sockact, gunicorn, uvicorn, hypercorn, granian,
-daphne, waitress and Puma by their command line, also behind `sh -c`, `env`, `bundle exec` or `uv run`;
+It looks at services and sockets, of any server. It knows sockact, gunicorn, uvicorn, hypercorn, granian and
+Puma by their command line, also behind `sh -c`, `env`, `bundle exec` or `uv run`;
 units of other programs get the rules that hold for all. A pair is found by either of its units, and each
 finding shows its line, in the unit or in a drop-in. [Examples](check-examples.md) show the output.
 

@@ -1,6 +1,6 @@
 """The servers whose units are checked: their readiness, their sockets, their signals.
 
-Sources: the code of gunicorn 27, uvicorn 0.54, hypercorn 0.17, granian 2, daphne 4, waitress 3, and Puma 6.
+Sources: the code of gunicorn 27, uvicorn 0.54, hypercorn 0.18 and granian 2; Puma's docs/signals.md.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class ServerFacts:
         name: its command.
         tells_ready: whether it sends READY=1.
         pings: whether it sends WATCHDOG=1.
-        takes_sockets: whether it serves on the sockets that systemd passes; `--fd`: if it has this option.
+        takes_sockets: whether it serves on passed sockets; `--fd`: if it has this option.
         reloads_on_hangup: whether SIGHUP reloads it; it ends it if not.
         cutting: the signals that end it without a drain.
         drain: the option that limits its drain.
@@ -70,14 +70,9 @@ SERVERS = {
         ),
         ServerFacts("hypercorn", takes_sockets="fd://", drain="--graceful-timeout", drain_limit=3.0),
         ServerFacts("granian", reloads_on_hangup=True, binding=("--port",), has_workers=True),
-        ServerFacts("daphne", takes_sockets="--fd", binding=("-p", "--port")),
-        ServerFacts("waitress-serve", binding=("--listen", "--port")),
         # SIGHUP reopens the log files, or stops it where output is not redirected.
         ServerFacts(
             "puma", tells_ready=True, pings=True, takes_sockets=True, binding=("--bind", "-b", "-p")
         ),
     )
 }
-
-FOLLOWED_BY_MODULE = {"waitress": "waitress-serve"}
-"""The servers whose module has another name than their command."""

@@ -168,6 +168,12 @@ class CheckedUnit:
         return None if self.main is None else self.main.facts
 
     @property
+    def is_roots(self) -> bool:
+        """True if the service runs as root."""
+        dynamic = self.is_true("Service.DynamicUser")
+        return not dynamic and self.value("Service.User", "root") in ("root", "0")
+
+    @property
     def is_sockact(self) -> bool:
         """True if it runs `sockact run`."""
         return self.server is not None and self.server.name == "sockact"

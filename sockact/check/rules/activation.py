@@ -33,22 +33,16 @@ def _written(name: str, unit: CheckedUnit) -> str:
 @rule(Severity.WARNING, "systemd.unit(5), Before=, After=")
 def order_missing(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     """Both are started at the same time: the service may fail at boot, now and then."""
-    before = {name for name, _ in unit.units("Unit.After")}
-    own = {socket.name for socket in scope.sockets_of(unit)}  # ordered by systemd itself: systemd.socket(5)
+    ordered = {name for name, _ in unit.units("Unit.After", "Service.Sockets")}
+    ordered |= {socket.name for socket in scope.sockets_of(unit)}  # by systemd itself: systemd.socket(5)
     for name, at in unit.units(*REQUIRING, "Unit.Wants"):
-        if at.option == "Unit.Wants" and name != "network-online.target":
-            continue  # may start at the same time, or fail
-        if name not in before | own and name.endswith(
-            (".service", ".mount", ".target", ".socket", ".device")
-        ):
-            if name.endswith(".target") and name != "network-online.target":
-                continue
-            if name.endswith(".socket") and name in {each for each, _ in unit.units("Service.Sockets")}:
-                continue
-            cures = (Cure("Unit.After", at.value if at.value == name else name),)
-            yield Complaint(
-                f"{name} is started with it, not before it: expected After={name} too", at, cures
-            )
+        # Wanted units may start at the same time, or fail; other targets are groups.
+        awaited = name == "network-online.target" or (
+            at.option != "Unit.Wants" and not name.endswith(".target")
+        )
+        if awaited and name not in ordered and not name.endswith((".slice", ".scope")):
+            text = f"{name} is started with it, not before it: expected After={name} too"
+            yield Complaint(text, at, (Cure("Unit.After", name),))
 
 
 @rule(Severity.HINT, "systemd.special(7), network-online.target")
@@ -65,7 +59,7 @@ def network_not_awaited(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
 def also_missing(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     """`systemctl enable` of the service leaves the socket unit behind: after a boot nothing listens."""
     installed = unit.every("Install.WantedBy") or unit.every("Install.RequiredBy")
-    linked = {name for name, _ in (*unit.units("Install.Also", *PULLING),)}
+    linked = {name for name, _ in unit.units("Install.Also", *PULLING)}
     for socket in scope.sockets_of(unit):
         if installed and unit.server and socket.name not in linked:
             written = _written(socket.name, unit)
@@ -129,6 +123,6 @@ def accepted_for_a_server(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint
         stem = unit.name.removesuffix(".socket")
         services = [scope.unit(f"{stem}@.service"), scope.unit(f"{stem}.service")]
         server = next((each.server for each in services if each.server), None)
-        if server and "inetd" not in server.name:
+        if server:
             text = f"{server.name} accepts by itself: expected Accept=no"
             yield Complaint(text, at, (Cure("Socket.Accept", "no"),))

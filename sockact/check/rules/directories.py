@@ -7,35 +7,26 @@ from collections.abc import Iterator
 from sockact.check.rule import Complaint, Cure, Severity, rule
 from sockact.check.scope import Scope
 from sockact.check.unit import CheckedUnit
+from sockact.systemd.unit_syntax import TRUE
 
 
 @rule(Severity.ERROR, "systemd.exec(5), RuntimeDirectory=")
 def shared_runtime_directory(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     """The end of one service removes the files of the other, such as its control socket."""
     own = dict(unit.words("Service.RuntimeDirectory"))
-    if not own:
-        return
-    for other in scope.others("service"):
-        if not unit.is_same(other):
-            for name in own.keys() & dict(other.words("Service.RuntimeDirectory")).keys():
-                if other.value("Service.RuntimeDirectoryPreserve", "no") in (
-                    "no",
-                    "restart",
-                    "false",
-                    "0",
-                    "off",
-                ):
-                    yield Complaint(f"{other.name} has the same: expected RuntimeDirectory=%N", own[name])
+    for other in scope.others("service") if own else ():
+        kept = other.value("Service.RuntimeDirectoryPreserve") in TRUE
+        theirs = dict(other.words("Service.RuntimeDirectory"))
+        for name in () if kept or unit.is_same(other) else sorted(own.keys() & theirs.keys()):
+            yield Complaint(f"{other.name} has the same: expected RuntimeDirectory=%N", own[name])
 
 
 @rule(Severity.ERROR, "systemd.exec(5), RuntimeDirectory=")
 def instances_share_directory(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     """The end of one instance removes the files of all others."""
-    if "@" in unit.name:
-        for option in ("Service.RuntimeDirectory",):
-            for at in unit.every(option):
-                if not any(letter in at.value for letter in ("%i", "%I", "%n", "%N", "%j")):
-                    yield Complaint("all instances have the same: expected a name with %i", at)
+    for at in unit.every("Service.RuntimeDirectory") if "@" in unit.name else ():
+        if not any(specifier in at.value for specifier in ("%i", "%I", "%n", "%N", "%j")):
+            yield Complaint("all instances have the same: expected a name with %i", at)
 
 
 @rule(Severity.WARNING, "systemd.exec(5), PrivateTmp=")
@@ -56,10 +47,9 @@ def legacy_path(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     for option in ("Service.PIDFile", "Socket.ListenStream", "Socket.ListenDatagram"):
         for at in unit.every(option):
             if at.value.startswith("/var/run/"):
-                cures = (
-                    (Cure(option, at.value.removeprefix("/var")),) if len(unit.every(option)) == 1 else ()
-                )
-                yield Complaint(f"expected {at.value.removeprefix('/var')}", at, cures)
+                path = at.value.removeprefix("/var")
+                cures = (Cure(option, path),) if len(unit.every(option)) == 1 else ()
+                yield Complaint(f"expected {path}", at, cures)
 
 
 @rule(Severity.ERROR, "systemd.exec(5), WorkingDirectory=")
@@ -76,9 +66,8 @@ def file_in_read_only_folder(unit: CheckedUnit, scope: Scope) -> Iterator[Compla
     main, server = unit.main, unit.server
     if main is None or server is None or unit.value("Service.ProtectSystem") != "strict":
         return
-    writable = [
-        f"{root}/{name.partition(':')[0]}" for root, option in MADE for name, _ in unit.words(option)
-    ]
+    made = [(root, name) for root, option in MADE for name, _ in unit.words(option)]
+    writable = [f"{root}/{name.partition(':')[0]}" for root, name in made]
     writable += [path.lstrip("-+") for path, _ in unit.words("Service.ReadWritePaths", "Service.BindPaths")]
     writable += ["/tmp", "/var/tmp", "/dev", "/proc"]
     for option in ("--pid", "--pid-file", "--pidfile", "--access-logfile", "--error-logfile", "--log-file"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from sockact.check.command import EXECUTED
 from sockact.check.rule import Complaint, Cure, Severity, rule
-from sockact.check.rules.stopping import EXECUTED
 from sockact.check.scope import Scope
 from sockact.check.unit import CheckedUnit
 
@@ -56,7 +56,7 @@ def passed_sockets_ignored(unit: CheckedUnit, scope: Scope) -> Iterator[Complain
 
 @rule(Severity.HINT, "sd_listen_fds(3)")
 def address_beside_socket(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
-    """The address looks as if it counted: whoever changes it wonders why nothing happens."""
+    """A change of this address has no effect."""
     main, server = unit.main, unit.server
     if main and server and server.name in ("sockact", "gunicorn") and (sockets := scope.sockets_of(unit)):
         option = next((name for name in server.binding if main.option(name) is not None), None)
@@ -69,17 +69,13 @@ def address_beside_socket(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint
 def port_needs_privilege(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     """The server fails with "Permission denied" when it binds its port."""
     main, server = unit.main, unit.server
-    if main is None or server is None or scope.sockets_of(unit) or not _is_unprivileged(unit):
+    if main is None or server is None or scope.sockets_of(unit) or unit.is_roots:
         return
     port = _port(main.option(*server.binding) or "")
     capabilities = unit.words("Service.AmbientCapabilities")
     if 0 < port < 1024 and not any(word == "CAP_NET_BIND_SERVICE" for word, _ in capabilities):
         text = f"port {port} needs a privilege: expected a socket unit with ListenStream={port}"
         yield Complaint(text, main.at)
-
-
-def _is_unprivileged(unit: CheckedUnit) -> bool:
-    return unit.is_true("Service.DynamicUser") or unit.value("Service.User", "root") not in ("root", "0")
 
 
 def _port(address: str) -> int:
@@ -102,9 +98,7 @@ def output_is_lost(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     """Nothing tells why a start has failed."""
     for option in ("StandardOutput", "StandardError"):
         at = unit.last(f"Service.{option}")
-        lost = at and (
-            (at.value == "null" and option == "StandardError") or at.value in ("syslog", "syslog+console")
-        )
-        if at and lost and unit.server:
+        lost = ("null", "syslog", "syslog+console") if option == "StandardError" else ("syslog",)
+        if at and at.value in lost and unit.server:
             cures = (Cure(f"Service.{option}", "journal"),)
             yield Complaint(f"expected {option}=journal, which is the default", at, cures)

@@ -61,9 +61,8 @@ def restart_missing(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     """After a crash the service stays down until an administrator starts it."""
     if unit.server and not _restarts(unit) and not scope.sockets_of(unit) and unit.type != "oneshot":
         cures = (Cure("Service.Restart", "on-failure"), Cure("Service.RestartSec", "2s"))
-        yield Complaint(
-            "expected Restart=on-failure, and RestartSec=2s", unit.last("Service.Restart"), cures
-        )
+        at = unit.last("Service.Restart")
+        yield Complaint("expected Restart=on-failure, and RestartSec=2s", at, cures)
 
 
 @rule(Severity.WARNING, "systemd.service(5), Restart=")
@@ -99,17 +98,13 @@ def few_descriptors(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
 def trigger_limit_off(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     """While a condition of the service fails, systemd tries to start it without a pause, for ever."""
     at = unit.last("Socket.TriggerLimitIntervalSec") or unit.last("Socket.TriggerLimitBurst")
-    off = at and unit_is_zero(unit)
-    conditions = [
-        each
-        for each in scope.service_of(unit).written
-        if each.option.startswith(("Unit.Condition", "Unit.Assert"))
-    ]
-    if at and off and conditions:
+    conditions = ("Unit.Condition", "Unit.Assert")
+    may_fail = any(each.option.startswith(conditions) for each in scope.service_of(unit).written)
+    if at and may_fail and _is_unlimited(unit):
         yield Complaint("expected a limit, such as TriggerLimitBurst=200", at)
 
 
-def unit_is_zero(unit: CheckedUnit) -> bool:
+def _is_unlimited(unit: CheckedUnit) -> bool:
     """Return whether the trigger limit of a socket unit is off."""
     return (
         unit.seconds("Socket.TriggerLimitIntervalSec", 2.0) == 0
@@ -120,7 +115,7 @@ def unit_is_zero(unit: CheckedUnit) -> bool:
 @rule(Severity.HINT, "systemd.socket(5), TriggerLimitBurst=", "socket")
 def trigger_limit_low(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     """A few stops in a row, while clients wait, end the socket for good, and reset who waits."""
-    if unit.is_true("Socket.Accept") or unit_is_zero(unit) or scope.service_of(unit).server is None:
+    if unit.is_true("Socket.Accept") or _is_unlimited(unit) or scope.service_of(unit).server is None:
         return
     interval = unit.seconds("Socket.TriggerLimitIntervalSec", 2.0)
     burst = unit.value("Socket.TriggerLimitBurst", "20")

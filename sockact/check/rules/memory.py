@@ -17,12 +17,7 @@ def _room(unit: CheckedUnit) -> int:
 @rule(Severity.WARNING, "systemd.service(5), FileDescriptorStoreMax=")
 def no_descriptor_store(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     """A restart closes open connections, and clients wait for the next process."""
-    if (
-        unit.server
-        and unit.server.name == "sockact"
-        and not _room(unit)
-        and unit.setting("handover") != "no"
-    ):
+    if unit.is_sockact and not _room(unit) and unit.setting("handover") != "no":
         cures = [Cure("Service.FileDescriptorStoreMax", "4096")]
         if scope.may_be_before(254) and "FDSTORE" not in unit.environment:
             cures.append(Cure("Service.Environment", "FDSTORE=4096"))
@@ -45,9 +40,8 @@ def store_numbers_differ(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]
     """The service stores more than systemd keeps, and the rest is lost; or less than there is room for."""
     said, at = unit.environment.get("FDSTORE", ("", None))
     if unit.server and at and said != str(_room(unit)) and (said not in ("", "0") or _room(unit)):
-        yield Complaint(
-            f"FDSTORE={said}, but FileDescriptorStoreMax={_room(unit)}: expected the same number", at
-        )
+        text = f"FDSTORE={said}, but FileDescriptorStoreMax={_room(unit)}: expected the same number"
+        yield Complaint(text, at)
 
 
 @rule(Severity.WARNING, "systemd.exec(5), RuntimeDirectoryPreserve=")
@@ -61,12 +55,11 @@ def runtime_directory_not_kept(unit: CheckedUnit, scope: Scope) -> Iterator[Comp
 
 
 @rule(Severity.HINT, "systemd.resource-control(5), MemoryMax=, MemoryHigh=")
-def memory_for_one_generation(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
-    """In a reload and a restart old and new workers live at once: the kernel may kill one of them."""
+def memory_high_not_below_max(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
+    """The kernel kills a process at once, where it could slow the service down and free memory first."""
     limit, soft = unit.last("Service.MemoryMax"), unit.last("Service.MemoryHigh")
-    if unit.is_sockact and limit and soft and soft.value == limit.value:
-        text = "MemoryHigh= slows down before MemoryMax= kills: expected a lower number"
-        yield Complaint(text, soft)
+    if limit and soft and _size(limit.value) and _size(soft.value) >= _size(limit.value):
+        yield Complaint(f"expected less than MemoryMax={limit.value}", soft)
 
 
 @rule(Severity.WARNING, "systemd.resource-control(5), MemoryMax=")

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 
 from sockact.check import importable, reachable
-from sockact.check.command import CommandLine
+from sockact.check.command import EXECUTED, CommandLine
 from sockact.check.rule import Complaint, Severity, rule
-from sockact.check.rules.stopping import EXECUTED
 from sockact.check.scope import Scope
 from sockact.check.unit import CheckedUnit
 from sockact.systemd.unit_syntax import Assignment
+
+FILES = (
+    *("--env-file", "--config", "-c", "-C"),
+    *("--certfile", "--keyfile", "--ssl-certfile", "--ssl-keyfile"),
+)
+"""Options of servers with a file that the service's user reads."""
 
 
 @rule(Severity.ERROR, "systemd.service(5), ExecStart=")
@@ -59,9 +65,7 @@ def _is_condition(unit: CheckedUnit, path: str) -> bool:
 
 def _is_roots(unit: CheckedUnit, command: CommandLine) -> bool:
     """Return whether root runs a command, outside of the sandbox or in it."""
-    full = "+" in command.prefix or "!" in command.prefix
-    user = unit.value("Service.User", "root")
-    return full or (user in ("root", "0") and not unit.is_true("Service.DynamicUser"))
+    return "+" in command.prefix or "!" in command.prefix or unit.is_roots
 
 
 @rule(Severity.ERROR, "systemd.exec(5), User=")
@@ -102,17 +106,7 @@ def file_unreadable(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     main, server = unit.main, unit.server
     if not scope.here or main is None or server is None:
         return
-    names = (
-        "--env-file",
-        "--config",
-        "-c",
-        "-C",
-        "--certfile",
-        "--keyfile",
-        "--ssl-keyfile",
-        "--ssl-certfile",
-    )
-    for name in names:
+    for name in FILES:
         path = (main.option(name) or "").lstrip("-")
         if path.startswith("/") and "%" not in path and os.path.exists(path):
             if reason := reachable.obstacle(unit, path):
@@ -126,11 +120,7 @@ def environment_file_open(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint
     for at in unit.every("Service.EnvironmentFile") if scope.here else ():
         path = unit.expand(at.value).lstrip("-")
         text = reachable.text_of(path) if path.startswith("/") else None
-        if (
-            text
-            and _is_open(path)
-            and any(word in text.upper() for word in ("PASSWORD=", "SECRET", "TOKEN="))
-        ):
+        if text and _is_open(path) and re.search("PASSWORD|SECRET|TOKEN", text, re.IGNORECASE):
             yield Complaint(f"everybody may read {path}: expected mode 0600; systemd reads it as root", at)
 
 
@@ -178,11 +168,8 @@ def user_missing(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
 
 def _missing(unit: CheckedUnit, name: str, at: Assignment) -> Complaint | None:
     is_user = at.option == "Service.User"
-    if (
-        "%" in name
-        or name.isdecimal()
-        or (unit.is_true("Service.DynamicUser") and "Supplementary" not in at.option)
-    ):
+    made = unit.is_true("Service.DynamicUser") and at.option != "Service.SupplementaryGroups"
+    if made or "%" in name or name.isdecimal():
         return None
     if (reachable.user_named if is_user else reachable.group_named)(name):
         return None

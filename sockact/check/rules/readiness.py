@@ -17,10 +17,8 @@ def readiness_not_told(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     """`systemctl start` returns before the service answers, and a start that fails counts as a success."""
     server = unit.server
     if server and server.tells_ready and unit.type not in (*NOTIFYING, "oneshot", "forking"):
-        cures = (Cure("Service.Type", "notify"),) if server.name == "sockact" else ()
-        text = (
-            f"{server.name} sends READY=1, and Type={unit.type} does not wait for it: expected Type=notify"
-        )
+        cures = (Cure("Service.Type", "notify"),) if unit.is_sockact else ()
+        text = f"{server.name} sends READY=1, and Type={unit.type} does not wait: expected Type=notify"
         yield Complaint(text, unit.last("Service.Type"), cures)
 
 
@@ -55,7 +53,7 @@ def main_process_leaves(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
             yield Complaint(text, main.at)
 
 
-@rule(Severity.ERROR, "systemd.service(5), NotifyAccess=; sd_listen_fds(3)")
+@rule(Severity.WARNING, "systemd.service(5), NotifyAccess=; sd_listen_fds(3)")
 def shell_without_exec(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     """The shell may be the main process: READY=1, sockets and SIGTERM then miss the server."""
     main = unit.main
@@ -117,33 +115,5 @@ def watchdog_during_start(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint
             text = f"with Type={unit.type} it counts before the app is imported: expected Type=notify"
             yield Complaint(text, at, (Cure("Service.Type", "notify"),))
         elif unit.seconds("Service.WatchdogSec", 0) < 2:
-            yield Complaint(
-                "a garbage collection or a busy machine takes as long: expected 10s or more", at
-            )
-
-
-@rule(Severity.WARNING, "systemd.service(5), TimeoutStartSec=")
-def start_timeout_too_short(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
-    """systemd kills a start, or ends a reload, that sockact would still allow, and its reason is lost."""
-    own = limit_of(unit, "start_timeout", 60.0)
-    given = unit.seconds("Service.TimeoutStartSec", unit.seconds("Service.TimeoutSec", 90.0)) or float(
-        "inf"
-    )
-    if unit.is_sockact and unit.type in NOTIFYING and given <= own:
-        at = unit.last("Service.TimeoutStartSec") or unit.last("Service.TimeoutSec")
-        text = (
-            f"the start may take --start-timeout, {own:g} s: expected TimeoutStartSec={own + 30:g}s or more"
-        )
-        yield Complaint(text, at, (Cure("Service.TimeoutStartSec", f"{own + 30:g}s"),))
-
-
-def limit_of(unit: CheckedUnit, setting: str, default: float) -> float:
-    """Return a time span among sockact's settings; infinity for `none`."""
-    from sockact.config import values
-
-    text = unit.setting(setting)
-    try:
-        found = default if text is None else values.seconds_or_none(text)
-    except ValueError:
-        return default
-    return float("inf") if found is None else found
+            text = "a garbage collection or a busy machine takes as long: expected 10s or more"
+            yield Complaint(text, at)

@@ -15,16 +15,8 @@ CONFINING = (
     *("CapabilityBoundingSet", "SystemCallFilter", "LockPersonality", "RestrictSUIDSGID"),
 )
 WRITES_CODE = (
-    "numba",
-    "llvmlite",
-    "jax",
-    "jaxlib",
-    "torch",
-    "tensorflow",
-    "triton",
-    "wasmtime",
-    "wasmer",
-    "lupa",
+    *("numba", "llvmlite", "jax", "jaxlib", "torch", "tensorflow", "triton"),
+    *("wasmtime", "wasmer", "lupa"),
 )
 """Packages that write code at run time."""
 
@@ -32,11 +24,7 @@ WRITES_CODE = (
 @rule(Severity.WARNING, "systemd.exec(5), User=, DynamicUser=")
 def runs_as_root(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     """A mistake in the app, or in a library, is one of root's."""
-    if (
-        unit.server
-        and not unit.is_true("Service.DynamicUser")
-        and unit.value("Service.User", "root") in ("root", "0")
-    ):
+    if unit.server and unit.is_roots:
         yield Complaint("expected DynamicUser=yes, or a User=", unit.last("Service.User"))
 
 
@@ -65,12 +53,8 @@ def private_network(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     if at and unit.is_true(at.option) and not scope.sockets_of(unit):
         if unit.kind == "service" and unit.server is None:
             return
-        wanted = (
-            "a socket unit, or PrivateNetwork=no"
-            if unit.kind == "service"
-            else "PrivateNetwork= in the service"
-        )
-        yield Complaint(f"expected {wanted}", at)
+        better = {"service": "a socket unit, or no such line", "socket": "it in the service"}
+        yield Complaint(f"expected {better[unit.kind]}", at)
 
 
 @rule(Severity.ERROR, "systemd.exec(5), RestrictAddressFamilies=; sd_notify(3)")
@@ -80,9 +64,8 @@ def notify_socket_forbidden(unit: CheckedUnit, scope: Scope) -> Iterator[Complai
     allowed = unit.words("Service.RestrictAddressFamilies")
     if every and unit.type in ("notify", "notify-reload") and not every[0].value.startswith("~"):
         if "AF_UNIX" not in {word for word, _ in allowed}:
-            cures = (
-                Cure("Service.RestrictAddressFamilies", f"AF_UNIX {every[-1].value}".replace(" none", "")),
-            )
+            value = f"AF_UNIX {every[-1].value}".replace(" none", "")
+            cures = (Cure("Service.RestrictAddressFamilies", value),)
             yield Complaint("expected AF_UNIX too", every[-1], cures)
 
 
@@ -114,9 +97,7 @@ def code_cannot_be_written(unit: CheckedUnit, scope: Scope) -> Iterator[Complain
     if at and main and unit.is_true("Service.MemoryDenyWriteExecute"):
         installed = set(packages_of(main)) if scope.here else set()
         found = [name for name in WRITES_CODE if name in installed]
-        found += [
-            word for word in main.words[:1] if "pypy" in word or word.endswith(("/node", "/ruby", "/java"))
-        ]
+        found += [main.path] if "pypy" in main.path or main.path.endswith("/node") else []
         if found:
             cures = (Cure("Service.MemoryDenyWriteExecute", "no"),)
             yield Complaint(f"{found[0]} writes code at run time: expected no such line", at, cures)

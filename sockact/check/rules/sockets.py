@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from sockact.check.rule import Complaint, Cure, Severity, rule
 from sockact.check.scope import Scope
 from sockact.check.unit import CheckedUnit
-from sockact.systemd.unit_syntax import Assignment
+from sockact.systemd.unit_syntax import TRUE, Assignment
 
 LISTEN = ("Socket.ListenStream", "Socket.ListenDatagram", "Socket.ListenSequentialPacket")
 
 
-def is_path(address: str) -> bool:
+def _is_path(address: str) -> bool:
     """Return whether an address is a Unix socket's, abstract ones included."""
     return address.startswith(("/", "@"))
 
@@ -47,13 +47,12 @@ def queue_flushed(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
 def tcp_option_on_unix_socket(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     """systemd complains at each start of the socket, and the line does nothing."""
     addresses = unit.words(*LISTEN)
-    if addresses and all(is_path(address) for address, _ in addresses):
+    if addresses and all(_is_path(address) for address, _ in addresses):
         for option in ("Socket.NoDelay", "Socket.DeferAcceptSec"):
             at = unit.last(option)
             if at and at.value not in ("0", "no"):
-                text = (
-                    f"{option.removeprefix('Socket.')}= is for TCP, and {addresses[0][0]} is a Unix socket"
-                )
+                name = option.removeprefix("Socket.")
+                text = f"{name}= is for TCP, and {addresses[0][0]} is a Unix socket"
                 yield Complaint(text, at)
 
 
@@ -74,6 +73,7 @@ def address_of_two_sockets(unit: CheckedUnit, scope: Scope) -> Iterator[Complain
         return
     own = _addresses(unit)
     for other in scope.others("socket"):
+        # One of two that is not enabled may be meant as a substitute.
         if not unit.is_same(other) and other.files.enabled == unit.files.enabled:
             for address in own.keys() & _addresses(other).keys():
                 yield Complaint(f"{other.name} listens on {address} too", own[address])
@@ -99,13 +99,12 @@ def no_address(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
 def socket_in_runtime_directory(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     """The folder is removed when the service stops, and the socket's path with it: nobody can connect."""
     service = scope.service_of(unit)
-    if service.value("Service.RuntimeDirectoryPreserve") in ("yes", "true", "1", "on"):
+    if service.value("Service.RuntimeDirectoryPreserve") in TRUE:
         return
     folders = [f"/run/{name.partition(':')[0]}" for name, _ in service.words("Service.RuntimeDirectory")]
     for path, at in unit.words(*LISTEN):
         for folder in folders:
             if os.path.normpath(path).startswith(f"{folder}/"):
-                text = (
-                    f"{folder} is a RuntimeDirectory= of {service.name}: expected a path elsewhere in /run"
-                )
+                owner = f"a RuntimeDirectory= of {service.name}"
+                text = f"{folder} is {owner}: expected a path elsewhere in /run"
                 yield Complaint(text, at)

@@ -6,19 +6,20 @@ import math
 from collections.abc import Iterator
 
 from sockact.check.rule import Complaint, Cure, Severity, rule
-from sockact.check.rules.readiness import limit_of
+from sockact.check.rules.readiness import NOTIFYING
 from sockact.check.rules.reloading import sends_signal, signal_sent
 from sockact.check.scope import Scope
 from sockact.check.unit import CheckedUnit
+from sockact.config import values
 from sockact.systemd import unit_syntax
-
-EXECUTED = ("ExecStartPre", "ExecStart", "ExecStartPost", "ExecReload", "ExecStop", "ExecStopPost")
 
 
 @rule(Severity.ERROR, "systemd.service(5), TimeoutStopSec=")
 def stop_timeout_below_drain(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     """systemd kills the service while it still answers requests, and the unit counts as failed."""
     drain, stop = _drain(unit), _stop_timeout(unit)
+    if unit.is_sockact and _is_heard(unit):
+        return  # it asks for more time while it drains: sd_notify(3), EXTEND_TIMEOUT_USEC=
     if unit.server and drain is not None and stop <= drain < math.inf:
         at = unit.last("Service.TimeoutStopSec") or unit.last("Service.TimeoutSec")
         wanted = f"expected TimeoutStopSec={drain + 30:g}s or more"
@@ -48,7 +49,7 @@ def kill_mode_control_group(unit: CheckedUnit, scope: Scope) -> Iterator[Complai
     """A stop sends SIGTERM to the app's own child processes too: requests that wait for them fail."""
     server = unit.server
     if server and server.has_workers and unit.value("Service.KillMode", "control-group") == "control-group":
-        mode = "process" if server.name == "sockact" and not unit.is_alone() else "mixed"
+        mode = "process" if unit.is_sockact and not unit.is_alone() else "mixed"
         cures = (Cure("Service.KillMode", "mixed"),) if mode == "mixed" else ()
         yield Complaint(f"expected KillMode={mode}", unit.last("Service.KillMode"), cures)
 
@@ -62,23 +63,16 @@ def kill_mode_leaves_processes(unit: CheckedUnit, scope: Scope) -> Iterator[Comp
     if at.value == "none":
         cures = (Cure("Service.KillMode", "mixed"),)
         yield Complaint("KillMode=none ends nothing, and is obsolete: expected mixed", at, cures)
-    elif at.value == "process" and (unit.server.name != "sockact" or unit.is_alone()):
+    elif at.value == "process" and not _leaves_workers(unit):
         who = "sockact without workers" if unit.is_alone() else unit.server.name
         cures = (Cure("Service.KillMode", "mixed"),)
-        yield Complaint(
-            f"{who} does not take over the processes of the one before: expected mixed", at, cures
-        )
+        text = f"{who} does not take over the processes of the one before: expected mixed"
+        yield Complaint(text, at, cures)
 
 
 def _leaves_workers(unit: CheckedUnit) -> bool:
     """Return whether it is a sockact whose workers are to go on in a restart."""
-    server = unit.server
-    return bool(
-        server
-        and server.name == "sockact"
-        and unit.value("Service.KillMode") == "process"
-        and not unit.is_alone()
-    )
+    return unit.is_sockact and unit.value("Service.KillMode") == "process" and not unit.is_alone()
 
 
 @rule(Severity.ERROR, "systemd.service(5), NonBlocking=")
@@ -146,11 +140,27 @@ def _drain(unit: CheckedUnit) -> float | None:
     server, main = unit.server, unit.main
     if server is None or main is None or not server.drain:
         return None
-    if server.name == "sockact":
-        return limit_of(unit, "drain_timeout", 30.0)
+    if unit.is_sockact:
+        return _limit_of(unit, "drain_timeout", 30.0)
     given = unit_syntax.seconds(main.option(server.drain) or "")
     default = math.inf if server.drain_limit is None else server.drain_limit
     return default if given is None else given
+
+
+def _limit_of(unit: CheckedUnit, setting: str, default: float) -> float:
+    """Return a time span among sockact's settings; infinity for `none`."""
+    text = unit.setting(setting)
+    try:
+        found = default if text is None else values.seconds_or_none(text)
+    except ValueError:
+        return default
+    return math.inf if found is None else found
+
+
+def _is_heard(unit: CheckedUnit) -> bool:
+    """Return whether systemd takes notice of the service's notifications."""
+    default = "main" if unit.type in NOTIFYING else "none"
+    return unit.value("Service.NotifyAccess", default) != "none" or unit.type in NOTIFYING
 
 
 def _stop_timeout(unit: CheckedUnit) -> float:

@@ -20,7 +20,6 @@ def read(text: str) -> command.CommandLine:
         ("/usr/bin/python3 -m sockact run app:app", "sockact", ""),
         ("/venv/bin/python3.13 -Im uvicorn app:app", None, ""),
         ("/venv/bin/python3.13 -m uvicorn.main app:app", "uvicorn", ""),
-        ("/usr/bin/python3 -m waitress app:app", "waitress-serve", ""),
         ("-@/usr/bin/gunicorn name app:app", "gunicorn", ""),
         ("/usr/bin/env -i PATH=/bin A=b /usr/bin/gunicorn app:app", "gunicorn", ""),
         ("/usr/bin/env --block-signal=TERM /opt/sockact run a:b", "sockact", ""),

@@ -91,3 +91,10 @@ def test_an_alias_is_no_second_service(tmp_path: Path) -> None:
     found = [each for each in findings(tmp_path) if each.unit.name.startswith("app.")]
 
     assert found == []
+
+
+def test_a_service_that_asks_for_more_time_may_drain_for_longer_than_its_unit_says(tmp_path: Path) -> None:
+    unit = BASES["app"]["app.service"].replace("TimeoutStopSec=60s", "TimeoutStopSec=5s")
+    write(tmp_path, {**BASES["app"], "app.service": unit})
+
+    assert findings(tmp_path) == []
