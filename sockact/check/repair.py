@@ -18,7 +18,7 @@ from sockact.systemd.unit_syntax import Assignment
 
 OF_PACKAGES = ("/usr/", "/lib/")
 """Folders whose files a package replaces."""
-DROP_IN = "/etc/systemd/system/{name}.d/50-sockact-check.conf"
+DROP_IN = "/etc/systemd/{manager}/{name}.d/50-sockact-check.conf"
 LISTS = (
     *(
         "Unit.After",
@@ -84,17 +84,25 @@ class ChangedFile:
         try:
             os.makedirs(dirname(path), exist_ok=True)
             fd, temporary = tempfile.mkstemp(dir=dirname(path), prefix=".sockact-")
-            with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
-                file.write("\n".join(self.lines))
-            if os.path.exists(path):
-                shutil.copymode(path, temporary)
-                found = os.stat(path)
-                os.chown(temporary, found.st_uid, found.st_gid)
-            else:
-                os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
+            try:
+                with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
+                    file.write("\n".join(self.lines))
+                _give_mode_and_owner(temporary, path)
+                os.replace(temporary, path)
+            except OSError:
+                os.unlink(temporary)
+                raise
         except OSError as error:
             raise UnavailableError(f"{self.path} cannot be written: {error.strerror}") from error
+
+
+def _give_mode_and_owner(temporary: str, path: str) -> None:
+    if not os.path.exists(path):
+        os.chmod(temporary, 0o644)
+        return
+    shutil.copymode(path, temporary)
+    found = os.stat(path)
+    os.chown(temporary, found.st_uid, found.st_gid)
 
 
 def _end_of_section(lines: Sequence[str], head: int) -> int:
@@ -116,9 +124,8 @@ def changes(findings: Iterable[Finding]) -> list[ChangedFile]:
     for finding in findings:
         unit, cures = finding.unit, finding.complaint.cures
         keys = {(unit.name, cure.option if cure.option not in LISTS else f"{cure}") for cure in cures}
-        if (
-            unit.files.fragment and not keys & done
-        ):  # a second cure of the same option waits for the next run
+        # A second cure of the same option waits for the next run.
+        if unit.files.fragment and not keys & done:
             done |= keys
             for cure in cures:
                 _apply(files, unit, cure, finding.complaint.at)
@@ -133,7 +140,7 @@ def _apply(files: dict[str, ChangedFile], unit: CheckedUnit, cure: Cure, found: 
     path = replaced.path if replaced else str(unit.files.fragment)
     line = None if cure.value in (REMOVED, "") else f"{option}={cure.value}"
     if path.startswith(OF_PACKAGES):
-        _add_to_drop_in(files, unit, cure, replaced)
+        _add_to_drop_in(files, _drop_in(path, unit.name), cure, replaced)
         return
     file = files.setdefault(path, ChangedFile(path))
     current = None if replaced is None else _same(file.assignments(), replaced)
@@ -148,11 +155,15 @@ def _same(assignments: Sequence[Assignment], one: Assignment) -> Assignment | No
     return next((each for each in assignments if each[:2] == one[:2]), None)
 
 
+def _drop_in(path: str, name: str) -> str:
+    """Return the drop-in of a package's unit: the system's manager or the users' reads it."""
+    return DROP_IN.format(manager="user" if "/systemd/user/" in path else "system", name=name)
+
+
 def _add_to_drop_in(
-    files: dict[str, ChangedFile], unit: CheckedUnit, cure: Cure, replaced: Assignment | None
+    files: dict[str, ChangedFile], path: str, cure: Cure, replaced: Assignment | None
 ) -> None:
     section, _, option = cure.option.partition(".")
-    path = DROP_IN.format(name=unit.name)
     file = files.setdefault(path, ChangedFile(path))
     if cure.value != REMOVED:
         if cure.option in LISTS and replaced and cure.value:

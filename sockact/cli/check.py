@@ -53,9 +53,10 @@ def run(
         files = repair.changes(findings)
         for file in files:
             print(*visible_lines(file.difference()), sep="\n")
-        if fix:
+        if fix and files:
             for file in files:
                 file.write()
+            print("\nThen: systemctl daemon-reload\n")
             findings, text = look()
     print(text)
     return int(any(each.rule.severity is not Severity.HINT for each in findings))

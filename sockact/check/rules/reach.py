@@ -48,19 +48,17 @@ def program_out_of_reach(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]
 
 def _commands_here(unit: CheckedUnit, scope: Scope) -> Iterator[CommandLine]:
     """Yield the commands whose program is looked for on this machine."""
-    if scope.here and not unit.value("Service.RootDirectory") and not unit.value("Service.RootImage"):
-        for command in unit.commands(*EXECUTED):
-            known = command.path and not set("%$") & set(command.path)
-            if known and "-" not in command.prefix and not _is_condition(unit, command.path):
-                yield command
-
-
-def _is_condition(unit: CheckedUnit, path: str) -> bool:
-    """Return whether the unit is started only if a program is there."""
+    if not scope.here or unit.value("Service.RootDirectory") or unit.value("Service.RootImage"):
+        return
+    # A unit may be meant to start only if its program is there.
     conditions = [
         at.value for at in unit.written if at.option.startswith(("Unit.Condition", "Unit.Assert"))
     ]
-    return any(value.endswith(f"/{os.path.basename(path)}") for value in conditions)
+    named = {os.path.basename(value) for value in conditions}
+    for command in unit.commands(*EXECUTED):
+        is_known = command.path and not set("%$") & set(command.path)
+        if is_known and "-" not in command.prefix and os.path.basename(command.path) not in named:
+            yield command
 
 
 def _is_roots(unit: CheckedUnit, command: CommandLine) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sockact.check import repair
+from sockact.errors import UnavailableError
 from tests.support.unit_cases import BASES, CASES, UnitCase, findings, names, write
 
 CURED = [case for case in CASES if case.version is None]
@@ -73,7 +74,7 @@ def test_the_drop_in_with_the_mistake_is_changed_not_the_unit(tmp_path: Path) ->
 
 def test_the_file_of_a_package_gets_a_drop_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repair, "OF_PACKAGES", (f"{tmp_path}/usr/",))
-    monkeypatch.setattr(repair, "DROP_IN", f"{tmp_path}/etc/{{name}}.d/50-sockact-check.conf")
+    monkeypatch.setattr(repair, "DROP_IN", f"{tmp_path}/{{manager}}/{{name}}.d/50-sockact-check.conf")
     unit = BASES["app"]["app.service"].replace("NonBlocking=yes\n", "")
     unit = unit.replace("ExecReload=/usr/bin/env --block-signal=TERM ", "ExecReload=")
     write(tmp_path / "usr", {**BASES["app"], "app.service": unit})
@@ -109,3 +110,18 @@ def test_text_that_is_not_utf_8_survives(tmp_path: Path) -> None:
 
     assert file.read_bytes().startswith(b"# \xff\xe4\n")
     assert b"NonBlocking=yes" in file.read_bytes()
+
+
+def test_a_file_that_cannot_be_written_is_an_error_and_nothing_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, {"app.service": BASES["app"]["app.service"].replace("NonBlocking=yes\n", "")})
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(repair.os, "replace", refuse)
+    with pytest.raises(UnavailableError, match=r"app\.service cannot be written: Operation not permitted"):
+        fix(tmp_path)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["app.service"]
