@@ -33,9 +33,9 @@ def select(
     """
     folders = unit_files.folders_of_user(environ) if user else list(unit_files.SYSTEM)
     places = Places(Scope(folders, here=True, version=version or systemctl.version()), here, version)
-    found = (
-        places.written(folders[4]) if not words else [pair for word in words for pair in places.find(word)]
-    )
+    found = [pair for word in words for pair in places.find(word)]
+    if not words and os.path.isdir(own := folders[4]):
+        found = places.written(own)
     every = [(scope, unit) for scope, first in found for unit in _with_partners(scope, first)]
     return list({id(unit): (scope, unit) for scope, unit in every}.values())
 

@@ -251,6 +251,8 @@ def _listed(folder: str) -> list[str]:
 
 
 def _text(path: str) -> str:
+    if not os.path.isfile(path):
+        return ""  # a FIFO would hold up its reader
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read().replace("\0", "\n")  # systemd ends a line at either

@@ -480,7 +480,7 @@ def test_socket_in_runtime_directory(bench: Machine) -> None:
 
 def test_shared_runtime_directory(bench: Machine) -> None:
     service = "Type=exec\nRuntimeDirectory=t"
-    other = "[Service]\nExecStart=sleep 1000\nRuntimeDirectory=t\n"
+    other = "[Service]\nType=exec\nExecStart=sleep 1000\nRuntimeDirectory=t\n"
     put(bench, "shared-runtime-directory", "sleeps", service, t2_service=other)
     bench.run("systemctl", "start", "t.service", "t2.service")
     bench.write("/run/t/control", "")
@@ -492,7 +492,7 @@ def test_shared_runtime_directory(bench: Machine) -> None:
 
 
 def test_instances_share_directory(bench: Machine) -> None:
-    unit = "[Service]\nExecStart=sleep 1000\nRuntimeDirectory=t\n"
+    unit = "[Service]\nType=exec\nExecStart=sleep 1000\nRuntimeDirectory=t\n"
     put(bench, "", "sleeps", "Type=exec", **{"t@_service": unit})
     bench.run("systemctl", "start", "t@1.service", "t@2.service")
     bench.run("ls", "-d", "/run/t")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,21 @@ def test_units_of_a_user_are_found_in_the_users_folders(tmp_path: Path) -> None:
     found = targets.select([], environ, user=True, here=False, version=None)
 
     assert [unit.name for _, unit in found] == ["api.service"]
+
+
+def test_without_words_and_without_the_folder_nothing_is_checked(tmp_path: Path) -> None:
+    environ = {"XDG_CONFIG_HOME": str(tmp_path / "none"), "HOME": "/", "XDG_RUNTIME_DIR": "/nowhere"}
+
+    assert targets.select([], environ, user=True, here=False, version=None) == []
+
+
+def test_a_fifo_in_a_folder_does_not_hold_up_the_check(etc: Path) -> None:
+    os.mkfifo(etc / "pipe.service")
+
+    found = targets.select([str(etc)], {}, user=False, here=False, version=None)
+
+    assert {unit.name: bool(unit.written) for _, unit in found} == {
+        "app.service": True,
+        "app.socket": True,
+        "pipe.service": False,
+    }
