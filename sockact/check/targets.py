@@ -56,16 +56,13 @@ class Places:
     _scopes: dict[str, Scope] = field(default_factory=dict)
 
     def find(self, word: str) -> Selection:
-        """Return the units that a word names."""
+        """Return the units that a word names: a unit of the manager rather than a folder or file here."""
+        name = word if word.endswith(KINDS) else f"{word}.service"
+        known = [each for each in (name, f"{word}.socket") if "/" not in word and self.manager.exists(each)]
+        if known:
+            return [(self.manager, self.manager.unit(_without_alias(self.manager, known[0])))]
         if os.path.isdir(word):
             return self.written(word, links=True)
-        if "/" not in word and not word.endswith(".conf"):
-            name = word if word.endswith(KINDS) else f"{word}.service"
-            if "." in word and not word.endswith(KINDS) and not self.manager.exists(name):
-                raise UsageError(f"{word}: expected a service or a socket unit, like app.service")
-            known = [each for each in (name, f"{word}.socket") if self.manager.exists(each)]
-            if known:
-                return [(self.manager, self.manager.unit(_without_alias(self.manager, known[0])))]
         if not os.path.isfile(word):
             where = "there is no such file" if "/" in word else "no such unit is here, or it is masked"
             raise UsageError(f"{word}: {where}: expected the name of a unit, or a file with one")

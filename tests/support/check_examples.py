@@ -33,7 +33,7 @@ def page() -> str:
 def section(name: str, title: str) -> str:
     folder = CHECKOUT / "tests/units" / name
     units = [f"```ini\n# {path.name}\n{path.read_text()}```\n" for path in sorted(folder.iterdir())]
-    return "\n".join([f"## {title}\n", *units, f"```\n$ sockact check {name}\n{output(name)}```\n"])
+    return "\n".join([f"## {title}\n", *units, f"```\n$ sockact check ./{name}\n{output(name)}```\n"])
 
 
 def output(name: str) -> str:
@@ -43,7 +43,7 @@ def output(name: str) -> str:
     os.chdir(CHECKOUT / "tests/units")
     try:
         with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-            main.main(["check", name])
+            main.main(["check", f"./{name}"])
     finally:
         os.chdir(before)
     return printed.getvalue()

@@ -42,6 +42,16 @@ def test_a_pair_is_found_by_either_of_them(etc: Path, word: str) -> None:
     assert sorted(chosen(word.format(etc=etc))) == ["app.service", "app.socket"]
 
 
+def test_a_unit_has_precedence_over_a_folder_of_its_name(
+    etc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (etc.parent / "elsewhere/app").mkdir()
+    monkeypatch.chdir(etc.parent / "elsewhere")
+
+    assert chosen("app") == ["app.service", "app.socket"]
+    assert chosen("./app") == []
+
+
 def test_a_unit_that_is_named_twice_is_checked_once(etc: Path) -> None:
     assert chosen("app", "app.socket", f"{etc}/app.service") == ["app.service", "app.socket"]
 
@@ -72,7 +82,7 @@ def test_an_instance_and_a_template_are_found(etc: Path) -> None:
     [
         ("nothing", "no such unit is here"),
         ("./nothing.service", "there is no such file"),
-        ("app.timer", "expected a service or a socket unit"),
+        ("app.timer", "no such unit"),
         ("{etc}/x.timer", "expected a service or a socket unit"),
         ("masked", "or it is masked"),
         ("", "no such unit"),
