@@ -73,6 +73,7 @@ class Facts:
         unread: the unit files that systemd has not read.
         bus: whether the system bus is there.
         naming: whether nss-systemd names dynamic users.
+        kernel: the release of the kernel.
     """
 
     version: int | None = None

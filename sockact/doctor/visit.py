@@ -17,7 +17,7 @@ SIGNS = {Level.FINE: "ok", Level.NOTE: "--", Level.TROUBLE: "!!"}
 
 
 def remarks(facts: Facts, findings: Sequence[Finding]) -> dict[str, list[Remark]]:
-    """Return all remarks by their headings; each group without a trouble has one that says so."""
+    """Return all remarks by their headings: facts first, then troubles."""
     found = {heading: _troubles(facts, module.__name__) for heading, module in GROUPS.items()}
     found["machine"] = [*_about_machine(facts), *found["machine"]]
     found["Python"] = [*_about_python(facts), *found["Python"]]
@@ -38,20 +38,15 @@ def _troubles(facts: Facts, module: str) -> list[Remark]:
 def _about_machine(facts: Facts) -> Iterator[Remark]:
     yield Remark("versions", Level.FINE, f"systemd {facts.version}, Linux {facts.kernel}")
     somaxconn = facts.sysctls.get("net/core/somaxconn", "")
-    yield Remark(
-        "queue", Level.FINE, f"net.core.somaxconn={somaxconn}, {facts.available >> 20} MiB available"
-    )
+    memory = f"{facts.available >> 20} MiB available"
+    yield Remark("queue", Level.FINE, f"net.core.somaxconn={somaxconn}, {memory}")
     if not facts.bus:
-        yield Remark(
-            "bus", Level.NOTE, "no system bus; sockact asks systemd over its private socket, as root"
-        )
+        yield Remark("bus", Level.NOTE, "there is no system bus: only root can ask systemd")
     if not facts.naming:
         yield Remark("nss", Level.NOTE, "dynamic users have no names here: libnss-systemd would give them")
     for since, line, use in machine.ABILITIES:
-        missing = facts.unit and not any(
-            each.option.endswith(f".{line.split('=')[0]}") for each in facts.unit.written
-        )
-        if facts.version and facts.version >= since and missing:
+        known = facts.version is not None and facts.version >= since
+        if known and facts.unit and not facts.unit.sets(f"Service.{line.partition('=')[0]}"):
             yield Remark("ability", Level.NOTE, f"{line} {use}")
 
 
@@ -66,13 +61,11 @@ def _about_service(facts: Facts) -> Iterator[Remark]:
     if facts.unit is None:
         return
     state, sub = facts.service.get("ActiveState", "unknown"), facts.service.get("SubState", "")
-    yield Remark(
-        "state", Level.FINE, f"{facts.name} is {state} ({sub}), main pid {facts.service.get('MainPID')}"
-    )
+    pid = facts.service.get("MainPID")
+    yield Remark("state", Level.FINE, f"{facts.name} is {state} ({sub}), main pid {pid}")
     for name, found in facts.sockets.items():
-        yield Remark(
-            "socket", Level.FINE, f"{name} is {found.get('ActiveState')}, Backlog={found.get('Backlog')}"
-        )
+        text = f"{name} is {found.get('ActiveState')}, Backlog={found.get('Backlog')}"
+        yield Remark("socket", Level.FINE, text)
     yield from _about_workers(facts)
     most = facts.number("FileDescriptorStoreMax")
     if most:
