@@ -8,7 +8,7 @@ ask of that process.
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sockact import hooks
 from sockact.errors import SockactError, UsageError
@@ -20,6 +20,11 @@ from sockact.runtime import activated, addresses, background, draining, request_
 from sockact.sockets import fds
 from sockact.sockets.fds import Kind, Listener, adopt
 from sockact.system import signals
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from sockact.config.keywords import SettingsKeywords
 
 __all__ = [
     "Handover",
@@ -44,7 +49,7 @@ signals.let_in(os.environ, os.getpid())
 fds.shut_in(os.environ, os.getpid())
 
 
-def serve(app: object, /, *, sock: Any = None, **settings: Any) -> None:
+def serve(app: object, /, *, sock: Any = None, **settings: Unpack[SettingsKeywords]) -> None:
     """Serve an app until the process is told to stop.
 
     Sockets that a service manager passed by LISTEN_FDS are used; without any, `listen` is bound.

@@ -6,6 +6,8 @@ says what was found, what was expected, and where. Only `cli`, the processes and
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class SockactError(Exception):
     """The base of all errors; raised itself, a fault in sockact (EX_SOFTWARE).
@@ -62,6 +64,12 @@ class SettingsError(SockactError):
     exit_status = 78
 
 
+class UnitsError(SockactError):
+    """Units for an app could not work, or would replace other ones (EX_CONFIG)."""
+
+    exit_status = 78
+
+
 class ActivationError(SockactError):
     """The service manager passed something that sd_listen_fds(3) does not describe (EX_CONFIG)."""
 
@@ -72,3 +80,11 @@ def error_of_status(exit_status: int) -> type[SockactError]:
     """Return the error class for a worker's exit status, so that its supervisor ends with the same."""
     kinds = (UsageError, UnavailableError, SettingsError)
     return next((kind for kind in kinds if kind.exit_status == exit_status), AppError)
+
+
+def similar(word: str, choices: Iterable[str]) -> str:
+    """Return the end of a message: a question, if a choice is similar to the word; else nothing."""
+    import difflib  # kept out of the supervisor's memory
+
+    close = difflib.get_close_matches(word, list(choices), 1)
+    return f": did you mean {close[0]!r}?" if close else ""

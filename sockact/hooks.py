@@ -22,8 +22,7 @@ from __future__ import annotations
 import inspect
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
 from sockact.errors import UsageError
 
@@ -68,8 +67,7 @@ SERVING = (READY, RELOAD, DRAIN)
 """Points that a process does not reach if it only tries new code."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hook:
+class Hook(NamedTuple):
     """A callable that runs at a point.
 
     Attributes:

@@ -9,8 +9,7 @@ and so is a socket without an app, unless the setting `unused` says otherwise; t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sockact.apps import kinds, loader
 from sockact.config.settings import Settings
@@ -18,8 +17,7 @@ from sockact.errors import ActivationError, UsageError
 from sockact.sockets.fds import Kind, Listener
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(NamedTuple):
     """An app with its listeners.
 
     Attributes:
@@ -85,8 +83,7 @@ def distinct(target: object) -> list[object]:
     return apps
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """An imported app, or its factory, with its listeners.
 
     Attributes:

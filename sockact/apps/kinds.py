@@ -19,11 +19,10 @@ from __future__ import annotations
 import enum
 import inspect
 import socket
-import socketserver
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from sockact.errors import ActivationError, AppError
 from sockact.sockets.fds import Kind, Listener
@@ -47,8 +46,7 @@ class Form(enum.Enum):
     CALL = enum.auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """The shape of an app's call.
 
     Attributes:
@@ -64,8 +62,7 @@ class Shape:
         return self.arguments is not None and len(self.arguments) == count
 
 
-@dataclass(frozen=True, slots=True)
-class AppKind:
+class AppKind(NamedTuple):
     """A kind of app: one row of the table.
 
     Attributes:
@@ -189,7 +186,8 @@ def is_async(app: Callable[..., Any]) -> bool:
 
 def _form(app: Callable[..., Any]) -> Form:
     if inspect.isclass(app):
-        if issubclass(app, socketserver.BaseRequestHandler):
+        socketserver = sys.modules.get("socketserver")  # has been imported where such a class was made
+        if socketserver is not None and issubclass(app, socketserver.BaseRequestHandler):
             return Form.HANDLER_CLASS
         if hasattr(app, "__await__"):
             return Form.AWAITABLE_CLASS

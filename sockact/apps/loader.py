@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from types import TracebackType
 from typing import Any
 
-from sockact.errors import AppError, UsageError
+from sockact.errors import AppError, UsageError, similar
 from sockact.untrusted.text import told
 
 
@@ -83,16 +84,30 @@ def _imported(reference: str) -> Any:
         if isinstance(error, KeyboardInterrupt):
             raise
         if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
-            raise AppError(f"no module {error.name!r} in {_here()} or on the Python path") from None
-        raise AppError(f"{module_name} cannot be imported: {told(error)}") from error
+            raise AppError(
+                f"no module {error.name!r} in {_here()} or on the Python path{_similar_module(error.name)}"
+            ) from None
+        text = f"{module_name} cannot be imported: {told(error)}"
+        raise AppError(text) from error.with_traceback(_in_the_app(error))
     for part in attribute.split("."):
         try:
             found = getattr(found, part)
         except AttributeError as error:
-            raise AppError(f"{module_name} has no {attribute!r}: {part!r} is missing") from _apps(error)
+            raise AppError(
+                f"{module_name} has no {attribute!r}: {part!r} is missing{similar(part, dir(found))}"
+            ) from _apps(error)
         except Exception as error:  # a lazy attribute is the app's code too
             raise AppError(f"{module_name} has no {attribute!r}: {told(error)}") from error
     return found
+
+
+def _similar_module(name: str | None) -> str:
+    """Return a question, if there is a module of a similar name in the working directory."""
+    try:
+        names = [each.removesuffix(".py") for each in os.listdir() if "." not in each.removesuffix(".py")]
+    except OSError:
+        return ""
+    return similar(name or "", names)
 
 
 def _here() -> str:
@@ -100,6 +115,18 @@ def _here() -> str:
         return os.getcwd()
     except OSError:  # it was removed
         return "the working directory"
+
+
+def _in_the_app(error: BaseException) -> TracebackType | None:
+    """Return the traceback of a failed import from the app's code on: above it is only the import."""
+    above = (__file__, importlib.__file__)
+    traceback = error.__traceback__
+    while traceback is not None:
+        name = traceback.tb_frame.f_code.co_filename
+        if name not in above and not name.startswith("<frozen importlib."):
+            break
+        traceback = traceback.tb_next
+    return traceback
 
 
 def _apps(error: BaseException) -> BaseException | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os.path import basename
 
@@ -70,11 +70,12 @@ class CommandLine:
         return None
 
 
-def read(at: Assignment, text: str) -> CommandLine:
-    """Return the command line in an assignment, whose value without specifiers is `text`."""
-    match = re.match(r"[-@:+!|]*", text)
+def read(at: Assignment, expand: Callable[[str], str]) -> CommandLine:
+    """Return the command line in an assignment; `expand` resolves the specifiers in a word."""
+    match = re.match(r"[-@:+!|]*", at.value)
     prefix = match[0] if match else ""
-    words = unit_syntax.words(text[len(prefix) :])
+    # In this order, so that the name of a unit may have spaces.
+    words = [expand(word) for word in unit_syntax.words(at.value[len(prefix) :])]
     if "@" in prefix:
         del words[1:2]  # the name under which it runs
     inner, stays, script = _unwrapped(words)

@@ -109,7 +109,9 @@ class CheckedUnit:
 
     def units(self, *options: str) -> list[tuple[str, Assignment]]:
         """Return the units in list options; in a template, instances are named like their templates."""
-        return [(re.sub("%[iI]", "", name), at) for name, at in self.words(*options)]
+        stem = self.name.rpartition(".")[0]
+        every = [(name.replace("%N", stem), at) for name, at in self.words(*options)]
+        return [(re.sub("%[iI]", "", name), at) for name, at in every]
 
     def sets(self, option: str) -> bool:
         """Return whether an option is assigned at all, be it to nothing, or implied by DynamicUser=."""
@@ -151,9 +153,7 @@ class CheckedUnit:
     def commands(self, *options: str) -> list[CommandLine]:
         """Return the command lines of options such as `ExecStart`."""
         return [
-            command.read(at, self.expand(at.value))
-            for option in options
-            for at in self.every(f"Service.{option}")
+            command.read(at, self.expand) for option in options for at in self.every(f"Service.{option}")
         ]
 
     @cached_property

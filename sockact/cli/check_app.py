@@ -9,13 +9,12 @@ import argparse
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sockact.apps import loader
-from sockact.cli.arguments import add_apps, add_settings, target_of
-from sockact.config import envfile, logs, pyproject, settings
+from sockact.cli.arguments import add_apps, add_settings, find_apps, references, run_command
+from sockact.config import envfile, logs, pyproject
 from sockact.config.settings import Settings
 from sockact.errors import AppError, ReloadRefused, error_of_status
 from sockact.process.command import Program, working_directory
@@ -25,25 +24,24 @@ from sockact.worker import trial
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    add_apps(command, "+")
+    add_apps(command, "*")
     add_settings(command)
 
 
 def run(app: Sequence[str], **given: Any) -> int:
     """Import and start apps in a child without sockets, and tell whether they would serve."""
-    target = target_of(app)
-    references = list(target.values()) if isinstance(target, dict) else app
     given = {name: value for name, value in given.items() if value is not None}
-    print(visible(check(app, references, given)))
+    words = find_apps(app, given)
+    print(visible(check(words, references(words), given)))
     return 0
 
 
-def check(apps: Sequence[str], references: Sequence[str], given: Mapping[str, Any]) -> str:
+def check(apps: Sequence[str], names: Sequence[str], given: Mapping[str, Any]) -> str:
     """Start the apps on trial, and return the result in words.
 
     Args:
         apps: the apps, as `sockact run` takes them.
-        references: their `module:attribute`.
+        names: their `module:attribute`.
         given: settings, beside those in the environment.
 
     Raises:
@@ -51,15 +49,12 @@ def check(apps: Sequence[str], references: Sequence[str], given: Mapping[str, An
         SettingsError: a setting, or a file that it names, is not valid.
         AppError: an app cannot be imported, is no app, or does not start.
     """
-    for reference in references:
-        loader.parts(reference)
+    for name in names:
+        loader.parts(name)
     chosen = pyproject.resolve(given, os.environ)
     envfile.read(chosen.env_file)
     logs.configure(chosen.log_level, os.environ)
-    words = [word for name, value in given.items() for word in settings.option(name, value)]
-    # -P: the present directory is for the app's modules, once sockact's own are there.
-    argv = (sys.executable, "-P", "-m", "sockact", "run", *words, *apps)
-    program = Program(argv, working_directory(os.environ), dict(os.environ))
+    program = Program(run_command(given, apps), working_directory(os.environ), dict(os.environ))
     try:
         return f"{' '.join(apps)}: {asyncio.run(_try(program, chosen))}"
     except ReloadRefused as error:

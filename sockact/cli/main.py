@@ -32,11 +32,16 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "run": Command("serve an app", takes_program=True),
+    "dev": Command("serve an app, and reload it when its files change"),
     "check": Command("look for mistakes in units"),
     "check-app": Command("try an app"),
     "doctor": Command("look for troubles of a service"),
     "reload": Command("reload a service"),
-    "status": Command("show a service"),
+    "status": Command("show a service, or all"),
+    "units": Command("write the units of an app"),
+    "probe": Command("load a service, and count lost requests"),
+    "prove": Command("reload a service under load, and count lost requests"),
+    "activate": Command("start a program with sockets, without systemd", takes_program=True),
 }
 """The subcommands; the module of `check-app` is `check_app`."""
 
@@ -59,7 +64,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _parser(words: Sequence[str]) -> CommandParser:
-    """Return the parser for a command line; the other subcommands have their names only."""
+    """Return the parser for a command line; the other subcommands have their names only.
+
+    Ends the process if there are options that the subcommand does not have.
+    """
     import sockact
 
     whole = CommandParser(prog="sockact", description="Serve Python apps on sockets that systemd passes.")
@@ -73,6 +81,7 @@ def _parser(words: Sequence[str]) -> CommandParser:
             module = _module(name)
             parser.description = module.run.__doc__
             module.add_arguments(parser)
+            parser.require_known(words[1:])
     return whole
 
 

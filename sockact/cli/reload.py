@@ -33,8 +33,8 @@ def run(unit: str | None, control: str | None, timeout: str | None, *, user: boo
     else:
         from sockact.systemd import systemctl
 
-        environ = systemctl.locate(unit, os.environ, user=user).environ
-        answer = service_call.ask("reload", environ, control, timeout or RELOAD_TIMEOUT)
+        located = systemctl.locate(unit, os.environ, user=user)
+        answer = service_call.ask_unit("reload", located, control, timeout or RELOAD_TIMEOUT)
     print(visible(answer["text"]), file=sys.stdout if answer["ok"] else sys.stderr)
     return 0 if answer["ok"] else 1
 

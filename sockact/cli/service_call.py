@@ -11,8 +11,10 @@ from types import MappingProxyType
 from typing import Any
 
 from sockact.config import values
-from sockact.errors import UsageError
+from sockact.errors import UnavailableError, UsageError
 from sockact.protocols import control, control_address
+from sockact.system import proc
+from sockact.systemd.systemctl import Located
 from sockact.untrusted.number import decimal
 
 
@@ -47,6 +49,20 @@ def ask(
         return control.ask(sock, verb, where, patience=patience, **more)
 
 
+def ask_unit(verb: str, located: Located, path: str | None, timeout: str) -> dict[str, Any]:
+    """Ask a unit, as `ask`; the error says so if it is no service of sockact."""
+    try:
+        return ask(verb, located.environ, path, timeout)
+    except UnavailableError as error:
+        pid = main_pid(located.environ)
+        if path is not None or control_address.exists(located.environ, pid):
+            raise
+        raise UnavailableError(
+            f"{located.unit} is no service of sockact that this user can see: its main process {pid} is"
+            f" {proc.name_of(pid)}, and has no control socket ({error})"
+        ) from error
+
+
 def _choice(environ: Mapping[str, str], path: str | None, pid: int, verb: str) -> str:
     """Return the service's setting `control`, which a given path overrides."""
     choice = environ.get("SOCKACT_CONTROL", "auto") if path is None else path
@@ -60,8 +76,9 @@ def _choice(environ: Mapping[str, str], path: str | None, pid: int, verb: str) -
 def _prepare() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack characters of the answer
-    for number in (signal.SIGINT, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_DFL)  # after Ctrl-C nobody needs a traceback
+    for number, pythons in ((signal.SIGINT, signal.default_int_handler), (signal.SIGPIPE, signal.SIG_IGN)):
+        if signal.getsignal(number) is pythons:
+            signal.signal(number, signal.SIG_DFL)  # after Ctrl-C nobody needs a traceback
 
 
 def main_pid(environ: Mapping[str, str] = os.environ) -> int:

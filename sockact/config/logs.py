@@ -151,17 +151,37 @@ class RecordHandler(logging.Handler):
         )
 
 
+class TerminalFormatter(logging.Formatter):
+    """Formats records for a person: the time of day, the level if it matters, the message."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s [%(process)d] %(message)s", "%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of a record, without its level if that is `INFO`."""
+        text = super().format(record)
+        if record.levelno == logging.INFO:
+            return text
+        head, bracket, message = text.partition("] ")
+        return f"{head}{bracket}{record.levelname}: {message}"
+
+
 class StderrHandler(RecordHandler):
     """Writes each record as lines on stderr; all but its first line are indented."""
 
     def __init__(self) -> None:
         super().__init__()
-        form = "%(asctime)s pid=%(process)d %(name)s %(levelname)s: %(message)s"
-        self.setFormatter(logging.Formatter(form))
+        if standard_streams.is_terminal():
+            self.setFormatter(TerminalFormatter())
+        else:
+            form = "%(asctime)s pid=%(process)d %(name)s %(levelname)s: %(message)s"
+            self.setFormatter(logging.Formatter(form))
 
-    def say(self, record: logging.LogRecord, lines: list[str]) -> None:  # noqa: ARG002
-        """Write the record in one call."""
-        standard_streams.write("\n".join([lines[0], *_indented(lines[1:]), ""]))
+    def say(self, record: logging.LogRecord, lines: list[str]) -> None:
+        """Write the record in one call; a warning or an error in colour on a terminal."""
+        text = "\n".join([lines[0], *_indented(lines[1:])])
+        colour = _colour(record.levelno)
+        standard_streams.write(f"\x1b[{colour}m{text}\x1b[0m\n" if colour else f"{text}\n")
 
 
 class JournalHandler(RecordHandler):
@@ -187,6 +207,17 @@ class JournalHandler(RecordHandler):
         # Each line of the stream is an entry, with a priority of its own. Source: sd-daemon(3).
         level = f"<{priority(record.levelno)}>"
         standard_streams.write("".join(f"{level}{line}\n" for line in [lines[0], *_indented(lines[1:])]))
+
+
+def _colour(level: int) -> str:
+    """Return the colour of a level on a terminal: none elsewhere, or if the user wants none.
+
+    Source: https://no-color.org, which libraries and programs of many kinds follow.
+    """
+    plain = level < logging.WARNING or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    if plain or not standard_streams.is_terminal():
+        return ""
+    return "33" if level < logging.ERROR else "31"
 
 
 def priority(level: int) -> int:

@@ -30,7 +30,7 @@ from sockact.config.values import (
     url_path,
     words,
 )
-from sockact.errors import SettingsError
+from sockact.errors import SettingsError, similar
 
 PREFIX = "SOCKACT_"
 
@@ -79,7 +79,7 @@ def _setting(
 
 
 _LISTEN = """address to listen on if no socket was passed and there is no socket unit; repeatable:
-host:port, [v6]:port, :port, unix:/path, unix:@abstract or udp:host:port; NAME= before it is the name"""
+host:port, [v6]:port, port, /path, unix:/path, @abstract or udp:host:port; NAME= before it is the name"""
 _REQUIRE_ACTIVATION = "fail wherever no socket was passed; otherwise `listen` is bound"
 _UNUSED = """listeners without an app: error refuses to start, close closes them,
 keep keeps them for a later release"""
@@ -157,6 +157,7 @@ _VERSION = """version of the code, for the status and `version_header`; set by t
 that is part of each release"""
 _CONTROL = """path of the control socket;
 auto: in a private folder, in $RUNTIME_DIRECTORY or else in /tmp; none: no control socket"""
+_RELOAD_PAGE = "answer GET /__sockact/reload, by which a page in a browser reloads itself when the code has"
 _PID_FILE = "file with the PID of the main process, while the service runs; systemd needs no such file"
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 
@@ -242,6 +243,7 @@ class Settings:
     ready_path: str = _setting(Group.HTTP, "", url_path, _READY_PATH, "PATH")
     live_path: str = _setting(Group.HTTP, "", url_path, _LIVE_PATH, "PATH")
     version_header: str = _setting(Group.HTTP, "", header, _VERSION_HEADER, "NAME")
+    reload_page: bool = _setting(Group.HTTP, False, flag, _RELOAD_PAGE)
 
     version: str = _setting(Group.STATUS, "", plain, _VERSION, "TEXT")
     control: str = _setting(Group.STATUS, "auto", str, _CONTROL, "PATH")
@@ -367,8 +369,5 @@ def _require_known(names: Iterable[str], where: str) -> None:
     """Raise SettingsError if one of `names` is no setting."""
     for name in names:
         if name not in FIELDS:
-            import difflib  # kept out of the supervisor's memory
-
-            close = difflib.get_close_matches(name, FIELDS, 1)
-            hint = f": did you mean {close[0]!r}?" if close else ""
+            hint = similar(name, FIELDS) if isinstance(name, str) else ""
             raise SettingsError(f"{where}unknown setting {conversion.shown(name)}{hint}")

@@ -60,7 +60,7 @@ def flag(text: str) -> bool:
 def number(text: str) -> int:
     """Parse a whole number, not negative."""
     if not re.fullmatch(r"\s*\d+\s*", text):
-        raise ValueError("expected a whole number")
+        raise ValueError("expected a whole number, not negative")
     return int(text)
 
 

@@ -14,7 +14,7 @@ import logging
 import os
 import ssl
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sockact.apps.assignment import Mount
 from sockact.apps.kinds import EngineType
@@ -39,8 +39,7 @@ MAX_FILE_BYTES = 16 << 20
 logger = logging.getLogger(__package__)
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
+class Tls(NamedTuple):
     """The TLS configuration, and the listeners it applies to.
 
     Attributes:
@@ -111,8 +110,7 @@ def _refuse_half(settings: Settings) -> None:
             raise SettingsError(f"{name}={value}: expected tls_certificate to be set too")
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
+class _File(NamedTuple):
     """A PEM file, and the setting that names it."""
 
     setting: str

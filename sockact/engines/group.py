@@ -6,8 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sockact.engines.interface import EngineObserver
 from sockact.handover.admission import Given, inspect
@@ -55,8 +54,7 @@ class Connected(Protocol):
         """Hand connections over to `sender` in a drain, as long as it has room."""
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(NamedTuple):
     """An engine with its listeners; `moves` is the engine itself if its connections can move, else None."""
 
     engine: Engine

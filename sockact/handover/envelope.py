@@ -16,6 +16,7 @@ import os
 import socket
 import struct
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sockact.untrusted import ancillary
 
@@ -60,8 +61,7 @@ class Handover:
             raise ValueError(f"a state of {len(self.state)} bytes: expected at most {STATE_LIMIT}")
 
 
-@dataclass(frozen=True, slots=True)
-class CarriedState:
+class CarriedState(NamedTuple):
     """The state that a connection carries; `state` is None if no handler has returned one yet."""
 
     state: bytes | None = None

@@ -28,6 +28,9 @@ from sockact.protocols.worker_messages import Reporter
 from sockact.system.signals import EarlySignals
 from sockact.systemd import unit_files
 
+_TOLD = (Phase.ACTIVE, Phase.FAILED)
+"""The phases of which another line of the log tells: that the code is ready, or why it is not."""
+
 logger = logging.getLogger(__package__)
 
 
@@ -132,7 +135,8 @@ class Conductor:
         before = self.phase
         self.phase, act = TABLE[before][event]
         if self.phase is not before:
-            logger.info("phase=%s: %s", self.phase.value, event.value)
+            level = logging.DEBUG if self.phase in _TOLD else logging.INFO
+            logger.log(level, "phase=%s: %s", self.phase.value, event.value)
         if event is Event.KILL:
             self._failure = None
         match act:

@@ -10,7 +10,7 @@ Any answer at all means that it is alive.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 READY_PATH = "/-/ready"
 LIVE_PATH = "/-/live"
@@ -34,8 +34,7 @@ class Readiness:
         self.refusing = False
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """An HTTP response without a connection."""
 
     status: int

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sockact.protocols.control import Caller
 from sockact.protocols.counters import Counters
@@ -64,8 +63,7 @@ def _take_effect(_: signal.Signals, effect: Callable[[], None]) -> None:
     effect()
 
 
-@dataclass(frozen=True, slots=True)
-class Callbacks:
+class Callbacks(NamedTuple):
     """The parts of a service's process that its conductor calls.
 
     Attributes:
@@ -84,8 +82,7 @@ class Callbacks:
     unapplied: Callable[[Mapping[str, str] | None], Sequence[str]] = lambda _: ()
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """The result of a service's life in this process.
 
     Attributes:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .outcome import Outcome
+from .record import NOBODY, Identity, Record, RequestKind
 
 LISTED_FAILURES = 20
 """Most failures that a report lists; the others are only counted."""
@@ -28,14 +29,6 @@ class Failure:
     load: str
     outcome: Outcome
     detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """The `version` and `pid` in a response; None if it has none."""
-
-    version: str | None
-    pid: int | None
 
 
 @dataclass(slots=True)
@@ -134,6 +127,7 @@ class Ledger:
     windows: list[Window] = field(default_factory=list)
     seen: dict[Identity, Sighting] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+    record: Record = field(default_factory=Record)
 
     def begin(self, load: str, due: float) -> None:
         """Record a request; `end` must follow exactly once."""
@@ -143,8 +137,17 @@ class Ledger:
         if load in self.prompt:
             self.stall.begin(due)
 
-    def end(self, load: str, due: float, now: float, outcome: Outcome, detail: str = "") -> None:
-        """Record the outcome of a request."""
+    def end(
+        self,
+        load: str,
+        due: float,
+        now: float,
+        outcome: Outcome,
+        detail: str = "",
+        identity: Identity = NOBODY,
+    ) -> None:
+        """Record the outcome of a request, and who has answered it."""
+        self.record.add(due, now, RequestKind(load, outcome, identity))
         account = self.accounts[load]
         account.outcomes[outcome] += 1
         account.stall.end(now, ok=outcome is Outcome.OK)
@@ -157,7 +160,7 @@ class Ledger:
 
     def saw(self, identity: Identity, now: float) -> None:
         """Record the identity in a response; an empty one is ignored."""
-        if identity == Identity(None, None):
+        if identity == NOBODY:
             return
         if (sighting := self.seen.get(identity)) is None:
             if len(self.seen) < MAX_IDENTITIES:

@@ -1,4 +1,6 @@
-"""The command line of the probe: prints a report to stdout, and `started` to stderr.
+"""The command line of the probe for programs: prints a report to stdout, and `started` to stderr.
+
+It loads any address until a signal comes; `sockact probe` is for people, and has its limits.
 
 Exit status: 0 every request was served (or closed properly), and every client at least once · 1 otherwise ·
 64 usage
@@ -8,14 +10,14 @@ import argparse
 import asyncio
 import json
 import math
-import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from .report import document, table
-from .run import Result, RunPlan, run
-from .spec import DEFAULT, KINDS, SpecError, parse_spec
+from .run import RunPlan
+from .session import until_signal
+from .spec import DEFAULT, KINDS, parse_specs
 from .wire import resolve
 
 USAGE = 64
@@ -30,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         plan = _plan(arguments)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    result = asyncio.run(_until_signal(plan))
+    result = asyncio.run(until_signal(plan, _announce))
     report = document(arguments.url, plan.specs, result)
     sys.stdout.write(json.dumps(report) + "\n" if arguments.json else table(report))
     return LOST if report["lost"] or report["started"] is None else 0
@@ -45,7 +47,7 @@ class _ProbeParser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     kinds = "\n".join(map(_usage, KINDS))
     parser = _ProbeParser(
-        prog="sockact probe",
+        prog="python -m sockact.probe",
         description="Load a service without repeating any request, and count the requests that it loses.",
         epilog=f"loads (RATE is per second and client, or max; options with their defaults):\n{kinds}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -85,32 +87,14 @@ def _count(text: str) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> RunPlan:
-    loads = arguments.loads or DEFAULT
-    if twice := sorted({load for load in loads if loads.count(load) > 1}):
-        raise SpecError(f"{twice[0]!r} is given twice; one load has more clients instead")
     return RunPlan(
         address=resolve(arguments.url),
-        specs=tuple(map(parse_spec, loads)),
+        specs=parse_specs(arguments.loads),
         duration=arguments.duration,
         requests=arguments.requests,
         limit=arguments.limit,
         start_limit=arguments.start_limit,
     )
-
-
-async def _until_signal(plan: RunPlan) -> Result:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def on_signal() -> None:
-        # A second signal has its default effect, for users who do not wait for the report.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    return await run(plan, stop, _announce, lambda cut: loop.add_signal_handler(signal.SIGUSR1, cut))
 
 
 def _announce(line: str) -> None:

@@ -10,10 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from .account import Account, Identity, Ledger
+from .account import Account, Ledger
 from .exchange import Response, ResponseReader, check, content, request
 from .outcome import Outcome, UnservedError
 from .pace import Clock, Pace
+from .record import Course, Identity
 from .spec import Spec
 from .tls import TlsConnection
 from .wire import Address, Connection, IdleState
@@ -40,10 +41,11 @@ class Shared:
 class Client(ABC):
     """A client; the `attempt` of each subclass makes one request."""
 
-    def __init__(self, shared: Shared, spec: Spec, pace: Pace) -> None:
+    def __init__(self, shared: Shared, spec: Spec, pace: Pace, name: str) -> None:
         self.shared = shared
         self.spec = spec
         self.pace = pace
+        self.name = name
         self.connections: set[Connection] = set()
 
     @property
@@ -86,8 +88,9 @@ class Client(ABC):
             detail = f"no complete response within {self.shared.limit:g} s"
             ledger.end(load, due, clock.now(), Outcome.TIMEOUT, detail)
             return False
-        ledger.end(load, due, clock.now(), Outcome.OK)
-        ledger.saw(identity, clock.now())
+        now = clock.now()
+        ledger.end(load, due, now, Outcome.OK, identity=identity)
+        ledger.saw(identity, now)
         return True
 
     async def connect(self) -> Connection:
@@ -154,8 +157,8 @@ class Slow(OneShot):
 class Upload(OneShot):
     """Sends a body slowly, with Content-Length and chunked in turn."""
 
-    def __init__(self, shared: Shared, spec: Spec, pace: Pace) -> None:
-        super().__init__(shared, spec, pace)
+    def __init__(self, shared: Shared, spec: Spec, pace: Pace, name: str) -> None:
+        super().__init__(shared, spec, pace, name)
         self._parts = [b"%08d" % number * 128 for number in range(int(spec.options["chunks"]))]
         self._chunked = False
 
@@ -208,24 +211,29 @@ class Persistent(Client):
 
     _reader: ResponseReader | None = None
     _connection: Connection | None = None
+    _course: Course | None = None
 
     async def attempt(self) -> Identity:
         """Send a request on the open connection, or on a new one if there is none."""
         self._look()
+        clock = self.shared.clock
         if self._connection is None:
             self._connection = await self.connect()
             self._reader = ResponseReader(self._connection)
+            self._course = self.shared.ledger.record.opened(self.name, clock.now())
         assert self._reader is not None
+        assert self._course is not None
         try:
             await self._connection.send(request("GET", self.shared.address, self.shared.address.path))
             response = await self._reader.response()
             identity = check(response)
         except BaseException:
-            self._drop()
+            self._drop("lost")
             raise
+        self._course.answered(clock.now(), identity)
         if not response.persistent:
             self.account.reconnects += 1
-            self._drop()
+            self._drop("closed")
         return identity
 
     def _look(self) -> None:
@@ -235,13 +243,14 @@ class Persistent(Client):
         idle = IdleState.UNSOLICITED if self._reader.surplus else self._connection.look()
         if idle is IdleState.ALIVE:
             return
-        self._drop()
+        self._drop(idle.value)
         if idle is IdleState.UNSOLICITED:
             raise UnservedError(Outcome.WRONG, "bytes on an idle connection, without a request")
         self.account.reconnects += 1
         self.account.idle_resets += idle is IdleState.RESET
 
-    def _drop(self) -> None:
-        if self._connection is not None:
+    def _drop(self, end: str) -> None:
+        if self._connection is not None and self._course is not None:
             self.close(self._connection)
-        self._connection = self._reader = None
+            self._course.close(self.shared.clock.now(), end)
+        self._connection = self._reader = self._course = None

@@ -4,6 +4,9 @@
      "total": LOAD, "loads": {label: LOAD + {"kind"}},
      "seen": [{"version", "pid", "first", "last", "responses"}],
      "windows": [{"stall", "worst"}],
+     "actions": [{"action", "began", "ended", "status", "output"}],
+     "phases": [{"phase", "took", "requests", "lost", "latency_ms", "stall"}],
+     "connections": {"persistent", "lasted", "ends": {word: count}},
      "failures": [{"at", "load", "outcome", "detail"}]}
 
     LOAD: {"requests", "lost", "outcomes": {word: count}, "connections", "reconnects", "idle_resets",
@@ -12,16 +15,25 @@
 Times are seconds since the run began; only `latency_ms` is milliseconds. `started` is null if not every
 client was served. A latency is null if no request was served, and counts from the time at which the request
 was due. The stall of `total` is that of the loads whose requests are answered at once, null if there are
-none. A window ends at each SIGUSR1; `worst` is the longest stall in it of any single one of these loads.
+none. A window ends at each SIGUSR1, and when an action begins or ends; `worst` is the longest stall in it
+of any single one of these loads. The `status` of an action is its exit status, null if it was ended by
+force; `took` is null in phases without an action. The latencies of phases are those of loads whose requests
+are answered at once.
+`connections` are the first 500 persistent ones: those have `lasted` that were open when the run ended, and
+`ends` says how the others ended.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .account import LISTED_FAILURES, Account, Failure, Identity, Sighting, Stall, Window, percentile
+from .account import LISTED_FAILURES, Account, Failure, Sighting, Stall, Window, percentile
 from .outcome import Outcome
+from .phases import RunPhase, phases
+from .record import Course, Identity, Mark
 from .run import Result
 from .spec import Spec
+from .words import count, duration
 
 COUNTS = ("connections", "reconnects", "idle_resets", "restarts", "unsent")
 _RARE = ("closed", *COUNTS[1:])
@@ -46,6 +58,9 @@ def document(url: str, specs: Iterable[Spec], result: Result) -> dict[str, Any]:
         },
         "seen": [_sighting(*one) for one in ledger.seen.items()],
         "windows": [_window(one) for one in ledger.windows],
+        "actions": [_action(mark) for mark in result.marks],
+        "phases": [_phase(one) for one in phases(ledger, result.marks)],
+        "connections": _connections(ledger.record.courses),
         "failures": [_failure(one) for one in ledger.failures],
     }
 
@@ -76,6 +91,38 @@ def table(report: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def verdict(report: Mapping[str, Any]) -> list[str]:
+    """Return the result in a few sentences, the first of which is a title."""
+    if report["started"] is None:
+        return ["Not every client was served", f"{_lost(report)}: no request tells what an action does"]
+    total = report["total"]
+    closed = count(total["reconnects"] + total["restarts"], "connection")
+    lines = [f"{closed} closed by the server, longest stall {duration(total['stall'])}"]
+    for action, phase in zip(report["actions"], _during(report), strict=True):
+        lines.append(f"{action['action']}: {_done(action, phase)}")
+    return [_lost(report), *lines]
+
+
+def _lost(report: Mapping[str, Any]) -> str:
+    return f"{report['lost']:,} of {count(report['requests'], 'request')} lost"
+
+
+def _during(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [phase for phase in report["phases"] if phase["took"] is not None]
+
+
+def _done(action: Mapping[str, Any], phase: Mapping[str, Any]) -> str:
+    """Return what an action came to: `0 of 52 lost, longest stall 12 ms, done after 0.3 s`."""
+    took, status = duration(phase["took"]), action["status"]
+    result = f"{phase['lost']:,} of {phase['requests']:,} lost, longest stall {duration(phase['stall'])}"
+    if status is None:
+        return f"ended by force after {took}; {result}"
+    if status:
+        said = f": {action['output']}" if action["output"] else ""
+        return f"failed after {took} with exit status {status}; {result}{said}"
+    return f"{result}, done after {took}"
+
+
 def _sighting(identity: Identity, sighting: Sighting) -> dict[str, Any]:
     first, last = round(sighting.first, 3), round(sighting.last, 3)
     who = {"version": identity.version, "pid": identity.pid}
@@ -84,6 +131,29 @@ def _sighting(identity: Identity, sighting: Sighting) -> dict[str, Any]:
 
 def _window(window: Window) -> dict[str, float]:
     return {"stall": round(window.stall, 4), "worst": round(window.worst, 4)}
+
+
+def _action(mark: Mark) -> dict[str, Any]:
+    began, ended = round(mark.began, 3), round(mark.ended, 3)
+    done = {"status": mark.status, "output": mark.output}
+    return {"action": mark.label, "began": began, "ended": ended, **done}
+
+
+def _phase(phase: RunPhase) -> dict[str, Any]:
+    took = None if phase.mark is None else round(phase.mark.ended - phase.mark.began, 3)
+    counts = {"phase": phase.name, "took": took, "requests": phase.requests, "lost": phase.lost}
+    stall = None if phase.stall is None else round(phase.stall, 4)
+    return {**counts, "latency_ms": _latencies(phase.latencies), "stall": stall}
+
+
+def _connections(courses: Sequence[Course]) -> dict[str, Any]:
+    ends = Counter(course.end for course in courses if course.end)
+    return {"persistent": len(courses), "lasted": len(courses) - ends.total(), "ends": dict(ends)}
+
+
+def _latencies(ordered: Sequence[float]) -> dict[str, float | None]:
+    percents = {"p50": 50, "p99": 99, "max": 100}
+    return {name: _milliseconds(percentile(ordered, percent)) for name, percent in percents.items()}
 
 
 def _failure(failure: Failure) -> dict[str, Any]:
@@ -98,11 +168,7 @@ def _load(accounts: Sequence[Account], stall: Stall | None) -> dict[str, Any]:
         "lost": sum(account.lost for account in accounts),
         "outcomes": {word.value: sum(account.outcomes[word] for account in accounts) for word in Outcome},
         **{name: sum(getattr(account, name) for account in accounts) for name in COUNTS},
-        "latency_ms": {
-            "p50": _milliseconds(percentile(latencies, 50)),
-            "p99": _milliseconds(percentile(latencies, 99)),
-            "max": _milliseconds(percentile(latencies, 100)),
-        },
+        "latency_ms": _latencies(latencies),
         "stall": None if stall is None else round(stall.longest, 3),
     }
 

@@ -10,7 +10,7 @@ Rates are per client.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -71,6 +71,14 @@ class Spec:
                 return self.options["chunks"] * self.options["interval"]
             case _:
                 return 0.0
+
+
+def parse_specs(labels: Sequence[str]) -> tuple[Spec, ...]:
+    """Parse the specifications of all loads, the default if there are none; raises as `parse_spec`."""
+    labels = labels or DEFAULT
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        raise SpecError(f"{twice[0]!r} is given twice; one load has more clients instead")
+    return tuple(map(parse_spec, labels))
 
 
 def parse_spec(text: str) -> Spec:

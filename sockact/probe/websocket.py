@@ -21,11 +21,11 @@ from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from .account import Identity
 from .clients import PAUSE_AFTER_LOSS, Client, Shared
 from .exchange import document, identity
 from .outcome import Outcome, UnservedError
 from .pace import Pace
+from .record import NOBODY, Course, Identity
 from .spec import Spec
 from .wire import Connection
 
@@ -47,7 +47,7 @@ class Session:
         self._protocol = ClientProtocol(parse_uri(f"ws://{host}/ws"))
         self._echo: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._pump: asyncio.Task[None] | None = None
-        self.identity = Identity(None, None)
+        self.identity = NOBODY
         self.ended: asyncio.Future[UnservedError] = asyncio.get_running_loop().create_future()
 
     async def open(self) -> Self:
@@ -172,9 +172,10 @@ class Session:
 class Websocket(Client):
     """Holds one session, and sends numbered messages on it."""
 
-    def __init__(self, shared: Shared, spec: Spec, pace: Pace) -> None:
-        super().__init__(shared, spec, pace)
+    def __init__(self, shared: Shared, spec: Spec, pace: Pace, name: str) -> None:
+        super().__init__(shared, spec, pace, name)
         self._session: Session | None = None
+        self._course: Course | None = None
         self._number = 0
 
     async def run(self) -> None:
@@ -187,7 +188,7 @@ class Websocket(Client):
                     await self.shared.clock.sleep_until(self.shared.clock.now() + PAUSE_AFTER_LOSS)
             self.account.unsent += self.pace.unsent
         finally:
-            await self._leave()
+            await self._leave("")
 
     async def attempt(self) -> Identity:
         """Send one message, and check the echo."""
@@ -196,7 +197,10 @@ class Websocket(Client):
         echo = document(await self._session.ask(str(self._number)))
         if echo.get("echo") != str(self._number):
             raise UnservedError(Outcome.WRONG, f"message {self._number} was answered with {echo}")
-        return identity(echo.get("version"), echo.get("pid"))
+        found = identity(echo.get("version"), echo.get("pid"))
+        assert self._course is not None
+        self._course.answered(self.shared.clock.now(), found)
+        return found
 
     async def _next(self) -> float | None:
         """Wait until the next message is due; handle the end of the session meanwhile."""
@@ -215,7 +219,7 @@ class Websocket(Client):
 
     async def _ended(self, reason: UnservedError) -> None:
         """Record the end of a session without a message in flight."""
-        await self._leave()
+        await self._leave(reason.outcome.value)
         now = self.shared.clock.now()
         if reason.outcome is not Outcome.CLOSED:
             ledger, detail = self.shared.ledger, f"idle session: {reason.detail}"
@@ -236,7 +240,7 @@ class Websocket(Client):
         ended = self._session.ended
         if not served and not (ended.done() and ended.result().outcome is Outcome.CLOSED):
             # The loss is recorded; a late echo must not answer the next message.
-            await self._leave()
+            await self._leave("lost")
         return served
 
     async def _open(self) -> Identity:
@@ -246,10 +250,15 @@ class Websocket(Client):
         except BaseException:
             self.close(connection)
             raise
+        now = self.shared.clock.now()
+        self._course = self.shared.ledger.record.opened(self.name, now)
+        self._course.answered(now, self._session.identity)
         return self._session.identity
 
-    async def _leave(self) -> None:
+    async def _leave(self, end: str) -> None:
         session, self._session = self._session, None
+        if self._course is not None and not self.shared.clock.ended.done():
+            self._course.close(self.shared.clock.now(), end)
         if session is not None:
             await session.close()
         for connection in self.connections.copy():

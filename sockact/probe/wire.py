@@ -58,6 +58,8 @@ def resolve(url: str) -> Address:
     parts = urlsplit(url)
     if not url.isascii() or not url.isprintable() or " " in url:
         raise ValueError(f"{url!r}: expected host name and path in ASCII, without blanks")
+    if "@" in parts.netloc:
+        raise ValueError(f"{parts.scheme}://...@{parts.hostname}: the probe sends no user and no password")
     if parts.scheme not in _PORTS or not parts.hostname:
         raise ValueError(f"{url!r} is neither http[s]://HOST[:PORT][/PATH] nor unix:/PATH")
     port = parts.port or _PORTS[parts.scheme]

@@ -107,12 +107,12 @@ class Child:
 
     def _reap(self) -> None:
         self._listen(QUEUE)  # its last notifications may still be unread
-        code = _exit_code(self.pid)
+        code = exit_code(self.pid)
         self.exit_status = max(code or 0, 0)
         self._close()
         self._leftovers = Leftovers(self.pid, self._term_timeout(), self._reaped)
         self._leftovers.end()
-        self._ended(_in_words(code))
+        self._ended(in_words(code))
 
     def _term_timeout(self) -> float:
         """Return how long the rest of its group may take: less after an end that took long."""
@@ -120,7 +120,7 @@ class Child:
         return max(TERM_TIMEOUT - took, TERM_TIMEOUT / 2)
 
     def _reaped(self) -> None:
-        with contextlib.suppress(ChildProcessError):  # see `_exit_code`
+        with contextlib.suppress(ChildProcessError):  # see `exit_code`
             os.waitpid(self.pid, 0)
         self._leftovers = None
         self.gone.set()
@@ -138,7 +138,7 @@ class Child:
         self._handle.close()
 
 
-def _exit_code(pid: int) -> int | None:
+def exit_code(pid: int) -> int | None:
     """Return the exit code of a child that has ended, without reaping it; below 0 for a signal.
 
     None if an app that waits for any child, or ignores SIGCHLD, was faster.
@@ -152,7 +152,8 @@ def _exit_code(pid: int) -> int | None:
     return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
 
-def _in_words(code: int | None) -> str:
+def in_words(code: int | None) -> str:
+    """Return an exit code of `exit_code` in words."""
     if code is None:
         return "ended"
     return f"was killed by {_name(-code)}" if code < 0 else f"exited with status {code}"

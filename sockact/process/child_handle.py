@@ -14,7 +14,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sockact.process.command import Program
 from sockact.process.parent_death import LIFELINE, Lifeline, tie
@@ -25,8 +25,7 @@ from sockact.sockets.fds import Listener
 from sockact.system import forks, private_folder
 
 
-@dataclass(frozen=True, slots=True)
-class Conditions:
+class Conditions(NamedTuple):
     """The conditions under which a child is started.
 
     Attributes:
@@ -45,8 +44,10 @@ class Conditions:
     private: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class ChildHandle:
+USUAL = Conditions()
+
+
+class ChildHandle(NamedTuple):
     """The handle of a child process.
 
     Attributes:
@@ -78,7 +79,7 @@ def spawn(
     program: Program,
     listeners: Sequence[Listener],
     environ: Mapping[str, str],
-    conditions: Conditions = Conditions(),
+    conditions: Conditions = USUAL,
 ) -> ChildHandle:
     """Start a child that has a notify socket of its own, and a process group.
 

@@ -6,14 +6,13 @@ import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sockact.config import envfile
 from sockact.errors import ReloadRefused
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(NamedTuple):
     """A program with its directory and environment.
 
     Attributes:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from sockact.config.settings import Settings
 from sockact.errors import ActivationError, UnavailableError
 from sockact.handover.transfer import CONNECTION, SUPPLY
-from sockact.process import health
+from sockact.process import health, terminal
 from sockact.process.left_over import LeftOvers
 from sockact.process.parent_death import LIFELINE
 from sockact.protocols import control_address
@@ -210,7 +210,8 @@ class Sockets:
             raise UnavailableError("require_activation=yes: expected sockets by LISTEN_FDS, found none")
         for listener in listen.bind(settings.listen):
             self._sort(listener)
-        logger.info("no socket was passed: listens on %s", self.describe())
+        hint = terminal.hint(self.listeners, "https" if settings.tls_certificate else "http")
+        logger.info("no socket was passed: listens on %s%s", self.describe(), hint)
 
     def _sort(self, listener: Listener) -> None:
         """Sort a descriptor by its name; raises ActivationError if it is of another kind."""

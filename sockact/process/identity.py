@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sockact.protocols.environment import (
     ACTIVATED,
@@ -17,8 +17,7 @@ from sockact.protocols.environment import (
 from sockact.untrusted.number import decimal
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessIdentity:
+class ProcessIdentity(NamedTuple):
     """The facts about one process.
 
     Attributes:

@@ -11,13 +11,12 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NoReturn
 
 from sockact import runtime
 from sockact.config import logs, pyproject, settings
 from sockact.config.settings import Settings
-from sockact.errors import ReloadRefused, SockactError
+from sockact.errors import ReloadRefused, SockactError, similar
 from sockact.handover.store import Store
 from sockact.lifecycle.conductor import Conductor
 from sockact.lifecycle.deadlines import KILL_MARGIN
@@ -125,7 +124,8 @@ class Process:
         self.end_timeout = chosen.shutdown_timeout
         self.listen_given = pyproject.says("listen", self._given, os.environ)
         for name in settings.misspelt(os.environ):
-            logger.warning("%s is no setting: ignored", name)
+            question = similar(name, map(settings.variable, settings.FIELDS))
+            logger.warning("%s is no setting: ignored%s", name, question)
         return chosen
 
     def resolve(self) -> Settings:
@@ -153,7 +153,7 @@ class Process:
             self.sockets.listeners.append(Listener.of(each, listen.DEFAULT_NAME))
         if not callable(sock):
             obstacle = "the program has opened its socket itself, and would do so again"
-            self.program = replace(self.program, argv=(), obstacle=obstacle)
+            self.program = self.program._replace(argv=(), obstacle=obstacle)
 
     def complete(self, chosen: Settings) -> None:
         """Bind the sockets that were not passed, by `Sockets.complete`, and write the PID file.

@@ -12,6 +12,7 @@ import re
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sockact.process.child_handle import ChildHandle
 from sockact.process.parent_death import Lifeline
@@ -30,8 +31,7 @@ def stored_name(worker: int, generation: int) -> str:
     return f"sockact.worker.{worker}.{generation}"
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOver:
+class LeftOver(NamedTuple):
     """A worker of the supervisor before this one.
 
     Attributes:

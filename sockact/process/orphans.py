@@ -1,7 +1,8 @@
 """Reaps the children of this process that no other code in it knows.
 
 They are orphans, where this process is PID 1 of its PID namespace, as in a container (pid_namespaces(7),
-"The namespace init process"); and children of the program that this process executed before this one.
+"The namespace init process"), or a subreaper (prctl(2)); and children of the program that this process
+executed before this one.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from sockact.system import proc
 
 
 class Orphans:
-    """Reaps orphans that have ended, if this process is PID 1, as long as its event loop runs.
+    """Reaps orphans that have ended, if this process gets them, as long as its event loop runs.
 
     Args:
         ours: returns the children that other code here waits for.
+        subreaper: this process gets them although it is not PID 1.
     """
 
-    def __init__(self, ours: Callable[[], Collection[int]]) -> None:
+    def __init__(self, ours: Callable[[], Collection[int]], *, subreaper: bool = False) -> None:
         self._ours = ours
-        self._paused = os.getpid() != pid1.PID
+        self._paused = os.getpid() != pid1.PID and not subreaper
         if not self._paused:
             asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self.reap)
 

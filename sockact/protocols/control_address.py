@@ -14,7 +14,7 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from sockact.errors import UnavailableError
 from sockact.protocols.control import connect
@@ -116,6 +116,27 @@ def find(
                 failures.append(error)
         sock, where = _chosen(answering, pid, failures)
         return sock.dup(), where
+
+
+def exists(environ: Mapping[str, str], pid: int) -> bool:
+    """Tell whether a service has a control socket, as far as this user can see; see `find`."""
+    return any(where.startswith("@") or os.path.lexists(where) for where in _candidates(environ, pid))
+
+
+def elsewhere(known: Iterable[int]) -> dict[int, str]:
+    """Return the control sockets in this network namespace by their main processes, without the known ones.
+
+    Source: proc_pid_net(5), unix.
+    """
+    name = re.compile(r"(?:/.*/sockact-(\d+)-[0-9a-f]{6}/control|@sockact\.(\d+)(?:\.[0-9a-f]{16})?)")
+    found: dict[int, str] = {}
+    with contextlib.suppress(OSError), open("/proc/net/unix") as file:
+        for line in file:
+            if match := name.fullmatch(line.rstrip().rpartition(" ")[2]):
+                found[int(match[1] or match[2])] = match[0]
+    for pid in known:
+        found.pop(pid, None)
+    return found
 
 
 def _checked(sock: socket.socket, where: str, pid: int) -> int:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Counters:
+class Counters(NamedTuple):
     """A worker's activity, in numbers.
 
     Attributes:
@@ -24,7 +23,7 @@ class Counters:
 def total(counters: Iterable[Counters]) -> Counters:
     """Return the sums."""
     every = list(counters)
-    return Counters(*(sum(getattr(one, each.name) for one in every) for each in fields(Counters)))
+    return Counters(*(sum(getattr(one, name) for one in every) for name in Counters._fields))
 
 
 def count(number: int, noun: str) -> str:

@@ -96,10 +96,21 @@ def render(service: Mapping[str, Any]) -> str:
     return "\n".join(map(visible, lines))
 
 
+def span(seconds: float) -> str:
+    """Return a time in the two largest of its units, as systemd shows one: `3min 11s`."""
+    left = round(seconds)
+    parts: list[str] = []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        number, left = divmod(left, size)
+        if number:
+            parts.append(f"{number}{unit}")
+    return " ".join(parts[:2]) or "0s"
+
+
 def _cells(each: Mapping[str, Any]) -> tuple[str, ...]:
     rss = "-" if each["rss"] is None else f"{each['rss'] / 1024**2:.0f} MiB"
     counts = ("-" if each[name] is None else str(each[name]) for name in COUNTS)
-    uptime = f"{each['uptime']:.0f} s"
+    uptime = span(each["uptime"])
     cells = (
         str(each["worker"]),
         str(each["generation"]),

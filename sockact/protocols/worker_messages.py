@@ -38,8 +38,7 @@ malformed counts as not sent, and never raises.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Self
+from typing import NamedTuple, Self
 
 from sockact.protocols.counters import Counters
 from sockact.protocols.notify import Notifier, one_line, usec
@@ -159,8 +158,7 @@ class Reporter(Notifier):
         self._send(f"{name}={one_line(text)}", must=True)
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerMessage:
+class WorkerMessage(NamedTuple):
     """One notification of a worker, as its supervisor understands it.
 
     Attributes:
@@ -232,8 +230,7 @@ class WorkerMessage:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SupervisorOrder:
+class SupervisorOrder(NamedTuple):
     """One order of a supervisor to a worker.
 
     Attributes:
@@ -258,12 +255,10 @@ class SupervisorOrder:
 
 
 def _counters(said: Mapping[str, str]) -> Counters | None:
-    numbers = [decimal(said.get(_PREFIX + each.name.upper())) for each in fields(Counters)]
+    numbers = [decimal(said.get(_PREFIX + name.upper())) for name in Counters._fields]
     known = [number for number in numbers if number is not None]
     return Counters(*known) if len(known) == len(numbers) else None
 
 
 def _written(counters: Counters) -> str:
-    return "\n".join(
-        f"{_PREFIX}{each.name.upper()}={getattr(counters, each.name)}" for each in fields(counters)
-    )
+    return "\n".join(f"{_PREFIX}{name.upper()}={value}" for name, value in counters._asdict().items())

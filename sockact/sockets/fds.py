@@ -20,8 +20,7 @@ import signal
 import socket
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from systemd import daemon
 
@@ -62,8 +61,7 @@ _SOCKET_KINDS: dict[int, Kind] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
+class Listener(NamedTuple):
     """One descriptor that a service manager passed, or that sockact bound in its place.
 
     Attributes:
@@ -162,7 +160,7 @@ def adopt(*, standard_input: bool = False) -> list[Listener]:
             names = daemon.listen_fds_with_names(unset_environment=False)
         except OSError as error:
             raise ActivationError(f"the passed descriptors cannot be taken over: {error}") from error
-        return [_describe(fd, name) for fd, name in sorted(names.items())]
+        return [describe(fd, name) for fd, name in sorted(names.items())]
     finally:
         # libsystemd unsets them in the C environment only, and LISTEN_PIDFDID not before version 259;
         # os.environ writes through, so this clears both.
@@ -224,6 +222,7 @@ def spawn(
     directory: str = ".",
     most: int | None = None,
     blocked: Iterable[signal.Signals] = (),
+    standard_input: int | None = None,
 ) -> int:
     """Start a program as a service manager does, with `listeners` passed by LISTEN_FDS.
 
@@ -238,6 +237,7 @@ def spawn(
         directory: its working directory.
         most: its soft limit of open descriptors; None for this process's.
         blocked: signals that are blocked when the program starts, so that it can install handlers first.
+        standard_input: its standard input; None for this process's.
 
     Returns:
         Its PID, which is also its process group. The caller reaps it.
@@ -251,7 +251,8 @@ def spawn(
         # one: if a copy fails, those before it are closed.
         for fd in passed:
             copies.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST + len(passed)))  # noqa: PERF401
-        actions = [(os.POSIX_SPAWN_DUP2, copy, FIRST + index) for index, copy in enumerate(copies)]
+        actions = [] if standard_input is None else [(os.POSIX_SPAWN_DUP2, standard_input, 0)]
+        actions += [(os.POSIX_SPAWN_DUP2, copy, FIRST + index) for index, copy in enumerate(copies)]
         return os.posix_spawn(
             "/bin/sh",
             ["sh", "-c", script, "sh", directory, *argv],
@@ -321,7 +322,8 @@ def _standard_input() -> list[Listener]:
     return [Listener.of(sock, STANDARD_INPUT)]
 
 
-def _describe(fd: int, name: str) -> Listener:
+def describe(fd: int, name: str) -> Listener:
+    """Return the listener for an open descriptor of any kind, and take ownership of it."""
     if stat.S_ISSOCK(os.fstat(fd).st_mode):
         # Not socket.fromfd: it makes a copy and loses the protocol, and with it TCP_NODELAY.
         return Listener.of(socket.socket(fileno=fd), name)

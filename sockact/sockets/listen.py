@@ -1,7 +1,8 @@
 """Binds sockets if no service manager has passed any.
 
-An address has the form of `--listen`: `host:port`, `[v6]:port`, `:port` for all addresses,
-`unix:/path`, `unix:@abstract`; `udp:host:port` is for datagrams. `NAME=` before it names the socket.
+An address has the form of `--listen`: `host:port`, `[v6]:port`; `:port` or `port` for all addresses;
+`/path` or `unix:/path`, `@abstract` or `unix:@abstract`; `udp:` before a port is for datagrams. `NAME=`
+before it names the socket.
 """
 
 from __future__ import annotations
@@ -75,12 +76,13 @@ def listen_unix(where: str, mode: int | None = None) -> socket.socket:
 
 
 def _named(address: str) -> tuple[str, str]:
-    match = re.fullmatch(r"([\w.-]+)=(.*)", address)
+    # ASCII, as in FileDescriptorName= of systemd.socket(5).
+    match = re.fullmatch(r"([\w.-]{1,255})=(.*)", address, re.ASCII)
     return (match[1], match[2]) if match else (DEFAULT_NAME, address)
 
 
 def _open(address: str) -> list[socket.socket]:
-    if address.startswith("unix:"):
+    if address.startswith(("unix:", "/", "@")):
         where = address.removeprefix("unix:")
         if not where or where == "@":
             raise SettingsError(f"listen={address!r}: expected a path or @name after unix:")
@@ -121,11 +123,13 @@ def _each(kind: int, places: Iterable[tuple[int, object]], address: str) -> list
 
 
 def _host_and_port(address: str) -> tuple[str, int]:
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+(?:%\w+)?)\]|([^:\[\]/]*)):(\d{1,5})", address)
+    # A port alone is one on all addresses, as in ListenStream= of systemd.socket(5).
+    place = f":{address}" if address.isdecimal() else address
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+(?:%\w+)?)\]|([^:\[\]/]*)):(\d{1,5})", place, re.ASCII)
     if not match or int(match[3]) > 65535:
         raise SettingsError(
-            f"listen={address!r}: expected host:port, [v6]:port, :port, unix:/path or unix:@abstract, "
-            "with udp: before it for datagrams, and optionally NAME= before that"
+            f"listen={address!r}: expected host:port, [v6]:port, port, /path, unix:/path or @abstract, "
+            "with udp: before a port for datagrams, and optionally NAME= before that"
         )
     return match[1] or match[2], int(match[3])
 

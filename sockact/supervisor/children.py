@@ -10,7 +10,7 @@ import resource
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sockact.errors import SettingsError
 from sockact.process import child_handle
@@ -26,8 +26,7 @@ from sockact.system.signals import REMEMBERED
 logger = logging.getLogger(__package__)
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerSpec:
+class WorkerSpec(NamedTuple):
     """The specification of a worker process.
 
     Attributes:
@@ -51,8 +50,7 @@ class WorkerSpec:
     max_memory: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ChildEvents:
+class ChildEvents(NamedTuple):
     """The callbacks for what happens to worker processes; the first argument is the worker's number.
 
     Attributes:

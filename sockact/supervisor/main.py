@@ -7,7 +7,6 @@ import logging
 import random
 import resource
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from sockact import runtime
 from sockact.config import envfile, logs
@@ -109,7 +108,7 @@ def _spec(process: Process, chosen: Settings, program: Sequence[str], most: int 
     command = foreign(process.program, program) if program else without_workers(process.program)
     supplied = process.own or not program
     return WorkerSpec(
-        program=replace(command, env_files=chosen.env_file),
+        program=command._replace(env_files=chosen.env_file),
         listeners=process.sockets.listeners,
         most=most,
         ours=not program,
@@ -177,12 +176,12 @@ def without_workers(program: Program) -> Program:
         program.require_command()
     except ReloadRefused as error:
         raise UsageError(str(error)) from error
-    return replace(program, argv=(*program.argv, "--workers=0"))
+    return program._replace(argv=(*program.argv, "--workers=0"))
 
 
 def foreign(program: Program, argv: Sequence[str]) -> Program:
     """Return another command, in the same folder and environment."""
-    return replace(program, argv=tuple(argv))
+    return program._replace(argv=tuple(argv))
 
 
 def _stop_timeout(chosen: Settings) -> float | None:

@@ -13,14 +13,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Collection
-from dataclasses import dataclass
+from typing import NamedTuple
 
 TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 """The timers of setitimer(2) and alarm(2): their signals end a program that has no handler for them."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExecState:
+class ExecState(NamedTuple):
     """The state of a process that execve(2) keeps.
 
     Attributes:

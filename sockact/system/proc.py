@@ -13,3 +13,12 @@ def stat(pid: int) -> list[str] | None:
             return file.read().rpartition(")")[2].split()
     except OSError:
         return None
+
+
+def name_of(pid: int) -> str:
+    """Return the name of a process, as proc_pid_comm(5) has it."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return "another process"

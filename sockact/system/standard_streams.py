@@ -51,6 +51,11 @@ def descriptor() -> int:
     return _kept
 
 
+def is_terminal() -> bool:
+    """Tell whether our own output goes to a terminal."""
+    return os.isatty(_kept)
+
+
 def fill() -> None:
     """Open on /dev/null the standard streams that an app has closed; libuv aborts if it gets their numbers.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sockact.errors import ActivationError, SockactError, UnavailableError
 from sockact.sockets import fds
@@ -26,19 +26,18 @@ STARTED = "SYSTEMD_EXEC_PID"
 EXEC = "Write `exec` before the command, or start sockact without a wrapper"
 
 
-@dataclass(frozen=True, slots=True)
-class Clue:
+class Clue(NamedTuple):
     """The environment at the start of a process to which nothing was passed.
 
     Attributes:
         owner: the process that LISTEN_PID names, if that is another one.
         loose: whether there is a listening socket at the first descriptor of passed ones.
-        count: LISTEN_FDS.
+        listen_fds: LISTEN_FDS.
     """
 
     owner: str | None = None
     loose: bool = False
-    count: str = ""
+    listen_fds: str = ""
 
     @classmethod
     def here(cls, environ: Mapping[str, str]) -> Clue:
@@ -48,7 +47,7 @@ class Clue:
 
     def explain(self) -> SockactError | None:
         """Return what a wrapper did to sockets that were passed to it; None if that is not known."""
-        passed = self.count not in ("", "0")
+        passed = self.listen_fds not in ("", "0")
         # If there were none, a service manager such as ours sets LISTEN_PID alone.
         if self.owner and (passed or self.loose) and self.owner in (found := ancestors(os.getpid())):
             return ActivationError(
@@ -57,7 +56,8 @@ class Clue:
             )
         if self.owner is None and self.loose and passed:
             return ActivationError(
-                f"LISTEN_FDS={self.count} without LISTEN_PID: a wrapper has dropped it from the environment"
+                f"LISTEN_FDS={self.listen_fds} without LISTEN_PID: a wrapper has dropped it from the"
+                " environment"
             )
         return None
 
@@ -142,7 +142,7 @@ def ancestors(pid: int) -> dict[str, str]:
         pid = int(stat[1])
         if not pid:
             break
-        found[str(pid)] = _name(pid)
+        found[str(pid)] = proc.name_of(pid)
     return found
 
 
@@ -188,14 +188,6 @@ def _is_wrapped(environ: Mapping[str, str]) -> bool:
         return environ[STARTED] in above
     own = unit_files.cgroup_of(os.getpid())
     return sum(unit_files.cgroup_of(int(pid)) == own for pid in above) <= 1
-
-
-def _name(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        return "another process"
 
 
 def _listens(fd: int) -> bool:

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sockact.errors import UnavailableError, UsageError
 
@@ -16,10 +16,10 @@ JOB_TIMEOUT = 2.0
 
 _TYPES = "service|socket|target|timer|path|mount|automount|swap|slice|scope|device"
 _PROPERTIES = "Id,LoadState,MainPID,RuntimeDirectory,Triggers"
+_STREAM = " (Stream)"
 
 
-@dataclass(frozen=True, slots=True)
-class Located:
+class Located(NamedTuple):
     """A service that runs.
 
     Attributes:
@@ -31,6 +31,22 @@ class Located:
     unit: str
     scope: str
     environ: Mapping[str, str]
+
+
+class Described(NamedTuple):
+    """A service, whether it runs or not.
+
+    Attributes:
+        unit: its name.
+        scope: the manager that has it, as systemctl's option: `--system` or `--user`.
+        properties: those that were asked for, by name.
+        listen: the addresses of its socket units at which streams are accepted, by the unit's name.
+    """
+
+    unit: str
+    scope: str
+    properties: Mapping[str, str]
+    listen: Mapping[str, Sequence[str]]
 
 
 def locate(unit: str, environ: Mapping[str, str], *, user: bool = False) -> Located:
@@ -45,6 +61,43 @@ def locate(unit: str, environ: Mapping[str, str], *, user: bool = False) -> Loca
         UsageError: there is no such unit, or it is no service; says what to ask for, if that is known.
         UnavailableError: it does not run, or systemctl does not tell.
     """
+    name, scope, found = _found(unit, user=user)
+    if not found["MainPID"].isdecimal() or found["MainPID"] == "0":
+        raise UnavailableError(f"unit {unit} has no main process: it is not running")
+    return _located(name, scope, found, environ)
+
+
+def describe(unit: str, *properties: str, user: bool = False) -> Described:
+    """Return properties of a service, and the addresses of its sockets; raises as `locate`, also idle."""
+    name, scope, _ = _found(unit, user=user)
+    shown = {each: "\n".join(_values(each, name, scope)) for each in properties}
+    sockets = [each for line in _values("TriggeredBy", name, scope) for each in line.split()]
+    listen = {
+        each: [
+            line.removesuffix(_STREAM) for line in _values("Listen", each, scope) if line.endswith(_STREAM)
+        ]
+        for each in sockets
+        if each.endswith(".socket")
+    }
+    return Described(name, scope, shown, listen)
+
+
+def start(unit: str, scope: str) -> None:
+    """Start a unit, and wait until it has started; nothing happens to one that has.
+
+    Raises:
+        UnavailableError: it does not start, or the user may not start it.
+    """
+    try:
+        done = _run("--no-ask-password", scope, "start", "--", unit)
+    except OSError as error:
+        raise UnavailableError(str(error)) from error
+    if done.returncode:
+        raise UnavailableError(f"systemctl start {unit}: {' '.join(done.stderr.split())}")
+
+
+def _found(unit: str, *, user: bool) -> tuple[str, str, dict[str, str]]:
+    """Return the whole name of a service, the manager that has it, and its properties."""
     name = _service(unit)
     scope = "--user" if user else "--system"
     found, complaint = _properties(name, scope)
@@ -55,11 +108,24 @@ def locate(unit: str, environ: Mapping[str, str], *, user: bool = False) -> Loca
     if "LoadState" not in found:
         raise UnavailableError(f"systemctl does not tell where {unit} is: {complaint or 'no output'}")
     _require_service(unit, found)
-    directories = [
-        os.path.join(_runtime(scope, environ), each) for each in found.get("RuntimeDirectory", "").split()
+    return name, scope, found
+
+
+def running(scope: str, environ: Mapping[str, str]) -> list[Located]:
+    """Return all services that have a main process; none where there is no such manager."""
+    try:
+        listed = _run("list-units", scope, "--type=service", "--plain", "--no-legend", "--full")
+        names = [line.split()[0] for line in listed.stdout.splitlines() if line.strip()]
+        shown = _run("show", f"--property={_PROPERTIES}", scope, "--", *names).stdout if names else ""
+    except OSError:
+        return []
+    blocks = (block.splitlines() for block in shown.split("\n\n"))
+    found = [dict(line.split("=", 1) for line in block if "=" in line) for block in blocks]
+    return [
+        _located(each["Id"], scope, each, environ)
+        for each in found
+        if "Id" in each and each.get("MainPID", "0") not in ("", "0")
     ]
-    known = {"MAINPID": found["MainPID"], "RUNTIME_DIRECTORY": ":".join(directories)}
-    return Located(name, scope, known)
 
 
 def version() -> int | None:
@@ -110,6 +176,14 @@ def jobs(unit: str, scope: str) -> list[str]:
         raise UnavailableError(done.stderr.strip())
     lines = [line.split() for line in done.stdout.splitlines()]
     return [job[2] for job in lines if len(job) > 2 and job[1] == unit]
+
+
+def _located(name: str, scope: str, found: Mapping[str, str], environ: Mapping[str, str]) -> Located:
+    directories = [
+        os.path.join(_runtime(scope, environ), each) for each in found.get("RuntimeDirectory", "").split()
+    ]
+    known = {"MAINPID": found["MainPID"], "RUNTIME_DIRECTORY": ":".join(directories)}
+    return Located(name, scope, known)
 
 
 def _service(unit: str) -> str:
@@ -182,8 +256,6 @@ def _require_service(unit: str, found: Mapping[str, str]) -> None:
         )
         hint = f"ask for {triggered}, which it triggers" if triggered else "expected the name of a service"
         raise UsageError(f"{found.get('Id', unit)} is no service: {hint}")
-    if not found["MainPID"].isdecimal() or found["MainPID"] == "0":
-        raise UnavailableError(f"unit {unit} has no main process: it is not running")
 
 
 def _runtime(scope: str, environ: Mapping[str, str]) -> str:

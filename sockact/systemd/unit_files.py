@@ -10,8 +10,9 @@ Rule of this file: a file that cannot be read counts as missing.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sockact.systemd import unit_syntax
 from sockact.systemd.unit_syntax import TRUE, Assignment
@@ -54,8 +55,7 @@ Assignments = Mapping[str, Sequence[str]]
 """The values of each `Section.Option`, in their order; an empty assignment removes those before it."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnitFiles:
+class UnitFiles(NamedTuple):
     """The files of a unit, and of those beside it.
 
     Attributes:
@@ -229,9 +229,11 @@ def template(name: str) -> str:
 
 
 def _instantiated(word: str, name: str) -> str:
-    """Put an instance's name into a word of its template."""
-    instance = name.partition("@")[2].rpartition(".")[0]
-    return word.replace("%i", instance).replace("%I", instance) if instance else word
+    """Put the name of a unit, or its parts, into a word of its file: systemd.unit(5), Specifiers."""
+    stem = name.rpartition(".")[0]
+    prefix, _, instance = stem.partition("@")
+    known = {"%": "%", "n": name, "N": stem, "p": prefix, "i": instance, "I": instance}
+    return re.sub(r"%(.)", lambda match: known.get(match[1], match[0]), word)
 
 
 def _service(unit: UnitFiles) -> str:

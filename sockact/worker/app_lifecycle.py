@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sockact import hooks
 from sockact.config.settings import Settings
@@ -21,8 +21,7 @@ from sockact.worker.hook_runner import HookRunner
 logger = logging.getLogger(__package__)
 
 
-@dataclass(frozen=True, slots=True)
-class AppContext:
+class AppContext(NamedTuple):
     """The part of the app's code in the life of its process.
 
     Attributes:

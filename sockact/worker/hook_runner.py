@@ -16,9 +16,8 @@ import inspect
 import logging
 import threading
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from sockact.errors import HookTimeout, SockactError
 from sockact.hooks import Hook, Registry
@@ -160,8 +159,7 @@ def _is_async(function: Any) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Raised:
+class _Raised(NamedTuple):
     """The result of a thread that has raised an error: no future takes a StopIteration."""
 
     error: BaseException

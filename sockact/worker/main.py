@@ -168,10 +168,15 @@ class _Serving:
 
     def _worker(self, mounted: Sequence[Mount], links: manager.Links, context: AppContext) -> Worker:
         process, chosen = self._process, self._settings
-        served = [_served(mount, chosen, context.readiness, self._tls) for mount in mounted]
+        served = [_served(mount, chosen, context.readiness, self._tls, self._code()) for mount in mounted]
         engines = Engines(served, None if process.activated else self._leave_listeners)
         host = Host(process.program, process.generation, process.sockets.connected, process.exit.within)
         return Worker(engines, chosen, host, links, context)
+
+    def _code(self) -> str:
+        """Return a name that the running code has in all workers, and no other code of this service."""
+        main = os.getppid() if self._process.supervised else os.getpid()
+        return f"{main}.{self._process.generation}"
 
     def _explain_store(self, kept: manager.KeptConnections) -> None:
         process = self._process
@@ -255,7 +260,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _served(mount: Mount, settings: Settings, readiness: Readiness, tls: Tls | None) -> Served:
+def _served(mount: Mount, settings: Settings, readiness: Readiness, tls: Tls | None, code: str) -> Served:
     """Return the engine of an app; imports that one only, for a worker starts faster so."""
     app, kind, listeners = mount.app, mount.kind, mount.listeners
     match mount.engine:
@@ -263,6 +268,8 @@ def _served(mount: Mount, settings: Settings, readiness: Readiness, tls: Tls | N
             from sockact.engines.http.engine import HttpEngine
 
             http = HttpEngine(app, kind, listeners, settings, readiness, tls)
+            if settings.reload_page:
+                http.answer_reload_page(code)
             return Served(http, listeners, http)
         case EngineType.STREAM:
             from sockact.engines.handlers.stream import StreamEngine

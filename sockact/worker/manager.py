@@ -12,7 +12,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sockact import hooks
 from sockact.errors import SockactError
@@ -36,8 +36,7 @@ def _ignore(_: object) -> None:
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerManager:
+class WorkerManager(NamedTuple):
     """The manager of a worker, as the worker reports to it.
 
     Attributes:
@@ -149,8 +148,7 @@ class KeptConnections:
         self._store.put(self._sockets.kept())
 
 
-@dataclass(frozen=True, slots=True)
-class Links:
+class Links(NamedTuple):
     """The links of a worker.
 
     Attributes:

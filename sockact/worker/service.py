@@ -14,8 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sockact import hooks
 from sockact.config.settings import Settings
@@ -41,8 +40,7 @@ RETIRE_TIMEOUT = 1.0
 logger = logging.getLogger(__package__)
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(NamedTuple):
     """The process that a worker runs in.
 
     Attributes:

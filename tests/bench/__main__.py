@@ -20,7 +20,7 @@ measured stay as they are. A value stands before the smallest and the largest in
 
 NAMES = (
     *("throughput", "worker", "imports", "size", "idle"),
-    *("start", "activation", "reload", "stall", "restart", "handover"),
+    *("start", "activation", "reload", "stall", "restart", "handover", "probe"),
 )
 
 

@@ -213,14 +213,14 @@ def test_bodies_pass_through_whole_in_http_1_0(before: Start, say: Callable[[str
 def test_health_checks_pass(before: Start, tmp_path: Path, say: Callable[[str, int], None]) -> None:
     """HAProxy sends them in HTTP/1.0, and without a Host."""
     with before():
-        told = wait_until(lambda: checked(tmp_path / "proxy/haproxy.sock"))
+        told = wait_until(lambda: passed(tmp_path / "proxy/haproxy.sock"))
 
-    assert (told["status"], told["check_status"], told["check_code"]) == ("UP", "L7OK", "200")
+    assert told["check_code"] == "200"
     say("health checks", 1)
 
 
-def checked(path: Path) -> dict[str, str] | None:
-    """Return what HAProxy tells of the service, once it has checked it."""
+def passed(path: Path) -> dict[str, str] | None:
+    """Return what HAProxy tells of the service once a check has passed; on a busy machine one is late."""
     if not path.exists():  # it gets its name after the ports are open
         return None
     with connect(str(path)) as sock:
@@ -228,7 +228,7 @@ def checked(path: Path) -> dict[str, str] | None:
         lines = sock.makefile().read().removeprefix("# ").splitlines()
     rows = {(row["pxname"], row["svname"]): row for row in csv.DictReader(lines)}
     found = rows["service", "app"]
-    return found if found["check_code"] else None
+    return found if (found["status"], found["check_status"]) == ("UP", "L7OK") else None
 
 
 def test_a_websocket_passes_through(before: Start, say: Callable[[str, int], None]) -> None:

@@ -114,3 +114,32 @@ def test_a_service_of_a_users_manager_is_reloaded_restarted_and_stopped_without_
     systemctl(user, "stop", "web.socket", "web.service")
     left = user.run("sh", "-c", f"ls -d {RUNTIME}/sockact* {RUNTIME}/web /tmp/sockact*", check=False)
     assert not left.stdout
+
+
+def test_units_are_written_for_a_users_manager(user: Machine) -> None:
+    install(user, 1)
+    user.run("chown", "-R", f"{USER}:", HOME)
+    wish = (
+        "app:app",
+        "--chdir",
+        f"{HOME}/web",
+        "--name",
+        "web",
+        "--listen",
+        f"127.0.0.1:{PORT}",
+        "--workers=2",
+    )
+    limits = ("--probation=0.1s", "--keep-alive=1h")
+    command = (SOCKACT, "units", *wish, *limits, "--manager", "user", "--install", "--now")
+    said = as_user(user, "env", f"HOME={HOME}", *command)
+
+    assert said.stdout.endswith("web.service is started: systemctl --user status web.service\n")
+    assert said.stderr == ""
+    with load(user, *LOADS, port=PORT) as clients:
+        for version, verb in enumerate(("reload", "restart", "reload"), 2):
+            install(user, version)
+            systemctl(user, verb, "web.service")
+        report = clients.report()
+    assert_nothing_lost(report)
+    assert {seen["version"] for seen in report["seen"]} == set("1234")
+    systemctl(user, "stop", "web.socket", "web.service")

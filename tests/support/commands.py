@@ -70,11 +70,13 @@ def reload_all(service: Service, pid: int) -> None:
         wait_gone(worker)
 
 
-def ask(service: Service, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run `sockact status` as a process of the service would."""
+def ask(
+    service: Service, *arguments: str, verb: str = "status", **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `sockact status`, or another command, as a process of the service would."""
     known = {"MAINPID": str(service.manager.pid), "RUNTIME_DIRECTORY": str(service.directory)}
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT), **known, **environ}
-    command = [*SOCKACT, "status", *arguments]
+    command = [*SOCKACT, verb, *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environ, timeout=LIMIT, check=False)
 
 

@@ -1,6 +1,6 @@
 """A service manager for tests: it starts a program as systemd would, and hears what it says.
 
-Both of its halves are sockact's own (`fds.spawn`, `NotifySocket`); the machine tests put the real
+Its parts are sockact's own (`fds.spawn`, `NotifySocket`, `DescriptorStore`); the machine tests put the real
 systemd in its place.
 """
 
@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from sockact.activate.store import DescriptorStore
 from sockact.protocols.notify import Notification, NotifySocket
 from sockact.sockets import fds
 from sockact.sockets.fds import Listener
@@ -92,9 +93,6 @@ class Manager:
 
     Args:
         log: the file that takes the program's stderr.
-
-    Attributes:
-        stored: what the program has stored; the next one that is started gets it.
     """
 
     def __init__(self, log: Path) -> None:
@@ -102,7 +100,7 @@ class Manager:
         self.pid = 0
         self.most: int | None = None
         self.heard: list[Notification] = []
-        self.stored: list[Listener] = []
+        self._store = DescriptorStore(most=10_000)
         self._notify = NotifySocket(stores=True)
         self._changed = threading.Condition()
         self._closing = os.eventfd(0)
@@ -111,6 +109,11 @@ class Manager:
         self._returned = 0
         self._words = itertools.count()
         self._pidfd = -1
+
+    @property
+    def stored(self) -> list[Listener]:
+        """The descriptors that the program has stored."""
+        return self._store.listeners
 
     def start(self, argv: Sequence[str], listeners: Sequence[Listener] = (), **environ: str) -> int:
         """Start a program with `listeners` passed, and return its PID.
@@ -203,26 +206,14 @@ class Manager:
         os.eventfd_write(self._closing, 1)
         self._reader.join()
         os.close(self._closing)
-        self._forget()
+        self._store.close()
         self._notify.__exit__()
-
-    def _store(self, message: Notification) -> None:
-        name = message.assignments.get("FDNAME", "")
-        self.stored += [Listener.of(socket.socket(fileno=fd), name) for fd in message.stored]
-        if message.assignments.get("FDSTOREREMOVE") == "1":
-            self._forget(name)
-
-    def _forget(self, name: str = "") -> None:
-        """Close what is stored under a name, or all of it."""
-        for listener in [each for each in self.stored if name in ("", each.name)]:
-            self.stored.remove(listener)
-            listener.close()
 
     def _listen(self) -> None:
         """Read all the time, as a manager does: its queue holds few messages."""
         while self._closing not in select.select([self._notify.fileno(), self._closing], [], [])[0]:
             while (message := self._notify.receive()) is not None:
                 with self._changed:
-                    self._store(message)
+                    self._store.hear(message)
                     self.heard.append(message)
                     self._changed.notify_all()

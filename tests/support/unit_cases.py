@@ -262,8 +262,8 @@ def _cases() -> Iterator[UnitCase]:
     )
     yield case("trigger-limit-low", "gunicorn", "TriggerLimitBurst=200", "", **socket)
     # Service and socket
-    yield case("socket-not-required", "app", "Requires=app.socket", "")
-    yield case("socket-not-required", "template", "Requires=app@%i.socket", "Wants=app@%i.socket")
+    yield case("socket-not-required", "app", "Requires=", "")
+    yield case("socket-not-required", "template", "Requires=", "Wants=app@%i.socket #")
     yield case("order-missing", "uvicorn", "After=network-online.target", "")
     yield case("order-missing", "uvicorn", "", "Requires=postgresql.service", section="Unit")
     yield case("network-not-awaited", "uvicorn", "Wants=network-online.target", "")
@@ -309,11 +309,11 @@ def _cases() -> Iterator[UnitCase]:
     yield case(
         "shared-runtime-directory",
         "app",
-        "RuntimeDirectory=app",
-        "RuntimeDirectory=shop",
+        "RuntimeDirectory=",
+        "RuntimeDirectory=shop #",
         more=(("shop.service", GUNICORN),),
     )
-    yield case("instances-share-directory", "template", "RuntimeDirectory=app-%i", "RuntimeDirectory=app")
+    yield case("instances-share-directory", "template", "RuntimeDirectory=", "RuntimeDirectory=app #")
     yield case("private-tmp-keeps-port", "app", "", "PrivateTmp=yes")
     yield case("legacy-path", "gunicorn", "ListenStream=/run/", "ListenStream=/var/run/", **socket)
     yield case("working-directory-relative", "uvicorn", "", "WorkingDirectory=opt/api")

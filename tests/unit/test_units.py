@@ -7,13 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from sockact.units.writing import shipped
 from tests.support.manager import CHECKOUT
-
-OF_AN_INSTANCE = {
-    "app.socket": "app@%i.socket",
-    "RuntimeDirectory=app": "RuntimeDirectory=app-%i",
-    "127.0.0.1:8000": "127.0.0.1:%i",
-}
 
 
 def options(name: str) -> list[str]:
@@ -24,11 +19,16 @@ def options(name: str) -> list[str]:
 
 @pytest.mark.parametrize("suffix", ["service", "socket"])
 def test_an_instance_is_like_the_only_one(suffix: str) -> None:
-    expected = "\n".join(options(f"app.{suffix}"))
-    for one, instance in OF_AN_INSTANCE.items():
-        expected = expected.replace(one, instance)
+    expected = [line.replace("127.0.0.1:8000", "127.0.0.1:%i") for line in options(f"app.{suffix}")]
 
-    assert options(f"app@.{suffix}") == expected.splitlines()
+    assert options(f"app@.{suffix}") == expected
+
+
+def test_the_files_are_what_the_code_writes() -> None:
+    """`python -m sockact.units units` makes them anew."""
+    for name, content in shipped().items():
+        assert (CHECKOUT / "units" / name).read_text() == content, name
+    assert set(shipped()) == set(SHIPPED)
 
 
 def values(name: str, option: str) -> Sequence[str]:
@@ -79,8 +79,7 @@ def test_root_runs_and_writes_nothing_in_the_folders_of_others(name: str) -> Non
         assert (
             command.startswith("ExecStart=/usr/local/sbin/") or "sh -" not in command or " -i " in command
         )
-        assert "/opt/app/venv" not in command
-        assert "/run/app/" not in command
+        assert not re.search(r"/opt/\S+/venv|/run/(app|%[Np])/", command)
         if "DynamicUser" in text or name.endswith(".conf"):  # else it is root's
             known = (
                 " RUNTIME_DIRECTORY=${RUNTIME_DIRECTORY} ",

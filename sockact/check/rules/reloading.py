@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 from os.path import basename, dirname
 
-from sockact.check.command import CommandLine
+from sockact.check.command import CommandLine, read
 from sockact.check.rule import Complaint, Cure, Severity, rule
 from sockact.check.scope import Scope
 from sockact.check.unit import CheckedUnit
+from sockact.systemd.unit_syntax import Assignment
 
 NUMBERS = {"1": "HUP", "2": "INT", "3": "QUIT", "9": "KILL", "15": "TERM"}
 
@@ -132,12 +133,16 @@ def _kills(unit: CheckedUnit, command: CommandLine) -> bool:
 
 def _reload_command(unit: CheckedUnit) -> str:
     """Return the line for ExecReload=, with the sockact of ExecStart=."""
-    main = unit.main
-    inner = main.inner[0] if main and main.inner else "sockact"
+    at = unit.last("Service.ExecStart")
+    inner = "".join(command_as_written(at).inner[:1]) if at else ""
     path = inner if basename(inner) == "sockact" else f"{dirname(inner) or '/usr/bin'}/sockact"
     return f"/usr/bin/env --block-signal=TERM {_requoted(path)} reload"
 
 
+def command_as_written(at: Assignment) -> CommandLine:
+    """Return a command line with its specifiers, for another line of the same unit."""
+    return read(at, lambda word: word)
+
+
 def _requoted(path: str) -> str:
-    path = path.replace("%", "%%")
     return f'"{path}"' if re.search(r"\s", path) else path

@@ -1,4 +1,4 @@
-"""Responses in the app's place: errors, the paths of health checks, refusals in a drain, redirects."""
+"""Responses in the app's place: errors, health checks, refusals in a drain, redirects, the reload page."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from sockact.engines.http.head import Request
 from sockact.lifecycle.readiness import Answer, Readiness, answer
 
 HTTPS = 443
+
+RELOAD_PATH = b"/__sockact/reload"
+
+RETRY = 500
+"""Milliseconds after which a browser asks again whether the code is new."""
 
 
 class Answered(AppCall):
@@ -101,3 +106,25 @@ def to_https(port: int) -> Intercept:
         return Answer(308, ((b"location", b"https://" + host + suffix + request.raw_path + query),), b"")
 
     return redirect
+
+
+def reload_page(code: str, others: Intercept | None) -> Intercept:
+    """Return a function that answers `RELOAD_PATH` by server-sent events, and the rest as `others` does.
+
+    The only event has a name of the running code. The response then ends, and the browser asks again: an
+    endless one would hold up each drain. Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
+
+    Args:
+        code: the name.
+        others: answers other requests.
+    """
+    body = f"retry: {RETRY}\ndata: {code}\n\n".encode()
+    headers = ((b"content-type", b"text/event-stream"), (b"cache-control", b"no-store"))
+    reply = Answer(200, (*headers, (b"content-length", b"%d" % len(body))), body)
+
+    def intercept(request: Request) -> Answer | None:
+        if request.raw_path == RELOAD_PATH:
+            return reply
+        return None if others is None else others(request)
+
+    return intercept

@@ -9,7 +9,6 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import unquote
 
 from sockact.engines.http.call import (
     READ_AHEAD,
@@ -244,6 +243,8 @@ def scope_of(call: AppCall, kind: str, extensions: dict[str, Any]) -> dict[str, 
     raw, root = request.raw_path, shared.root_path
     path = raw.decode("latin-1")
     if "%" in path or not raw.isascii():
+        from urllib.parse import unquote  # imports ipaddress
+
         path = unquote(raw)
     if root and not is_below(path, root):
         path = root + path

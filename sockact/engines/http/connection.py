@@ -32,9 +32,6 @@ from sockact.sockets.kernel import hang_up_below, unread
 from sockact.sockets.peer import peer_of, unmapped
 
 if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
     from sockact.engines.http.proxy_protocol import Source
 
 STREAM_END_RECHECK = 0.5

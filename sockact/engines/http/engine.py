@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sockact.config.settings import Settings
 from sockact.engines.certificates import Tls
 from sockact.engines.http import tls_transport
-from sockact.engines.http.answers import ready_paths, to_https
+from sockact.engines.http.answers import ready_paths, reload_page, to_https
 from sockact.engines.http.call import AppCall, ClientConnection
 from sockact.engines.http.connection import HttpConnection, address
 from sockact.engines.http.engine_state import EngineState, Graces, Runner
@@ -93,6 +93,10 @@ class HttpEngine:
         """Report requests and connections to `observer` from now on."""
         self._observer = observer
         self._shared.on_request = observer.on_request
+
+    def answer_reload_page(self, code: str) -> None:
+        """Answer browsers that wait for new code; `code` names the running one."""
+        self._shared.intercept = reload_page(code, self._shared.intercept)
 
     @property
     def requests(self) -> int:
@@ -297,7 +301,8 @@ def _websockets(app: App, settings: Settings) -> Runner:
     """Return a function that makes the calls of WebSockets; it imports what they need at the first."""
 
     def make(connection: ClientConnection, request: Request) -> AppCall:
-        from sockact.engines.http.websocket import WebSocketCall, WebSocketLimits
+        from sockact.engines.http.websocket import WebSocketCall
+        from sockact.engines.http.websocket_connection import WebSocketLimits
 
         limits = WebSocketLimits(
             settings.websocket_max_message or None,

@@ -7,8 +7,7 @@ import copy
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sockact.engines.http.hangups import Hangups
 from sockact.engines.http.head import Request
@@ -30,8 +29,7 @@ Runner = Callable[[Any, Request], Any]
 """Returns the `AppCall` of a request on a connection, which has not started."""
 
 
-@dataclass(frozen=True, slots=True)
-class Graces:
+class Graces(NamedTuple):
     """The times that streams and WebSockets get in a drain.
 
     Attributes:

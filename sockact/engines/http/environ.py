@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from sockact.engines.http.call import AppCall
 from sockact.engines.http.head import Request, is_below
@@ -63,7 +62,11 @@ def variables(call: AppCall) -> dict[str, Any]:
     """Return the variables of a request, without its body."""
     connection, request = call.connection, call.request
     raw, root = request.raw_path, connection.shared.root_path.encode().decode("latin-1")
-    path = (unquote_to_bytes(raw) if _PERCENT in raw else raw).decode("latin-1")
+    if _PERCENT in raw:
+        from urllib.parse import unquote_to_bytes  # imports ipaddress
+
+        raw = unquote_to_bytes(raw)
+    path = raw.decode("latin-1")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method,
         "SCRIPT_NAME": root,

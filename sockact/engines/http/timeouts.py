@@ -24,9 +24,8 @@ import socket
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from sockact.config.settings import Settings
 from sockact.sockets.kernel import unacknowledged
@@ -52,8 +51,7 @@ class Wait(Enum):
     GO_ON = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """The limits that the settings give.
 
     Attributes:

@@ -6,8 +6,7 @@ import logging
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from sockact.protocols.notify.wire import DATAGRAM_LIMIT, parse
 from sockact.untrusted import ancillary
@@ -15,8 +14,7 @@ from sockact.untrusted import ancillary
 logger = logging.getLogger("sockact.protocols")
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
+class Notification(NamedTuple):
     """One datagram that a `NotifySocket` received.
 
     Attributes:

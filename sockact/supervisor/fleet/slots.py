@@ -13,7 +13,7 @@ matter in which order things happen: a death at any moment is one more slot to f
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sockact.supervisor.fleet.backoff import Backoff
 from sockact.supervisor.fleet.orders import Action, Note
@@ -104,8 +104,7 @@ class Slots:
         return worker.serves and worker.generation == self.generation and not worker.leaving
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """The steps to take, in this order.
 
     Attributes:

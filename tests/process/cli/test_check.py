@@ -53,8 +53,7 @@ def test_an_app_that_would_not_serve_fails_the_check(service: Service, line: str
 @pytest.mark.parametrize(
     ("words", "status", "reason"),
     [
-        ((), 64, "the following arguments are required: [NAME=]MODULE:ATTRIBUTE"),
-        (("app",), 64, "'app': expected module:attribute, such as app:app"),
+        (("ap",), 64, "'ap': expected module:attribute, such as app:app"),
         (("app:app", "--linger=soon"), 78, "linger='soon': expected a time span"),
         (("app:app", "--env-file=missing"), 78, "env_file='missing': No such file or directory"),
         (

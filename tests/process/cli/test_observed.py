@@ -140,7 +140,7 @@ def test_log_lines_name_generation_worker_and_phase(service: Service) -> None:
         assert re.search(pattern, log)
         assert re.search(rf"sockact\.\w+ INFO: gen={generation} pid=\d+ serves web=", log)
     phases = re.findall(rf"pid={pid} sockact\.lifecycle INFO: phase=(\w+): ", log)
-    assert phases == ["active", "reloading", "active", "deactivating", "inactive"]
+    assert phases == ["reloading", "deactivating", "inactive"]
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])

@@ -15,6 +15,7 @@ from tests.support.commands import ask, reload, status
 from tests.support.manager import LIMIT, wait_until
 from tests.support.processes import workers
 from tests.support.service import Service, break_app
+from tests.support.terminal import on_terminal
 
 
 def test_a_service_without_workers_shows_itself(service: Service) -> None:
@@ -126,12 +127,12 @@ def test_who_speaks_otherwise_is_told_what_is_expected(service: Service, line: b
 
 def test_without_a_service_it_says_so(service: Service) -> None:
     gone = ask(service)
-    unnamed = ask(service, RUNTIME_DIRECTORY="", MAINPID="")
+    unnamed = ask(service, "--json", RUNTIME_DIRECTORY="", MAINPID="")
 
     assert gone.returncode == 69
     assert "no service at the control socket" in gone.stderr
     assert unnamed.returncode == 64
-    assert "RUNTIME_DIRECTORY and MAINPID are unset" in unnamed.stderr
+    assert "--json: expected the UNIT to show" in unnamed.stderr
 
 
 @pytest.mark.parametrize(
@@ -182,3 +183,82 @@ def test_a_worker_more_and_a_worker_less(service: Service) -> None:
 
     wait_until(lambda: len(workers(pid)) == 1)
     assert Path(f"/proc/{pid}").exists()
+
+
+SYSTEMCTL = r"""#!/bin/sh
+show() { printf 'Id=%s\nLoadState=loaded\nMainPID=%s\nRuntimeDirectory=%s\n\n' "$@"; }
+case "$*" in
+  *--user*) exit 1 ;;
+  list-units*) printf '%s loaded active running A service\n' one.service other.service ;;
+  show*" one.service other.service") show one.service "$ONE" "$DIR" other.service "$OTHER" x ;;
+  show*" other.service") show other.service "$OTHER" x ;;
+esac
+"""
+
+
+@pytest.fixture
+def systemd(service: Service) -> dict[str, str]:
+    """Return variables with which systemctl knows this service, and one that is not sockact's."""
+    systemctl = service.directory / "systemctl"
+    systemctl.write_text(SYSTEMCTL)
+    systemctl.chmod(0o755)
+    pid = service.start()
+    path = f"{service.directory}:{os.environ['PATH']}"
+    return {"PATH": path, "ONE": f"{pid}", "OTHER": f"{os.getpid()}", "DIR": str(service.directory)}
+
+
+def test_without_a_unit_all_services_are_listed(service: Service, systemd: dict[str, str]) -> None:
+    done = ask(service, RUNTIME_DIRECTORY="", MAINPID="", **systemd)
+
+    assert done.returncode == 0, done.stderr
+    lines = [line.split(None, 2) for line in done.stdout.splitlines()]
+    assert ["one.service", systemd["ONE"], "active: gen 1: ready, 0 requests in flight"] in lines
+    assert "other.service" not in done.stdout
+
+
+def test_services_that_systemd_does_not_run_are_listed_too(service: Service) -> None:
+    pid = service.start("--workers=1", RUNTIME_DIRECTORY=str(service.directory))
+
+    done = ask(service, RUNTIME_DIRECTORY="", MAINPID="")
+
+    lines = [line.split(None, 2) for line in done.stdout.splitlines()]
+    assert ["-", f"{pid}", "active: gen 1: 1 worker ready, 0 in flight"] in lines, done
+
+
+@pytest.mark.parametrize("verb", ["status", "reload"])
+def test_a_unit_that_is_not_ours_is_told_apart(
+    service: Service, systemd: dict[str, str], verb: str
+) -> None:
+    done = ask(service, "other", verb=verb, **systemd)
+
+    assert done.returncode == 69
+    assert "other.service is no service of sockact that this user can see: its main process" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_screen_needs_a_terminal(service: Service) -> None:
+    service.start()
+
+    done = ask(service, "--watch")
+
+    assert (done.returncode, done.stdout) == (64, "")
+    assert "--watch: expected a terminal" in done.stderr
+
+
+def test_a_screen_is_drawn_anew_until_ctrl_c(service: Service) -> None:
+    pid = service.start("--workers=1", "--probation=0.1s")
+    named = {"MAINPID": f"{pid}", "RUNTIME_DIRECTORY": str(service.directory)}
+    with on_terminal(service.directory, "status", "--watch", **named) as terminal:
+        terminal.wait_for("gen 1: 1 worker ready, 0 in flight")
+        assert reload(service)[0] == 0
+        terminal.wait_for("  gen 2 is ready")
+        service.client().get()
+        terminal.wait_for("since the start 1 requests, 1 reloads, 0 refused")
+        assert "Traceback" not in terminal.shown
+        service.manager.signal(signal.SIGTERM)
+        terminal.wait_for("no answer now: ")
+
+        terminal.type("\x03")
+
+        assert terminal.wait_exit() == 0
+    assert terminal.shown.endswith("\x1b[?1049l")  # the screen of before is there again

@@ -129,7 +129,7 @@ def test_a_wrong_setting_is_an_error_in_the_log(manager: Manager, listener: List
     manager.sockact("app:app", "--workers=x", listeners=[listener])
 
     assert manager.wait_exit() == 78
-    assert "sockact.process ERROR: workers='x': expected a whole number\n" in manager.stderr()
+    assert "sockact.process ERROR: workers='x': expected a whole number, not negative\n" in manager.stderr()
 
 
 def test_an_unknown_keyword_is_an_error_of_the_settings(manager: Manager, listener: Listener) -> None:
@@ -147,9 +147,18 @@ def test_an_unknown_keyword_is_an_error_of_the_settings(manager: Manager, listen
     ("arguments", "status", "message"),
     [
         (["run", "nocolon"], 64, "'nocolon': expected module:attribute, such as app:app"),
-        (["run", "--no-such-flag", "app:app"], 64, "unrecognized arguments: --no-such-flag"),
+        (["run", "--no-such-flag", "app:app"], 64, "sockact run: there is no --no-such-flag"),
         (["run", "--linger"], 64, "expected one argument"),
-        (["run"], 64, "expected either MODULE:ATTRIBUTE or -- PROGRAM"),
+        (["run"], 64, "no app: expected MODULE:ATTRIBUTE, such as main:app"),
+        (["run", "--worker=2"], 64, "there is no --worker: did you mean '--workers'?"),
+        (["run", "--host", "::", "--port=80"], 64, "no --host, --port: here it is --listen [::]:80"),
+        (["run", "--bind", "x:80", "app:app"], 64, "there is no --bind: here it is --listen x:80"),
+        (["run", "--timeout=30", "app:app"], 64, "no --timeout: here it is --worker-watchdog 30"),
+        (["run", "--uds", "/run/x"], 64, "there is no --uds: here it is --listen unix:PATH"),
+        (["run", "-k", "gevent", "app:app"], 64, "there is no -k: not needed: the kind of the app"),
+        (["run", "--reload", "app:app"], 64, "there is no --reload: `sockact dev` reloads"),
+        (["run", "-D", "app:app"], 64, "there is no -D: systemd keeps it running"),
+        (["reload", "--host=x"], 64, "sockact reload: there is no --host"),
         (["dance"], 64, "invalid choice: 'dance'"),
         ([], 64, "the following arguments are required: COMMAND"),
         (["run", "--linger", "x", "app:app"], 78, "linger='x': expected a time span"),

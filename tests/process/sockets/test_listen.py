@@ -54,6 +54,8 @@ def place(text: str) -> str | tuple[str, int]:
         ("[::1]:0", r"\[::1\]:\d+"),
         ("unix:{}/web.sock", r"/.*/web\.sock"),
         ("unix:@sockact-test-{}", r"@sockact-test-.*"),
+        ("{}/web.sock", r"/.*/web\.sock"),
+        ("@sockact-test-{}", r"@sockact-test-.*"),
     ],
 )
 def test_each_form_of_an_address_is_listened_on(
@@ -65,8 +67,9 @@ def test_each_form_of_an_address_is_listened_on(
     assert get(place(where)).text == "hello"
 
 
-def test_a_port_alone_means_all_addresses_of_both_protocols(manager: Manager) -> None:
-    (where,) = served(manager, ":0")
+@pytest.mark.parametrize("address", [":0", "0"])
+def test_a_port_alone_means_all_addresses_of_both_protocols(manager: Manager, address: str) -> None:
+    (where,) = served(manager, address)
     port = int(where.rpartition(":")[2])
 
     assert get(("127.0.0.1", port)).text == "hello"
@@ -136,7 +139,8 @@ def test_an_abstract_address_in_use_is_unavailable(manager: Manager, tmp_path: P
 @pytest.mark.parametrize(
     "address",
     [
-        "8000",
+        "80000",
+        "wêb=8000",
         "localhost",
         "127.0.0.1:",
         ":x",
@@ -152,7 +156,7 @@ def test_a_bad_address_is_an_error_of_the_settings(manager: Manager, address: st
     status, text = refused(manager, address)
 
     assert status == 78
-    expected = "expected host:port, [v6]:port, :port, unix:/path or unix:@abstract"
+    expected = "expected host:port, [v6]:port, port, /path, unix:/path or @abstract"
     assert f"listen={address!r}: {expected}" in text
 
 

@@ -301,7 +301,7 @@ def test_a_caller_that_is_terminated_before_python_is_there_ends_in_good_order(s
     service.start()
     break_app(service, SLOW_STARTUP)
     unit = (CHECKOUT / "units/app.service").read_text()
-    prefix = re.search(r"^ExecReload=(.*) /opt/app/venv/bin/sockact reload$", unit, re.MULTILINE)
+    prefix = re.search(r"^ExecReload=(.*) /opt/%p/venv/bin/sockact reload$", unit, re.MULTILINE)
     assert prefix
     environ = {"PATH": os.environ["PATH"], "RUNTIME_DIRECTORY": str(service.directory)}
     with subprocess.Popen([*prefix[1].split(), *SOCKACT, "reload"], env=environ) as caller:

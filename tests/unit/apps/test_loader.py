@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,22 @@ def test_what_no_code_of_the_app_has_raised_needs_no_traceback(
     with pytest.raises(AppError) as raised:
         load(reference, factory=factory)
     assert raised.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"), [("def app(:", []), ("def fails():\n  1 / 0\nfails()", ["<module>", "fails"])]
+)
+def test_the_traceback_of_an_import_begins_in_the_app(
+    module: Callable[[str], None], source: str, shown: list[str]
+) -> None:
+    module(source)
+
+    with pytest.raises(AppError) as raised:
+        load("release:app")
+
+    assert raised.value.__cause__ is not None
+    frames = traceback.extract_tb(raised.value.__cause__.__traceback__)
+    assert [frame.name for frame in frames] == shown
 
 
 def test_a_lazy_attribute_that_is_missing_inside_of_the_app_keeps_its_traceback(

@@ -9,7 +9,7 @@ from sockact.systemd.unit_syntax import Assignment
 
 
 def read(text: str) -> command.CommandLine:
-    return command.read(Assignment("Service.ExecStart", text), text)
+    return command.read(Assignment("Service.ExecStart", text), lambda word: word)
 
 
 @pytest.mark.parametrize(

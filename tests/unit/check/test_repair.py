@@ -84,7 +84,7 @@ def test_the_file_of_a_package_gets_a_drop_in(tmp_path: Path, monkeypatch: pytes
     assert (tmp_path / "usr/app.service").read_text() == unit
     assert Path(changed.path).read_text() == (
         "[Service]\nExecReload=\n"
-        "ExecReload=/usr/bin/env --block-signal=TERM /opt/app/venv/bin/sockact reload\nNonBlocking=yes\n"
+        "ExecReload=/usr/bin/env --block-signal=TERM /opt/%p/venv/bin/sockact reload\nNonBlocking=yes\n"
     )
 
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
+import sockact
 from sockact.cli import main
+from sockact.config.keywords import SettingsKeywords
 from sockact.config.settings import FIELDS, Settings, options, resolve, variable
 from sockact.config.values import flag, number, seconds, seconds_or_none
 from sockact.errors import SettingsError
@@ -73,6 +79,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "max_connections": ("1000", 1000),
     "version": ("1.2 (a1b2c3)", "1.2 (a1b2c3)"),
     "version_header": ("X-Version", "X-Version"),
+    "reload_page": ("on", True),
     "control": ("none", "none"),
     "pid_file": ("/run/app/pid", "/run/app/pid"),
     "access_log": ("on", True),
@@ -376,3 +383,29 @@ def test_settings_written_as_options_are_read_as_the_same(name: str) -> None:
 
     assert by_flags(*options(chosen)) == chosen
     assert (options(chosen) == []) == (chosen == resolve({}, {}))
+
+
+def test_the_keywords_are_those_of_the_settings_and_take_their_values() -> None:
+    hints = get_type_hints(SettingsKeywords)
+
+    assert list(hints) == list(FIELDS)
+    for name, field in FIELDS.items():
+        kinds = get_args(hints[name]) or (hints[name],)
+        assert str in kinds
+        value = field.default
+        kind = Sequence[str] if isinstance(value, tuple) else type(value)
+        assert kind in kinds or name == "env_file", name
+        assert (type(None) in kinds) == (field.metadata["parse"] is seconds_or_none), name
+
+
+@pytest.mark.slow
+def test_a_wrong_keyword_is_seen_by_a_type_checker(tmp_path: Path) -> None:
+    (tmp_path / "right.py").write_text("import sockact\nsockact.serve('a:b', workers=2, linger='1s')\n")
+    (tmp_path / "wrong.py").write_text("import sockact\nsockact.serve('a:b', worker=2)\n")
+    command = [sys.executable, "-m", "mypy", "--strict", "--ignore-missing-imports", "right.py", "wrong.py"]
+    environ = {"MYPYPATH": str(Path(sockact.__file__).parents[1]), "PATH": os.environ["PATH"]}
+
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+
+    assert [line for line in done.stdout.splitlines() if "error:" in line and "right.py" in line] == []
+    assert 'wrong.py:2: error: Unexpected keyword argument "worker" for "serve"' in done.stdout

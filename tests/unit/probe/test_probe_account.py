@@ -1,7 +1,8 @@
 import pytest
 
-from sockact.probe.account import LISTED_FAILURES, Account, Identity, Ledger, Stall, percentile
+from sockact.probe.account import LISTED_FAILURES, Account, Ledger, Stall, percentile
 from sockact.probe.outcome import Outcome
+from sockact.probe.record import Identity
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@ import asyncio
 
 import pytest
 
-from sockact.probe.account import Identity
 from sockact.probe.exchange import Response, ResponseReader, check
 from sockact.probe.outcome import Outcome, UnservedError
+from sockact.probe.record import Identity
 
 
 class Wire:
@@ -107,3 +107,9 @@ def test_a_response_which_contradicts_itself_is_wrong(response):
         check(response)
 
     assert caught.value.outcome is Outcome.WRONG
+
+
+def test_a_large_json_document_is_a_correct_response():
+    fields = {"content-type": "application/json", "x-pid": "42"}
+
+    assert check(Response(200, fields, b"[1, 2", persistent=True, cut=True)) == Identity(None, 42)

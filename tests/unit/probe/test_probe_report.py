@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from sockact.probe.account import Account, Identity, Ledger
+from sockact.probe.account import Account, Ledger
 from sockact.probe.outcome import Outcome
+from sockact.probe.record import Identity
 from sockact.probe.report import document, table
 from sockact.probe.run import Result
 from sockact.probe.spec import parse_spec

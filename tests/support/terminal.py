@@ -1,0 +1,68 @@
+"""A command of sockact on a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.manager import CHECKOUT, LIMIT
+
+
+class Terminal:
+    """A program on a terminal of its own."""
+
+    def __init__(self, pid: int, fd: int) -> None:
+        self.pid = pid
+        self._fd = fd
+        self.shown = ""
+
+    def wait_for(self, text: str) -> None:
+        """Read until the program has written a text."""
+        deadline = time.monotonic() + LIMIT
+        while text not in self.shown:
+            left = max(deadline - time.monotonic(), 0)
+            assert select.select([self._fd], [], [], left)[0], self.shown
+            assert left, self.shown
+            try:
+                self.shown += os.read(self._fd, 65536).decode()
+            except OSError as error:  # EIO: all that had the terminal have ended
+                raise AssertionError(f"ended: {self.shown}") from error
+
+    def type(self, text: str) -> None:
+        os.write(self._fd, text.encode())
+
+    def wait_exit(self) -> int:
+        """Return the exit status."""
+        try:
+            while chunk := os.read(self._fd, 65536):
+                self.shown += chunk.decode()
+        except OSError:
+            pass  # EIO: all that had the terminal have ended
+        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        self.pid = 0
+        return status
+
+
+@contextmanager
+def on_terminal(directory: Path, *words: str, **environ: str) -> Iterator[Terminal]:
+    base = {"PATH": os.environ["PATH"], "TERM": "xterm", "PYTHONPATH": str(CHECKOUT), "LANG": "C.UTF-8"}
+    command = [sys.executable, "-m", "sockact", *words]
+    pid, fd = pty.fork()
+    if not pid:
+        os.chdir(directory)
+        os.execve(sys.executable, command, {**base, **environ})
+    terminal = Terminal(pid, fd)
+    try:
+        yield terminal
+    finally:
+        if terminal.pid:
+            os.kill(pid, signal.SIGKILL)
+            terminal.wait_exit()
+        os.close(fd)
