@@ -58,7 +58,7 @@ def test_a_line_that_goes_on_is_replaced_as_a_whole(tmp_path: Path) -> None:
 
     text = (tmp_path / "app.service").read_text()
     assert (
-        "ExecReload=/usr/bin/env --block-signal=TERM /opt/app/venv/bin/sockact reload\nTimeoutStopSec"
+        "ExecReload=/usr/bin/env --block-signal=TERM /opt/%p/venv/bin/sockact reload\nTimeoutStopSec"
         in text
     )
 
