@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from sockact.errors import UsageError
 from sockact.units import addresses
 from sockact.units.carried_over import VARIABLE, CarriedOver
-from sockact.units.servers import Left, Needless, OtherServer, Part, ServerOption, Setting
+from sockact.units.servers import Left, Needless, OtherServer, RequestPart, ServerOption, Setting
 
 _APP = re.compile(r"(?:(?:asgi|wsgi):(?=.*:))?([\w.]+)(?::([\w.]+)(\(.*\))?)?")
 """An app: `module`, `module:attribute`, `module:factory()`."""
@@ -67,7 +67,7 @@ class OptionReader:
         else:
             self._take(meaning, value, shown)
 
-    def _take(self, part: Part, value: str, shown: str) -> None:
+    def _take(self, part: RequestPart, value: str, shown: str) -> None:
         found = self._found
         parts: dict[str, Callable[[], object]] = {
             "listen": lambda: self._binds.extend(value.split(",")),

@@ -3,7 +3,7 @@
 Each server has a table; a line has the option's names, the words it takes, and one of
 
     Setting(name)      a setting of sockact with the same value
-    Part(name)         a part of the request, which `carrying` knows: an address, a user, a certificate
+    RequestPart(name)  a part of the request, which `carrying` knows: an address, a user, a certificate
     Left(why)          not carried over, and the reason
     Needless(why)      needs nothing here
 """
@@ -24,7 +24,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RequestPart:
     """A part of the request that is more than one setting."""
 
     name: str
@@ -44,7 +44,7 @@ class Needless:
     why: str
 
 
-Meaning = Setting | Part | Left | Needless
+Meaning = Setting | RequestPart | Left | Needless
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +102,18 @@ _WATCHDOG = Setting(
     "it watches the event loop: a request that takes long in a thread is not ended",
     _zero_is_none,
 )
-_CERTIFICATE = _valued("--certfile --ssl-certfile --ssl-certificate", Part("certificate"))
-_KEY = _valued("--keyfile --ssl-keyfile", Part("key"))
+_CERTIFICATE = _valued("--certfile --ssl-certfile --ssl-certificate", RequestPart("certificate"))
+_KEY = _valued("--keyfile --ssl-keyfile", RequestPart("key"))
 _PASSWORD = _valued("--keyfile-password --ssl-keyfile-password", Left("expected a key without a password"))
 _CIPHERS = _valued("--ciphers --ssl-ciphers", Left("the ciphers are those of docs/tls.md"))
-_FORWARDED = _valued("--forwarded-allow-ips", Part("proxies"))
+_FORWARDED = _valued("--forwarded-allow-ips", RequestPart("proxies"))
 
 GUNICORN = OtherServer(
     "gunicorn",
     (
-        _valued("-b --bind", Part("listen")),
+        _valued("-b --bind", RequestPart("listen")),
         _valued("-w --workers", Setting("workers")),
-        _valued("-k --worker-class", Part("worker_class")),
+        _valued("-k --worker-class", RequestPart("worker_class")),
         _valued("--threads", Setting("threads")),
         _valued("-t --timeout", _WATCHDOG),
         _valued("--graceful-timeout", Setting("drain_timeout")),
@@ -121,15 +121,15 @@ GUNICORN = OtherServer(
         _valued("--max-requests", Setting("max_requests")),
         _valued("--max-requests-jitter", Needless("it is a tenth of max_requests")),
         _valued("--worker-connections", Left("max_connections limits each worker")),
-        _valued("--chdir", Part("folder")),
-        _valued("--pythonpath", Part("pythonpath")),
-        _valued("-e --env", Part("variable")),
-        _valued("-u --user", Part("user")),
-        _valued("-g --group", Part("group")),
+        _valued("--chdir", RequestPart("folder")),
+        _valued("--pythonpath", RequestPart("pythonpath")),
+        _valued("-e --env", RequestPart("variable")),
+        _valued("-u --user", RequestPart("user")),
+        _valued("-g --group", RequestPart("group")),
         _valued("-m --umask", Left("UMask= in the unit is 0077")),
-        _valued("--access-logfile", Part("access_log")),
+        _valued("--access-logfile", RequestPart("access_log")),
         _valued("--access-logformat", Left("the access log has one format")),
-        _valued("--error-logfile --log-file", Part("error_log")),
+        _valued("--error-logfile --log-file", RequestPart("error_log")),
         _valued("--log-level", Setting("log_level", convert=str.lower)),
         _valued("--log-config --log-config-json --logger-class", _APPS_LOGGING),
         _flag("--capture-output --log-syslog", Needless("all output is in the journal")),
@@ -144,15 +144,15 @@ GUNICORN = OtherServer(
         _valued("--worker-tmp-dir", Needless("workers are watched without files")),
         _valued("--backlog", Needless("Backlog=4096 in the socket unit")),
         _flag("--reuse-port", Left("each such socket has its own queue, which is lost when it is closed")),
-        _flag("--proxy-protocol", Part("proxy_protocol")),
-        _valued("--proxy-allow-from", Part("proxies")),
+        _flag("--proxy-protocol", RequestPart("proxy_protocol")),
+        _valued("--proxy-allow-from", RequestPart("proxies")),
         _FORWARDED,
         _valued("--limit-request-line --limit-request-fields", Left("max_header_bytes limits the headers")),
         _valued("--limit-request-field_size", Left("max_header_bytes limits all headers together")),
         _valued("--statsd-host --statsd-prefix --dogstatsd-tags", _METRICS),
         _flag("--no-sendfile --initgroups --disable-redirect-access-to-syslog", _SAME),
         _valued("--root-path", Setting("root_path")),
-        _valued("--asgi-loop", Part("loop")),
+        _valued("--asgi-loop", RequestPart("loop")),
         _valued("--asgi-lifespan", Setting("lifespan")),
         _valued("--websocket-max-message-size", Setting("websocket_max_message")),
         _flag("-R --enable-stdio-inheritance --no-control-socket", _SAME),
@@ -171,17 +171,17 @@ GUNICORN = OtherServer(
 UVICORN = OtherServer(
     "uvicorn",
     (
-        _valued("--host", Part("host")),
-        _valued("--port", Part("port")),
-        _valued("--uds", Part("uds")),
+        _valued("--host", RequestPart("host")),
+        _valued("--port", RequestPart("port")),
+        _valued("--uds", RequestPart("uds")),
         _valued("--fd", Needless("systemd passes the socket")),
         _valued("--workers", Setting("workers")),
         _flag("--factory", Setting("factory")),
-        _valued("--app-dir", Part("folder")),
+        _valued("--app-dir", RequestPart("folder")),
         _valued("--root-path", Setting("root_path")),
-        _valued("--env-file", Part("env_file")),
+        _valued("--env-file", RequestPart("env_file")),
         _flag("--proxy-headers", _SAME),
-        _flag("--no-proxy-headers", Part("no_proxies")),
+        _flag("--no-proxy-headers", RequestPart("no_proxies")),
         _FORWARDED,
         _valued("--timeout-graceful-shutdown", Setting("drain_timeout")),
         _valued("--timeout-keep-alive", Setting("keep_alive")),
@@ -190,19 +190,19 @@ UVICORN = OtherServer(
         _valued("--limit-max-requests", Setting("max_requests")),
         _valued("--limit-max-requests-jitter", Needless("it is a tenth of max_requests")),
         _valued("--backlog", Needless("Backlog=4096 in the socket unit")),
-        _valued("--loop", Part("loop")),
+        _valued("--loop", RequestPart("loop")),
         _valued("--http --ws", Needless("there is one implementation")),
         _valued("--ws-max-size", Setting("websocket_max_message")),
         _valued("--ws-ping-interval", Setting("websocket_ping_interval")),
         _valued("--ws-ping-timeout", Setting("websocket_ping_timeout")),
         _valued("--ws-max-queue", Needless("a WebSocket's messages wait in the kernel")),
-        _valued("--ws-per-message-deflate", Part("deflate")),
+        _valued("--ws-per-message-deflate", RequestPart("deflate")),
         _valued("--lifespan", Setting("lifespan")),
-        _valued("--interface", Part("interface")),
-        _valued("--log-level", Part("uvicorn_level")),
+        _valued("--interface", RequestPart("interface")),
+        _valued("--log-level", RequestPart("uvicorn_level")),
         _valued("--log-config", _APPS_LOGGING),
         _flag("--access-log", _SAME),
-        _flag("--no-access-log", Part("no_access_log")),
+        _flag("--no-access-log", RequestPart("no_access_log")),
         _flag("--use-colors --no-use-colors", Needless("the log is the journal")),
         _flag("--server-header --no-server-header --date-header --no-date-header", Left("no such setting")),
         _valued("--header", Left("no such setting: the app or a proxy can add it")),
@@ -223,21 +223,21 @@ UVICORN = OtherServer(
 HYPERCORN = OtherServer(
     "hypercorn",
     (
-        _valued("-b --bind", Part("listen")),
+        _valued("-b --bind", RequestPart("listen")),
         _valued("-w --workers", Setting("workers")),
-        _valued("-k --worker-class", Part("loop")),
+        _valued("-k --worker-class", RequestPart("loop")),
         _valued("--graceful-timeout", Setting("drain_timeout")),
         _valued("--keep-alive", Setting("keep_alive")),
         _valued("--max-requests", Setting("max_requests")),
         _valued("--root-path", Setting("root_path")),
-        _valued("--access-logfile --access-log", Part("access_log")),
-        _valued("--error-logfile --error-log --log-file", Part("error_log")),
+        _valued("--access-logfile --access-log", RequestPart("access_log")),
+        _valued("--error-logfile --error-log --log-file", RequestPart("error_log")),
         _valued("--log-level", Setting("log_level", convert=str.lower)),
         _valued("-c --config", Left("its settings have names in docs/settings.md")),
         _valued("--insecure-bind --quic-bind", Left("expected --listen http=80; there is no HTTP/3")),
         _valued("-p --pid", Needless(_SYSTEMDS)),
-        _valued("-u --user", Part("user")),
-        _valued("-g --group", Part("group")),
+        _valued("-u --user", RequestPart("user")),
+        _valued("-g --group", RequestPart("group")),
         _valued("--backlog", Needless("Backlog=4096 in the socket unit")),
         _flag("--reload", _DEVELOPMENT),
         _valued("--websocket-ping-interval", Setting("websocket_ping_interval")),
@@ -253,23 +253,23 @@ HYPERCORN = OtherServer(
 GRANIAN = OtherServer(
     "granian",
     (
-        _valued("--host", Part("host")),
-        _valued("--port", Part("port")),
-        _valued("--uds", Part("uds")),
-        _valued("--interface", Part("interface")),
+        _valued("--host", RequestPart("host")),
+        _valued("--port", RequestPart("port")),
+        _valued("--uds", RequestPart("uds")),
+        _valued("--interface", RequestPart("interface")),
         _valued("--workers", Setting("workers")),
         _valued("--blocking-threads", Setting("threads")),
         _valued("--backlog", Needless("Backlog=4096 in the socket unit")),
         _valued("--url-path-prefix", Setting("root_path")),
-        _valued("--working-dir", Part("folder")),
-        _valued("--env-files", Part("env_file")),
+        _valued("--working-dir", RequestPart("folder")),
+        _valued("--env-files", RequestPart("env_file")),
         _valued("--log-level", Setting("log_level")),
         _flag("--access-log", Setting("access_log")),
         _flag("--factory", Setting("factory")),
         _flag("--reload", _DEVELOPMENT),
         _flag("--no-ws --ws --http1-keep-alive", _SAME),
         _valued("--http", Left("HTTP/1.1 alone")),
-        _valued("--loop", Part("loop")),
+        _valued("--loop", RequestPart("loop")),
         _valued("--process-name", Needless("the unit has a name")),
         _CERTIFICATE,
         _KEY,
@@ -279,17 +279,17 @@ GRANIAN = OtherServer(
 DAPHNE = OtherServer(
     "daphne",
     (
-        _valued("-b --bind", Part("host")),
-        _valued("-p --port", Part("port")),
-        _valued("-u --unix-socket", Part("uds")),
+        _valued("-b --bind", RequestPart("host")),
+        _valued("-p --port", RequestPart("port")),
+        _valued("-u --unix-socket", RequestPart("uds")),
         _valued("--fd", Needless("systemd passes the socket")),
         _valued("-e --endpoint", Left("expected --listen")),
         _valued("-v --verbosity", Left("log_level is the setting")),
         _valued("-t --http-timeout", Left("no such setting: the app can limit itself")),
-        _valued("--access-log", Part("access_log")),
+        _valued("--access-log", RequestPart("access_log")),
         _valued("--root-path", Setting("root_path")),
         _valued("--application-close-timeout", Setting("shutdown_timeout")),
-        _flag("--proxy-headers", Part("proxy_headers")),
+        _flag("--proxy-headers", RequestPart("proxy_headers")),
         _valued("--ping-interval --websocket_timeout --ping-timeout", Left("see websocket_ping_interval")),
     ),
 )

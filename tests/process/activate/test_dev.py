@@ -172,7 +172,7 @@ def test_a_folder_beside_is_watched_where_it_is_asked_for(dev: Activated) -> Non
 @pytest.mark.parametrize(
     ("words", "status", "text"),
     [
-        (("app",), 64, "'app': expected module:attribute"),
+        (("ap",), 64, "'ap': expected module:attribute"),
         (("app:app", "--watch=missing"), 64, "missing: expected a file or a folder to watch, found none"),
         (("app:app", "--workers=x"), 78, "workers='x': expected a whole number"),
     ],
