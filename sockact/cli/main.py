@@ -33,7 +33,9 @@ class Command(NamedTuple):
 COMMANDS = {
     "run": Command("serve an app", takes_program=True),
     "dev": Command("serve an app, and reload it when its files change"),
+    "check": Command("look for mistakes in units"),
     "check-app": Command("try an app"),
+    "doctor": Command("look for troubles of a service"),
     "reload": Command("reload a service"),
     "status": Command("show a service, or all"),
     "units": Command("write the units of an app"),

@@ -128,6 +128,25 @@ def running(scope: str, environ: Mapping[str, str]) -> list[Located]:
     ]
 
 
+def version() -> int | None:
+    """Return the version of systemd; None if systemctl does not tell."""
+    try:
+        done = _run("--version")
+    except OSError:
+        return None
+    match = re.match(r"systemd (\d+)", done.stdout)
+    return int(match[1]) if match else None
+
+
+def properties(unit: str, names: Sequence[str], scope: str = "--system") -> dict[str, str]:
+    """Return properties of a unit; empty if systemctl does not tell. Of several values one is returned."""
+    try:
+        done = _show(",".join(names), unit, scope)
+    except OSError:
+        return {}
+    return {} if done.returncode else dict(line.partition("=")[::2] for line in done.stdout.splitlines())
+
+
 def socket_addresses(service: str, scope: str) -> dict[str, set[str]]:
     """Return the addresses that the socket units of a service list, by the unit's name.
 

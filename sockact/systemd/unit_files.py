@@ -14,6 +14,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from sockact.systemd import unit_syntax
+from sockact.systemd.unit_syntax import TRUE, Assignment
+
 PROC = "/proc"
 
 SYSTEM = (
@@ -47,9 +50,6 @@ USER = (
     "/lib/systemd/user",
     "{runtime}/systemd/generator.late",
 )
-
-TRUE = ("yes", "true", "1", "on", "y", "t")
-"""The words for a true boolean, systemd.syntax(7)."""
 
 Assignments = Mapping[str, Sequence[str]]
 """The values of each `Section.Option`, in their order; an empty assignment removes those before it."""
@@ -92,15 +92,17 @@ class UnitFiles(NamedTuple):
 
     def read(self) -> Assignments:
         """Return the assignments of the unit file and its drop-ins; none if they cannot be read."""
-        found: dict[str, list[str]] = {}
-        fragment = self.fragment
-        for path in () if fragment is None else (fragment, *self._drop_ins()):
-            for option, value in parse(_text(path)):
-                if value:
-                    found.setdefault(option, []).append(value)
-                else:
-                    found[option] = []
+        every = self.assignments()
+        found: dict[str, list[str]] = {each.option: [] for each in every}
+        for each in unit_syntax.in_force(every):
+            found[each.option].append(each.value)
         return found
+
+    def assignments(self) -> list[Assignment]:
+        """Return all assignments of the unit file and its drop-ins, in the order in which they apply."""
+        fragment = self.fragment
+        paths = () if fragment is None else (fragment, *self._drop_ins())
+        return [each for path in paths for each in unit_syntax.parse(_text(path), path)]
 
     def _drop_ins(self) -> list[str]:
         kind = self.name.rpartition(".")[2]
@@ -153,11 +155,14 @@ def of_this_process(environ: Mapping[str, str]) -> UnitFiles | None:
     name = cgroup.rpartition("/")[2]
     if not name:
         return None
-    if not is_users(cgroup):
-        return UnitFiles(name, SYSTEM)
+    return UnitFiles(name, folders_of_user(environ) if is_users(cgroup) else SYSTEM)
+
+
+def folders_of_user(environ: Mapping[str, str]) -> list[str]:
+    """Return the folders of a user's units, in the order of precedence."""
     home = environ.get("HOME", "/")
     runtime = environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
-    folders = [
+    return [
         folder.format(
             config=environ.get("XDG_CONFIG_HOME", f"{home}/.config"),
             data=environ.get("XDG_DATA_HOME", f"{home}/.local/share"),
@@ -165,7 +170,6 @@ def of_this_process(environ: Mapping[str, str]) -> UnitFiles | None:
         )
         for folder in USER
     ]
-    return UnitFiles(name, folders)
 
 
 def awaits_reloading(environ: Mapping[str, str]) -> bool:
@@ -218,29 +222,6 @@ def is_users(cgroup: str) -> bool:
     return any(part.startswith("user@") for part in cgroup.split("/")[:-1])
 
 
-def parse(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the assignments of a unit file, as `Section.Option` and value.
-
-    Source: systemd.syntax(7).
-    """
-    section, pending = "", ""
-    for line in text.splitlines():
-        stripped = line.strip()
-        if stripped.startswith(("#", ";")) or not (stripped or pending):
-            continue
-        pending += stripped
-        if pending.endswith("\\"):
-            pending = pending[:-1] + " "
-            continue
-        if pending.startswith("[") and pending.endswith("]"):
-            section = pending[1:-1]
-        else:
-            option, equals, value = pending.partition("=")
-            if equals:
-                yield f"{section}.{option.strip()}", value.strip()
-        pending = ""
-
-
 def template(name: str) -> str:
     """Return the name of the file from which an instance is made; else the name itself."""
     stem, at, rest = name.partition("@")
@@ -272,8 +253,10 @@ def _listed(folder: str) -> list[str]:
 
 
 def _text(path: str) -> str:
+    if not os.path.isfile(path):
+        return ""  # a FIFO would hold up its reader
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
+            return file.read().replace("\0", "\n")  # systemd ends a line at either
     except OSError:
         return ""

@@ -23,17 +23,6 @@ def write(folders: list[str], path: str, text: str, folder: int = 0) -> None:
     file.write_text(text)
 
 
-def test_assignments_are_read_as_systemd_reads_them() -> None:
-    text = "# no\n[Service]\nA = 1 \\\n# between\n  2\n;no\nA=3\n\nB=\nno assignment\n[Unit]\nC=x=y\n"
-
-    assert list(unit_files.parse(text)) == [
-        ("Service.A", "1  2"),
-        ("Service.A", "3"),
-        ("Service.B", ""),
-        ("Unit.C", "x=y"),
-    ]
-
-
 def test_drop_ins_add_to_the_file_that_prevails_and_an_empty_one_forgets(folders: list[str]) -> None:
     write(folders, "app.service", "[Service]\nExecStart=a\nEnvironment=A=1\n")
     write(folders, "app.service", "[Service]\nExecStart=never\n", folder=1)

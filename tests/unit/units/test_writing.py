@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sockact.errors import SettingsError, SockactError, UnitsError, UsageError
-from sockact.systemd.unit_files import parse as assignments
+from sockact.systemd.unit_syntax import parse as assignments
 from sockact.units.addresses import parse
 from sockact.units.unit_text import UnitOption, UnitText
 from sockact.units.wanted import Wanted
@@ -26,7 +26,7 @@ def written(*listen: str, **more: Any) -> dict[str, dict[str, list[str]]]:
     found: dict[str, dict[str, list[str]]] = {}
     for each in files(wanted(*listen, **more)):
         options = found.setdefault(each.name, {})
-        for option, value in assignments(each.text()):
+        for option, value, *_ in assignments(each.text()):
             options.setdefault(option, []).append(value)
     return found
 

@@ -1,0 +1,1 @@
+"""Rules about units: the mistakes in them that cost requests, restarts or safety."""

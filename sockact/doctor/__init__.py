@@ -1,0 +1,1 @@
+"""Troubles of this machine and of a service on it, each with the way out."""
