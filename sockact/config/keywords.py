@@ -76,6 +76,7 @@ class SettingsKeywords(TypedDict, total=False):
     ready_path: str
     live_path: str
     version_header: str
+    reload_page: bool | str
 
     version: str
     control: str | PathLike[str]
