@@ -83,10 +83,11 @@ def _show_all(timeout: str, form: str, *, user: bool) -> int:
         raise UsageError(f"--{form}: expected the UNIT to show")
     rows = [_row(each, None, timeout) for each in _services(user=user)]
     others = {} if user else control_address.elsewhere(int(main) for _, main, _ in rows)
-    rows += [
+    alone = [
         _row(Located("-", "--system", {"MAINPID": f"{pid}"}), control, timeout)
         for pid, control in others.items()
     ]
+    rows += [each for each in alone if os.path.exists(f"/proc/{each[1]}")]  # others have ended meanwhile
     if not rows:
         print("no service of sockact runs here")
         return 0
