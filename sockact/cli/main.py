@@ -33,15 +33,15 @@ class Command(NamedTuple):
 COMMANDS = {
     "run": Command("serve an app", takes_program=True),
     "dev": Command("serve an app, and reload it when its files change"),
-    "check": Command("look for mistakes in units"),
-    "check-app": Command("try an app"),
-    "doctor": Command("look for troubles of a service"),
+    "check-app": Command("try an app, as a reload does"),
+    "activate": Command("start a program with sockets, without systemd", takes_program=True),
     "reload": Command("reload a service"),
     "status": Command("show a service, or all"),
     "units": Command("write the units of an app"),
-    "probe": Command("load a service, and count lost requests"),
+    "check": Command("look for mistakes in units"),
+    "doctor": Command("look for troubles of a machine, and of a service"),
     "prove": Command("reload a service under load, and count lost requests"),
-    "activate": Command("start a program with sockets, without systemd", takes_program=True),
+    "probe": Command("load a service, and count lost requests"),
 }
 """The subcommands; the module of `check-app` is `check_app`."""
 
