@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from sockact.errors import UsageError
 from sockact.systemd.unit_files import SYSTEM, Assignments, UnitFiles
+from sockact.systemd.unit_syntax import TRUE
 from sockact.units import command_lines, syntax
 from sockact.units.addresses import NAME
 from sockact.units.carried_over import CarriedOver
@@ -154,7 +155,7 @@ def _take_user(said: Assignments, found: CarriedOver) -> None:
     user = said.get("Service.User", [""])[-1]
     if user not in ("", "root", "0"):
         found.user = user
-    elif not found.user:
+    elif not found.user and said.get("Service.DynamicUser", [""])[-1] not in TRUE:
         found.notes.append(
             "it ran as root: now as a user without privileges, who must be able to read the app"
             " (--user NAME, --state for its data)"

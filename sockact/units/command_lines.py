@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from sockact.errors import UsageError
 from sockact.units import syntax
 from sockact.units.carried_over import CarriedOver
+from sockact.units.own_options import KNOWN
 from sockact.units.server_options import OptionReader
-from sockact.units.servers import SERVERS, OtherServer
+from sockact.units.servers import OtherServer
 
 _RUNNERS = {"poetry": 2, "uv": 2, "pipenv": 2, "pdm": 2, "exec": 1, "nohup": 1, "env": 1}
 """Programs that run the server, and how many words they have: `poetry run`."""
@@ -95,10 +96,12 @@ def _server(words: Sequence[str], found: CarriedOver) -> tuple[OtherServer, Sequ
     binary, rest = (words[0] if words else ""), words[1:]
     if re.fullmatch(r"python[\d.]*", program) and rest[:1] == ["-m"] and len(rest) > 1:
         program, rest = rest[1], rest[2:]
-    if program not in SERVERS:
+    if program not in KNOWN:
         shown = " ".join(words) or "no command"
-        raise UsageError(f"{shown}: expected a command of {', '.join(SERVERS)}")
+        raise UsageError(f"{shown}: expected a command of {', '.join(KNOWN)}")
+    if program == "sockact" and rest[:1] == ["run"]:
+        rest = rest[1:]
     if binary.startswith("/") and os.path.basename(os.path.dirname(binary)) == "bin":
         prefix = os.path.dirname(os.path.dirname(binary))
         found.venv = "" if prefix in ("/usr", "/usr/local", "") else prefix
-    return SERVERS[program], rest
+    return KNOWN[program], rest

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from sockact.config.settings import FIELDS
 from sockact.errors import UsageError
 from sockact.units import addresses
 from sockact.units.carried_over import VARIABLE, CarriedOver
@@ -61,11 +62,17 @@ class OptionReader:
         elif "$" in value:
             self._found.left.append(f"{shown}: {VARIABLE}")
         elif isinstance(meaning, Setting):
-            self._found.given[meaning.name] = meaning.convert(value) if option.takes_value else "yes"
+            self._set(meaning.name, meaning.convert(value if option.takes_value else "yes"))
             if meaning.note:
                 self._found.notes.append(f"{shown}: {meaning.name}: {meaning.note}")
         else:
             self._take(meaning, value, shown)
+
+    def _set(self, name: str, value: str) -> None:
+        if isinstance(FIELDS[name].default, tuple):
+            self._found.given[name] = [*self._found.given.get(name, ()), value]
+        else:
+            self._found.given[name] = value
 
     def _take(self, part: RequestPart, value: str, shown: str) -> None:
         found = self._found
