@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from sockact.cli import loading
+from sockact.cli import explained, loading
 from sockact.errors import UsageError
 from sockact.probe.report import verdict
 from sockact.probe.run import RunPlan
@@ -62,7 +62,7 @@ def run(
         found.address, specs, limit=patience, actions=steps, around=loading.seconds("--around", around)
     )
     measured = loading.measure(found.url, plan)
-    why = list(reasons.explain(measured.report, service))
+    why = [*reasons.explain(measured.report, service), *explained.rules(measured.report, service)]
     title, *lines = verdict(measured.report)
     heading = f"{service.unit}, {found.url}: {title}"
     loading.show(

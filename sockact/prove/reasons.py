@@ -1,7 +1,4 @@
-"""Explains what was lost, from how requests ended and what systemd knows of the unit.
-
-The rules of `sockact check`, by their ids, belong here, beside the outcomes that they explain.
-"""
+"""Explains what was lost, from how requests ended and what systemd knows of the unit."""
 
 from __future__ import annotations
 
