@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sockact.apps import loader
-from sockact.cli.arguments import add_apps, add_settings, find_apps, references, run_command
+from sockact.cli.app_arguments import add_apps, find_apps, references, run_command
+from sockact.cli.arguments import add_settings
 from sockact.config import envfile, logs, pyproject
 from sockact.config.settings import Settings
 from sockact.errors import AppError, ReloadRefused, error_of_status

@@ -15,7 +15,8 @@ from sockact.activate.plan import ActivationPlan, RestartPolicy
 from sockact.activate.watch import FileWatch
 from sockact.apps import loader
 from sockact.cli.activate import keep
-from sockact.cli.arguments import add_apps, add_settings, find_apps, references, run_command, say_found
+from sockact.cli.app_arguments import add_apps, find_apps, references, run_command, say_found
+from sockact.cli.arguments import add_settings
 from sockact.config import pyproject
 from sockact.config.settings import Settings
 from sockact.sockets.fds import Listener

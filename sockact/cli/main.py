@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from sockact.cli import arguments
-from sockact.cli.arguments import CommandParser
+from sockact.cli.command_parser import CommandParser, split_program
 from sockact.errors import SockactError, UsageError
 from sockact.untrusted.text import visible
 
@@ -48,7 +47,7 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command; ends in SystemExit with one of the exit statuses in `sockact.errors`."""
-    words, program = arguments.split_program(sys.argv[1:] if argv is None else argv)
+    words, program = split_program(sys.argv[1:] if argv is None else argv)
     options = vars(_parser(words).parse_args(words))
     try:
         name = options.pop("command")

@@ -7,11 +7,21 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from sockact.cli.arguments import EXAMPLES, add_apps, add_settings, find_apps, say_found, target_of
+from sockact.cli.app_arguments import add_apps, find_apps, say_found, target_of
+from sockact.cli.arguments import add_settings
 from sockact.errors import UsageError
 from sockact.process import refused_places, without_ssl
-from sockact.protocols.environment import SUPERVISED
+from sockact.protocols.environment import SUPERVISED, TRIAL
 from sockact.system import signals
+
+EXAMPLES = """examples:
+  sockact run                         an app in this directory, on 127.0.0.1:8000
+  sockact run -l :8080 -w 4 main:app  four workers, for everybody
+  sockact run -l unix:/run/shop.sock shop.wsgi:application
+  sockact run -w 2 -- PROGRAM         one that takes its sockets from systemd
+
+Each option is also a variable, SOCKACT_DRAIN_TIMEOUT=1min, and a line in
+pyproject.toml. All settings: docs/settings.md in sockact's source."""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -33,7 +43,7 @@ def run(app: Sequence[str], program: Sequence[str], **given: Any) -> int:
     if app and program:
         raise UsageError("expected either MODULE:ATTRIBUTE or -- PROGRAM ARGUMENT...")
     words = [] if program else find_apps(app, given)
-    if words != list(app) and SUPERVISED not in os.environ:
+    if words != list(app) and not {SUPERVISED, TRIAL} & os.environ.keys():
         say_found(words, given, "sockact run")
     target = target_of(words) if words else None
     without_ssl.before_asyncio(program, given, os.environ)

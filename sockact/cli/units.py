@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from sockact.cli.arguments import add_apps, add_settings, find_apps, target_of
+from sockact.cli.app_arguments import add_apps, find_apps, target_of
+from sockact.cli.arguments import add_settings
 from sockact.errors import UnitsError, UsageError
 from sockact.units import environment, installing, manager, request, writing
 from sockact.units.unit_text import UnitText

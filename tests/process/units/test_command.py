@@ -117,7 +117,7 @@ def test_an_existing_service_is_read_and_the_rest_is_listed(tmp_path: Path) -> N
         (["shop:app", "--install"], 78, "not there, though the units name it"),
         (["shop:app", "--print", "--install"], 64, "not allowed with"),
         (["--bind", "80", "shop:app"], 64, "there is no --bind: here it is --listen 80"),
-        (["--from", "puma"], 64, "expected a command of gunicorn, uvicorn"),
+        (["--from", "puma"], 64, "expected a command of sockact, gunicorn, uvicorn"),
         (["--from", "none.service"], 64, "there is no such unit"),
         (["--from", "gunicorn 'shop:app"], 78, "is never closed"),
         (["shop:app", "--quadlet", "x", "--template", "--listen", "%i"], 64, "--template with --quadlet"),
