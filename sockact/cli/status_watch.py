@@ -93,6 +93,8 @@ class Screen:
             f"now {self._rate:.0f} requests/s, {connections} connections",
             f"since the start {service['requests']} requests, {done} reloads, {refused} refused",
         ]
+        if isinstance(moved := service.get("handed_over"), int):
+            lines.append(f"connections handed over: {moved}")
         if self._reloads:
             lines += ["", "last reloads", *(f"  {visible(line)}" for line in reversed(self._reloads))]
         if self._absence:

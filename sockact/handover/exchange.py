@@ -36,6 +36,7 @@ class Exchange:
     Attributes:
         unassigned: the connections that wait.
         room: how many may wait.
+        taken: how many were taken from workers in all.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Exchange:
     ) -> None:
         self.unassigned = list(unassigned)
         self.room: float = math.inf
+        self.taken = 0
         self._serving = serving
         self._share = share
         self._supplies: dict[int, Supply] = {}
@@ -83,6 +85,7 @@ class Exchange:
                 self.unassigned.append(fd)
             else:
                 ancillary.close([fd])
+        self.taken += len(found)
         if supply is not None:
             supply.taken += len(found)
         close_all(descriptors[len(found) :])  # copies: the worker keeps them

@@ -265,7 +265,7 @@ class Supervisor:
 
     def overview(self) -> dict[str, Any]:
         """Return the workers, those that drain included; see `sockact.protocols.overview`."""
-        return self._view.overview(self._loop.time())
+        return {**self._view.overview(self._loop.time()), "handed_over": self._exchange.taken}
 
     # The fleet's decisions.
 

@@ -250,10 +250,13 @@ def test_a_screen_is_drawn_anew_until_ctrl_c(service: Service) -> None:
     named = {"MAINPID": f"{pid}", "RUNTIME_DIRECTORY": str(service.directory)}
     with on_terminal(service.directory, "status", "--watch", **named) as terminal:
         terminal.wait_for("gen 1: 1 worker ready, 0 in flight")
+        kept = service.client()
+        kept.get()
         assert reload(service)[0] == 0
         terminal.wait_for("  gen 2 is ready")
-        service.client().get()
-        terminal.wait_for("since the start 1 requests, 1 reloads, 0 refused")
+        terminal.wait_for("connections handed over: 1")
+        kept.get()
+        terminal.wait_for("since the start 2 requests, 1 reloads, 0 refused")
         assert "Traceback" not in terminal.shown
         service.manager.signal(signal.SIGTERM)
         terminal.wait_for("no answer now: ")
