@@ -232,7 +232,7 @@ def _exchange(sock: socket.socket, sent: bytes, verb: str, where: str, patience:
     deadline = None if patience is None else time.monotonic() + patience
     try:
         with contextlib.suppress(BrokenPipeError):  # a refusal may be on its way
-            sock.sendall(sent)
+            sock.sendall(sent, socket.MSG_NOSIGNAL)  # SIGPIPE ends a command whose output nobody reads
         return _read_line(sock, deadline)
     except BlockingIOError:
         hint = "; the reload may still be under way" if verb == "reload" else ""

@@ -500,3 +500,25 @@ def test_a_real_service_answers_in_time(service: Service) -> None:
 
     wait_until(lambda: ask(service, "--timeout=20s").stdout.startswith("active: gen 1: 1 worker ready"))
     assert ask(service, "--timeout=none", "--json").returncode == 0
+
+
+HUNG_UP = """
+import signal, socket
+from sockact.errors import UnavailableError
+from sockact.protocols import control
+
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as in a command, whose own output may be read by nobody
+ours, theirs = socket.socketpair()
+theirs.close()
+try:
+    control.ask(ours, "status", "here")
+except UnavailableError as error:
+    print(error)
+"""
+
+
+def test_a_service_that_has_hung_up_does_not_end_the_command_by_a_signal() -> None:
+    command = [sys.executable, "-c", HUNG_UP]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT, timeout=LIMIT, check=False)
+
+    assert (done.returncode, done.stdout) == (0, "the service ended before it answered\n"), done
