@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from sockact.cli.command_parser import CommandParser, split_program
-from sockact.errors import SockactError, UsageError
+from sockact.errors import SockactError, UsageError, similar
 from sockact.untrusted.text import visible
 
 
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _parser(words: Sequence[str]) -> CommandParser:
     """Return the parser for a command line; the other subcommands have their names only.
 
-    Ends the process if there are options that the subcommand does not have.
+    Ends the process if there is no such subcommand, or if it does not have an option.
     """
     import sockact
 
@@ -74,6 +74,8 @@ def _parser(words: Sequence[str]) -> CommandParser:
     adding = whole.add_subparsers(
         required=True, metavar="COMMAND", dest="command", parser_class=CommandParser
     )
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        whole.error(f"there is no command {words[0]!r}{similar(words[0], COMMANDS)}")
     for name, command in COMMANDS.items():
         parser = adding.add_parser(name, help=command.summary)
         if name in words[:1]:

@@ -67,7 +67,9 @@ def _choice(environ: Mapping[str, str], path: str | None, pid: int, verb: str) -
     """Return the service's setting `control`, which a given path overrides."""
     choice = environ.get("SOCKACT_CONTROL", "auto") if path is None else path
     if choice == "auto" and not pid and not environ.get("RUNTIME_DIRECTORY"):
-        raise UsageError(f"RUNTIME_DIRECTORY and MAINPID are unset: no service to {verb} is named by them")
+        raise UsageError(
+            f"expected the UNIT to {verb}, or RUNTIME_DIRECTORY and MAINPID of a service: both are unset"
+        )
     if choice == "none":
         raise UsageError(f"SOCKACT_CONTROL={choice}: this service has no control socket")
     return choice
