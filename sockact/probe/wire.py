@@ -63,12 +63,22 @@ def resolve(url: str) -> Address:
     if parts.scheme not in _PORTS or not parts.hostname:
         raise ValueError(f"{url!r} is neither http[s]://HOST[:PORT][/PATH] nor unix:/PATH")
     port = parts.port or _PORTS[parts.scheme]
-    found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+    found = _addresses(parts.hostname, port)
     # One address for the whole run, or the probe would repeat requests. IPv4 if there is a choice:
     # localhost has both, most services bind IPv4, and a listener on [::] accepts either.
     family, _, _, _, target = min(found, key=lambda entry: entry[0] is not socket.AF_INET)
     path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     return Address(family, target, parts.netloc, path, tls=parts.scheme == "https")
+
+
+def _addresses(host: str, port: int) -> list[Any]:
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror:
+        if host != "localhost":
+            raise
+        # A root without /etc/hosts does not know it, but its meaning is fixed: RFC 6761, section 6.3.
+        return socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM)
 
 
 class IdleState(enum.Enum):

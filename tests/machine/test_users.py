@@ -69,6 +69,20 @@ def main_pid(machine: Machine) -> int:
     )
 
 
+def deploy_three_times(machine: Machine) -> None:
+    """Reload, restart and reload, each with the next version, which has answered before the next step."""
+    for version, verb in enumerate(("reload", "restart", "reload"), 2):
+        install(machine, version)
+        systemctl(machine, verb, "web.service")
+        wait_until(lambda version=version: asked(machine) == str(version))  # type: ignore[misc]
+
+
+def asked(machine: Machine) -> str:
+    """Ask the service once, and return its version."""
+    script = f"import json, urllib.request as u; print(json.load(u.urlopen('http://127.0.0.1:{PORT}'))['version'])"
+    return machine.run("python3", "-c", script).stdout.strip()
+
+
 def status(machine: Machine, *options: str) -> dict[str, str]:
     return json.loads(as_user(machine, SOCKACT, "status", "--json", *options, "web").stdout)
 
@@ -91,9 +105,7 @@ def test_a_service_of_a_users_manager_is_reloaded_restarted_and_stopped_without_
     systemctl(user, "daemon-reload")
     systemctl(user, "start", "web.socket", "web.service")
     with load(user, *LOADS, port=PORT) as clients:
-        for version, verb in enumerate(("reload", "restart", "reload"), 2):
-            install(user, version)
-            systemctl(user, verb, "web.service")
+        deploy_three_times(user)
         report = clients.report()
     assert_nothing_lost(report)
     assert {seen["version"] for seen in report["seen"]} == set("1234")
@@ -136,9 +148,7 @@ def test_units_are_written_for_a_users_manager(user: Machine) -> None:
     assert said.stdout.endswith("web.service is started: systemctl --user status web.service\n")
     assert said.stderr == ""
     with load(user, *LOADS, port=PORT) as clients:
-        for version, verb in enumerate(("reload", "restart", "reload"), 2):
-            install(user, version)
-            systemctl(user, verb, "web.service")
+        deploy_three_times(user)
         report = clients.report()
     assert_nothing_lost(report)
     assert {seen["version"] for seen in report["seen"]} == set("1234")

@@ -364,7 +364,10 @@ def test_without_a_runtime_directory_the_service_is_found_by_its_main_pid(servic
 
 def test_reload_says_what_is_missing(service: Service) -> None:
     with ask_for_reload(service, RUNTIME_DIRECTORY="") as lost:
-        assert "RUNTIME_DIRECTORY and MAINPID of a service: both are unset" in lost.communicate(timeout=LIMIT)[1]
+        assert (
+            "RUNTIME_DIRECTORY and MAINPID of a service: both are unset"
+            in lost.communicate(timeout=LIMIT)[1]
+        )
         assert lost.returncode == 64
     with ask_for_reload(service) as early:
         assert "no service at the control socket" in early.communicate(timeout=LIMIT)[1]
