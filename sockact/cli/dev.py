@@ -19,7 +19,7 @@ from sockact.cli.app_arguments import add_apps, find_apps, references, run_comma
 from sockact.cli.arguments import add_settings
 from sockact.config import pyproject
 from sockact.config.settings import Settings
-from sockact.sockets.fds import Listener
+from sockact.process.terminal import url
 from sockact.sockets.listen import bind
 from sockact.system.signals import REMEMBERED
 
@@ -63,19 +63,9 @@ def run(app: Sequence[str], watch: Sequence[str], include: Sequence[str], **give
         blocked=REMEMBERED,
     )
     listeners = bind(chosen.listen)
-    urls = ", ".join(_url(each, chosen) for each in listeners)
+    urls = ", ".join(url(each, chosen) if each.is_internet else each.address for each in listeners)
     return keep(plan, listeners, "dev", f"serves {urls} until Ctrl-C")
 
 
 def _env_files(chosen: Settings) -> list[str]:
     return [path for each in chosen.env_file if os.path.exists(path := each.removeprefix("-"))]
-
-
-def _url(listener: Listener, chosen: Settings) -> str:
-    """Return the address for a browser; the one of this machine, for a listener on all addresses."""
-    if not listener.is_internet:
-        return listener.address
-    host, _, port = listener.address.rpartition(":")
-    shown = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host
-    tls = chosen.tls_certificate and listener.name not in chosen.plain_listeners
-    return f"{'https' if tls else 'http'}://{shown}:{port}"

@@ -210,7 +210,7 @@ class Sockets:
             raise UnavailableError("require_activation=yes: expected sockets by LISTEN_FDS, found none")
         for listener in listen.bind(settings.listen):
             self._sort(listener)
-        hint = terminal.hint(self.listeners, "https" if settings.tls_certificate else "http")
+        hint = terminal.hint(self.listeners, settings)
         logger.info("no socket was passed: listens on %s%s", self.describe(), hint)
 
     def _sort(self, listener: Listener) -> None:

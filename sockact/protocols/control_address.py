@@ -124,16 +124,9 @@ def exists(environ: Mapping[str, str], pid: int) -> bool:
 
 
 def elsewhere(known: Iterable[int]) -> dict[int, str]:
-    """Return the control sockets in this network namespace by their main processes, without the known ones.
-
-    Source: proc_pid_net(5), unix.
-    """
+    """Return the control sockets in this network namespace by main process, without the known ones."""
     name = re.compile(r"(?:/.*/sockact-(\d+)-[0-9a-f]{6}/control|@sockact\.(\d+)(?:\.[0-9a-f]{16})?)")
-    found: dict[int, str] = {}
-    with contextlib.suppress(OSError), open("/proc/net/unix") as file:
-        for line in file:
-            if match := name.fullmatch(line.rstrip().rpartition(" ")[2]):
-                found[int(match[1] or match[2])] = match[0]
+    found = {int(match[1] or match[2]): match[0] for match in _bound(name)}
     for pid in known:
         found.pop(pid, None)
     return found
@@ -177,12 +170,17 @@ def _candidates(environ: Mapping[str, str], pid: int) -> Iterator[str]:
 
 
 def _abstract(pid: int) -> Iterator[str]:
-    """Find the abstract names that a service may have. Source: proc_pid_net(5), unix."""
-    name = re.compile(rf"@sockact\.{pid}(\.[0-9a-f]{{16}})?")
+    """Find the abstract names that a service may have."""
+    for match in _bound(re.compile(rf"@sockact\.{pid}(\.[0-9a-f]{{16}})?")):
+        yield match[0]
+
+
+def _bound(name: re.Pattern[str]) -> Iterator[re.Match[str]]:
+    """Find Unix sockets of this network namespace by their names. Source: proc_pid_net(5), unix."""
     with contextlib.suppress(OSError), open("/proc/net/unix") as file:
         for line in file:
             if match := name.fullmatch(line.rstrip().rpartition(" ")[2]):
-                yield match[0]
+                yield match
 
 
 def _listener(where: str) -> int | None:

@@ -71,13 +71,11 @@ def describe(unit: str, *properties: str, user: bool = False) -> Described:
     """Return properties of a service, and the addresses of its sockets; raises as `locate`, also idle."""
     name, scope, _ = _found(unit, user=user)
     shown = {each: "\n".join(_values(each, name, scope)) for each in properties}
-    sockets = [each for line in _values("TriggeredBy", name, scope) for each in line.split()]
     listen = {
         each: [
             line.removesuffix(_STREAM) for line in _values("Listen", each, scope) if line.endswith(_STREAM)
         ]
-        for each in sockets
-        if each.endswith(".socket")
+        for each in _socket_units(name, scope)
     }
     return Described(name, scope, shown, listen)
 
@@ -140,11 +138,7 @@ def version() -> int | None:
 
 def properties(unit: str, names: Sequence[str], scope: str = "--system") -> dict[str, str]:
     """Return properties of a unit; empty if systemctl does not tell. Of several values one is returned."""
-    try:
-        done = _show(",".join(names), unit, scope)
-    except OSError:
-        return {}
-    return {} if done.returncode else dict(line.partition("=")[::2] for line in done.stdout.splitlines())
+    return _properties(unit, scope, ",".join(names))[0]
 
 
 def socket_addresses(service: str, scope: str) -> dict[str, set[str]]:
@@ -152,8 +146,12 @@ def socket_addresses(service: str, scope: str) -> dict[str, set[str]]:
 
     Only of sockets that have an address. Empty also where systemd does not tell the socket units.
     """
+    return {unit: _addresses(_values("Listen", unit, scope)) for unit in _socket_units(service, scope)}
+
+
+def _socket_units(service: str, scope: str) -> list[str]:
     units = [name for line in _values("TriggeredBy", service, scope) for name in line.split()]
-    return {unit: _addresses(_values("Listen", unit, scope)) for unit in units if unit.endswith(".socket")}
+    return [unit for unit in units if unit.endswith(".socket")]
 
 
 def jobs(unit: str, scope: str) -> list[str]:
@@ -200,10 +198,10 @@ def _instance(template: str) -> str:
     return f"{name}@1{kind}"
 
 
-def _properties(name: str, scope: str) -> tuple[dict[str, str], str]:
-    """Return the properties of a unit, and systemctl's complaint."""
+def _properties(name: str, scope: str, properties: str = _PROPERTIES) -> tuple[dict[str, str], str]:
+    """Return properties of a unit, and systemctl's complaint."""
     try:
-        done = _show(_PROPERTIES, name, scope)
+        done = _show(properties, name, scope)
     except OSError as error:
         return {}, str(error)
     if done.returncode:
