@@ -1,6 +1,7 @@
 """Hooks are callables of an app that run at named points in the life of the process that serves it.
 
     point                   runs
+    on_preload              when the app has been imported; with `preload` once for all workers
     on_start                before connections are accepted and before the app's own startup
     on_ready                when connections are accepted, at the same time as READY=1
     on_reload               before new code is tried
@@ -12,7 +13,7 @@
     after_signal(SIG)       when it has begun to take effect
 
 A hook takes no arguments, except that `on_worker_exit` gets the PID. An async hook runs in the event loop,
-any other in a thread of its own.
+any other in a thread of its own; that of `on_preload` in the main thread, where no loop runs yet.
 
 Rule of this file: it only registers hooks; `sockact.worker.hook_runner` runs them.
 """
@@ -29,6 +30,7 @@ from sockact.errors import UsageError
 DEFAULT_TIMEOUT = 30.0
 """Seconds that a hook may take by default."""
 
+PRELOAD = "on_preload"
 START = "on_start"
 READY = "on_ready"
 RELOAD = "on_reload"
@@ -103,6 +105,8 @@ class Registry:
             UsageError: `function` does not take the arguments of this point, or `timeout` is not positive.
         """
         _require_callable(point, function)
+        if point == PRELOAD and inspect.iscoroutinefunction(function):
+            raise UsageError(f"{point}: {function!r}: expected one that is not async: no loop runs yet")
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
             raise UsageError(f"{point}: timeout={timeout!r}: expected seconds, more than 0")
         self._hooks.setdefault(point, []).append(Hook(function, float(timeout)))
@@ -140,6 +144,15 @@ class Point:
         if function is None:
             return _registers(self._name, timeout)
         return _registers(self._name, timeout)(function)
+
+
+def on_preload(function: F) -> F:
+    """Register `function` to run when the app has been imported, and return it.
+
+    With `preload` it runs in the process that forks the workers, once: what it loads, all workers share.
+    Without, it runs in each worker. Threads and connections are for `on_start`.
+    """
+    return _registers(PRELOAD, DEFAULT_TIMEOUT)(function)
 
 
 on_start = Point(START)

@@ -23,7 +23,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from sockact.activate.messages import Messages
 from sockact.activate.plan import ActivationPlan, RestartPolicy
-from sockact.activate.program import ActivatedProgram, become_subreaper
+from sockact.activate.program import ActivatedProgram
 from sockact.activate.restarts import Restarts
 from sockact.activate.store import DescriptorStore
 from sockact.activate.watch import summary
@@ -35,6 +35,7 @@ from sockact.protocols.notify.wire import VARIABLES
 from sockact.sockets.fds import Listener
 from sockact.system import private_folder
 from sockact.system.signals import FOLLOWED
+from sockact.system.subreaper import become_subreaper
 from sockact.untrusted.number import decimal
 
 ANNOUNCEMENT = 0.1

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,9 +18,6 @@ from sockact.process.process_group import TERM_TIMEOUT, Leftovers, kill_group
 from sockact.sockets import fds
 from sockact.sockets.fds import Listener
 from sockact.system import proc
-
-PR_SET_CHILD_SUBREAPER = 36
-"""Source: prctl(2), linux/prctl.h."""
 
 SCRIPT = 'read -r LISTEN_PIDFDID; [ -z "$LISTEN_PIDFDID" ] || export LISTEN_PIDFDID; exec "$@" </dev/null'
 """Waits for the number that only the parent can tell, once the process exists."""
@@ -160,11 +156,6 @@ def pidfd_id(pid: int) -> int | str:
         found.append(os.fstat(pidfd).st_ino)
         os.close(pidfd)
     return found[0] if found[0] != found[1] else ""
-
-
-def become_subreaper() -> None:
-    """Make this process the parent of its descendants whose own parents have ended."""
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _descends(pid: int, ancestor: int) -> bool:

@@ -28,6 +28,7 @@ class SettingsKeywords(TypedDict, total=False):
     shutdown_timeout: float | str
 
     workers: int | str
+    preload: bool | str
     threads: int | str
     max_requests: int | str
     max_worker_age: float | str

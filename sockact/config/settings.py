@@ -100,6 +100,8 @@ the reload fails; a URL like https://example.org/health sets scheme and host, to
 only these"""
 _SHUTDOWN_TIMEOUT = """limit for the app's shutdown after the drain, for each of its hooks then, and for
 the end of the process"""
+_PRELOAD = """import the app once, in a process that forks the workers: they start at once, and share its
+memory; the import must leave no threads and no connections behind"""
 _THREADS = "threads for WSGI apps and blocking handlers"
 _MAX_REQUESTS = "number of requests, and up to a tenth more, after which a worker is replaced; 0: never"
 _MAX_AGE = "age, and up to a tenth more, at which a worker is replaced; 0: never"
@@ -191,6 +193,7 @@ class Settings:
         "N",
         MAX_PROCESSES,
     )
+    preload: bool = _setting(Group.WORKERS, False, flag, _PRELOAD)
     threads: int = _setting(Group.WORKERS, 10, number, _THREADS, "N", MAX_PROCESSES)
     max_requests: int = _setting(Group.WORKERS, 0, number, _MAX_REQUESTS, "N")
     max_worker_age: float = _setting(Group.WORKERS, 0.0, seconds, _MAX_AGE, "TIME")

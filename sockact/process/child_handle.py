@@ -14,7 +14,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from sockact.process.command import Program
 from sockact.process.parent_death import LIFELINE, Lifeline, tie
@@ -69,10 +69,60 @@ class ChildHandle(NamedTuple):
     def close(self) -> None:
         """Close all of it; the child gets SIGTERM if it still lives, and nobody else has a copy."""
         os.close(self.pidfd)
-        self.manager.close()
         self.lifeline.close()
-        if self.manager.path:
-            private_folder.OWN.give_back(self.manager.path)
+        _close_manager(self.manager)
+
+
+class ChildSockets:
+    """The sockets of a child that does not exist yet: its notify socket, and both ends of its lifeline.
+
+    Args:
+        conditions: the conditions under which it is started.
+
+    Attributes:
+        theirs: its end of the lifeline, which it has to inherit or to receive.
+        address: the address of its notify socket, for NOTIFY_SOCKET.
+
+    Raises:
+        OSError: no descriptors are left, or no socket can be bound.
+    """
+
+    def __init__(self, conditions: Conditions = USUAL) -> None:
+        self._manager = _open_manager(conditions)
+        try:
+            self._lifeline, self.theirs = Lifeline.new()
+        except BaseException:
+            _close_manager(self._manager)
+            raise
+        self._taken = False
+        self.address = self._manager.address
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the child's end of its lifeline; and the rest, unless a handle has it."""
+        self.theirs.close()
+        if not self._taken:
+            _close_manager(self._manager)
+            self._lifeline.close()
+
+    def handle_of(self, pid: int) -> ChildHandle:
+        """Return the handle of the child, which exists by now; these sockets are its own from now on.
+
+        It is killed if there can be no handle of it: nobody else would know of it.
+        """
+        try:
+            tie(self.theirs, pid)
+            pidfd = os.pidfd_open(pid)
+        except BaseException:
+            end_now(pid)
+            raise
+        self._taken = True
+        return ChildHandle(pid, pidfd, self._manager, self._lifeline)
 
 
 def spawn(
@@ -93,27 +143,18 @@ def spawn(
         OSError: no process can be started.
         SettingsError: an environment file of the program cannot be used.
     """
-    with contextlib.ExitStack() as undone:
-        manager = undone.enter_context(_open_manager(conditions))
-        if manager.path:
-            undone.callback(private_folder.OWN.give_back, manager.path)
-        ours, theirs = Lifeline.new()
-        lifeline = undone.enter_context(ours)
-        with theirs:
-            pid = fds.spawn(
-                program.argv,
-                [*listeners, Listener.of(theirs, LIFELINE)] if conditions.ours else listeners,
-                program.environment({**environ, "NOTIFY_SOCKET": manager.address}),
-                inherited=[] if conditions.ours else [theirs.fileno()],
-                directory=program.directory,
-                most=conditions.most,
-                blocked=conditions.blocked,
-            )
-            tie(theirs, pid)
-        undone.callback(end_now, pid)  # nobody else would know of it
-        handle = ChildHandle(pid, os.pidfd_open(pid), manager, lifeline)
-        undone.pop_all()
-    return handle
+    with ChildSockets(conditions) as sockets:
+        theirs = sockets.theirs
+        pid = fds.spawn(
+            program.argv,
+            [*listeners, Listener.of(theirs, LIFELINE)] if conditions.ours else listeners,
+            program.environment({**environ, "NOTIFY_SOCKET": sockets.address}),
+            inherited=[] if conditions.ours else [theirs.fileno()],
+            directory=program.directory,
+            most=conditions.most,
+            blocked=conditions.blocked,
+        )
+        return sockets.handle_of(pid)
 
 
 def end_now(pid: int) -> None:
@@ -133,3 +174,9 @@ def _open_manager(conditions: Conditions) -> NotifySocket:
         raise
     forks.keep(manager)
     return manager
+
+
+def _close_manager(manager: NotifySocket) -> None:
+    manager.close()
+    if manager.path:
+        private_folder.OWN.give_back(manager.path)

@@ -1,9 +1,9 @@
 """The descriptors of a process: taken over at its start, passed on when it executes the new code.
 
-Besides the listeners there are six kinds that sockact passes to itself, under names of its own: the
+Besides the listeners there are seven kinds that sockact passes to itself, under names of its own: the
 control socket, connections of callers on it that still wait for the result of a reload, connections of
-clients that outlive the process which accepted them, a worker's supply of these, its lifeline, and what a
-supervisor needs of left-over workers.
+clients that outlive the process which accepted them, a worker's supply of these, its lifeline, a
+template's requests, and what a supervisor needs of left-over workers.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from sockact.systemd.activation import Clue
 
 CONTROL = "sockact.control"
 CALLER = "sockact.caller"
+FORKS = "sockact.forks"
+"""The name of the socket on which a template gets the requests of its supervisor."""
 
 logger = logging.getLogger(__package__)
 
@@ -43,6 +45,7 @@ class Sockets:
         control: the control socket, if there is one.
         health: the listeners on which sockact itself answers.
         supply: the socket on which a supervisor sends connections.
+        forks: the socket on which a template gets requests.
         lifeline: signals the end of the parent; stays open as long as the process lives.
         connections: the connections of clients that outlive the process which accepted them.
         left_over: the workers of the supervisor before this process.
@@ -55,6 +58,7 @@ class Sockets:
     control: Listener | None = None
     health: list[Listener] = field(default_factory=list)
     supply: Listener | None = None
+    forks: Listener | None = None
     lifeline: Listener | None = None
     connections: list[Listener] = field(default_factory=list)
     left_over: LeftOvers = field(default_factory=LeftOvers)
@@ -81,6 +85,14 @@ class Sockets:
             except ActivationError as error:
                 sockets.fault = sockets.fault or error  # go on: the connections of clients must not be lost
         return sockets
+
+    def become_worker(self, lifeline: socket.socket, supply: socket.socket | None) -> None:
+        """Give a process that a template has forked descriptors of its own, in place of the template's."""
+        for each in (self.lifeline, self.forks):
+            if each is not None:
+                each.close()
+        self.forks, self.lifeline = None, Listener.of(lifeline, LIFELINE)
+        self.supply = None if supply is None else Listener.of(supply, SUPPLY)
 
     def check(self, *, told: bool) -> None:
         """Check the descriptors that were passed.
@@ -157,7 +169,7 @@ class Sockets:
     def descriptors(self) -> list[int]:
         """Return all of these descriptors that are open."""
         held = [*self.passed_on(self.callers), *self.left_over.descriptors()]
-        held += [] if self.lifeline is None else [self.lifeline]
+        held += [each for each in (self.lifeline, self.forks) if each is not None]
         return [each.fd if each.sock is None else each.sock.fileno() for each in held]
 
     def keep(self, descriptors: Sequence[int]) -> bool:
@@ -225,12 +237,8 @@ class Sockets:
             listener.close()
         elif name not in _OURS or not _OURS[name](listener) or self._has(name):
             raise _misnamed(listener)
-        elif name == CONTROL:
-            self.control = listener
-        elif name == SUPPLY:
-            self.supply = listener
-        elif name == LIFELINE:
-            self.lifeline = listener
+        elif name in _SINGLE:
+            setattr(self, _SINGLE[name], listener)
         elif name == CONNECTION:
             self.connections.append(listener)
         elif listener.sock is not None:
@@ -238,18 +246,21 @@ class Sockets:
 
     def _has(self, name: str) -> bool:
         """Return whether a descriptor of which there is only one is there already."""
-        single = {CONTROL: self.control, SUPPLY: self.supply, LIFELINE: self.lifeline}
-        return single.get(name) is not None
+        return name in _SINGLE and getattr(self, _SINGLE[name]) is not None
 
 
 def _is_unix(listener: Listener, kind: Kind) -> bool:
     return listener.sock is not None and listener.sock.family == socket.AF_UNIX and listener.kind is kind
 
 
+_SINGLE = {CONTROL: "control", SUPPLY: "supply", LIFELINE: "lifeline", FORKS: "forks"}
+"""The attributes for descriptors of which a process has one at most, by their names."""
+
 _OURS: dict[str, Callable[[Listener], bool]] = {
     CONTROL: lambda listener: _is_unix(listener, Kind.STREAM) and listener.listening,
     CALLER: lambda listener: _is_unix(listener, Kind.STREAM) and not listener.listening,
     SUPPLY: lambda listener: _is_unix(listener, Kind.SEQPACKET) and not listener.listening,
+    FORKS: lambda listener: _is_unix(listener, Kind.SEQPACKET) and not listener.listening,
     LIFELINE: lambda listener: _is_unix(listener, Kind.STREAM) and not listener.listening,
     # Its client may have gone, so that it need not be connected any more.
     CONNECTION: lambda listener: listener.kind in (Kind.STREAM, Kind.SEQPACKET) and not listener.listening,

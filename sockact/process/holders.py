@@ -35,7 +35,12 @@ def threads() -> list[str]:
     """Return the threads for which Python waits at its end, each with the function in which it is."""
     main = threading.main_thread()
     waited_for = [thread for thread in threading.enumerate() if thread is not main and not thread.daemon]
-    return [f"thread {thread.name!r}{_place(list(_frames(thread.ident)))}" for thread in waited_for]
+    return [described(repr(thread.name), thread.ident) for thread in waited_for]
+
+
+def described(name: str, ident: int | None) -> str:
+    """Return a thread in words, with the function in which it is."""
+    return f"thread {name}{_place(list(_frames(ident)))}"
 
 
 def _work_of(main: list[FrameType]) -> str:

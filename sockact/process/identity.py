@@ -12,6 +12,7 @@ from sockact.protocols.environment import (
     OWN,
     REMARK,
     SUPERVISED,
+    TEMPLATE,
     TRIAL,
 )
 from sockact.untrusted.number import decimal
@@ -22,7 +23,8 @@ class ProcessIdentity(NamedTuple):
 
     Attributes:
         trial: it tries new code: it starts the app and does not serve it.
-        supervised: it is a worker of a supervisor.
+        supervised: it is a worker of a supervisor, or their template.
+        template: it forks workers.
         own: the program that it supervises has called `sockact.serve`.
         generation: the number of its code, from 1.
         children: the children of the program that it has replaced.
@@ -32,6 +34,7 @@ class ProcessIdentity(NamedTuple):
 
     trial: bool
     supervised: bool
+    template: bool
     own: bool
     generation: int
     children: Sequence[int]
@@ -47,6 +50,7 @@ class ProcessIdentity(NamedTuple):
         return cls(
             trial=environ.pop(TRIAL, None) is not None,
             supervised=environ.pop(SUPERVISED, None) is not None,
+            template=environ.pop(TEMPLATE, None) is not None,
             own=environ.pop(OWN, None) is not None,
             generation=1 if generation is None else generation,
             children=[pid for each in children if (pid := decimal(each, digits=9)) is not None],

@@ -10,6 +10,7 @@ import faulthandler
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -35,6 +36,7 @@ from sockact.process.unapplied import StartSnapshot
 from sockact.protocols import control_address
 from sockact.protocols.control import Caller, ControlServer
 from sockact.protocols.environment import ACTIVATED, CHILDREN, UNIT
+from sockact.protocols.template_messages import ForkRequest
 from sockact.protocols.worker_messages import Reporter
 from sockact.sockets import fds, listen
 from sockact.sockets.fds import Listener
@@ -79,7 +81,7 @@ class Process:
         given: settings, beside those in the environment.
 
     Attributes:
-        trial, supervised, own, generation: as in `ProcessIdentity`.
+        trial, supervised, template, own, generation: as in `ProcessIdentity`.
         activated: whether sockets were passed to the service.
         early: the signals until the event loop handles them.
         sockets: its descriptors.
@@ -105,6 +107,7 @@ class Process:
         faulthandler.enable(file=standard_streams.descriptor())
         self._identity = identity = ProcessIdentity.taken_from(os.environ)
         self.trial, self.supervised, self.own = identity.trial, identity.supervised, identity.own
+        self.template = identity.template
         self.generation = identity.generation
         passed = bool(self.sockets.listeners)
         self.activated = passed if identity.activated is None else identity.activated
@@ -114,7 +117,7 @@ class Process:
         environ = {**os.environ, ACTIVATED: f"{self.activated:d}", UNIT: self.beginning.note}
         self.program = Program.of_this_process(environ)
         self._pid_file: PidFile | None = None
-        forks.begin(self._private, self._forget_in_fork)
+        forks.begin(self.private, self._forget_in_fork)
 
     def configure(self) -> Settings:
         """Return the settings, and log as they say; raises SettingsError."""
@@ -222,7 +225,7 @@ class Process:
     def intact(self) -> Iterator[None]:
         """Run the app's code in the body; raises AppError if that closes descriptors of this process."""
         try:
-            with open_descriptors.kept_open([*self._private(), standard_streams.descriptor()]):
+            with open_descriptors.kept_open([*self.private(), standard_streams.descriptor()]):
                 yield
         finally:
             standard_streams.fill()
@@ -283,7 +286,20 @@ class Process:
         else:
             self.exit.pause()
 
-    def _private(self) -> list[int]:
+    def become_worker(
+        self, request: ForkRequest, lifeline: socket.socket, supply: socket.socket | None
+    ) -> None:
+        """Make a process that a template has forked a worker, as if it had been started as one."""
+        self.template = False
+        self.exit = Exit()
+        self.sockets.become_worker(lifeline, supply)
+        os.environ["NOTIFY_SOCKET"] = request.address
+        if request.watchdog:
+            os.environ["WATCHDOG_USEC"] = str(request.watchdog)
+        self.notifier = Reporter()
+        forks.begin(self.private, self._forget_in_fork)
+
+    def private(self) -> list[int]:
         """Return the descriptors that processes made by the app must not keep."""
         return [*self.sockets.descriptors(), self.notifier.fileno(), private_folder.OWN.fileno()]
 

@@ -21,11 +21,11 @@ class Orphans:
     """Reaps orphans that have ended, if this process gets them, as long as its event loop runs.
 
     Args:
-        ours: returns the children that other code here waits for.
+        ours: returns the children that other code here waits for; None while it does not know all of them.
         subreaper: this process gets them although it is not PID 1.
     """
 
-    def __init__(self, ours: Callable[[], Collection[int]], *, subreaper: bool = False) -> None:
+    def __init__(self, ours: Callable[[], Collection[int] | None], *, subreaper: bool = False) -> None:
         self._ours = ours
         self._paused = os.getpid() != pid1.PID and not subreaper
         if not self._paused:
@@ -35,7 +35,8 @@ class Orphans:
         """Reap all orphans that have ended."""
         if self._paused:
             return
-        ours = self._ours()
+        if (ours := self._ours()) is None:
+            return
         for pid in children():
             if pid not in ours and _has_ended(pid):
                 with contextlib.suppress(ChildProcessError):

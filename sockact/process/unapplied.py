@@ -18,7 +18,7 @@ from sockact.systemd import unit_files
 from sockact.systemd.unit_files import UnitFiles
 
 MAIN = (
-    *("listen", "workers", "env_file", "start_timeout", "probation", "max_draining", "surge"),
+    *("listen", "workers", "preload", "env_file", "start_timeout", "probation", "max_draining", "surge"),
     *("max_worker_memory", "worker_watchdog", "notify", "notify_access", "handover", "drain_delay"),
     *("drain_timeout", "shutdown_timeout", "control", "pid_file", "log_level"),
 )

@@ -23,5 +23,8 @@ REMARK = "SOCKACT_REMARK"
 UNIT = "SOCKACT_UNIT"
 """Tells the new code the unit's content at the start of the main process; see `process.unapplied`."""
 
+TEMPLATE = "SOCKACT_TEMPLATE"
+"""Tells a process that it forks the workers of its generation."""
+
 TRIAL = "SOCKACT_CANARY"
 """Tells the new code that it is on trial."""

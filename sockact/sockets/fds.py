@@ -20,7 +20,7 @@ import signal
 import socket
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from systemd import daemon
 
@@ -99,7 +99,7 @@ class Listener(NamedTuple):
     @property
     def address(self) -> str:
         """Its address in the form of `ListenStream=`: `127.0.0.1:80`, `[::1]:80`, `/run/x`, `@x`."""
-        return "" if self.sock is None else _address(self.sock)
+        return "" if self.sock is None else written(self.sock.family, self.sock.getsockname())
 
     @property
     def is_internet(self) -> bool:
@@ -346,15 +346,15 @@ def _is_open(fd: int) -> bool:
     return True
 
 
-def _address(sock: socket.socket) -> str:
-    name = sock.getsockname()
-    if sock.family == socket.AF_INET:
+def written(family: int, name: Any) -> str:
+    """Return the address of a socket in the form of `ListenStream=`."""
+    if family == socket.AF_INET:
         return f"{name[0]}:{name[1]}"
-    if sock.family == socket.AF_INET6:
+    if family == socket.AF_INET6:
         return f"[{name[0]}]:{name[1]}"
     if isinstance(name, bytes):
         return "@" + name[1:].decode(errors="backslashreplace")
-    if sock.family == socket.AF_VSOCK:
+    if family == socket.AF_VSOCK:
         host = "" if name[0] == socket.VMADDR_CID_ANY else name[0]
         return f"vsock:{host}:{name[1]}"
     return str(name)

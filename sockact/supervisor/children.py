@@ -8,19 +8,22 @@ import logging
 import os
 import resource
 import signal
+import socket
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from sockact.errors import SettingsError
 from sockact.process import child_handle
 from sockact.process.child import Child
-from sockact.process.child_handle import ChildHandle, Conditions
+from sockact.process.child_handle import ChildHandle, ChildSockets, Conditions
 from sockact.process.command import Program
-from sockact.protocols.environment import GENERATION, SUPERVISED
+from sockact.process.descriptors import FORKS
+from sockact.protocols.environment import GENERATION, SUPERVISED, TEMPLATE
 from sockact.protocols.notify import Notification
 from sockact.sockets.fds import Listener
 from sockact.supervisor.fleet.orders import Spawn
+from sockact.supervisor.templates import TemplateEvents, Templates, WantedWorker
 from sockact.system.signals import REMEMBERED
 
 logger = logging.getLogger(__package__)
@@ -38,6 +41,7 @@ class WorkerSpec(NamedTuple):
         handover: connections move from one worker to another.
         whole_group: the other processes of its process group may notify for it.
         max_memory: bytes above which it is replaced; 0 for never.
+        preload: it is forked from a template.
     """
 
     program: Program
@@ -48,6 +52,7 @@ class WorkerSpec(NamedTuple):
     handover: bool = True
     whole_group: bool = False
     max_memory: int = 0
+    preload: bool = False
 
 
 class ChildEvents(NamedTuple):
@@ -59,6 +64,9 @@ class ChildEvents(NamedTuple):
         on_notification: called with each of its notifications.
         on_end: called with its process, when that has ended, and with how it ended, in words.
         on_fault: called with an exception that no failed start explains; returns whether it is handled.
+        on_template_extension: called with a generation that needs more time for its start, and the seconds.
+        on_template_end: called with the process of a template, when that has ended.
+        on_all_known: called when there is no child any more that `pids` does not return.
     """
 
     on_start: Callable[[int, int, Child], None]
@@ -66,6 +74,9 @@ class ChildEvents(NamedTuple):
     on_notification: Callable[[int, Notification], None]
     on_end: Callable[[int, Child, str], None]
     on_fault: Callable[[Exception], bool]
+    on_template_extension: Callable[[int, float], None] = lambda _, __: None
+    on_template_end: Callable[[Child], None] = lambda _: None
+    on_all_known: Callable[[], None] = lambda: None
 
 
 class Children:
@@ -87,13 +98,24 @@ class Children:
     ) -> None:
         self._spec = spec
         self._supply = supply
-        self._watchdog = watchdog
+        self._watchdog_usec = 0 if watchdog is None else round(watchdog * 1_000_000)
         self._events = events
         self._children: dict[int, Child] = {}
         self._leaving: list[Child] = []  # ended, but not all of its process group
         self._to_start: deque[Spawn] = deque()
         self._closed = False
         self._loop = asyncio.get_running_loop()
+        self._templates = Templates(
+            self._start_template,
+            lambda: [child.pid for child in self._children.values()],
+            TemplateEvents(
+                on_forked=self._begin,
+                on_failed=events.on_failed_start,
+                on_extension=events.on_template_extension,
+                on_end=events.on_template_end,
+                on_idle=events.on_all_known,
+            ),
+        )
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._children)
@@ -119,6 +141,7 @@ class Children:
         self._to_start.clear()
         for child in self._leaving:
             child.kill()  # the rest of its group; nobody else knows of it
+        self._templates.kill()
         for child in self._children.values():
             child.let_go()
 
@@ -131,6 +154,11 @@ class Children:
         if any(spawn.worker == worker for spawn in self._to_start):
             self._to_start = deque(spawn for spawn in self._to_start if spawn.worker != worker)
             self._loop.call_soon(self._events.on_failed_start, worker, "was not started")
+        self._templates.cancel(worker)
+
+    def keep_templates(self, generations: Collection[int]) -> None:
+        """End the templates of all other generations."""
+        self._templates.keep(generations)
 
     def get(self, worker: int) -> Child | None:
         """Return the process of a worker; None before its start, and after its end."""
@@ -149,6 +177,7 @@ class Children:
         """Kill all workers."""
         for child in (*self._children.values(), *self._leaving):
             child.kill()
+        self._templates.kill()
         self._children.clear()
         self._to_start.clear()
 
@@ -156,10 +185,13 @@ class Children:
         """Wait for the rest of the process groups of ended workers."""
         for child in self._leaving:
             await child.gone.wait()
+        await self._templates.wait_gone()
 
-    def pids(self) -> set[int]:
-        """Return the PIDs of the processes that are reaped here."""
-        return {child.pid for child in (*self._children.values(), *self._leaving)}
+    def pids(self) -> set[int] | None:
+        """Return the PIDs of the processes that are reaped here; None while there may be others."""
+        if self._templates.forking:
+            return None
+        return self._templates.pids() | {child.pid for child in (*self._children.values(), *self._leaving)}
 
     def descriptor_limit(self, worker: int) -> int:
         """Return how many descriptors a worker may have open."""
@@ -186,33 +218,61 @@ class Children:
         supply: list[Listener] = []
         try:
             supply = self._supply(number) if self._spec.supplied else []
-            child = self._children[number] = self._watched(number, self._spawned(spawn, supply))
+            if self._spec.preload:
+                self._fork(spawn, supply)
+                supply = []  # the template's link has it
+                return
+            self._begin(spawn, self._spawned(spawn, supply))
         except (OSError, SettingsError) as error:
             text = error.strerror if isinstance(error, OSError) else error
             reason = f"no process can be started: {text}"
             self._loop.call_soon(self._events.on_failed_start, number, reason)
-            return
         finally:
             for listener in supply:
                 listener.close()
+
+    def _begin(self, spawn: Spawn, handle: ChildHandle) -> None:
+        number = spawn.worker
+        child = self._children[number] = self._watched(number, handle)
         self._events.on_start(number, spawn.generation, child)
         logger.info("gen=%d worker=%d pid=%d starts", spawn.generation, number, child.pid)
 
+    def _fork(self, spawn: Spawn, supply: Sequence[Listener]) -> None:
+        sockets = ChildSockets(self._conditions(stores=bool(supply)))
+        wanted = WantedWorker(
+            spawn, self._watchdog_usec, sockets, [each.sock for each in supply if each.sock is not None]
+        )
+        try:
+            self._templates.fork(wanted)
+        except BaseException:
+            sockets.close()
+            raise
+
+    def _start_template(self, generation: int, requests: socket.socket) -> ChildHandle:
+        environ = {GENERATION: str(generation), SUPERVISED: "1", TEMPLATE: "1"}
+        passed = [*self._spec.listeners, Listener.of(requests, FORKS)]
+        return child_handle.spawn(self._spec.program, passed, environ, self._conditions(stores=False))
+
     def _spawned(self, spawn: Spawn, supply: Sequence[Listener]) -> ChildHandle:
-        spec = self._spec
         environ = {GENERATION: str(spawn.generation), SUPERVISED: "1"}
-        if self._watchdog is not None:
-            environ["WATCHDOG_USEC"] = str(round(self._watchdog * 1_000_000))
-        conditions = Conditions(
+        if self._watchdog_usec:
+            environ["WATCHDOG_USEC"] = str(self._watchdog_usec)
+        passed = [*self._spec.listeners, *supply]
+        return child_handle.spawn(
+            self._spec.program, passed, environ, self._conditions(stores=bool(supply))
+        )
+
+    def _conditions(self, *, stores: bool) -> Conditions:
+        spec = self._spec
+        return Conditions(
             most=spec.most,
             # Their defaults would end a Python that still imports. Others may never unblock them.
             blocked=REMEMBERED if spec.ours else (),
-            stores=bool(supply),
+            stores=stores,
             ours=spec.supplied,
             # Another program may become another user before it says that it is ready.
             private=spec.ours or os.geteuid() != 0,
         )
-        return child_handle.spawn(spec.program, [*spec.listeners, *supply], environ, conditions)
 
     def _watched(self, number: int, handle: ChildHandle) -> Child:
         return Child(

@@ -24,6 +24,7 @@ from sockact.supervisor.children import WorkerSpec
 from sockact.supervisor.fleet import Rules
 from sockact.supervisor.service import Supervisor
 from sockact.supervisor.succession import Succession
+from sockact.system.subreaper import become_subreaper
 
 ASSUME_READY = 1.0
 """Seconds after its start at which a program that does not notify counts as ready."""
@@ -52,6 +53,7 @@ def supervise_in(process: Process, chosen: Settings, program: Sequence[str]) -> 
         chosen: the settings.
         program: the command of a worker; empty for this very command, without its workers.
     """
+    _prepare_preload(process, chosen, program)
     logs.hold()
     runtime.begin_role("supervisor", activated=process.activated)
     envfile.read(chosen.env_file)  # a fault in it is one of the settings, not of a worker
@@ -116,7 +118,20 @@ def _spec(process: Process, chosen: Settings, program: Sequence[str], most: int 
         handover=chosen.handover and supplied,
         whole_group=chosen.notify_access == "all",
         max_memory=chosen.max_worker_memory,
+        preload=chosen.preload,
     )
+
+
+def _prepare_preload(process: Process, chosen: Settings, program: Sequence[str]) -> None:
+    """Become the parent of workers that a template forks; raises SettingsError if that is not possible."""
+    if not chosen.preload:
+        return
+    if program and not process.own:
+        raise SettingsError(f"preload=yes: expected an app of Python, found the program {program[0]}")
+    try:
+        become_subreaper()
+    except OSError as error:
+        raise SettingsError(f"preload=yes: this process cannot adopt workers: {error.strerror}") from error
 
 
 class UnappliedChanges:

@@ -115,7 +115,7 @@ class Supervisor:
         self._stopped = asyncio.Event()
         self._aborted = False
         self._loop = asyncio.get_running_loop()
-        self._orphans = Orphans(self._children.pids)
+        self._orphans = Orphans(self._children.pids, subreaper=spec.preload)
         self._timer: asyncio.TimerHandle | None = None
 
     def _events(self) -> ChildEvents:
@@ -125,6 +125,9 @@ class Supervisor:
             on_notification=self._heard,
             on_end=self._ended,
             on_fault=self._failed,
+            on_template_extension=self._template_extended,
+            on_template_end=self._template_ended,
+            on_all_known=self._reap_orphans,
         )
 
     # The verbs of a service.
@@ -289,6 +292,7 @@ class Supervisor:
                     self._stopped.set()
                 case Note(text):
                     logger.warning("%s", text)
+        self._children.keep_templates(self._fleet.templates)
         if self._timer is not None:
             self._timer.cancel()
         deadline = self._fleet.deadline()
@@ -378,6 +382,18 @@ class Supervisor:
     def _not_started(self, number: int, reason: str) -> None:
         self._links.forget(number)
         self._do(self._fleet.exited(number, reason, self._loop.time()))
+
+    def _template_extended(self, generation: int, seconds: float) -> None:
+        for worker in self._fleet.workers.values():
+            if worker.generation == generation:
+                self._fleet.extended(worker.number, seconds, self._loop.time())
+
+    def _reap_orphans(self) -> None:
+        self._orphans.reap()
+
+    def _template_ended(self, template: Child) -> None:
+        self._exit_status = self._exit_status or template.exit_status
+        self._logged_reason = template.reason or self._logged_reason
 
     def _failed(self, error: Exception) -> bool:
         """Raise an unexpected error of a start where the start or the reload is awaited."""

@@ -36,6 +36,9 @@ ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 HANDLED = (*REMEMBERED, *ENDING)
 
 _seen: list[signal.Signals] = []
+_kept = False
+"""Whether a child that is forked now is one of ours."""
+
 _before: dict[int, Any] = {}
 """The handlers that ours have replaced."""
 
@@ -86,6 +89,20 @@ class EarlySignals:
                 signal.signal(number, _remember)
 
 
+@contextlib.contextmanager
+def kept_in_child() -> Iterator[None]:
+    """Keep the handlers in a child that is forked in the body: it is ours, and has seen no signal yet."""
+    global _kept  # noqa: PLW0603 - read by a function that fork(2) calls
+    _kept = True
+    pid = os.getpid()
+    try:
+        yield
+    finally:
+        _kept = False
+        if os.getpid() != pid:
+            _seen.clear()
+
+
 def remember() -> None:
     """Remember, from now on, signals that by default end or stop the process; not in its children."""
     for number in REMEMBERED:
@@ -128,6 +145,8 @@ def forget_in_child() -> None:
 
 def _forget_early() -> None:
     """Restore the previous handlers in a child that is forked before `forks` is active."""
+    if _kept:
+        return
     for number in REMEMBERED:
         if signal.getsignal(number) is _remember:
             handler = _before.get(number)

@@ -137,7 +137,10 @@ GUNICORN = OtherServer(
         _valued("-c --config", _PROGRAM),
         _flag("--reload", _DEVELOPMENT),
         _valued("--reload-engine --reload-extra-file", _DEVELOPMENT),
-        _flag("--preload", Left("each worker imports the app by itself, so that a reload brings new code")),
+        _flag(
+            "--preload",
+            Setting("preload", "a reload imports the app anew; the import must leave no connections"),
+        ),
         _flag("-D --daemon", Needless(_SYSTEMDS)),
         _valued("-p --pid", Needless(_SYSTEMDS)),
         _valued("-n --name", Needless("the unit has a name")),

@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from sockact import hooks, runtime
 from sockact.apps import assignment, loader
@@ -18,7 +18,7 @@ from sockact.config import envfile, logs
 from sockact.config.settings import Settings
 from sockact.engines.certificates import Tls, configured
 from sockact.engines.group import Engines, Served
-from sockact.errors import SettingsError, SockactError
+from sockact.errors import AppError, SettingsError, SockactError
 from sockact.lifecycle.conductor import Conductor
 from sockact.lifecycle.deadlines import KILL_MARGIN
 from sockact.lifecycle.readiness import Readiness
@@ -30,12 +30,16 @@ from sockact.process.launch import Process
 from sockact.protocols.environment import GENERATION, REMARK
 from sockact.protocols.worker_messages import Reporter
 from sockact.system import forks
+from sockact.untrusted.text import told
 from sockact.worker import manager
 from sockact.worker.app_lifecycle import AppContext
 from sockact.worker.hook_runner import HookRunner
 from sockact.worker.own_signals import OwnSignals, guarded, say_overridden
 from sockact.worker.service import Host, Worker
 from sockact.worker.signal_hooks import SignalHooks
+
+if TYPE_CHECKING:
+    from sockact.worker.template import Template
 
 logger = logging.getLogger(__package__)
 
@@ -62,12 +66,10 @@ class _Serving:
     def run(self, app: object, *, import_here: bool) -> None:
         """Load the app, serve it, and end as the conductor says."""
         process, chosen = self._process, self._settings
-        process.notifier.extend(chosen.start_timeout + KILL_MARGIN)
-        runtime.begin_role("worker" if process.supervised else "alone", activated=process.activated)
+        template = self._template()
+        self._begin()
         if not (process.supervised or process.trial):
-            _refuse_recycling(chosen)
-        if process.supervised:
-            _introduce(process.notifier, chosen)
+            _refuse_worker_settings(chosen)
         if not process.trial:
             process.complete(chosen)
         # A supervisor of ours has done so too; another one has not.
@@ -77,6 +79,9 @@ class _Serving:
         self._tls = configured(chosen, os.environ)
         _hold_loggers()
         found = self._find(app)
+        if template is not None:
+            template.serve(found)
+            self._begin()
         self._loop = event_loop.suited(chosen.loop, () if process.trial else process.sockets.listeners)
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             # Otherwise Runner installs its own, which waits for the end of a factory.
@@ -89,11 +94,28 @@ class _Serving:
             self._replace(ending)
         process.close()
 
+    def _template(self) -> Template | None:
+        """Return the template, if this process is to be one."""
+        if not self._process.template:
+            return None
+        from sockact.worker.template import Template
+
+        return Template(self._process, self._settings)
+
+    def _begin(self) -> None:
+        """Introduce this process to its manager."""
+        process, chosen = self._process, self._settings
+        process.notifier.extend(chosen.start_timeout + KILL_MARGIN)
+        runtime.begin_role("worker" if process.supervised else "alone", activated=process.activated)
+        if process.supervised and not process.template:
+            _introduce(process.notifier, chosen)
+
     def _find(self, app: object) -> Sequence[Found]:
         """Import the apps, and check what that has done to this process."""
         listeners = None if self._process.trial else self._process.sockets.listeners
         with self._process.intact(), forks.only_here():
             found = assignment.find(app, listeners, self._settings.unused)
+            _run_preload_hooks()
         green_threads.refuse()
         return found
 
@@ -248,6 +270,14 @@ class _Serving:
         process.become(program.argv, program.environment(more), ending.callers)
 
 
+def _run_preload_hooks() -> None:
+    for hook in hooks.REGISTRY.at(hooks.PRELOAD):
+        try:
+            hook.function()
+        except Exception as error:
+            raise AppError(f"{hooks.PRELOAD} hook {hook.name} failed: {told(error)}") from error
+
+
 def _hold_loggers() -> None:
     for name in ("sockact.engines.http", "sockact.engines.handlers"):
         logging.getLogger(name).addFilter(event_loop.Advised())
@@ -295,7 +325,9 @@ def _report(generation: int, failures: Sequence[str]) -> None:
         logger.warning(text, generation, os.getpid(), "; ".join(failures))
 
 
-def _refuse_recycling(chosen: Settings) -> None:
+def _refuse_worker_settings(chosen: Settings) -> None:
     for name in ("max_requests", "max_worker_age", "max_worker_memory"):
         if value := getattr(chosen, name):
             raise SettingsError(f"{name}={value}: expected workers of at least 1, which can be replaced")
+    if chosen.preload:
+        raise SettingsError("preload=yes: expected workers of at least 1, which are forked")

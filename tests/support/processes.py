@@ -8,10 +8,30 @@ from pathlib import Path
 
 from tests.support.manager import wait_ended, wait_until
 
+TEMPLATE = "sockact-forks"
+
 
 def workers(pid: int) -> list[int]:
+    """Return the PIDs of a process's children, without templates."""
+    return [child for child in children(pid) if name(child) != TEMPLATE]
+
+
+def template(pid: int) -> int:
+    """Return the PID of the newest template of a supervisor; 0 if there is none."""
+    return next((child for child in reversed(children(pid)) if name(child) == TEMPLATE), 0)
+
+
+def children(pid: int) -> list[int]:
     """Return the PIDs of a process's children."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def name(pid: int) -> str:
+    """Return the name of a process as ps(1) shows it; empty if it has gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def wait_gone(pid: int) -> None:

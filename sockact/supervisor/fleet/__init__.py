@@ -73,6 +73,11 @@ class Fleet:
         """The number of workers of a generation, as `resize` left it."""
         return self._slots.size
 
+    @property
+    def templates(self) -> frozenset[int]:
+        """The generations that may get workers, so that a template of each is of use."""
+        return frozenset() if self._stopping else frozenset({self.current, self.next} - {0})
+
     # Requests.
 
     def adopt(self, workers: Iterable[tuple[int, int]], now: float) -> None:

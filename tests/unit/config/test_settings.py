@@ -30,6 +30,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "kind": ("wsgi", "wsgi"),
     "unused": ("keep", "keep"),
     "factory": ("yes", True),
+    "preload": ("yes", True),
     "loop": ("asyncio", "asyncio"),
     "lifespan": ("off", "off"),
     "tls_certificate": ("/etc/app/tls.crt", "/etc/app/tls.crt"),

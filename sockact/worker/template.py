@@ -1,0 +1,174 @@
+"""The template of a generation: a process that has imported the app, never serves, and forks the workers.
+
+A worker is forked twice, so that its parent is the supervisor: that is a subreaper, prctl(2), and gets the
+child of a process that has ended at once. From then on it is a worker like any other.
+
+The memory of the import is shared as long as nobody writes to it. The garbage collector would, to each
+object that it looks at; gc.freeze() keeps it from that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import logging
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from sockact.apps import kinds
+from sockact.apps.assignment import Found
+from sockact.apps.kinds import EngineType
+from sockact.config.settings import Settings
+from sockact.errors import AppError, SockactError
+from sockact.process import event_loop, unforkable
+from sockact.process.launch import Process
+from sockact.protocols.template_messages import MESSAGE_LIMIT, ForkAnswer, ForkRequest
+from sockact.system import forks, proc, signals, standard_streams
+from sockact.untrusted import ancillary
+
+NAME = "sockact-forks"
+"""The name of the process in the output of ps(1)."""
+
+_ENGINES = {
+    EngineType.HTTP: "sockact.engines.http.engine",
+    EngineType.STREAM: "sockact.engines.handlers.stream",
+    EngineType.DATAGRAM: "sockact.engines.handlers.datagram",
+}
+_CALLS = {"asgi": "sockact.engines.http.asgi", "wsgi": "sockact.engines.http.wsgi"}
+"""The modules that a worker imports when it starts, and which its template imports for it."""
+
+logger = logging.getLogger(__package__)
+
+
+class Template:
+    """The template in this process.
+
+    Args:
+        process: this process.
+        chosen: the settings.
+    """
+
+    def __init__(self, process: Process, chosen: Settings) -> None:
+        self._process = process
+        self._settings = chosen
+        self._name = proc.name_of(os.getpid())
+        proc.name_this_process(NAME)
+
+    def serve(self, found: Sequence[Found]) -> None:
+        """Fork the workers that the supervisor asks for; return in each of them.
+
+        Raises:
+            AppError: the import of the apps in `found` has left what cannot be forked.
+        """
+        process = self._process
+        assert process.sockets.forks is not None
+        requests = process.sockets.forks.sock
+        assert requests is not None
+        self._import_engines(found)
+        self._require_forkable()
+        gc.collect()
+        gc.freeze()
+        forks.end()  # our own children are not the app's
+        process.notifier.ready("forks workers")
+        process.notifier.flush()
+        standard_streams.flush()  # or each child would write what is in their buffers
+        logger.info(
+            "gen=%d pid=%d has imported the app, and forks workers", process.generation, os.getpid()
+        )
+        while not self._answer(requests):
+            pass
+        proc.name_this_process(self._name)
+        _reseed()
+
+    def _import_engines(self, found: Sequence[Found]) -> None:
+        chosen = self._settings
+        event_loop.kind(chosen.loop)
+        for each in found:
+            with contextlib.suppress(SockactError):  # the worker, which makes the app, says so
+                kind = chosen.kind
+                if kind == "auto":
+                    kind = "asgi" if chosen.factory else kinds.kind_of(each.app)
+                import_module(_ENGINES[kinds.engine_for(kind, each.listeners)])
+                if kind in _CALLS:
+                    import_module(_CALLS[kind])
+
+    def _require_forkable(self) -> None:
+        if left := unforkable.obstacles([*self._process.private(), standard_streams.descriptor()]):
+            raise AppError(
+                f"preload=yes: the app's import has left what cannot be forked: {'; '.join(left)}: expected"
+                f" that an on_start hook or the app's startup opens it, in each worker, or preload=no"
+            )
+
+    def _answer(self, requests: socket.socket) -> bool:
+        """Carry out one request; return whether this is the worker."""
+        try:
+            received = ancillary.receive(requests, MESSAGE_LIMIT)
+        except (OSError, KeyboardInterrupt):
+            os._exit(0)
+        request = ForkRequest.from_bytes(received.data)
+        if not received.data:
+            os._exit(0)  # the supervisor has ended, or needs this template no more
+        if request is None or not received.descriptors:
+            ancillary.close(received.descriptors)
+            return False
+        try:
+            pid, error = _fork(), ""
+        except OSError as failure:
+            pid, error = -1, failure.strerror or str(failure)
+        if pid:
+            ancillary.close(received.descriptors)
+            with contextlib.suppress(OSError):  # the supervisor has ended
+                requests.send(bytes(ForkAnswer(request.worker, max(pid, 0), error)))
+            return False
+        lifeline, *supply = (socket.socket(fileno=fd) for fd in received.descriptors)
+        self._process.become_worker(request, lifeline, supply[0] if supply else None)
+        return True
+
+
+def _fork() -> int:
+    """Fork a process whose parent is the supervisor, in a group of its own; return its PID, and 0 in it.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    reading, writing = os.pipe()
+    with signals.kept_in_child():
+        if (between := os.fork()) == 0:
+            os.close(reading)
+            _fork_again(writing)
+            return 0
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        told = pipe.read()
+    os.waitpid(between, 0)
+    if told.startswith(b"-"):
+        raise OSError(-int(told), os.strerror(-int(told)))
+    return int(told)
+
+
+def _fork_again(writing: int) -> None:
+    """Fork the worker, tell its PID, and end; return in the worker."""
+    told = -errno.EIO
+    try:
+        told = os.fork()
+        if told:
+            os.setpgid(told, told)
+    except OSError as error:
+        told = -(error.errno or errno.EIO)
+    finally:
+        if told:
+            os.write(writing, b"%d" % told)
+            os._exit(0)
+    os.close(writing)
+
+
+def _reseed() -> None:
+    """Give this process random numbers of its own; `random` and OpenSSL see to that themselves."""
+    if (random := sys.modules.get("numpy.random")) is not None:
+        random.seed()
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.seed()
