@@ -201,6 +201,17 @@ class World(RuleBasedStateMachine):
     def abort(self) -> None:
         self._do(self.fleet.abort())
 
+    @precondition(lambda self: self.fleet.templates and self.stop_at is None)
+    @rule(pick=PICK)
+    def a_template_ends(self, pick: int) -> None:
+        """End a template: the workers that it was to fork do not start, and all others go on."""
+        templates = sorted(self.fleet.templates)
+        generation = templates[pick % len(templates)]
+        starting = [each for each in self._of(generation) if each.ready_since(self.now) is None]
+        for process in starting:
+            if process.number in self.processes and process.generation in self.fleet.templates:
+                self._end(process)
+
     # What a process does. What it has said may also come after its end was reported.
 
     @precondition(lambda self: self.processes)
@@ -420,6 +431,11 @@ class World(RuleBasedStateMachine):
             assert others <= self.size + extra
         else:
             assert others <= self.size + surge + extra
+
+    @invariant()
+    def the_generations_that_may_get_workers_have_templates_and_no_others(self) -> None:
+        stopping = self.stop_at is not None
+        assert self.fleet.templates == (set() if stopping else {self.current, self.trying} - {0})
 
     @precondition(lambda self: self.stop_at is None)
     @invariant()
@@ -662,6 +678,7 @@ class World(RuleBasedStateMachine):
         assert self.stop_at is None
         assert spawn.worker == self.spawned + 1
         assert spawn.generation in {self.current, self.trying} - {0}
+        assert spawn.generation in self.fleet.templates  # or it could not be forked
         self.spawned += 1
         assumed = None if rules.assume_ready is None else self.now + rules.assume_ready
         start_by = self.now + rules.start_timeout

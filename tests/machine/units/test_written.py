@@ -293,7 +293,7 @@ def test_a_unit_of_gunicorn_becomes_a_pair_that_serves_the_same(shop: Machine) -
     shop.write("/root/old/shop.socket", "[Socket]\nListenStream=/run/shop.sock\nSocketMode=0600\n")
     said = units(shop, "--from", "/root/old/shop.service", "--install", "--now")
 
-    assert "--preload: each worker imports the app by itself" in said.stderr
+    assert "--preload: preload: a reload imports the app anew" in said.stderr
     answer = ask(shop, "--unix-socket", "/run/shop.sock", "-H", "X-Forwarded-Proto: https")
     assert '"odd": "100 % sure"' in answer
     assert '"scheme": "https"' in answer  # as gunicorn trusts who may write to a Unix socket

@@ -97,9 +97,11 @@ def test_an_existing_service_is_read_and_the_rest_is_listed(tmp_path: Path) -> N
 
     assert status == 0
     assert "\nListenStream=80\n" in out
-    assert "--workers=4" in out
+    assert "--workers=4 --preload" in out
     assert err.startswith(
-        "sockact: Read as the command of gunicorn.\nsockact: Not carried over:\nsockact:   --preload: "
+        "sockact: Read as the command of gunicorn.\n"
+        "sockact: Not quite the same:\n"
+        "sockact:   --preload: preload: a reload imports the app anew"
     )
 
 

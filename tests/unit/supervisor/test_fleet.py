@@ -1078,3 +1078,28 @@ def test_a_left_over_worker_that_hangs_is_killed_some_time() -> None:
     fleet.pinged(1, 1.0)
 
     assert fleet.tick(11.0)[1:] == [Tell(1, Order.KILL_WITH_STACKS)]
+
+
+def test_each_generation_that_may_get_workers_has_a_template() -> None:
+    fleet = serving()
+    assert fleet.templates == {1}
+
+    fleet.reload(100.0)
+    assert fleet.templates == {1, 2}
+    all_ready(fleet, 100.0)
+    fleet.tick(101.0)
+    assert fleet.templates == {2}
+
+
+def test_the_template_of_a_generation_that_is_given_up_is_of_no_use() -> None:
+    fleet = reloading()
+    fleet.failing(3, "broken", 100.0)
+
+    assert fleet.templates == {1}
+
+
+def test_a_stop_needs_no_template() -> None:
+    fleet = reloading()
+    fleet.stop(100.0)
+
+    assert fleet.templates == set()

@@ -309,6 +309,22 @@ class LetsWhoStopsTakeItsTime(Fleet):
         return actions
 
 
+class KeepsEachTemplate(Fleet):
+    """The template of a generation that only drains stays."""
+
+    @property
+    def templates(self) -> frozenset[int]:
+        return super().templates | {worker.generation for worker in self.workers.values()}
+
+
+class ForgetsTheTemplateOfWhoServes(Fleet):
+    """A reload ends the template of the generation that serves, before the new one has proved itself."""
+
+    @property
+    def templates(self) -> frozenset[int]:
+        return super().templates - ({self.current} if self.next else set())
+
+
 FAULTS = [
     *(DrainsEarly, Forgets, SpawnsAfterStop, StopsTwice, TrustsTheHanging, TrustsTheKilled),
     *(WaitsForTheEndForEver, TrustsTheEnding),
@@ -330,7 +346,7 @@ FAULTS = [
         ReplacesTwice,
     ),
     *(WaitsForTheEndOfWhoStops, ReplacesWhoStopsTwice, TellsWhoStops, TrustsWhoStops),
-    LetsWhoStopsTakeItsTime,
+    *(LetsWhoStopsTakeItsTime, KeepsEachTemplate, ForgetsTheTemplateOfWhoServes),
 ]
 ROLLING = {"size": 3, "surge": 1, "watchdog": None, "probation": 0.0}
 WHOLE = {"size": 3, "surge": None, "watchdog": None}

@@ -128,7 +128,6 @@ def test_the_addresses_are_the_same(command: str, listen: list[str]) -> None:
 @pytest.mark.parametrize(
     ("command", "listed"),
     [
-        ("gunicorn --preload shop:app", "--preload: each worker imports the app by itself"),
         ("gunicorn -c conf.py shop:app", "--config conf.py: it is a program, and not read"),
         ("gunicorn -k gevent shop:app", "--worker-class gevent: it replaces parts of Python"),
         ("gunicorn --frobnicate shop:app", "--frobnicate: unknown option of gunicorn"),
