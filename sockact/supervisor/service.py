@@ -394,6 +394,7 @@ class Supervisor:
     def _template_ended(self, template: Child) -> None:
         self._exit_status = self._exit_status or template.exit_status
         self._logged_reason = template.reason or self._logged_reason
+        self._exits.ended(template.pid)  # it had loaded the app
 
     def _failed(self, error: Exception) -> bool:
         """Raise an unexpected error of a start where the start or the reload is awaited."""
