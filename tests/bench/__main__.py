@@ -19,7 +19,7 @@ measured stay as they are. A value stands before the smallest and the largest in
 """
 
 NAMES = (
-    *("throughput", "worker", "imports", "size", "idle"),
+    *("throughput", "worker", "preload", "imports", "size", "idle"),
     *("start", "activation", "reload", "stall", "restart", "handover", "probe"),
 )
 

@@ -69,9 +69,9 @@ class Packages:
 
 
 @contextlib.contextmanager
-def packages() -> Iterator[Packages]:
-    """Give the packages; what is missing is installed in an environment that goes with the block."""
-    if not (missing := [name for name in NEEDED if not _installed(name)]):
+def packages(more: Sequence[str] = ()) -> Iterator[Packages]:
+    """Give the packages, and `more`; what is missing is installed for as long as the block."""
+    if not (missing := [name for name in (*NEEDED, *more) if not _installed(name)]):
         yield Packages(sys.executable)
         return
     with tempfile.TemporaryDirectory() as name:
