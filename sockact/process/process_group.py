@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
+import time
 from collections.abc import Callable
 
 from sockact.system import proc
@@ -73,6 +75,27 @@ class Leftovers:
     def _forget(self, pidfd: int) -> None:
         self._loop.remove_reader(pidfd)
         os.close(pidfd)
+
+
+def end_others(group: int) -> None:
+    """End the other processes of this process's own group: SIGTERM, a moment to obey, and SIGKILL."""
+    poller = select.poll()
+    watched = set()
+    for pid in members(group):
+        with contextlib.suppress(OSError):  # it has ended
+            if pid != os.getpid():
+                pidfd = os.pidfd_open(pid)
+                watched.add(pidfd)
+                poller.register(pidfd, select.POLLIN)
+                signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+    deadline = time.monotonic() + TERM_TIMEOUT
+    while watched and (left := deadline - time.monotonic()) > 0:
+        for pidfd, _ in poller.poll(left * 1000):
+            poller.unregister(pidfd)
+            watched.remove(pidfd)
+    for pidfd in watched:
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
 
 def members(group: int) -> list[int]:

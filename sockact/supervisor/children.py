@@ -141,7 +141,7 @@ class Children:
         self._to_start.clear()
         for child in self._leaving:
             child.kill()  # the rest of its group; nobody else knows of it
-        self._templates.kill()
+        self._templates.let_go()
         for child in self._children.values():
             child.let_go()
 

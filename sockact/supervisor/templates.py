@@ -1,8 +1,9 @@
 """The templates: for each generation that may get workers, a process that imports the app and forks them.
 
-A template is started with the first worker of its generation, and killed when the generation gets no more:
-it serves nobody. One that ends by itself is started again at once, if it has lived for a while; else with
-the next worker.
+A template is started with the first worker of its generation, and killed when the generation gets no more
+and has none left: the import may have started processes that these need. One that ends by itself is started
+again at once, if it has lived for a while; else with the next worker. That of workers which outlive this
+process does so, too.
 """
 
 from __future__ import annotations
@@ -131,6 +132,13 @@ class TemplateLink:
             wanted.close()
             self._loop.call_soon(self._events.on_failed, worker, "was not started")
 
+    def let_go(self) -> None:
+        """Leave a template that has workers to itself; kill another one."""
+        if self._ready_since is None or self._asked is not None:
+            self.child.kill()
+        else:
+            self.child.let_go()
+
     def kill(self) -> None:
         """End it: its end is reported, and that of the workers which wait for it."""
         with contextlib.suppress(ProcessLookupError):  # it has ended, and is not reaped yet
@@ -253,7 +261,7 @@ class Templates:
             link.cancel(worker)
 
     def keep(self, generations: Collection[int]) -> None:
-        """Keep the templates of these generations, and kill the others."""
+        """Keep the templates of these generations, and kill the others, of which no worker is left."""
         self._kept = generations
         for generation, link in self._links.items():
             if generation not in generations:
@@ -264,6 +272,11 @@ class Templates:
         for child in self._children():
             child.kill()
         self._links.clear()
+
+    def let_go(self) -> None:
+        """Leave all to themselves: they end with their workers, which outlive this process."""
+        for link in self._links.values():
+            link.let_go()
 
     async def wait_gone(self) -> None:
         """Wait for the rest of the process groups of ended templates."""

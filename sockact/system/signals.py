@@ -36,9 +36,6 @@ ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 HANDLED = (*REMEMBERED, *ENDING)
 
 _seen: list[signal.Signals] = []
-_kept = False
-"""Whether a child that is forked now is one of ours."""
-
 _before: dict[int, Any] = {}
 """The handlers that ours have replaced."""
 
@@ -90,17 +87,17 @@ class EarlySignals:
 
 
 @contextlib.contextmanager
-def kept_in_child() -> Iterator[None]:
-    """Keep the handlers in a child that is forked in the body: it is ours, and has seen no signal yet."""
-    global _kept  # noqa: PLW0603 - read by a function that fork(2) calls
-    _kept = True
-    pid = os.getpid()
+def ignored() -> Iterator[None]:
+    """Ignore the signals that are handled elsewhere, in the body; forget those that were seen before."""
+    before = {number: signal.getsignal(number) for number in HANDLED}
+    for number in HANDLED:
+        signal.signal(number, signal.SIG_IGN)
+    _seen.clear()
     try:
         yield
     finally:
-        _kept = False
-        if os.getpid() != pid:
-            _seen.clear()
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def remember() -> None:
@@ -145,8 +142,6 @@ def forget_in_child() -> None:
 
 def _forget_early() -> None:
     """Restore the previous handlers in a child that is forked before `forks` is active."""
-    if _kept:
-        return
     for number in REMEMBERED:
         if signal.getsignal(number) is _remember:
             handler = _before.get(number)

@@ -18,6 +18,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
 from sockact.apps import kinds
 from sockact.apps.assignment import Found
@@ -26,9 +27,11 @@ from sockact.config.settings import Settings
 from sockact.errors import AppError, SockactError
 from sockact.process import event_loop, unforkable
 from sockact.process.launch import Process
+from sockact.process.process_group import end_others
 from sockact.protocols.template_messages import MESSAGE_LIMIT, ForkAnswer, ForkRequest
 from sockact.system import forks, proc, signals, standard_streams
 from sockact.untrusted import ancillary
+from sockact.untrusted.ancillary import Received
 
 NAME = "sockact-forks"
 """The name of the process in the output of ps(1)."""
@@ -55,6 +58,8 @@ class Template:
     def __init__(self, process: Process, chosen: Settings) -> None:
         self._process = process
         self._settings = chosen
+        self._alive, workers_alive = os.pipe()
+        self._workers_alive = open(workers_alive, "wb", buffering=0)  # noqa: SIM115 - as long as the process
         self._name = proc.name_of(os.getpid())
         proc.name_this_process(NAME)
 
@@ -76,11 +81,10 @@ class Template:
         process.notifier.ready("forks workers")
         process.notifier.flush()
         standard_streams.flush()  # or each child would write what is in their buffers
-        logger.info(
-            "gen=%d pid=%d has imported the app, and forks workers", process.generation, os.getpid()
-        )
-        while not self._answer(requests):
-            pass
+        logger.info("gen=%d pid=%d has imported the app", process.generation, os.getpid())
+        with signals.ignored():  # the supervisor ends its templates
+            while not self._answer(requests):
+                pass
         proc.name_this_process(self._name)
         _reseed()
 
@@ -105,18 +109,14 @@ class Template:
 
     def _answer(self, requests: socket.socket) -> bool:
         """Carry out one request; return whether this is the worker."""
-        try:
-            received = ancillary.receive(requests, MESSAGE_LIMIT)
-        except (OSError, KeyboardInterrupt):
-            os._exit(0)
-        request = ForkRequest.from_bytes(received.data)
+        received = ancillary.receive(requests, MESSAGE_LIMIT)
         if not received.data:
-            os._exit(0)  # the supervisor has ended, or needs this template no more
-        if request is None or not received.descriptors:
+            self._outlive_supervisor()
+        if (request := ForkRequest.from_bytes(received.data)) is None:
             ancillary.close(received.descriptors)
             return False
         try:
-            pid, error = _fork(), ""
+            pid, error = _fork(received), ""
         except OSError as failure:
             pid, error = -1, failure.strerror or str(failure)
         if pid:
@@ -124,29 +124,41 @@ class Template:
             with contextlib.suppress(OSError):  # the supervisor has ended
                 requests.send(bytes(ForkAnswer(request.worker, max(pid, 0), error)))
             return False
+        os.close(self._alive)
+        forks.keep(self._workers_alive)
         lifeline, *supply = (socket.socket(fileno=fd) for fd in received.descriptors)
         self._process.become_worker(request, lifeline, supply[0] if supply else None)
         return True
 
+    def _outlive_supervisor(self) -> NoReturn:
+        """Wait until all workers have ended, end what the import has started, and end."""
+        self._workers_alive.close()
+        os.read(self._alive, 1)  # its end: no worker is left that has the other end
+        end_others(os.getpgrp())
+        os._exit(0)
 
-def _fork() -> int:
+
+def _fork(received: Received) -> int:
     """Fork a process whose parent is the supervisor, in a group of its own; return its PID, and 0 in it.
 
     Raises:
-        OSError: the kernel refuses.
+        OSError: the kernel refuses, or had no room for the descriptors that were sent.
     """
+    if received.flags & socket.MSG_CTRUNC or not received.descriptors:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     reading, writing = os.pipe()
-    with signals.kept_in_child():
-        if (between := os.fork()) == 0:
-            os.close(reading)
-            _fork_again(writing)
-            return 0
+    if (between := os.fork()) == 0:
+        os.close(reading)
+        _fork_again(writing)
+        return 0
     os.close(writing)
     with open(reading, "rb") as pipe:
         told = pipe.read()
-    os.waitpid(between, 0)
-    if told.startswith(b"-"):
-        raise OSError(-int(told), os.strerror(-int(told)))
+    with contextlib.suppress(ChildProcessError):  # the app ignores SIGCHLD
+        os.waitpid(between, 0)
+    if not told or told.startswith(b"-"):
+        number = -int(told or -errno.EIO)
+        raise OSError(number, os.strerror(number))
     return int(told)
 
 

@@ -433,9 +433,10 @@ class World(RuleBasedStateMachine):
             assert others <= self.size + surge + extra
 
     @invariant()
-    def the_generations_that_may_get_workers_have_templates_and_no_others(self) -> None:
-        stopping = self.stop_at is not None
-        assert self.fleet.templates == (set() if stopping else {self.current, self.trying} - {0})
+    def the_generations_that_have_workers_or_may_get_some_have_templates_and_no_others(self) -> None:
+        present = {process.generation for process in self.processes.values()}
+        wanted = set() if self.stop_at is not None else {self.current, self.trying} - {0}
+        assert self.fleet.templates == present | wanted
 
     @precondition(lambda self: self.stop_at is None)
     @invariant()

@@ -75,8 +75,12 @@ class Fleet:
 
     @property
     def templates(self) -> frozenset[int]:
-        """The generations that may get workers, so that a template of each is of use."""
-        return frozenset() if self._stopping else frozenset({self.current, self.next} - {0})
+        """The generations whose templates are of use: they may get workers, or have some.
+
+        The import may have started processes that its workers need until their end.
+        """
+        present = {worker.generation for worker in self.workers.values() if not worker.left_over}
+        return frozenset(present if self._stopping else (present | {self.current, self.next}) - {0})
 
     # Requests.
 

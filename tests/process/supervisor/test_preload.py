@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from sockact.errors import AppError, SettingsError
+from sockact.system.signals import HANDLED
 from tests.support.commands import ask_for_reload, reload
+from tests.support.gate import install
 from tests.support.http_client import get
 from tests.support.manager import LIMIT, wait_until
 from tests.support.processes import children, name, template, wait_gone, workers
-from tests.support.service import Service, break_app, wait_answered_by
+from tests.support.service import LONG, Service, break_app, wait_answered_by
 
 FORKED = ("--preload", "--workers=2", "--probation=0.1s")
 
@@ -252,7 +254,7 @@ def test_if_the_supervisor_is_killed_its_template_and_its_workers_end(forked: Se
 
 def test_signals_for_the_whole_service_do_not_end_a_template(forked: Service) -> None:
     pid = forked.start(*FORKED)
-    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP, signal.SIGURG):
+    for number in HANDLED:
         os.kill(template(pid), number)
     os.kill(workers(pid)[0], signal.SIGKILL)
 
@@ -331,3 +333,42 @@ def test_a_worker_that_drains_ends_while_others_are_forked(forked: Service) -> N
     while len(pids) < 6:
         assert time.monotonic() < end
         pids.add(get(forked.listener).json["pid"])
+
+
+def test_what_the_import_has_started_lives_as_long_as_its_workers(service: Service) -> None:
+    install(service.directory)
+    break_app(
+        service,
+        "import subprocess\nhelper = subprocess.Popen(['sleep', '3600'])\n"
+        "open('helper', 'w').write(str(helper.pid))",
+    )
+    service.start(*FORKED, *LONG)
+    helper = int((service.directory / "helper").read_text())
+    client = service.client()
+    client.ask("/hold")
+    held = service.gate.wait()
+
+    assert reload(service) == (0, "gen 2 is ready\n")
+    assert Path(f"/proc/{helper}").exists()
+    held.release()
+    assert client.read().status == 200
+    client.close()
+    wait_gone(helper)
+
+
+def test_an_app_that_ignores_the_end_of_its_children_is_forked_as_well(forked: Service) -> None:
+    break_app(forked, "import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)")
+    forked.start(*FORKED)
+
+    assert len(answers(forked)) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+def test_a_worker_that_was_forked_obeys_signals(forked: Service, number: signal.Signals) -> None:
+    """Its template ignores them."""
+    pid = forked.start(*FORKED)
+    before = workers(pid)
+    os.kill(before[0], number)
+
+    wait_gone(before[0])
+    wait_until(lambda: len(workers(pid)) == 2)

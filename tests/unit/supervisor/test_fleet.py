@@ -1080,7 +1080,7 @@ def test_a_left_over_worker_that_hangs_is_killed_some_time() -> None:
     assert fleet.tick(11.0)[1:] == [Tell(1, Order.KILL_WITH_STACKS)]
 
 
-def test_each_generation_that_may_get_workers_has_a_template() -> None:
+def test_each_generation_that_may_get_workers_or_has_some_has_a_template() -> None:
     fleet = serving()
     assert fleet.templates == {1}
 
@@ -1088,18 +1088,35 @@ def test_each_generation_that_may_get_workers_has_a_template() -> None:
     assert fleet.templates == {1, 2}
     all_ready(fleet, 100.0)
     fleet.tick(101.0)
+    assert fleet.templates == {1, 2}  # those of the first still drain
+    fleet.exited(1, "", 102.0)
+    fleet.exited(2, "", 102.0)
     assert fleet.templates == {2}
 
 
-def test_the_template_of_a_generation_that_is_given_up_is_of_no_use() -> None:
+def test_the_template_of_a_generation_that_is_given_up_stays_until_its_workers_have_ended() -> None:
     fleet = reloading()
     fleet.failing(3, "broken", 100.0)
+    assert fleet.templates == {1, 2}
+    fleet.exited(3, "", 101.0)
+    fleet.exited(4, "", 101.0)
 
     assert fleet.templates == {1}
 
 
-def test_a_stop_needs_no_template() -> None:
-    fleet = reloading()
+def test_in_a_stop_a_template_stays_until_its_workers_have_ended() -> None:
+    fleet = serving()
     fleet.stop(100.0)
+    assert fleet.templates == {1}
+    fleet.exited(1, "", 101.0)
+    fleet.exited(2, "", 101.0)
 
     assert fleet.templates == set()
+
+
+def test_a_left_over_worker_has_no_template_here() -> None:
+    fleet = Fleet(RULES)
+    fleet.adopt([(7, 3)], 0.0)
+    fleet.start(0.0)
+
+    assert fleet.templates == {4}

@@ -310,11 +310,19 @@ class LetsWhoStopsTakeItsTime(Fleet):
 
 
 class KeepsEachTemplate(Fleet):
-    """The template of a generation that only drains stays."""
+    """The template of a generation whose workers have ended stays."""
 
     @property
     def templates(self) -> frozenset[int]:
-        return super().templates | {worker.generation for worker in self.workers.values()}
+        return frozenset(range(1, max(self.current, self.next) + 1))
+
+
+class EndsTheTemplateOfWhoDrains(Fleet):
+    """A template goes with the takeover of the next one, though its workers have not ended."""
+
+    @property
+    def templates(self) -> frozenset[int]:
+        return frozenset() if self._stopping else frozenset({self.current, self.next} - {0})
 
 
 class ForgetsTheTemplateOfWhoServes(Fleet):
@@ -346,7 +354,12 @@ FAULTS = [
         ReplacesTwice,
     ),
     *(WaitsForTheEndOfWhoStops, ReplacesWhoStopsTwice, TellsWhoStops, TrustsWhoStops),
-    *(LetsWhoStopsTakeItsTime, KeepsEachTemplate, ForgetsTheTemplateOfWhoServes),
+    *(
+        LetsWhoStopsTakeItsTime,
+        KeepsEachTemplate,
+        EndsTheTemplateOfWhoDrains,
+        ForgetsTheTemplateOfWhoServes,
+    ),
 ]
 ROLLING = {"size": 3, "surge": 1, "watchdog": None, "probation": 0.0}
 WHOLE = {"size": 3, "surge": None, "watchdog": None}
