@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from sockact.process.child import Child
 from sockact.process.child_handle import ChildHandle, ChildSockets
+from sockact.process.process_group import TERM_TIMEOUT
 from sockact.protocols.notify import Notification
 from sockact.protocols.template_messages import MESSAGE_LIMIT, ForkAnswer, ForkRequest
 from sockact.protocols.worker_messages import WorkerMessage
@@ -104,6 +105,7 @@ class TemplateLink:
         self._waiting: deque[WantedWorker] = deque()
         self._asked: WantedWorker | None = None
         self._ready_since: float | None = None
+        self._limit: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         requests.setblocking(False)
         self._loop.add_reader(requests.fileno(), self._answered)
@@ -145,7 +147,9 @@ class TemplateLink:
             self.child.send(signal.SIGKILL)
 
     def close(self, reason: str) -> None:
-        """Give up the workers that wait for it."""
+        """Give up the workers that wait for it, since it has ended."""
+        if self._limit is not None:
+            self._limit.cancel()
         self._loop.remove_reader(self._requests.fileno())
         ancillary.close_socket(self._requests)
         unborn = [*self._waiting] if self._asked is None else [self._asked, *self._waiting]
@@ -178,9 +182,13 @@ class TemplateLink:
             return
         except OSError:
             data = b""
+        if not data:  # it ends, or soon will
+            self._loop.remove_reader(self._requests.fileno())
+            self._limit = self._loop.call_later(TERM_TIMEOUT, self.kill)
+            return
         answer = ForkAnswer.from_bytes(data)
         if answer is None or self._asked is None or answer.worker != self._asked.spawn.worker:
-            # At its end, or in the hands of an app that has broken into it: no worker can come of it.
+            # The app has broken into it: no worker can come of it.
             self._loop.remove_reader(self._requests.fileno())
             self.kill()
             return
@@ -307,9 +315,8 @@ class Templates:
         link.close(link.child.reason or f"its template {how}")
         if generation not in self._kept:
             return
-        logger.warning(
-            "gen=%d pid=%d, from which its workers are forked, %s", generation, link.child.pid, how
-        )
+        if not link.child.reason:  # else it has logged that itself
+            logger.warning("gen=%d pid=%d, which forks its workers, %s", generation, link.child.pid, how)
         if link.proven:
             with contextlib.suppress(OSError):  # the next worker tries it again, and says why
                 self._begin(generation)

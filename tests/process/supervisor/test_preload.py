@@ -188,6 +188,14 @@ def test_a_start_of_what_cannot_be_forked_fails_with_its_reason(forked: Service)
     assert forked.manager.stderr().count("cannot be forked") == 1
 
 
+def test_a_start_that_fails_has_the_exit_status_of_its_reason(forked: Service) -> None:
+    command = [sys.executable, "-m", "sockact", "run", *FORKED, "--tls-certificate=missing.pem", "app:app"]
+    forked.manager.start(command, [forked.listener])
+
+    assert forked.manager.wait_exit() == SettingsError.exit_status
+    assert "SIGKILL" not in forked.manager.stderr()
+
+
 def test_an_import_that_hangs_is_ended_with_the_reload(forked: Service) -> None:
     pid = forked.start(*FORKED, "--start-timeout=5s")
     before = {template(pid), *workers(pid)}
