@@ -296,6 +296,7 @@ class Process:
         os.environ["NOTIFY_SOCKET"] = request.address
         if request.watchdog:
             os.environ["WATCHDOG_USEC"] = str(request.watchdog)
+        self.notifier.close()
         self.notifier = Reporter()
         forks.begin(self.private, self._forget_in_fork)
 

@@ -148,6 +148,7 @@ class Children:
     def start_no_more(self) -> None:
         """Start no worker from now on."""
         self._closed = True
+        self._templates.start_no_more()
 
     def cancel(self, worker: int) -> None:
         """Do not start a worker that is to end already; it ends like one that was started."""

@@ -134,6 +134,11 @@ class TemplateLink:
             wanted.close()
             self._loop.call_soon(self._events.on_failed, worker, "was not started")
 
+    def start_no_more(self) -> None:
+        """Fork no more workers; it closes its listeners, in whose queues newcomers would wait."""
+        with contextlib.suppress(OSError):  # it has ended
+            self._requests.shutdown(socket.SHUT_WR)
+
     def let_go(self) -> None:
         """Leave a template that has workers to itself; kill another one."""
         if self._ready_since is None or self._asked is not None:
@@ -280,6 +285,11 @@ class Templates:
         for child in self._children():
             child.kill()
         self._links.clear()
+
+    def start_no_more(self) -> None:
+        """Fork no more workers."""
+        for link in self._links.values():
+            link.start_no_more()
 
     def let_go(self) -> None:
         """Leave all to themselves: they end with their workers, which outlive this process."""

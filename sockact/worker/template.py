@@ -111,7 +111,7 @@ class Template:
         """Carry out one request; return whether this is the worker."""
         received = ancillary.receive(requests, MESSAGE_LIMIT)
         if not received.data:
-            self._outlive_supervisor()
+            self._outlive_requests()
         if (request := ForkRequest.from_bytes(received.data)) is None:
             ancillary.close(received.descriptors)
             return False
@@ -130,8 +130,9 @@ class Template:
         self._process.become_worker(request, lifeline, supply[0] if supply else None)
         return True
 
-    def _outlive_supervisor(self) -> NoReturn:
-        """Wait until all workers have ended, end what the import has started, and end."""
+    def _outlive_requests(self) -> NoReturn:
+        """Accept nothing, wait until all workers have ended, end what the import has started, and end."""
+        self._process.sockets.leave()
         self._workers_alive.close()
         os.read(self._alive, 1)  # its end: no worker is left that has the other end
         end_others(os.getpgrp())

@@ -49,6 +49,12 @@ class Notifier:
         """Return the descriptor of the socket to the manager; below 0 without a manager."""
         return -1 if self._channel is None else int(self._channel.socket.fileno())
 
+    def close(self) -> None:
+        """Close the socket, in a process that has another notifier by now."""
+        if self._channel is not None:
+            self._channel.socket.close()
+            self._channel = None
+
     def ready(self, status: str) -> None:
         """Tell that start or reload is done, and requests are answered."""
         self._send(f"READY=1\n{status_line(status)}", must=True)

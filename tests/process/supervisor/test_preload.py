@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -14,8 +15,8 @@ from sockact.errors import AppError, SettingsError
 from sockact.system.signals import HANDLED
 from tests.support.commands import ask_for_reload, reload
 from tests.support.gate import install
-from tests.support.http_client import get
-from tests.support.manager import LIMIT, wait_until
+from tests.support.http_client import Client, get
+from tests.support.manager import LIMIT, open_sockets, wait_until
 from tests.support.processes import children, name, template, wait_gone, workers
 from tests.support.service import LONG, Service, break_app, wait_answered_by
 
@@ -380,3 +381,46 @@ def test_a_worker_that_was_forked_obeys_signals(forked: Service, number: signal.
 
     wait_gone(before[0])
     wait_until(lambda: len(workers(pid)) == 2)
+
+
+def test_a_newcomer_is_refused_while_a_service_with_sockets_of_its_own_drains(service: Service) -> None:
+    install(service.directory)
+    environ = {"RUNTIME_DIRECTORY": str(service.directory), "GATE": service.gate.path}
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = free.getsockname()
+    where = f"--listen={address[0]}:{address[1]}"
+    service.manager.sockact("app:app", *FORKED, *LONG, where, **environ)
+    service.manager.wait_ready()
+    with Client(address) as client:
+        client.ask("/hold")
+        held = service.gate.wait()
+        service.manager.signal(signal.SIGTERM)
+        wait_until(lambda: not accepts(address))
+        held.release()
+        assert client.read().status == 200
+    assert service.manager.wait_exit() == 0
+
+
+def accepts(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, LIMIT).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_a_process_that_the_app_of_a_forked_worker_makes_has_none_of_our_sockets(forked: Service) -> None:
+    break_app(
+        forked,
+        "@sockact.hooks.on_start\nasync def fork():\n"
+        "    pid = os.fork()\n"
+        "    if pid == 0:\n"
+        "        import time\n"
+        "        open(f'child.{os.getpid()}', 'w').close()\n"
+        "        time.sleep(3600)\n",
+    )
+    forked.start(*FORKED)
+
+    children = [int(path.suffix[1:]) for path in forked.directory.glob("child.*")]
+    assert len(children) == 2
+    assert [open_sockets(child) for child in children] == [0, 0]
