@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sockact import hooks
 from sockact.errors import SockactError, UsageError
+from sockact.handover.asgi import MovableWebSockets, hand_over, movable
 from sockact.handover.envelope import Handover, Moving
 from sockact.process import command as _  # noqa: F401  # notes how the program was started, before that changes it
 from sockact.process import refused_places
@@ -30,6 +31,7 @@ __all__ = [
     "Handover",
     "Kind",
     "Listener",
+    "MovableWebSockets",
     "Moving",
     "Notifier",
     "SockactError",
@@ -38,7 +40,9 @@ __all__ = [
     "adopt",
     "background",
     "draining",
+    "hand_over",
     "hooks",
+    "movable",
     "request_reload",
     "role",
     "serve",

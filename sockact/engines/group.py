@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from sockact.engines.interface import EngineObserver
 from sockact.handover.admission import Given, inspect
-from sockact.handover.envelope import CarriedState, is_sealed, unseal
+from sockact.handover.envelope import Carried, is_sealed, unseal
 from sockact.handover.transfer import HandoverSender
 from sockact.lifecycle.drain import Drainable
 from sockact.sockets.fds import Listener, belongs_to
@@ -47,7 +47,7 @@ class Engine(Drainable, Protocol):
 class Connected(Protocol):
     """An engine whose clients' connections can move to another process."""
 
-    def receive(self, connection: socket.socket, carried: CarriedState | None = None) -> None:
+    def receive(self, connection: socket.socket, carried: Carried | None = None) -> None:
         """Continue a connection that another process has handed over; takes ownership of it."""
 
     def give_to(self, sender: HandoverSender) -> None:
@@ -115,7 +115,8 @@ class Engines:
 
     def receive(self, arrived: socket.socket) -> None:
         """Continue a connection that another process has handed over, in the engine of its listener."""
-        connection, carried = arrived, None
+        connection = arrived
+        carried: Carried | None = None
         try:
             if is_sealed(arrived):
                 connection, carried = unseal(arrived)

@@ -1,7 +1,8 @@
 """The envelope: a connection that moves to another process, together with the state that it carries.
 
-    state     bytes in which a handler keeps how far it is, at most `STATE_LIMIT`
-    unread    bytes that were read from the connection already, but not by the handler
+    version 1    of a stream handler: the state in which it keeps how far it is, at most `STATE_LIMIT`;
+                 bytes that were read from the connection already, but not by the handler
+    version 2    of a WebSocket, for the HTTP engine; a process of older code refuses it
 
 An envelope is one descriptor for the connection and for these, so that no part of it arrives alone: a Unix
 socket in whose queue lie the connection and a memfd. It can be told from a client's connection, which is
@@ -26,8 +27,12 @@ STATE_LIMIT = 64 * 1024
 CONTENT_LIMIT = 4 * 1024 * 1024
 """Bytes of state and of unread data; asyncio reads well below a megabyte ahead."""
 
+WEBSOCKET_LIMIT = 32 * 1024 * 1024
+"""Bytes of a WebSocket: two messages of the longest that is allowed by default."""
+
 _HEAD = struct.Struct("!B?I")
 _VERSION = 1
+_WEBSOCKET = 2
 
 
 class Moving(Exception):  # noqa: N818  # no error
@@ -36,6 +41,8 @@ class Moving(Exception):  # noqa: N818  # no error
     If it does not, the next process calls its handler as this one was called, if that has read nothing;
     else the connection is closed. A line or a number of bytes of which only a part has come is not lost:
     the next process reads all of it.
+
+    In a WebSocket that is `movable` it is raised where a message is awaited; see docs/websockets.md.
     """
 
 
@@ -68,7 +75,17 @@ class CarriedState(NamedTuple):
     unread: bytes = b""
 
 
-def seal(connection: int, carried: CarriedState) -> socket.socket:
+class CarriedWebSocket(NamedTuple):
+    """The state of a WebSocket, in bytes that the HTTP engine understands (`websocket_carried`)."""
+
+    content: bytes
+
+
+Carried = CarriedState | CarriedWebSocket
+"""The state that a connection carries in an envelope."""
+
+
+def seal(connection: int, carried: Carried) -> socket.socket:
     """Put copies into an envelope, which the caller closes.
 
     Raises:
@@ -78,10 +95,8 @@ def seal(connection: int, carried: CarriedState) -> socket.socket:
     with inside:
         memory = os.memfd_create("sockact.state", os.MFD_CLOEXEC)
         try:
-            state = carried.state or b""
-            content = _HEAD.pack(_VERSION, carried.state is not None, len(state)) + state + carried.unread
             with open(memory, "wb", closefd=False) as file:
-                file.write(content)
+                file.write(_content(carried))
             socket.send_fds(inside, [b"\0"], [connection, memory, inside.fileno()])
         except BaseException:
             outside.close()
@@ -91,12 +106,19 @@ def seal(connection: int, carried: CarriedState) -> socket.socket:
     return outside
 
 
+def _content(carried: Carried) -> bytes:
+    if isinstance(carried, CarriedWebSocket):
+        return bytes([_WEBSOCKET]) + carried.content
+    state = carried.state or b""
+    return _HEAD.pack(_VERSION, carried.state is not None, len(state)) + state + carried.unread
+
+
 def is_sealed(sock: socket.socket) -> bool:
     """Return whether this is an envelope rather than a connection."""
     return sock.family == socket.AF_UNIX and sock.type == socket.SOCK_SEQPACKET
 
 
-def unseal(envelope: socket.socket) -> tuple[socket.socket, CarriedState]:
+def unseal(envelope: socket.socket) -> tuple[socket.socket, Carried]:
     """Return the connection in an envelope, and the state that it carries; the envelope is closed.
 
     It never waits: an attacker who has broken into a worker may have put anything inside.
@@ -121,20 +143,26 @@ def unseal(envelope: socket.socket) -> tuple[socket.socket, CarriedState]:
     return connection, carried
 
 
-def _read(memory: int) -> CarriedState:
+def _read(memory: int) -> Carried:
     # Only a memfd, and the like, has seals: reading anything else might wait.
     fcntl.fcntl(memory, fcntl.F_GET_SEALS)
+    version = os.pread(memory, 1, 0)
+    most = WEBSOCKET_LIMIT if version == bytes([_WEBSOCKET]) else _HEAD.size + CONTENT_LIMIT
     size = os.fstat(memory).st_size
-    if not _HEAD.size <= size <= _HEAD.size + CONTENT_LIMIT:
-        raise OSError(
-            f"an envelope with {size} bytes: expected {_HEAD.size} to {_HEAD.size + CONTENT_LIMIT}"
-        )
+    if not _HEAD.size <= size <= most:
+        raise OSError(f"an envelope with {size} bytes: expected {_HEAD.size} to {most}")
     content = os.pread(memory, size, 0)
     if len(content) < _HEAD.size:
         raise OSError("an envelope whose content has gone")
+    if content[0] == _WEBSOCKET:
+        return CarriedWebSocket(content[1:])
+    return _read_state(content)
+
+
+def _read_state(content: bytes) -> CarriedState:
     version, has_state, length = _HEAD.unpack_from(content)
     if version != _VERSION:
-        raise OSError(f"an envelope of version {version}: expected {_VERSION}")
+        raise OSError(f"an envelope of version {version}: expected {_VERSION} or {_WEBSOCKET}")
     end = _HEAD.size + length
     if end > len(content):
         raise OSError(f"an envelope with {length} bytes of state: {len(content) - _HEAD.size} are there")

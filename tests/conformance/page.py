@@ -26,7 +26,8 @@ them. A case that fails is a test that fails: the table has only what passes.
 
 - **Autobahn's WebSocket cases** run against an echo. NON-STRICT conforms, too: text that is not UTF-8 is
   refused at the end of its message rather than at the first wrong byte. Of the cases of compression, these
-  are the shortest; `--all-rounds` runs all 216.
+  are the shortest; `--all-rounds` runs all 216. With reloads inside, the connection moves to another engine
+  after the handshake, between messages and inside them, so that each case sees a move.
 - **wsgiref.validate** stands between engine and app, over TCP and a Unix socket, and complains of all that
   PEP 3333 does not allow.
 - **Frameworks** get the same requests, on connections that are kept: forms, JSON, errors, streams, uploads,

@@ -13,6 +13,7 @@ import pytest
 
 from sockact.sockets.fds import Listener
 from tests.conformance.serving import SUPERVISED, reload, start
+from tests.support.http_client import get
 from tests.support.manager import CHECKOUT, Manager, open_sockets, wait_until
 from tests.support.processes import workers
 
@@ -29,6 +30,8 @@ IN_RELOADS = ("1.*", "2.*", "3.*", "4.*", "5.*", "7.*")
 COMPRESSED = (*(f"12.{group}" for group in range(1, 6)), *(f"13.{group}" for group in range(1, 8)))
 SHORT = tuple(f"{group}.{case}" for group in COMPRESSED for case in (1, 2, 3))
 """Cases of compression that take seconds; all of them, which `--all-rounds` runs, take minutes."""
+
+COMPRESSION = "12 and 13, compression"
 
 GROUPS = {
     "1 to 7 and 10, frames and closing": (247, *(f"{group}.*" for group in (*range(1, 8), 10))),
@@ -103,7 +106,7 @@ def test_every_case_of_compression_passes(
     verdicts = run(listener, *(("12.*", "13.*") if every else SHORT), limit=30 * 60 if every else LIMIT)
 
     check(verdicts, 216 if every else len(SHORT))
-    say(passed, "12 and 13, compression", verdicts)
+    say(passed, COMPRESSION, verdicts)
 
 
 def test_every_case_passes_while_new_code_takes_over(
@@ -123,6 +126,23 @@ def test_every_case_passes_while_new_code_takes_over(
     assert failures(verdicts) == []
     assert reloads > 0
     say(passed, "1 to 5 and 7, over reloads", verdicts)
+
+
+@pytest.mark.parametrize("group", [*GROUPS, COMPRESSION])
+def test_every_case_passes_with_reloads_inside_it(
+    manager: Manager, listener: Listener, group: str, passed: Callable[..., None]
+) -> None:
+    manager.start([sys.executable, "-m", "tests.conformance.moving"], [listener], PYTHONPATH=str(CHECKOUT))
+    manager.wait_ready()
+    count, *cases = GROUPS.get(group, (len(SHORT), *SHORT))
+
+    verdicts = run(listener, *cases)
+
+    check(verdicts, count)
+    opened, moved, moves = map(int, get(listener, "/moves").text.split())
+    assert moved == opened >= count
+    assert moves > moved
+    say(passed, f"{group}, with reloads inside", verdicts)
 
 
 def test_a_case_that_fails_is_seen(manager: Manager, listener: Listener) -> None:

@@ -15,18 +15,13 @@ from typing import Any
 
 from sockact.engines.handlers.reader import HandlerReader
 from sockact.engines.http.engine_state import client_name
-from sockact.handover.envelope import CarriedState, Handover, Moving, seal
+from sockact.handover.envelope import CarriedState, Handover, Moving
+from sockact.handover.pending import PendingHandover, sealed
 from sockact.handover.transfer import HandoverSender
 from sockact.system.forks import lending
 from sockact.system.hangup import hang_up
 
 logger = logging.getLogger(__package__)
-
-
-SEAL_RETRY_INTERVAL = 0.1
-SEAL_RETRIES = 50
-"""Seconds between tries to seal a connection when descriptors have run out, and the number of tries; each
-connection that has moved frees two descriptors."""
 
 
 class Held:
@@ -149,25 +144,16 @@ class Asynchronous(Held):
         self._transport.pause_reading()
         self._transport.set_write_buffer_limits(0)
         await writer.drain()
-        envelope = await self._sealed()
+        carried = CarriedState(self._state, self._reader.unread)
+        envelope = await sealed(self._connection.fileno, carried)
         if envelope is None:
             return False
         with envelope:
-            pending = PendingHandover(envelope, self._loop.create_future())
+            pending = PendingHandover(envelope)
             self._moving = True  # and stays True after an abort: another process may have the connection
             sender.offer(pending)
             self._moving = await pending.outcome
             return self._moving
-
-    async def _sealed(self) -> socket.socket | None:
-        """Return the connection sealed in an envelope; None if no descriptors are left."""
-        for _ in range(SEAL_RETRIES):
-            try:
-                return seal(self._connection.fileno(), CarriedState(self._state, self._reader.unread))
-            except OSError as error:
-                logger.debug("%s cannot be handed over yet: %s", self, error)
-                await asyncio.sleep(SEAL_RETRY_INTERVAL)
-        return None
 
     def _go_on(self) -> bool:
         """Continue in this process, since no other takes the connection; return whether there is time."""
@@ -216,30 +202,6 @@ class _Protocol(asyncio.StreamReaderProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._on_lost()
         super().connection_lost(exc)
-
-
-class PendingHandover:
-    """A connection on its way to another process, sealed in an envelope; see `transfer.Movable`."""
-
-    def __init__(self, envelope: socket.socket, outcome: asyncio.Future[bool]) -> None:
-        self._envelope = envelope
-        self.outcome = outcome
-
-    def fileno(self) -> int:
-        """Return the descriptor; negative once nothing waits for the outcome."""
-        return self._envelope.fileno()
-
-    def on_moved(self) -> None:
-        """Called when another process has the connection."""
-        self._settle(True)
-
-    def on_refused(self) -> None:
-        """Called when no process has taken the connection."""
-        self._settle(False)
-
-    def _settle(self, moved: bool) -> None:
-        if not self.outcome.done():  # it is done if the drain was aborted first
-            self.outcome.set_result(moved)
 
 
 class Threaded(Held):

@@ -20,7 +20,8 @@ from sockact.config.settings import Settings
 from sockact.engines.handlers.base import HandlerEngine
 from sockact.engines.handlers.conversations import Asynchronous, Awaited, Threaded
 from sockact.engines.handlers.socketserver_adapter import Server
-from sockact.handover.envelope import CarriedState
+from sockact.engines.refused_websocket import refuse_websocket
+from sockact.handover.envelope import Carried, CarriedState, CarriedWebSocket
 from sockact.handover.transfer import HandoverSender
 from sockact.lifecycle.tasks import cancel
 from sockact.sockets.acceptor import Acceptor, accept_on
@@ -87,13 +88,16 @@ class StreamEngine(HandlerEngine):
         most = self._settings.max_connections
         return not most or self.connections < most
 
-    def receive(self, connection: socket.socket, carried: CarriedState | None = None) -> None:
+    def receive(self, connection: socket.socket, carried: Carried | None = None) -> None:
         """Serve a connection; takes ownership of it.
 
         Args:
             connection: non-blocking.
             carried: the state that it has brought from another process.
         """
+        if isinstance(carried, CarriedWebSocket):
+            refuse_websocket(connection, self._settings.linger, "no app with WebSockets is served any more")
+            return
         if carried is not None and not self._continues(carried):
             logger.warning("a connection that was handed over has state for another handler: closed")
             hang_up(connection)

@@ -39,6 +39,10 @@ class ClientConnection(Protocol):
     paused: bool
 
     @property
+    def movable(self) -> bool:
+        """Return whether the connection can move to another process, if one takes it."""
+
+    @property
     def is_last(self) -> bool:
         """Return whether no other request waits."""
 

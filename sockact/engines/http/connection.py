@@ -218,7 +218,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         self._count += 1
         shared.requests += 1
         shared.on_request()
-        if request.upgrade and shared.websocket is not None and _is_websocket(request):
+        if request.upgrade and shared.websocket is not None and is_websocket(request):
             make = shared.websocket
         else:
             make = shared.runner
@@ -318,6 +318,11 @@ class HttpConnection(asyncio.Protocol, Bounded):
         return bytes(self._reader.rest)
 
     # The drain.
+
+    @property
+    def movable(self) -> bool:
+        """Return whether the connection can move to another process, if one takes it."""
+        return self.shared.sender is not None and not self._stays
 
     def drain(self) -> None:
         """Hand the connection over to the next process, now or after the response under way.
@@ -605,7 +610,8 @@ class HttpConnection(asyncio.Protocol, Bounded):
         self._cancel_grace()
 
 
-def _is_websocket(request: Request) -> bool:
+def is_websocket(request: Request) -> bool:
+    """Return whether a request that wants an upgrade is the handshake of a WebSocket."""
     return request.method == "GET" and b"websocket" in [
         each.strip() for each in request.upgrade.split(b",")
     ]

@@ -21,8 +21,9 @@ from sockact.engines.http.lifespan import App, Lifespan
 from sockact.engines.http.sse_shutdown import announce_shutdown
 from sockact.engines.http.timeouts import Bounds, Sweep
 from sockact.engines.interface import EngineObserver, NoObserver
+from sockact.engines.refused_websocket import refuse_websocket
 from sockact.errors import SettingsError
-from sockact.handover.envelope import CarriedState
+from sockact.handover.envelope import Carried, CarriedWebSocket
 from sockact.handover.transfer import HandoverSender
 from sockact.lifecycle.readiness import Readiness
 from sockact.sockets.acceptor import Acceptor, accept_on
@@ -33,9 +34,13 @@ from sockact.untrusted import ancillary
 
 if TYPE_CHECKING:
     from sockact.engines.http.forwarded import Proxies
+    from sockact.engines.http.websocket_carried import MovedWebSocket
 
 HTTP = "http"
 """Name of the listeners that `redirect_http` applies to."""
+
+ANSWER_TIMEOUT = 10.0
+"""Seconds within which an app has to let a WebSocket move in a drain, if `websocket_grace` is shorter."""
 
 logger = logging.getLogger(__package__)
 
@@ -151,14 +156,32 @@ class HttpEngine:
         self._shared.sender = sender
         sender.when_closed(self._drain_connections)
 
-    def receive(self, connection: socket.socket, carried: CarriedState | None = None) -> None:
+    def receive(self, connection: socket.socket, carried: Carried | None = None) -> None:
         """Continue a connection that another process has handed over; takes ownership of it."""
         if carried is None:
             self._arrive(partial(self._protocol, moved_here=True), connection)
+        elif isinstance(carried, CarriedWebSocket):
+            self._resume(connection, carried)
         else:
             logger.warning("a connection that was handed over comes from another kind of app: closed")
             hang_up(connection)
             connection.close()
+
+    def _resume(self, connection: socket.socket, carried: CarriedWebSocket) -> None:
+        """Resume a WebSocket with the app; close it with 1012 if that takes none."""
+        linger = self._settings.linger
+        if self._shared.websocket is None:
+            refuse_websocket(connection, linger, "a WSGI app is served now")
+            return
+        from sockact.engines.http.resumed_connection import ResumedConnection
+        from sockact.engines.http.websocket_carried import MalformedWebSocket, unpacked
+
+        try:
+            moved = unpacked(carried.content, self._shared.bounds.max_header_bytes)
+        except MalformedWebSocket as error:
+            refuse_websocket(connection, linger, str(error))
+        else:
+            self._arrive(partial(ResumedConnection, self._shared, moved), connection)
 
     def _arrive(
         self,
@@ -262,7 +285,10 @@ class HttpEngine:
 
 
 def _graces(settings: Settings) -> Graces:
-    return Graces(settings.stream_grace, settings.websocket_grace, settings.drain_jitter)
+    timeout, grace = settings.drain_timeout, settings.websocket_grace
+    # In half of the drain: there has to be time for the close frame of an app that does not answer.
+    answer = max(ANSWER_TIMEOUT if timeout is None else min(ANSWER_TIMEOUT, timeout / 2), grace)
+    return Graces(settings.stream_grace, grace, answer, settings.drain_jitter)
 
 
 # A worker imports what it needs, and no more: for its start, and its memory.
@@ -300,9 +326,11 @@ def _proxies(settings: Settings) -> Proxies | None:
 def _websockets(app: App, settings: Settings) -> Runner:
     """Return a function that makes the calls of WebSockets; it imports what they need at the first."""
 
-    def make(connection: ClientConnection, request: Request) -> AppCall:
+    def make(
+        connection: ClientConnection, request: Request, moved: MovedWebSocket | None = None
+    ) -> AppCall:
         from sockact.engines.http.websocket import WebSocketCall
-        from sockact.engines.http.websocket_connection import WebSocketLimits
+        from sockact.engines.http.websocket_frames import WebSocketLimits
 
         limits = WebSocketLimits(
             settings.websocket_max_message or None,
@@ -310,6 +338,10 @@ def _websockets(app: App, settings: Settings) -> Runner:
             settings.websocket_ping_timeout,
             settings.websocket_compression,
         )
-        return WebSocketCall(app, limits, connection, request)
+        if moved is None:
+            return WebSocketCall(app, limits, connection, request)
+        from sockact.engines.http.websocket_resumed import ResumedCall
+
+        return ResumedCall(app, limits, connection, moved)
 
     return make

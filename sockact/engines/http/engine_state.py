@@ -25,8 +25,9 @@ _MONTHS = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 Intercept = Callable[[Request], Answer | None]
 """Returns the response to a request that is not for the app; None if it is."""
 
-Runner = Callable[[Any, Request], Any]
-"""Returns the `AppCall` of a request on a connection, which has not started."""
+Runner = Callable[..., Any]
+"""Returns the `AppCall` of a request on a connection, which has not started. A WebSocket may have come from
+another process: a third argument is what it has brought."""
 
 
 class Graces(NamedTuple):
@@ -35,11 +36,13 @@ class Graces(NamedTuple):
     Attributes:
         stream: seconds for responses that have begun; None until the drain timeout.
         websocket: seconds for WebSockets.
+        answer: seconds for an app to let a WebSocket move.
         jitter: seconds over which their ends are spread, so that their clients do not reconnect at once.
     """
 
     stream: float | None = None
     websocket: float = 0.0
+    answer: float = 0.0
     jitter: float = 0.0
 
     def end_of(self, grace: float) -> float:

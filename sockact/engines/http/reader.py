@@ -134,6 +134,11 @@ class RequestReader:
             if not self._waiting:
                 self._read_rest()
 
+    def wait(self, rest: bytes) -> None:
+        """Begin amid a request, behind which this has come."""
+        self._waiting = True
+        self.rest += rest
+
     def proceed(self) -> bool:
         """Go on to the next request; return False if this is called from within, and reading goes on."""
         self._waiting = False

@@ -17,10 +17,11 @@ from sockact.engines.http.websocket_connection import (
     ABNORMAL,
     INTERNAL_ERROR,
     NORMAL,
-    Frames,
     WebSocketConnection,
-    WebSocketLimits,
 )
+from sockact.engines.http.websocket_frames import Frames, MovableFrames, WebSocketLimits
+from sockact.engines.http.websocket_moving import MovableWebSocket
+from sockact.handover.asgi import HANDOVER
 from sockact.system.forks import come_back
 
 _OUR_VERSION = ((b"sec-websocket-version", b"13"), (b"upgrade", b"websocket"))
@@ -44,16 +45,11 @@ class WebSocketCall(AppCall):
         self._session: WebSocketConnection | None = None
         self._denial: tuple[int, Any] | None = None
         self.task: asyncio.Task[None] | None = None
-        self._frames = Frames(limits)
-        target = request.raw_path + (b"?" + request.query if request.query else b"")
-        headers = Headers()
-        for name, value in request.headers:
-            headers[name.decode("latin-1")] = value.decode("latin-1")
-        self._handshake = self._frames.accept(WebSocketRequest(target.decode("latin-1"), headers))
 
     def start(self) -> None:
         """Call the app, or refuse the handshake."""
-        answer = self._handshake
+        self._frames = Frames(self._limits)
+        self._handshake = answer = self._frames.accept(self._asked())
         if self.request.length != 0:
             self.send_whole(400, _PLAIN, b"A WebSocket handshake has no body.\n")
         elif answer.status_code != 101 and not self._has_our_version():
@@ -66,8 +62,20 @@ class WebSocketCall(AppCall):
             ]
             self.send_whole(answer.status_code, fields, bytes(answer.body or b""))
         else:
-            self.connection.shared.running.add(self)
-            self.task = self.connection.loop.create_task(self._run())
+            self._call_app()
+
+    def _asked(self) -> WebSocketRequest:
+        """Return the handshake as `websockets` knows it."""
+        request = self.request
+        target = request.raw_path + (b"?" + request.query if request.query else b"")
+        headers = Headers()
+        for name, value in request.headers:
+            headers[name.decode("latin-1")] = value.decode("latin-1")
+        return WebSocketRequest(target.decode("latin-1"), headers)
+
+    def _call_app(self) -> None:
+        self.connection.shared.running.add(self)
+        self.task = self.connection.loop.create_task(self._run())
 
     def _has_our_version(self) -> bool:
         asked = [value.strip() for name, value in self.request.headers if name == b"sec-websocket-version"]
@@ -105,6 +113,8 @@ class WebSocketCall(AppCall):
         error: BaseException | None = None
         try:
             await self._app(self._scope(), self._receive, self._send)
+            if isinstance(session := self._session, MovableWebSocket) and session.given is not None:
+                await session.move()
         except GeneratorExit:  # the loop has ended
             raise
         except BaseException as caught:  # noqa: BLE001 - SystemExit would end the loop
@@ -132,7 +142,10 @@ class WebSocketCall(AppCall):
             if name == b"sec-websocket-protocol"
             for each in value.decode("latin-1").split(",")
         ]
-        scope = scope_of(self, "websocket", {"websocket.http.response": {}})
+        extensions: dict[str, Any] = {"websocket.http.response": {}}
+        if self.connection.movable:
+            extensions[HANDOVER] = {}
+        scope = scope_of(self, "websocket", extensions)
         del scope["method"]
         scope["scheme"] = "wss" if self.scheme == "https" else "ws"
         scope["subprotocols"] = subprotocols
@@ -144,13 +157,15 @@ class WebSocketCall(AppCall):
         while not self._events:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)  # several tasks of the app may wait
+            if self._session is not None:
+                self._session.on_awaited()
             try:
                 await waiter
             finally:
                 self._waiters.remove(waiter)
         event = self._events.popleft()
         if self._session is not None:
-            self._session.read_on()
+            self._session.on_received(event)
         return event
 
     async def _send(self, message: Any) -> None:
@@ -169,28 +184,41 @@ class WebSocketCall(AppCall):
             raise RuntimeError(f"the app has sent {kind!r}: expected {self._expected()}")
         elif kind == "websocket.accept":
             self._accept(message)
-        elif kind == "websocket.close":
-            self._deny(403, (), b"")
         else:
-            self._denial = message["status"], message.get("headers", ())
+            self._refuse(message)
 
     def _expected(self) -> str:
         return "websocket.accept" if self._denial is None else "websocket.http.response.body"
 
     def _accept(self, message: Any) -> None:
         connection = self.connection
+        subprotocol = message.get("subprotocol")
+        if message.get(HANDOVER) and connection.movable:
+            self._frames = MovableFrames(self._limits)
+            self._handshake = self._frames.accept(self._asked())
         fields = [
             (name.encode("latin-1"), value.encode("latin-1"))
             for name, value in self._handshake.headers.raw_items()
             if name != "Date"
         ]
-        if subprotocol := message.get("subprotocol"):
+        if subprotocol:
             fields.append((b"Sec-WebSocket-Protocol", subprotocol.encode("latin-1")))
         fields += message.get("headers", ())
         head = switching(fields, connection.shared.always())
-        self._session = session = WebSocketConnection(self, self._frames, self._limits)
+        frames, limits = self._frames, self._limits
+        if isinstance(frames, MovableFrames):
+            session: WebSocketConnection = MovableWebSocket(self, frames, limits, subprotocol)
+        else:
+            session = WebSocketConnection(self, frames, limits)
+        self._session = session
         rest = connection.upgrade(session)
         session.begin(head, rest)
+
+    def _refuse(self, message: Any) -> None:
+        if message["type"] == "websocket.close":
+            self._deny(403, (), b"")
+        else:
+            self._denial = message["status"], message.get("headers", ())
 
     def _deny(self, status: int, fields: Any, body: bytes) -> None:
         self.response.last = True

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from websockets.exceptions import InvalidState, PayloadTooBig, ProtocolError
-from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
-from websockets.protocol import State
-from websockets.server import ServerProtocol
 
 from sockact.engines.http.call import READ_AHEAD, ClientConnection, ClientGone
 from sockact.engines.http.engine_state import EngineState, client_name
+from sockact.engines.http.head import Request
 from sockact.engines.http.timeouts import Bounded
+from sockact.engines.http.websocket_frames import Frames, WebSocketLimits
 from sockact.engines.http.websocket_pings import Pings
 from sockact.sockets.kernel import hang_up_below
 
@@ -45,44 +44,11 @@ PIECES_PER_TURN = 4
 logger = logging.getLogger(__package__)
 
 
-class WebSocketLimits(NamedTuple):
-    """The settings of WebSockets; times in seconds, None for no limit."""
-
-    max_message: int | None
-    ping_interval: float | None
-    ping_timeout: float | None
-    compression: bool
-
-
-class Frames(ServerProtocol):
-    """The frames of a WebSocket whose handshake is done."""
-
-    def __init__(self, limits: WebSocketLimits) -> None:
-        deflate = ServerPerMessageDeflateFactory(
-            server_max_window_bits=12, client_max_window_bits=12, compress_settings={"memLevel": 5}
-        )
-        super().__init__(
-            extensions=[deflate] if limits.compression else None,
-            state=State.OPEN,
-            max_size=limits.max_message,
-            logger=_QUIET,
-        )
-
-    def recv_frame(self, frame: Frame) -> None:
-        """Receive a frame; a close frame may come inside a fragmented message (RFC 6455, section 5.5.1)."""
-        if frame.opcode is Opcode.CLOSE:
-            self.current_size = None
-        super().recv_frame(frame)
-
-
-_QUIET = logging.getLogger("sockact.websockets")
-_QUIET.setLevel(logging.CRITICAL)
-
-
 class AppSide(Protocol):
     """The app's side of a WebSocket."""
 
     connection: ClientConnection
+    request: Request
 
     @property
     def untold(self) -> int:
@@ -133,7 +99,8 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
 
     def begin(self, head: bytes, data: bytes) -> None:
         """Send the handshake, and read on from what has come."""
-        self.transport.write(head)
+        if head:
+            self.transport.write(head)
         self._pings.begin()
         if data:
             self.data_received(data)
@@ -159,7 +126,7 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the transport's interface
         """Note that the connection is closed."""
         self._shared.hangups.forget(self)
-        hang_up_below(self.transport)
+        self._hang_up()
         self._lost = self.closing = True
         self._can_write.set()
         self._pings.stop()
@@ -168,6 +135,9 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
                 timer.cancel()
         self._app_side.on_gone()
         self._shared.connections.discard(self)
+
+    def _hang_up(self) -> None:
+        hang_up_below(self.transport)
 
     def pause_writing(self) -> None:
         """Make the app wait."""
@@ -179,6 +149,13 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
         self.read_on()
 
     # Frames.
+
+    def on_awaited(self) -> None:
+        """Called when the app waits for an event."""
+
+    def on_received(self, event: dict[str, Any]) -> None:  # noqa: ARG002 - some need to know which
+        """Read on, now that the app has received an event."""
+        self.read_on()
 
     def read_on(self) -> None:
         """Read until a message waits for the app, or an answer for the client; others have their turn."""
@@ -345,10 +322,11 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
         """Schedule the close frame, after `websocket_grace`."""
         since = self._shared.draining_since
         if since is not None and self._restart is None:
-            graces = self._shared.graces
-            self._restart = self._loop.call_at(
-                since + graces.end_of(graces.websocket), self._close_for_restart
-            )
+            end = since + self._shared.graces.end_of(self._grace())
+            self._restart = self._loop.call_at(end, self._close_for_restart)
+
+    def _grace(self) -> float:
+        return self._shared.graces.websocket
 
     def _close_for_restart(self) -> None:
         """Send the close frame, and wait `linger` seconds for the client's.

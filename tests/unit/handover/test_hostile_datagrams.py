@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from sockact.handover.admission import Given, inspect
-from sockact.handover.envelope import CONTENT_LIMIT, CarriedState, seal, unseal
+from sockact.handover.envelope import CONTENT_LIMIT, WEBSOCKET_LIMIT, CarriedState, seal, unseal
 from sockact.handover.exchange import Exchange
 from sockact.handover.transfer import ARRIVING, HandoverReceiver, HandoverSender
 from sockact.protocols.notify import Notifier, NotifySocket, usec
@@ -462,16 +462,31 @@ GOOD = struct.pack("!B?I", 1, True, 3) + b"abc"
     [
         lambda: memory(b""),
         lambda: memory(b"\1\1"),
-        lambda: memory(b"\2" + GOOD[1:]),
+        lambda: memory(b"\3" + GOOD[1:]),
         lambda: memory(struct.pack("!B?I", 1, True, 4_000_000_000) + b"abc"),
         lambda: memory(GOOD, CONTENT_LIMIT + 100),
         lambda: memory(GOOD, 1 << 40),
+        lambda: memory(b"\2", 1),
+        lambda: memory(b"\2" + GOOD[1:], WEBSOCKET_LIMIT + 1),
         lambda: os.open("/dev/zero", os.O_RDONLY),
         lambda: os.open("/proc/self/status", os.O_RDONLY),
         lambda: os.eventfd(0),
         pipe,
     ],
-    ids=["empty", "short", "version", "length", "long", "endless", "zero", "proc", "eventfd", "pipe"],
+    ids=[
+        "empty",
+        "short",
+        "version",
+        "length",
+        "long",
+        "endless",
+        "short WebSocket",
+        "long WebSocket",
+        "zero",
+        "proc",
+        "eventfd",
+        "pipe",
+    ],
 )
 def test_an_envelope_with_other_content_is_an_oserror(content: Callable[[], int]) -> None:
     with none_left_open(), connection() as accepted:
