@@ -28,7 +28,6 @@ import logging
 import math
 import mmap
 import os
-from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 from sockact.sockets.fds import Kind, Listener
@@ -73,7 +72,6 @@ class BoardRow(NamedTuple):
         received: how many have come over its supply.
         beats: how many orders BEAT it has obeyed.
         answers: how many response times it has written.
-        times: the latest ones, in microseconds.
         share: its share of the load; 1 for a usual worker's.
     """
 
@@ -82,14 +80,7 @@ class BoardRow(NamedTuple):
     received: int
     beats: int
     answers: int
-    times: Sequence[int]
     share: float
-
-    @property
-    def answer_time(self) -> float | None:
-        """The median of the latest response times, in seconds; None if there are none."""
-        # Not by `statistics`, whose import takes longer than that of this whole protocol.
-        return sorted(self.times)[len(self.times) // 2] / 1_000_000 if self.times else None
 
 
 class LoadBoard:
@@ -134,17 +125,24 @@ class LoadBoard:
         """Return a worker's row; None if it has none."""
         if not (row := self._rows.get(worker, 0)):
             return None
-        words = self._words[row * WORDS : (row + 1) * WORDS].tolist()
-        answers = words[ANSWERS]
+        words = self._words[row * WORDS : row * WORDS + ANSWERS + 1].tolist()
         return BoardRow(
             present=words[STATE] > 0,
             connections=min(words[CONNECTIONS], MOST),
             received=words[RECEIVED],
             beats=words[BEATS],
-            answers=answers,
-            times=words[TIMES.start : TIMES.start + min(answers, len(TIMES))],
+            answers=words[ANSWERS],
             share=_share(words[SHARE]),
         )
+
+    def answer_time(self, worker: int) -> float | None:
+        """Return the median of a worker's latest response times, in seconds; None if there are none."""
+        if not (row := self._rows.get(worker, 0)):
+            return None
+        first, count = row * WORDS + TIMES.start, min(self._words[row * WORDS + ANSWERS], len(TIMES))
+        # Not by `statistics`, whose import takes longer than that of this whole protocol.
+        times = sorted(self._words[first : first + count])
+        return times[count // 2] / 1_000_000 if times else None
 
     def give_share(self, worker: int, share: float) -> None:
         """Set a worker's share of the load, above 0 and at most 1."""

@@ -177,6 +177,9 @@ class Balancer:
         row = None if self._board is None else self._board.read(worker)
         return row if row is not None and row.present else None
 
+    def _answer_time(self, worker: int) -> float | None:
+        return None if self._board is None else self._board.answer_time(worker)
+
     def _load(self, worker: int, row: BoardRow) -> WorkerLoad:
         return WorkerLoad(row.connections + self._exchange.under_way(worker, row.received), row.share)
 
@@ -203,8 +206,9 @@ class Balancer:
         times = {}
         for worker, row in rows.items():
             known = self._known[worker]
-            if row.answer_time is not None and row.answers >= known.answers:
-                times[worker] = row.answer_time
+            time = None if row.answers < known.answers else self._answer_time(worker)
+            if time is not None:
+                times[worker] = time
                 known.answers, known.read = row.answers + FEW, now
         found = shares.slowness(times)
         for worker, row in rows.items():
