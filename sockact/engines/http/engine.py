@@ -194,22 +194,17 @@ class HttpEngine:
     ) -> None:
         arrival = asyncio.current_task()
         assert arrival is not None
-        made: list[HttpConnection] = []
 
         def make() -> HttpConnection:
-            made.append(protocol())
-            self._made_by[made[0]] = arrival
-            return made[0]
+            made = protocol()
+            self._made_by[made] = arrival
+            return made
 
-        try:
-            if context is None:
-                await asyncio.get_running_loop().connect_accepted_socket(make, connection)
-            else:
-                limit = self._settings.tls_handshake_timeout
-                await tls_transport.accept(make, connection, context, limit)
-        finally:
-            for each in made:
-                self._made_by.pop(each, None)
+        if context is None:
+            await asyncio.get_running_loop().connect_accepted_socket(make, connection)
+        else:
+            limit = self._settings.tls_handshake_timeout
+            await tls_transport.accept(make, connection, context, limit)
 
     def _on_made(self, connection: HttpConnection) -> None:
         """Count a connection no more among those that arrive: from now on it is an open one."""
@@ -282,7 +277,9 @@ class HttpEngine:
                 connection.drain()
 
     def _arrived(self, task: asyncio.Task[Any]) -> None:
-        self._arriving.discard(task)
+        if task in self._arriving:  # it has failed: no connection was made
+            self._arriving.discard(task)
+            self._made_by = {made: by for made, by in self._made_by.items() if by is not task}
         if not task.cancelled() and task.exception() is not None:
             logger.debug("a connection was lost as it arrived: %s", task.exception())
         self._on_change()
