@@ -13,6 +13,7 @@ from sockact.handover.admission import Given, inspect
 from sockact.handover.envelope import Carried, is_sealed, unseal
 from sockact.handover.transfer import HandoverSender
 from sockact.lifecycle.drain import Drainable
+from sockact.protocols.load_board import OwnRow
 from sockact.sockets.fds import Listener, belongs_to
 from sockact.system import forks, standard_streams
 from sockact.system.hangup import hang_up
@@ -52,6 +53,12 @@ class Connected(Protocol):
 
     def give_to(self, sender: HandoverSender) -> None:
         """Hand connections over to `sender` in a drain, as long as it has room."""
+
+    def share_load(self, load: OwnRow) -> None:
+        """Take turns with other workers in accepting, by their load."""
+
+    def shed(self, count: int) -> int:
+        """Hand over so many idle connections while it serves on; return how many can go at once."""
 
 
 class Served(NamedTuple):
@@ -93,7 +100,10 @@ class Engines:
     @property
     def connections(self) -> int:
         """Return the number of open connections."""
-        return sum(engine.connections for engine in self._engines)
+        count = 0  # not by sum(): this is asked for each connection that opens or closes
+        for engine in self._engines:
+            count += engine.connections
+        return count
 
     def watch(self, observer: EngineObserver) -> None:
         """Report requests and connections to `observer` from now on."""
@@ -112,6 +122,18 @@ class Engines:
         for each in self._served:
             if each.moves is not None:
                 each.moves.give_to(sender)
+
+    def share_load(self, load: OwnRow) -> None:
+        """Take turns with other workers in accepting, by their load."""
+        for each in self._served:
+            if each.moves is not None:
+                each.moves.share_load(load)
+
+    def shed(self, count: int) -> None:
+        """Hand over so many idle connections while this worker serves on."""
+        for each in self._served:
+            if each.moves is not None and count > 0:
+                count -= each.moves.shed(count)
 
     def receive(self, arrived: socket.socket) -> None:
         """Continue a connection that another process has handed over, in the engine of its listener."""

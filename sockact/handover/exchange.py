@@ -12,11 +12,12 @@ import logging
 import math
 import socket
 from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
 
 from sockact.handover.admission import Given, inspect
 from sockact.handover.supply import Supply
 from sockact.handover.transfer import DATAGRAM_CAPACITY, RETRY_PAUSE
-from sockact.protocols.worker_messages import SupervisorOrder
+from sockact.protocols.worker_messages import SHED, SupervisorOrder
 from sockact.untrusted import ancillary
 
 RECOVERY = 1.0
@@ -25,13 +26,26 @@ RECOVERY = 1.0
 logger = logging.getLogger(__package__)
 
 
+class Holding(NamedTuple):
+    """A worker's load.
+
+    Attributes:
+        connections: how many it has, or is about to receive.
+        share: its share of the load; 1 for a usual worker's.
+    """
+
+    connections: float
+    share: float = 1.0
+
+
 class Exchange:
     """Distributes connections among a supervisor's workers; those that no worker takes yet wait here.
 
     Args:
         serving: returns the workers that are to have them.
         unassigned: the connections that wait from the beginning.
-        share: returns how many a worker can hand over in all: no more than it may have descriptors.
+        share: returns how many a worker can hand over in its drain: no more than it may have descriptors.
+        holding: returns a worker's load; None if it does not tell: only what it got here is known.
 
     Attributes:
         unassigned: the connections that wait.
@@ -44,12 +58,14 @@ class Exchange:
         serving: Callable[[], Sequence[int]],
         unassigned: Sequence[int] = (),
         share: Callable[[int], float] = lambda _: math.inf,
+        holding: Callable[[int], Holding | None] = lambda _: None,
     ) -> None:
         self.unassigned = list(unassigned)
         self.room: float = math.inf
         self.taken = 0
         self._serving = serving
         self._share = share
+        self._holding = holding
         self._supplies: dict[int, Supply] = {}
         self._crowded = False
         self._later: asyncio.TimerHandle | None = None
@@ -87,7 +103,9 @@ class Exchange:
                 ancillary.close([fd])
         self.taken += len(found)
         if supply is not None:
-            supply.taken += len(found)
+            ordered = min(supply.owed, len(found))
+            supply.owed -= ordered
+            supply.taken += len(found) - ordered
         close_all(descriptors[len(found) :])  # copies: the worker keeps them
         self.pass_on()
 
@@ -95,7 +113,7 @@ class Exchange:
         """Return what the first descriptors are, as many as can be taken."""
         room = 0 if self._crowded else self.room - len(self.unassigned)
         if supply is not None:
-            room = min(room, self._share(sender) - supply.taken)
+            room = min(room, self._share(sender) - supply.taken + supply.owed)
         found = [inspect(fd) for fd in descriptors[: int(max(min(len(descriptors), room), 0))]]
         if Given.OTHER in found:
             if supply is not None and not supply.suspect:
@@ -105,36 +123,54 @@ class Exchange:
         return found
 
     def pass_on(self) -> None:
-        """Send the waiting connections to the workers that serve, so that each gets as many in all.
+        """Send the waiting connections to the workers that serve, so that each has as many in the end.
 
         Most come one by one, at the end of a response, and a rolling reload has one worker to take them
-        at first: the connections that a worker got before count. So do those it had no descriptors for.
+        at first: the connections that a worker has already count. Where a worker does not tell, those that
+        it got before do, and so do those it had no descriptors for.
         """
         if self._later is not None:
             self._later.cancel()
             self._later = None
         serving = self._serving() if self.unassigned else ()
-        self._share_out([self._supplies[number] for number in serving if number in self._supplies])
+        self._share_out([number for number in serving if number in self._supplies])
         if self.unassigned and serving:
             self._pass_on_later(RETRY_PAUSE)
 
-    def _share_out(self, supplies: Sequence[Supply]) -> None:
-        """Send the waiting connections over these supplies; those that cannot be sent go on waiting."""
-        if not supplies:
+    def _share_out(self, workers: Sequence[int]) -> None:
+        """Send the waiting connections to these workers; those that cannot be sent go on waiting."""
+        if not workers:
             return
         waiting, self.unassigned = self.unassigned, []
-        shares: list[list[int]] = [[] for _ in supplies]
-        least = [(supply.passed, index) for index, supply in enumerate(supplies)]
+        parts: list[list[int]] = [[] for _ in workers]
+        loads = [self._load(worker) for worker in workers]
+        least = [((load.connections + 1) / load.share, index) for index, load in enumerate(loads)]
         heapq.heapify(least)
         for fd in waiting:
-            passed, index = least[0]
-            shares[index].append(fd)
-            heapq.heapreplace(least, (passed + 1, index))
-        for supply, share in zip(supplies, shares, strict=True):
-            for start in range(0, len(share), DATAGRAM_CAPACITY):
-                batch = share[start : start + DATAGRAM_CAPACITY]
-                if not supply.pass_on(batch):
+            cost, index = least[0]
+            parts[index].append(fd)
+            heapq.heapreplace(least, (cost + 1 / loads[index].share, index))
+        for worker, part in zip(workers, parts, strict=True):
+            for start in range(0, len(part), DATAGRAM_CAPACITY):
+                batch = part[start : start + DATAGRAM_CAPACITY]
+                if not self._supplies[worker].pass_on(batch):
                     self.unassigned += batch
+
+    def _load(self, worker: int) -> Holding:
+        return self._holding(worker) or Holding(self._supplies[worker].passed)
+
+    def under_way(self, worker: int, received: int) -> int:
+        """Return how many connections have been sent to a worker which has `received` so many."""
+        supply = self._supplies.get(worker)
+        return 0 if supply is None else max(supply.expected - received, 0)
+
+    def shed(self, worker: int, count: int) -> bool:
+        """Order a worker to hand over connections; return whether the order is on its way."""
+        supply = self._supplies.get(worker)
+        if supply is None or not supply.order(SupervisorOrder(SHED, count)):
+            return False
+        supply.owed = count
+        return True
 
     def retire(self, worker: int) -> None:
         """Tell a worker that is about to be stopped that it is replaced."""
@@ -158,7 +194,7 @@ class Exchange:
         already; else they go on waiting, for the next supervisor.
         """
         if not spared:
-            self._share_out(list(self._supplies.values()))
+            self._share_out(list(self._supplies))
         for worker, supply in self._supplies.items():
             if worker not in spared:
                 supply.end()

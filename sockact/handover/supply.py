@@ -24,6 +24,8 @@ class Supply:
     Attributes:
         theirs: the worker's end; None of a left-over worker's supply.
         passed: how many connections were sent over it.
+        expected: the same without those that the worker could not receive.
+        owed: how many it was ordered to hand over and has not yet.
         taken: how many connections were taken from its worker.
         suspect: whether the worker has offered something else, too.
     """
@@ -36,7 +38,7 @@ class Supply:
     ) -> None:
         self._arrived = arrived
         self._lost = lost
-        self.passed = 0
+        self.passed = self.expected = self.owed = 0
         self._takes_orders = False
         self._kept = False
         self.taken = 0
@@ -70,6 +72,7 @@ class Supply:
             return False
         self._sent.append(list(descriptors))
         self.passed += len(descriptors)
+        self.expected += len(descriptors)
         return True
 
     def retire(self) -> None:
@@ -153,6 +156,7 @@ class Supply:
             return False
         batch = self._sent.popleft()
         ancillary.close(batch[: data[0]])
+        self.expected -= len(batch[data[0] :])
         self._arrived(batch[data[0] :])
         return True
 

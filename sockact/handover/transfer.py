@@ -26,12 +26,11 @@ import math
 import resource
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from sockact.protocols.worker_messages import (
     ENDING_ORDERS,
-    EXITED,
     KEEP,
     LISTENING,
     ORDER_LIMIT,
@@ -96,9 +95,11 @@ class HandoverSender:
 
     Attributes:
         room: how many more the manager takes.
+        lasting: whether it goes on when the manager had no room for some, since this process serves on.
     """
 
     def __init__(self, store: Callable[[Sequence[int]], bool], *, confirms: bool) -> None:
+        self.lasting = False
         self._store = store
         self._confirms = confirms
         self.room: float = math.inf if confirms else 0
@@ -121,8 +122,8 @@ class HandoverSender:
         batch = self._under_way.popleft()
         for connection in batch[:count]:
             connection.on_moved()
-        if batch[count:]:
-            self._refuse(batch[count:])
+        self._refuse(batch[count:])
+        if batch[count:] and not self.lasting:
             self.limit(0)
         else:
             self._send()
@@ -175,8 +176,8 @@ class HandoverReceiver:
         sock: the worker's end of the supply.
         arrived: called with each connection, non-blocking; takes it over.
         sender: offers connections to this supervisor.
-        ordered: called with the name of each order that is not obeyed here.
-        exited: called with the PID of each process that has ended.
+        ordered: called with the name of each order that is not obeyed here, and has no number.
+        numbered: called with the number of an order, by its name.
         supervisor_exited: called when the supply has ended.
 
     Attributes:
@@ -191,14 +192,14 @@ class HandoverReceiver:
         arrived: Callable[[socket.socket], None],
         sender: HandoverSender,
         ordered: Callable[[str], None] = lambda _: None,
-        exited: Callable[[int], None] = lambda _: None,
+        numbered: Mapping[str, Callable[[int], None]] | None = None,
         supervisor_exited: Callable[[], None] = lambda: None,
     ) -> None:
         self._sock = sock
         self._arrived = arrived
         self._sender = sender
         self._ordered = ordered
-        self._exited = exited
+        self._numbered = numbered or {}
         self._supervisor_exited = supervisor_exited
         self._loop = asyncio.get_running_loop()
         self._open = True
@@ -257,8 +258,8 @@ class HandoverReceiver:
             self.listened_to = True
         elif order.name == KEEP:
             self._sender.end()
-        elif order.name == EXITED and order.pid is not None:
-            self._exited(order.pid)
+        elif order.number is not None and order.name in self._numbered:
+            self._numbered[order.name](order.number)
         else:
             self._ordered(order.name)
             if order.name in ENDING_ORDERS:

@@ -1,9 +1,9 @@
 """The descriptors of a process: taken over at its start, passed on when it executes the new code.
 
-Besides the listeners there are seven kinds that sockact passes to itself, under names of its own: the
+Besides the listeners there are eight kinds that sockact passes to itself, under names of its own: the
 control socket, connections of callers on it that still wait for the result of a reload, connections of
-clients that outlive the process which accepted them, a worker's supply of these, its lifeline, a
-template's requests, and what a supervisor needs of left-over workers.
+clients that outlive the process which accepted them, a worker's supply of these, its lifeline, the load
+board of all workers, a template's requests, and what a supervisor needs of left-over workers.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sockact.process.left_over import LeftOvers
 from sockact.process.parent_death import LIFELINE
 from sockact.protocols import control_address
 from sockact.protocols.control import Caller
+from sockact.protocols.load_board import LOAD, OwnRow
 from sockact.sockets import fds, listen
 from sockact.sockets.fds import RESERVED, Kind, Listener
 from sockact.system import private_folder
@@ -47,6 +48,7 @@ class Sockets:
         supply: the socket on which a supervisor sends connections.
         forks: the socket on which a template gets requests.
         lifeline: signals the end of the parent; stays open as long as the process lives.
+        load: this worker's row of the load board.
         connections: the connections of clients that outlive the process which accepted them.
         left_over: the workers of the supervisor before this process.
         callers: the callers of the reload that ends with the start of this process.
@@ -60,6 +62,7 @@ class Sockets:
     supply: Listener | None = None
     forks: Listener | None = None
     lifeline: Listener | None = None
+    load: OwnRow | None = None
     connections: list[Listener] = field(default_factory=list)
     left_over: LeftOvers = field(default_factory=LeftOvers)
     callers: list[Caller] = field(default_factory=list)
@@ -78,7 +81,7 @@ class Sockets:
         except ActivationError as error:
             passed, sockets.fault = [], error
         for listener in passed:
-            if sockets.left_over.add(listener):
+            if sockets.left_over.add(listener) or sockets._add_load(listener):
                 continue
             try:
                 sockets._sort(listener)
@@ -86,13 +89,20 @@ class Sockets:
                 sockets.fault = sockets.fault or error  # go on: the connections of clients must not be lost
         return sockets
 
-    def become_worker(self, lifeline: socket.socket, supply: socket.socket | None) -> None:
+    def become_worker(self, number: int, descriptors: Sequence[int]) -> None:
         """Give a process that a template has forked descriptors of its own, in place of the template's."""
         for each in (self.lifeline, self.forks):
             if each is not None:
                 each.close()
-        self.forks, self.lifeline = None, Listener.of(lifeline, LIFELINE)
-        self.supply = None if supply is None else Listener.of(supply, SUPPLY)
+        self.forks = None
+        for fd in descriptors:
+            listener = fds.describe(fd, "")
+            if listener.sock is None:
+                self.load = OwnRow.of_worker(fd, number)
+            elif listener.kind is Kind.SEQPACKET:
+                self.supply = listener._replace(name=SUPPLY)
+            else:
+                self.lifeline = listener._replace(name=LIFELINE)
 
     def check(self, *, told: bool) -> None:
         """Check the descriptors that were passed.
@@ -243,6 +253,13 @@ class Sockets:
             self.connections.append(listener)
         elif listener.sock is not None:
             self.callers.append(Caller(listener.sock))
+
+    def _add_load(self, listener: Listener) -> bool:
+        """Take the load board; return False if this is another descriptor."""
+        found = listener.kind is Kind.OTHER and listener.name.startswith(f"{LOAD}.")
+        if found:
+            self.load = OwnRow.passed(listener)
+        return found
 
     def _has(self, name: str) -> bool:
         """Return whether a descriptor of which there is only one is there already."""

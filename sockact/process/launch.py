@@ -10,7 +10,6 @@ import faulthandler
 import logging
 import os
 import signal
-import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -286,13 +285,11 @@ class Process:
         else:
             self.exit.pause()
 
-    def become_worker(
-        self, request: ForkRequest, lifeline: socket.socket, supply: socket.socket | None
-    ) -> None:
+    def become_worker(self, request: ForkRequest, descriptors: Sequence[int]) -> None:
         """Make a process that a template has forked a worker, as if it had been started as one."""
         self.template = False
         self.exit = Exit()
-        self.sockets.become_worker(lifeline, supply)
+        self.sockets.become_worker(request.worker, descriptors)
         os.environ["NOTIFY_SOCKET"] = request.address
         if request.watchdog:
             os.environ["WATCHDOG_USEC"] = str(request.watchdog)

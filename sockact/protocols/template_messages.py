@@ -3,7 +3,7 @@
 A template is a process that has imported the app, and forks the workers of its generation.
 
     FORK worker watchdog address     to the template, with the descriptors that the worker gets beside those
-                                     of the template: its lifeline, and its supply
+                                     of the template: its lifeline, its supply, the load board
     FORKED worker pid                from the template
     FAILED worker text               from the template: the kernel refuses
 

@@ -30,6 +30,8 @@ other. An older worker does not ask for them; it gets signals instead.
     INTRODUCE                    say again what a supervisor has to know: this is another one
     KEEP                         nobody takes connections any more
     EXITED pid                   another worker has ended
+    BEAT                         count this order on the load board, see `load_board`
+    SHED number                  hand over so many connections, as they are idle: others have fewer
 
 Rule of this file: the other end may be of an older or a later version. A message that is unknown or
 malformed counts as not sent, and never raises.
@@ -64,6 +66,11 @@ LISTENING = "LISTENING"
 KEEP = "KEEP"
 INTRODUCE = "INTRODUCE"
 EXITED = "EXITED"
+BEAT = "BEAT"
+SHED = "SHED"
+
+NUMBERED_ORDERS = (EXITED, SHED)
+"""The orders with a number."""
 
 ENDING_ORDERS = ("SIGTERM", "SIGQUIT")
 """The orders that end a worker."""
@@ -234,23 +241,24 @@ class SupervisorOrder(NamedTuple):
     """One order of a supervisor to a worker.
 
     Attributes:
-        name: the name of a signal, or LISTENING, INTRODUCE, KEEP, EXITED; a later version may have others.
-        pid: the process that has ended, of EXITED.
+        name: the name of a signal, or LISTENING, INTRODUCE, KEEP, EXITED, BEAT, SHED; a later version may
+            have others.
+        number: the process that has ended, of EXITED; how many connections, of SHED.
     """
 
     name: str
-    pid: int | None = None
+    number: int | None = None
 
     def __bytes__(self) -> bytes:
-        return (self.name if self.pid is None else f"{self.name} {self.pid}").encode()
+        return (self.name if self.number is None else f"{self.name} {self.number}").encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Read an order; of a malformed one there is only a name that means nothing."""
         text = data.decode("ascii", "replace")
-        name, _, number = text.partition(" ")
-        if name == EXITED and (pid := decimal(number, digits=9)) is not None:
-            return cls(name, pid)
+        name, _, digits = text.partition(" ")
+        if name in NUMBERED_ORDERS and (number := decimal(digits, digits=9)) is not None:
+            return cls(name, number)
         return cls(text)
 
 

@@ -12,6 +12,7 @@ import errno
 import logging
 import socket
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from sockact.sockets.fds import Listener
 from sockact.sockets.listen import BACKLOG
@@ -24,15 +25,44 @@ ACCEPTS_PER_TURN = 16
 EXHAUSTED_PAUSE = 1.0
 """Seconds without accepting after descriptors or memory have run out; asyncio waits as long."""
 
+STEP_BACK = 0.001
+"""Seconds in which a less loaded process may take a connection, before this one does."""
+
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 logger = logging.getLogger(__package__)
+
+
+class Turns(Protocol):
+    """Takes turns with other processes that accept on the same sockets."""
+
+    def begin(self) -> None:
+        """Note that one more listener is accepted on."""
+
+    def end(self) -> None:
+        """Note that one listener less is accepted on."""
+
+    def took(self) -> None:
+        """Note that a connection was accepted."""
+
+    def yields(self) -> bool:
+        """Return whether another process is to take the connection that waits."""
+
+    def allowance(self) -> float:
+        """Return how many connections may be taken now."""
+
+    def wait(self) -> None:
+        """Note that others have the time to take it now."""
+
+    def waited_in_vain(self) -> int:
+        """Note that no other process has taken the connection; return how many may be taken now."""
 
 
 def accept_on(
     listeners: Sequence[Listener],
     arrived: Callable[[socket.socket], None],
     has_room: Callable[[], bool],
+    turns: Turns | None = None,
     *,
     descriptors: bool = False,
 ) -> list[Acceptor]:
@@ -44,7 +74,7 @@ def accept_on(
     for listener in listeners:
         assert listener.sock is not None
         if listener.listening:
-            acceptors.append(Acceptor(listener.sock, arrived, has_room, descriptors=descriptors))
+            acceptors.append(Acceptor(listener.sock, arrived, has_room, turns, descriptors=descriptors))
         else:
             connection = listener.sock
             connection.setblocking(False)
@@ -64,6 +94,7 @@ class Acceptor:
         arrived: called with each connection, non-blocking; takes ownership of it.
         has_room: returns whether there may be one more connection. If not, new connections wait in the
             kernel's queue for `resume`, or for another process that accepts on the socket.
+        turns: how it takes turns with other processes; None if it takes what comes.
         descriptors: whether clients on a Unix socket may send descriptors. Where the kernel cannot refuse
             them, asyncio's loop removes them; uvloop would go on closing them as long as a client sends.
     """
@@ -73,14 +104,17 @@ class Acceptor:
         sock: socket.socket,
         arrived: Callable[[socket.socket], None],
         has_room: Callable[[], bool] = lambda: True,
+        turns: Turns | None = None,
         *,
         descriptors: bool = False,
     ) -> None:
         self._sock = sock
         self._arrived = arrived
         self._has_room = has_room
+        self._turns = turns
         self._loop = asyncio.get_running_loop()
-        self._recovering: asyncio.TimerHandle | None = None
+        self._later: asyncio.TimerHandle | None = None
+        self._accepts = False
         self._exhausted = False
         self._paused = False
         self._stopped = False
@@ -102,11 +136,11 @@ class Acceptor:
         It has to precede the close: a closed descriptor whose socket is still open elsewhere cannot be
         removed from epoll any more, and reports every new connection for ever (epoll(7)).
         """
-        if self._recovering is not None:
-            self._recovering.cancel()
+        if self._later is not None:
+            self._later.cancel()
         self._stopped = True
         self._paused = False
-        self._loop.remove_reader(self._sock.fileno())
+        self._cease()
 
     def accept_waiting(self) -> None:
         """Accept all that wait now, up to the limit, also after a stop: no other process will."""
@@ -115,17 +149,45 @@ class Acceptor:
                 return
 
     def _begin(self) -> None:
-        self._recovering = None
+        self._later = None
         self._loop.add_reader(self._sock.fileno(), self._accept)
+        if self._turns is not None and not self._accepts:
+            self._turns.begin()
+        self._accepts = True
+
+    def _cease(self) -> None:
+        self._loop.remove_reader(self._sock.fileno())
+        if self._turns is not None and self._accepts:
+            self._turns.end()
+        self._accepts = False
 
     def _accept(self) -> None:
-        for _ in range(ACCEPTS_PER_TURN):
+        if self._turns is None:
+            self._accept_some(ACCEPTS_PER_TURN)
+        elif self._turns.yields():
+            # Looking again in the next turn would take the CPU from the one that is waited for.
+            self._turns.wait()
+            self._loop.remove_reader(self._sock.fileno())
+            self._later = self._loop.call_later(STEP_BACK, self._accept_after_all)
+        else:
+            self._accept_some(self._turns.allowance())
+
+    def _accept_after_all(self) -> None:
+        """Accept what others had the time to take."""
+        self._begin()
+        if self._accept_some(1) and self._turns is not None:
+            self._accept_some(self._turns.waited_in_vain())
+
+    def _accept_some(self, most: float) -> bool:
+        """Accept so many connections; return whether there may be another."""
+        for _ in range(int(min(most, ACCEPTS_PER_TURN))):
             if not self._has_room():
                 self._paused = True
-                self._loop.remove_reader(self._sock.fileno())
-                return
+                self._cease()
+                return False
             if not self._take():
-                return
+                return False
+        return True
 
     def _take(self) -> bool:
         """Accept one connection; return whether there may be another."""
@@ -147,6 +209,8 @@ class Acceptor:
         if self._refuses:
             connection = ancillary.sifted(connection)
         forks.keep(connection)
+        if self._turns is not None:
+            self._turns.took()
         self._arrived(connection)
         return True
 
@@ -158,5 +222,5 @@ class Acceptor:
             self._exhausted = True
         if self._stopped:
             return
-        self._loop.remove_reader(self._sock.fileno())
-        self._recovering = self._loop.call_later(EXHAUSTED_PAUSE, self._begin)
+        self._cease()
+        self._later = self._loop.call_later(EXHAUSTED_PAUSE, self._begin)

@@ -85,7 +85,7 @@ class Children:
     Args:
         spec: the specification of a worker process.
         watchdog: the longest pause between two of its watchdog pings; None for no watchdog.
-        supply: returns the socket by which a worker that is about to start gets connections, in a list.
+        supply: returns the descriptors by which a worker that is about to start shares load with others.
         events: the callbacks.
     """
 
@@ -240,9 +240,7 @@ class Children:
 
     def _fork(self, spawn: Spawn, supply: Sequence[Listener]) -> None:
         sockets = ChildSockets(self._conditions(stores=bool(supply)))
-        wanted = WantedWorker(
-            spawn, self._watchdog_usec, sockets, [each.sock for each in supply if each.sock is not None]
-        )
+        wanted = WantedWorker(spawn, self._watchdog_usec, sockets, supply)
         try:
             self._templates.fork(wanted)
         except BaseException:

@@ -6,13 +6,14 @@ import logging
 import signal
 from collections.abc import Sequence
 
-from sockact.handover.exchange import Exchange
+from sockact.handover.exchange import Exchange, Holding
 from sockact.handover.transfer import CONNECTION, SUPPLY
 from sockact.process.child import Child
 from sockact.process.left_over import LeftOver
 from sockact.protocols.notify import Notification
 from sockact.protocols.worker_messages import EXITED, SupervisorOrder
 from sockact.sockets.fds import Listener
+from sockact.supervisor.balancer import Balancer
 from sockact.supervisor.children import ChildEvents, Children, WorkerSpec
 from sockact.supervisor.fleet import Fleet
 from sockact.supervisor.fleet.orders import Order
@@ -36,6 +37,7 @@ class WorkerLinks:
     Attributes:
         children: their processes.
         exchange: distributes connections among them.
+        balancer: keeps their load even.
         ending: whether all of them are to end, so that none is replaced.
     """
 
@@ -53,7 +55,9 @@ class WorkerLinks:
         self._reports = reports
         self._succession = succession
         self.children = Children(spec, fleet.rules.watchdog, self._new_supply, events)
-        self.exchange = Exchange(self.receivers, unassigned, self.children.descriptor_limit)
+        limit = self.children.descriptor_limit
+        self.exchange = Exchange(self.receivers, unassigned, limit, self._holding)
+        self.balancer = Balancer(self.exchange, self.receivers, self._is_settled)
         self.ending = False
 
     def started(self, number: int, generation: int, child: Child) -> None:
@@ -76,12 +80,19 @@ class WorkerLinks:
     def forget(self, number: int) -> None:
         """Remove the links of a worker that has ended."""
         self.exchange.forget(number)
+        self.balancer.forget(number)
         self._succession.forget(number)
 
     def end(self) -> None:
         """Start and replace no worker from now on."""
         self.ending = True
+        self.balancer.close()
         self.children.start_no_more()
+
+    def look_soon(self) -> None:
+        """Look in a moment whether the load is even: something has happened to the workers."""
+        if not self.ending:
+            self.balancer.look_soon()
 
     def let_go(self) -> None:
         """Leave all workers, and the connections that wait, to the next supervisor."""
@@ -144,6 +155,16 @@ class WorkerLinks:
             serving = [each for each in workers if each.left_over and self._reports.of(each.number).ready]
         return [each.number for each in serving if not self._reports.of(each.number).stopping]
 
+    def _holding(self, worker: int) -> Holding | None:
+        return self.balancer.holding(worker)
+
+    def _is_settled(self) -> bool:
+        """Return whether the workers that serve stay: no reload and no roll-out is under way."""
+        leaves = any(worker.leaving for worker in self._fleet.workers.values())
+        return not (self.ending or self._fleet.next or leaves)
+
     def _new_supply(self, number: int) -> list[Listener]:
         theirs = self.exchange.supply(number).theirs
-        return [] if theirs is None else [Listener.of(theirs, SUPPLY)]
+        passed = [] if theirs is None else [Listener.of(theirs, SUPPLY)]
+        board = self.balancer.admit(number, self._fleet.workers[number].generation)
+        return passed if board is None else [*passed, board]

@@ -293,6 +293,8 @@ class Supervisor:
                 case Note(text):
                     logger.warning("%s", text)
         self._children.keep_templates(self._fleet.templates)
+        if actions:
+            self._links.look_soon()
         if self._timer is not None:
             self._timer.cancel()
         deadline = self._fleet.deadline()
@@ -320,6 +322,7 @@ class Supervisor:
         self._heard_of_phase(number, message, now)
         if self._reports.hear(number, message):
             self._observer.on_busy()
+            self._links.look_soon()
         if message.ready and self._fleet.workers[number].left_over:  # it has introduced itself
             self._links.introduced()
         if message.error:
@@ -336,6 +339,7 @@ class Supervisor:
         if message.ready:
             self._do(self._fleet.ready(number, now))
             self._exchange.pass_on()
+            self._links.look_soon()
             self._exits.pass_on()
         if message.stopping:
             self._stopping.add(number)

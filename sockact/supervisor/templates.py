@@ -24,6 +24,7 @@ from sockact.process.process_group import TERM_TIMEOUT
 from sockact.protocols.notify import Notification
 from sockact.protocols.template_messages import MESSAGE_LIMIT, ForkAnswer, ForkRequest
 from sockact.protocols.worker_messages import WorkerMessage
+from sockact.sockets.fds import Listener
 from sockact.supervisor.fleet.backoff import YOUNG
 from sockact.supervisor.fleet.orders import Spawn
 from sockact.untrusted import ancillary
@@ -56,19 +57,19 @@ class WantedWorker(NamedTuple):
         spawn: the fleet's decision.
         watchdog: microseconds between two of its watchdog pings, at most; 0 for no watchdog.
         sockets: its notify socket and its lifeline.
-        supply: its end of its supply, in a list.
+        supply: its end of its supply, and the load board, as far as there are these.
     """
 
     spawn: Spawn
     watchdog: int
     sockets: ChildSockets
-    supply: Sequence[socket.socket]
+    supply: Sequence[Listener]
 
     def request_from(self, template: socket.socket) -> None:
         """Ask a template for it; raises OSError if that is not there any more."""
         request = ForkRequest(self.spawn.worker, self.watchdog, self.sockets.address)
-        passed = [self.sockets.theirs, *self.supply]
-        socket.send_fds(template, [bytes(request)], [each.fileno() for each in passed])
+        passed = [self.sockets.theirs.fileno(), *(each.fd for each in self.supply)]
+        socket.send_fds(template, [bytes(request)], passed)
 
     def close(self) -> None:
         """Close its sockets, but for those that its handle has."""
@@ -135,7 +136,7 @@ class TemplateLink:
             self._loop.call_soon(self._events.on_failed, worker, "was not started")
 
     def start_no_more(self) -> None:
-        """Fork no more workers; it closes its listeners, in whose queues newcomers would wait."""
+        """Fork no more workers; the template closes its listeners, so that nobody waits in their queues."""
         with contextlib.suppress(OSError):  # it has ended
             self._requests.shutdown(socket.SHUT_WR)
 

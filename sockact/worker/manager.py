@@ -21,7 +21,8 @@ from sockact.handover.transfer import CONNECTION
 from sockact.lifecycle.conductor import Conductor
 from sockact.process.descriptors import Sockets
 from sockact.process.launch import Process
-from sockact.protocols.worker_messages import INTRODUCE, Reporter
+from sockact.protocols.load_board import OwnRow
+from sockact.protocols.worker_messages import BEAT, INTRODUCE, Reporter
 
 ORDERS = ("SIGTERM", "SIGQUIT", "SIGHUP")
 """The orders of a supervisor, which have the effect of these signals."""
@@ -68,10 +69,18 @@ class SupervisorLink:
         conductor: the worker's conductor, which obeys orders.
         notifier: sends messages to the supervisor.
         supply: the socket on which it sends connections and orders; None if it sends none.
+        load: the worker's row of the load board; None if there is none.
     """
 
-    def __init__(self, conductor: Conductor, notifier: Reporter, supply: socket.socket | None) -> None:
+    def __init__(
+        self,
+        conductor: Conductor,
+        notifier: Reporter,
+        supply: socket.socket | None,
+        load: OwnRow | None = None,
+    ) -> None:
         self.supply = supply
+        self.load = load
         self._conductor = conductor
         self._notifier = notifier
 
@@ -101,6 +110,9 @@ class SupervisorLink:
         elif order == INTRODUCE:
             self._notifier.introduce()
             self._conductor.show_again()
+        elif order == BEAT:
+            if self.load is not None:
+                self.load.beat()
         else:
             logger.debug("an order of a later version is ignored: %s", order)
 
@@ -188,7 +200,9 @@ def _links_supervised(process: Process, conductor: Conductor) -> Links:
         recycle=notifier.recycle,
         request_reload=notifier.request_reload,
     )
-    link = SupervisorLink(conductor, notifier, None if supply is None else supply.sock)
+    link = SupervisorLink(
+        conductor, notifier, None if supply is None else supply.sock, process.sockets.load
+    )
     return Links(manager, link)
 
 

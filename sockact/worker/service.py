@@ -27,6 +27,7 @@ from sockact.process import green_threads
 from sockact.process.command import Program
 from sockact.protocols import overview
 from sockact.protocols.counters import Counters, count
+from sockact.protocols.worker_messages import EXITED, SHED
 from sockact.worker import trial
 from sockact.worker.app_lifecycle import AppContext, AppLifecycle
 from sockact.worker.idle import Idle
@@ -77,6 +78,7 @@ class Worker:
         self._host = host
         self._manager = links.manager
         self._supervisor = links.supervisor
+        self._load = None if links.supervisor is None else links.supervisor.load
         self._kept = links.kept
         self._context = context
         self._app = AppLifecycle(engine, settings, context, host.within, links.manager.on_busy)
@@ -113,6 +115,8 @@ class Worker:
     def on_change(self) -> None:
         """Called when a connection has come or gone."""
         self._green.look()
+        if self._load is not None:
+            self._load.note(self._engine.connections)
         if self._idle is not None:
             self._idle.changed()
         if self._host.single and not self._is_busy():
@@ -123,6 +127,8 @@ class Worker:
         if self._supervisor is not None and self._supervisor.supply is not None:
             # Before the app starts: an order to stop must arrive whatever the app has done by then.
             self._receiver = self._receive_from(self._supervisor, self._supervisor.supply)
+        if self._load is not None:
+            self._engine.share_load(self._load)
         try:
             await self._app.start()
         except SockactError as error:
@@ -131,6 +137,7 @@ class Worker:
             raise
         if self._settings.handover:
             self._engine.give_to(self._sender)
+            self._sender.lasting = True
         self._receive_kept()
         self._state = WorkerState.READY
         self._context.readiness.word = "ready"
@@ -142,14 +149,24 @@ class Worker:
     def _receive_from(self, supervisor: SupervisorLink, supply: socket.socket) -> HandoverReceiver:
         receiver = HandoverReceiver(
             supply,
-            self._engine.receive,
+            self._receive,
             self._sender,
             supervisor.on_order,
-            self._on_process_exit,
+            {EXITED: self._on_process_exit, SHED: self._shed},
             supervisor.on_supervisor_exited,
         )
         supervisor.accept_orders()
         return receiver
+
+    def _receive(self, connection: socket.socket) -> None:
+        self._engine.receive(connection)
+        if self._load is not None:
+            self._load.receive(self._engine.connections)
+
+    def _shed(self, count: int) -> None:
+        """Hand over connections to less loaded workers, unless all of them are handed over anyway."""
+        if self._state is WorkerState.READY and self._sender.room > 0:
+            self._engine.shed(count)
 
     def _on_process_exit(self, pid: int) -> None:
         self._app.on_process_exit(pid, self._send_exit_seen)
@@ -263,6 +280,7 @@ class Worker:
     async def _wait_drained(self, *, abort: bool = False) -> None:
         if self._idle is not None:
             self._idle.close()
+        self._sender.lasting = False
         self._bound_drain()
         if not self._drain.begun:
             self._app.on_drain()

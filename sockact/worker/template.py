@@ -126,8 +126,7 @@ class Template:
             return False
         os.close(self._alive)
         forks.keep(self._workers_alive)
-        lifeline, *supply = (socket.socket(fileno=fd) for fd in received.descriptors)
-        self._process.become_worker(request, lifeline, supply[0] if supply else None)
+        self._process.become_worker(request, received.descriptors)
         return True
 
     def _outlive_requests(self) -> NoReturn:

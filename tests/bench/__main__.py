@@ -20,7 +20,7 @@ measured stay as they are. A value stands before the smallest and the largest in
 
 NAMES = (
     *("throughput", "worker", "preload", "imports", "size", "idle"),
-    *("start", "activation", "reload", "stall", "restart", "handover", "probe"),
+    *("start", "activation", "reload", "stall", "restart", "handover", "balance", "slow", "probe"),
 )
 
 

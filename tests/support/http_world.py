@@ -1,8 +1,9 @@
 """A model of one client and of the engines that serve it, one after the other: no socket, no clock.
 
 A conversation is made from a seed: the requests, how their bytes are cut, how many turns of the loop pass,
-when an engine begins to drain, whether another one takes the connection, when the client ends its side or
-goes. `converse` fails unless the client has seen one server that loses nothing.
+when an engine begins to drain, or should hand the connection over while it serves on, whether another one
+takes it, when the client ends its side or goes. `converse` fails unless the client has seen one server that
+loses nothing.
 
 `python -m tests.support.http_world SECONDS` converses for so long.
 """
@@ -25,6 +26,7 @@ from sockact.engines.http.asgi import AsgiCall
 from sockact.engines.http.call import READ_AHEAD
 from sockact.engines.http.connection import HttpConnection
 from sockact.engines.http.engine_state import EngineState, Graces
+from sockact.engines.http.shedding import Shedding
 from sockact.engines.http.timeouts import Bounds
 
 BOUNDS = Bounds.from_settings(Settings())
@@ -234,11 +236,12 @@ class Descriptor:
 
 
 class Taker:
-    """Another process, to which an engine may give the connection."""
+    """Another process, to which an engine may give the connection; in a drain, or while it serves on."""
 
-    def __init__(self, world: World, *, takes: bool) -> None:
+    def __init__(self, world: World, *, takes: bool, drains: bool = True) -> None:
         self._world = world
         self._takes = takes
+        self._drains = drains
         self.room = 1.0
         self.offered: list[HttpConnection] = []
 
@@ -258,8 +261,9 @@ class Taker:
                 connection.on_moved()
                 world.connect(moved=True)
             else:
-                self.room = 0
-                world.keep()
+                if self._drains or connection.shared.draining_since is not None:
+                    self.room = 0
+                    world.keep()
                 connection.on_refused()
         self.offered.clear()
 
@@ -296,10 +300,11 @@ class Conversation:
         short = rng.randint(1, 20) if ends and rng.random() < 0.3 else 0
         steps: list[tuple[str, int]] = [("send", 0)]
         for _ in range(rng.randint(1, 40)):
-            kind = rng.choices(("send", "deliver", "turn", "drain", "decide"), (3, 8, 8, 1.2, 3))[0]
+            kinds = ("send", "deliver", "turn", "drain", "decide", "shed")
+            kind = rng.choices(kinds, (3, 8, 8, 1.2, 3, 0.8))[0]
             first = len(requests[0]) - rng.randint(1, 12)
             size = rng.choice((1, 2, 3, rng.randint(1, 60), rng.randint(1, 400), first, READ))
-            steps.append((kind, rng.randint(0, 3) if kind in ("drain", "turn") else size))
+            steps.append((kind, rng.randint(0, 3) if kind in ("drain", "turn", "shed") else size))
         return cls(requests, steps, ends, goes, short)
 
 
@@ -364,6 +369,8 @@ async def converse(conversation: Conversation) -> int:
         elif kind == "decide":
             for taker in takers:
                 taker.decide()
+        elif kind == "shed":
+            _shed(world, takers, takes=value > 0)
         else:
             _drain(world, takers, takes=value > 1, room=value > 0)
     if conversation.goes:
@@ -388,6 +395,16 @@ def _drain(world: World, takers: list[Taker], *, takes: bool, room: bool) -> Non
     old.draining_since = asyncio.get_running_loop().time()
     for connection in list(old.connections):
         connection.drain()
+
+
+def _shed(world: World, takers: list[Taker], *, takes: bool) -> None:
+    old = world.engines[-1]
+    if takes:
+        world.begin_engine()
+    taker = Taker(world, takes=takes, drains=False)
+    takers.append(taker)
+    old.sender = taker  # type: ignore[assignment]  # stands for one
+    Shedding(old).begin(1)
 
 
 async def _settle(world: World, takers: list[Taker]) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import resource
+import socket
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from tests.support.manager import wait_ended, wait_until
 
@@ -50,3 +54,22 @@ def allow(pid: int, number: int) -> None:
     """Set how many descriptors a process may have open."""
     _, most = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (number, most))
+
+
+def held(address: Any, pids: Iterable[int]) -> dict[int, int]:
+    """Return how many connections on this IPv4 address of ours each process has, as the kernel tells."""
+    host = f"{int.from_bytes(socket.inet_aton(address[0]), sys.byteorder):08X}:{address[1]:04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ours = {f"socket:[{row[9]}]" for row in rows if row[1] == host and row[3] in _OPEN}
+    return {pid: sum(link in ours for link in _links(pid)) for pid in pids}
+
+
+_OPEN = ("01", "08")
+"""TCP_ESTABLISHED and TCP_CLOSE_WAIT."""
+
+
+def _links(pid: int) -> Iterator[str]:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
+                yield str(link.readlink())

@@ -24,6 +24,7 @@ from sockact.engines.refused_websocket import refuse_websocket
 from sockact.handover.envelope import Carried, CarriedState, CarriedWebSocket
 from sockact.handover.transfer import HandoverSender
 from sockact.lifecycle.tasks import cancel
+from sockact.protocols.load_board import OwnRow
 from sockact.sockets.acceptor import Acceptor, accept_on
 from sockact.sockets.fds import Listener
 from sockact.system.hangup import hang_up
@@ -63,6 +64,7 @@ class StreamEngine(HandlerEngine):
         self._acceptors: list[Acceptor] = []
         self._conversations: dict[asyncio.Task[None], Conversation] = {}
         self._sender: HandoverSender | None = None
+        self._load: OwnRow | None = None
         # Read from the handler's signature once: that takes longer than many connections do.
         self._takes_state = kind == "stream" and kinds.takes_state(handler)
         self._is_async = kinds.is_async(handler)
@@ -78,11 +80,21 @@ class StreamEngine(HandlerEngine):
         """Hand over to `sender`, as long as it has room, connections whose handlers return a `Handover`."""
         self._sender = sender
 
+    def share_load(self, load: OwnRow) -> None:
+        """Take turns with other workers in accepting."""
+        self._load = load
+
+    def shed(self, count: int) -> int:  # noqa: ARG002 - as `Connected` has it
+        """Hand nothing over: a conversation moves in a drain only."""
+        return 0
+
     def accept(self) -> None:
         """Start accepting connections."""
         # A handler that is given the socket can receive descriptors; one that reads a stream cannot.
         descriptors = self._kind != "stream"
-        self._acceptors = accept_on(self._listeners, self.receive, self._has_room, descriptors=descriptors)
+        self._acceptors = accept_on(
+            self._listeners, self.receive, self._has_room, self._load, descriptors=descriptors
+        )
 
     def _has_room(self) -> bool:
         most = self._settings.max_connections

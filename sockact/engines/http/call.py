@@ -143,8 +143,11 @@ class AppCall(ABC):
         connection, response = self.connection, self.response
         if connection.ending or self.patient:
             response.last = response.last or connection.is_last
-        data = response.whole(status, fields, body, connection.shared.always())
-        if connection.shared.access_log:
+        shared = connection.shared
+        data = response.whole(status, fields, body, shared.always())
+        if shared.requests >= shared.measured_from:
+            shared.measure(self.since)
+        if shared.access_log:
             connection.log(self)
         connection.send(data)
         connection.on_complete(self)
@@ -154,8 +157,11 @@ class AppCall(ABC):
         connection, response = self.connection, self.response
         if connection.ending or self.patient:
             response.last = response.last or connection.is_last
-        data = response.begin(status, fields, connection.shared.always(), part)
-        if connection.shared.access_log:
+        shared = connection.shared
+        data = response.begin(status, fields, shared.always(), part)
+        if shared.requests >= shared.measured_from:
+            shared.measure(self.since)
+        if shared.access_log:
             connection.log(self)
         connection.on_begun()
         return data

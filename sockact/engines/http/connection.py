@@ -164,6 +164,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
             self.client, self.server = source.client, source.server
             self.scheme = "https" if source.encrypted else self.scheme
         self.last_activity = self.loop.time()
+        shared.on_made(self)
         shared.connections.add(self)
         if shared.draining_since is not None:
             # Not at once: when this returns, uvloop starts reading, and would undo a pause.
@@ -337,6 +338,17 @@ class HttpConnection(asyncio.Protocol, Bounded):
         else:
             self._step(HttpEvent.DRAIN)
 
+    @property
+    def can_move_now(self) -> bool:
+        """Return whether the connection is idle, and can go to another process."""
+        if self.stage not in _RESTS or self._reader.rest or not self._may_move():
+            return False
+        return not self.transport.is_closing()
+
+    def shed(self) -> None:
+        """Hand the connection, which can move now, over to a process that has fewer."""
+        self._step(HttpEvent.SHED)
+
     def fileno(self) -> int:
         """Return the connection's descriptor."""
         sock = self.transport.get_extra_info("socket")  # None when a TLS connection has been closed
@@ -348,10 +360,15 @@ class HttpConnection(asyncio.Protocol, Bounded):
 
     def on_refused(self) -> None:
         """Called when no process has taken the connection; serves it further."""
-        self._stays = True
+        draining = self.shared.draining_since is not None
+        self._stays = self._stays or draining
         self._step(HttpEvent.KEPT)
-        if not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        if draining:
             self.drain()
+        else:
+            self._resume()
 
     def on_hung_up(self, *, entirely: bool) -> None:
         """Called when the client closes its side, or all, behind what is not read yet."""
@@ -448,10 +465,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         if self._eof:
             self._step(HttpEvent.EOF)  # which came behind what was parsed only now
         elif self.stage in READS_BODY:
-            if self._current is not None and self._current.full:
-                self._hold()
-            else:
-                self.body_taken()
+            self._settle_body()
         elif self.stage in IN_FLIGHT:
             if len(self._reader.rest) > READ_AHEAD:
                 self._hold()
@@ -460,8 +474,17 @@ class HttpConnection(asyncio.Protocol, Bounded):
         elif self.stage in BETWEEN:
             if self.shared.draining_since is not None:
                 self.drain()  # a response that had begun before the drain promised a persistent connection
+            elif self.shared.owed and self.can_move_now:
+                self.shared.owed -= 1
+                self.shed()
             elif self._held:
                 self._resume()
+
+    def _settle_body(self) -> None:
+        if self._current is not None and self._current.full:
+            self._hold()
+        else:
+            self.body_taken()
 
     def _hold(self) -> None:
         """Read no more; the kernel tells if the client goes."""
@@ -482,7 +505,11 @@ class HttpConnection(asyncio.Protocol, Bounded):
             self._held = True
             self.transport.pause_reading()
         self.shared.hangups.forget(self)
-        self._offer_when_flushed()
+        if self.transport.get_write_buffer_size():
+            # uvloop writes at the end of a turn: the response before is probably gone in the next one.
+            self.loop.call_soon(self._offer_when_flushed)
+        else:
+            self._offer_when_flushed()
 
     def _offer_when_flushed(self) -> None:
         if self.transport.is_closing():
@@ -623,6 +650,8 @@ def address(found: Any) -> tuple[str, int] | None:
         return None
     return unmapped(found[0]), int(found[1])
 
+
+_RESTS = frozenset({HttpStage.FRESH, HttpStage.IDLE})
 
 _DISCARDS = frozenset({HttpStage.LINGERING, HttpStage.CLOSED, HttpStage.OFFERED})
 

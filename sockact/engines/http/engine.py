@@ -18,6 +18,7 @@ from sockact.engines.http.connection import HttpConnection, address
 from sockact.engines.http.engine_state import EngineState, Graces, Runner
 from sockact.engines.http.head import Request
 from sockact.engines.http.lifespan import App, Lifespan
+from sockact.engines.http.shedding import Shedding
 from sockact.engines.http.sse_shutdown import announce_shutdown
 from sockact.engines.http.timeouts import Bounds, Sweep
 from sockact.engines.interface import EngineObserver, NoObserver
@@ -26,6 +27,7 @@ from sockact.errors import SettingsError
 from sockact.handover.envelope import Carried, CarriedWebSocket
 from sockact.handover.transfer import HandoverSender
 from sockact.lifecycle.readiness import Readiness
+from sockact.protocols.load_board import OwnRow
 from sockact.sockets.acceptor import Acceptor, accept_on
 from sockact.sockets.fds import Listener
 from sockact.sockets.peer import peer_of
@@ -90,9 +92,13 @@ class HttpEngine:
         if settings.version_header and settings.version:
             shared.constant_fields = [(settings.version_header.lower().encode(), settings.version.encode())]
         self._sweep = Sweep(bounds, shared.connections)
+        self._shedding = Shedding(shared)
+        self._load: OwnRow | None = None
         self._observer: EngineObserver = NoObserver()
         self._acceptors: list[Acceptor] = []
         self._arriving: set[asyncio.Task[Any]] = set()
+        self._made_by: dict[HttpConnection, asyncio.Task[Any]] = {}
+        shared.on_made = self._on_made
 
     def watch(self, observer: EngineObserver) -> None:
         """Report requests and connections to `observer` from now on."""
@@ -132,7 +138,8 @@ class HttpEngine:
     def accept(self) -> None:
         """Start accepting connections."""
         for listener in self._listeners:
-            self._acceptors += accept_on([listener], self._entrance(listener), self._has_room)
+            entrance = self._entrance(listener)
+            self._acceptors += accept_on([listener], entrance, self._has_room, self._load)
 
     def _entrance(self, listener: Listener) -> Callable[[socket.socket], None]:
         """Return a function that takes over the connections of a listener."""
@@ -155,6 +162,15 @@ class HttpEngine:
         """Hand connections over to `sender` in a drain, as long as it has room."""
         self._shared.sender = sender
         sender.when_closed(self._drain_connections)
+
+    def share_load(self, load: OwnRow) -> None:
+        """Take turns with other workers in accepting, and show them how long responses take."""
+        self._load = load
+        self._shared.compare(load.answered)
+
+    def shed(self, count: int) -> int:
+        """Hand over so many idle connections, to less loaded workers; return how many go at once."""
+        return self._shedding.begin(count)
 
     def receive(self, connection: socket.socket, carried: Carried | None = None) -> None:
         """Continue a connection that another process has handed over; takes ownership of it."""
@@ -199,11 +215,24 @@ class HttpEngine:
     async def _serve(
         self, protocol: Callable[..., HttpConnection], connection: socket.socket, context: Any
     ) -> None:
+        arrival = asyncio.current_task()
+        assert arrival is not None
+
+        def make() -> HttpConnection:
+            made = protocol()
+            self._made_by[made] = arrival
+            return made
+
         if context is None:
-            await asyncio.get_running_loop().connect_accepted_socket(protocol, connection)
+            await asyncio.get_running_loop().connect_accepted_socket(make, connection)
         else:
             limit = self._settings.tls_handshake_timeout
-            await tls_transport.accept(protocol, connection, context, limit)
+            await tls_transport.accept(make, connection, context, limit)
+
+    def _on_made(self, connection: HttpConnection) -> None:
+        """Count a connection no more among those that arrive: from now on it is an open one."""
+        if (arrival := self._made_by.pop(connection, None)) is not None:
+            self._arriving.discard(arrival)
 
     async def _proxied(
         self, protocol: Callable[..., HttpConnection], connection: socket.socket, context: Any
@@ -271,7 +300,9 @@ class HttpEngine:
                 connection.drain()
 
     def _arrived(self, task: asyncio.Task[Any]) -> None:
-        self._arriving.discard(task)
+        if task in self._arriving:  # it has failed: no connection was made
+            self._arriving.discard(task)
+            self._made_by = {made: by for made, by in self._made_by.items() if by is not task}
         if not task.cancelled() and task.exception() is not None:
             logger.debug("a connection was lost as it arrived: %s", task.exception())
         self._on_change()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,13 @@ from sockact.lifecycle.tasks import cancel
 
 if TYPE_CHECKING:
     from sockact.engines.http.forwarded import Proxies
+
+MEASURED = 8
+"""One of so many responses is measured when they follow each other fast: to measure each costs 2 % of a
+small one."""
+
+FAST = 0.01
+"""Seconds between two measured responses, below which they follow each other fast."""
 
 _DAYS = b"Mon Tue Wed Thu Fri Sat Sun".split()
 _MONTHS = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
@@ -80,6 +88,7 @@ class EngineState:
 
     Attributes:
         on_request: called when a request begins.
+        on_made: called with a connection that is about to be counted among the open ones.
         websocket: makes the call of a WebSocket handshake; None if the app takes no WebSockets.
         intercept: answers requests that are not for the app.
         proxies: the proxies that are believed; None if there are none.
@@ -90,6 +99,8 @@ class EngineState:
         running: the requests that the app works on, also after their response.
         requests: the number of requests that have begun.
         sender: offers connections to other processes; None if there are none.
+        owed: how many connections are to go to less loaded processes, as they become idle.
+        measured_from: the number of the request from which on the next response is measured.
         draining_since: when the drain has begun, by the loop's clock.
         aborted: whether the drain was aborted.
         on_end: called when the app has ended a request; None if nobody waits for that.
@@ -109,6 +120,7 @@ class EngineState:
         self.graces = graces
         self.bounds = bounds
         self.on_request = _nothing
+        self.on_made: Callable[[Any], None] = lambda _: None
         self.websocket: Runner | None = None
         self.intercept: Intercept | None = None
         self.proxies: Proxies | None = None
@@ -119,6 +131,10 @@ class EngineState:
         self.running: set[Any] = set()
         self.requests = 0
         self.sender: HandoverSender | None = None
+        self.owed = 0
+        self.measured_from: float = math.inf
+        self._on_measured: Callable[[float], None] = lambda _: None
+        self._measured = 0.0
         self.draining_since: float | None = None
         self.aborted = False
         self.constant_fields: Sequence[tuple[bytes, bytes]] = ()
@@ -133,8 +149,22 @@ class EngineState:
         apart.connections = ObservedSet(_nothing)
         apart.running = set()
         apart.on_request = _nothing
+        apart.measured_from = math.inf
         apart.draining_since = None
         return apart
+
+    def compare(self, on_measured: Callable[[float], None]) -> None:
+        """Measure after how many seconds responses begin; `on_measured` is called with them."""
+        self._on_measured = on_measured
+        self.measured_from = 0
+
+    def measure(self, since: float) -> None:
+        """Measure a response to a request that has come at `since`."""
+        # The loop's clock stands still while an app keeps the loop busy.
+        now = time.monotonic()
+        self._on_measured(now - since)
+        self.measured_from = self.requests + (MEASURED if now - self._measured < FAST else 1)
+        self._measured = now
 
     async def idle(self) -> None:
         """Wait until the app works on no request."""

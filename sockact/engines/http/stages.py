@@ -55,6 +55,7 @@ class HttpEvent(IntEnum):
     DRAIN = auto()
     DRAIN_HERE = auto()
     DRAIN_AMID = auto()
+    SHED = auto()
     GRACE_OVER = auto()
     SILENT = auto()
     TAKEN = auto()
@@ -118,6 +119,7 @@ EVENTS = {
     HttpEvent.DRAIN: "a drain begins, and a process takes connections",
     HttpEvent.DRAIN_HERE: "a drain begins, and nobody takes this one",
     HttpEvent.DRAIN_AMID: "a drain begins, and a part of a head was read",
+    HttpEvent.SHED: "it is to go to a less loaded process",
     HttpEvent.GRACE_OVER: "`stream_grace` is over",
     HttpEvent.SILENT: "`linger` seconds without a byte",
     HttpEvent.TAKEN: "another process has taken it",
@@ -229,6 +231,7 @@ def _table() -> dict[tuple[HttpStage, HttpEvent], Cell]:
     on("FRESH IDLE HEAD", e.DRAIN_AMID, None, a.LINGER)  # it may move after this request
     on("BODY", e.DRAIN_HERE, None, a.LAST)
     on("DUE", e.DRAIN_HERE, None, a.LAST, a.HOLD)
+    on("FRESH IDLE", e.SHED, s.OFFERED, a.OFFER)
     on("RESPONDING", e.DRAIN_HERE, None, a.HOLD)
     on("FRESH IDLE HEAD REST", e.SILENT, s.CLOSED, a.CLOSE)
     on("BOTH", e.GRACE_OVER, s.LINGERING, a.GONE, a.HANG_UP)

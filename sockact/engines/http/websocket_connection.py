@@ -70,9 +70,12 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
         limits: the settings.
 
     Attributes:
+        can_move_now: whether another process can have it; never.
         closing: whether no more messages can be sent.
         last_activity: when the client has last sent something, by the loop's clock.
     """
+
+    can_move_now = False
 
     def __init__(self, app_side: AppSide, frames: Frames, limits: WebSocketLimits) -> None:
         super().__init__()

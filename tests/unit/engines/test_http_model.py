@@ -61,6 +61,17 @@ def forgets_what_was_read(each: HttpConnection) -> None:
 
 S, E, A = HttpStage, HttpEvent, Action
 
+
+def sheds_in(stage: HttpStage) -> Plant:
+    """Return a function that plants that a connection moves in this stage while its engine serves on."""
+
+    def plant(monkeypatch: pytest.MonkeyPatch) -> None:
+        cell(stage, E.SHED, S.OFFERED, A.OFFER)(monkeypatch)
+        monkeypatch.setattr(HttpConnection, "can_move_now", property(HttpConnection._may_move))
+
+    return plant
+
+
 FAULTS = {
     "a request in flight moves": cell(S.DUE, E.DRAIN, S.OFFERED, A.OFFER),
     "a response under way moves": cell(S.RESPONDING, E.DRAIN, S.OFFERED, A.OFFER),
@@ -82,6 +93,13 @@ FAULTS = {
     "an early answer ends the connection": cell(S.BODY, E.COMPLETE, S.CLOSED, A.CLOSE),
     "a connection that nobody takes is not read": cell(S.IDLE, E.DRAIN_HERE, S.IDLE),
     "a connection that nobody takes is closed": cell(S.OFFERED, E.KEPT, S.CLOSED, A.CLOSE),
+    "half a head is shed": sheds_in(S.HEAD),
+    "a request in flight is shed": sheds_in(S.DUE),
+    "a response under way is shed": sheds_in(S.RESPONDING),
+    "a connection that is to be elsewhere is closed": cell(S.IDLE, E.SHED, S.CLOSED, A.CLOSE),
+    "a connection that stays after all is not read": method(
+        HttpConnection, "on_refused", lambda self: self._step(E.KEPT)
+    ),
     "a moved connection is hung up": cell(S.OFFERED, E.TAKEN, S.CLOSED, A.CLOSE),
     "the last response leaves the connection open": cell(S.DUE, E.COMPLETE_LAST, S.IDLE, A.NEXT),
     "a body is called twice": cell(S.BODY, E.BODY_END, S.DUE, A.CALL),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sockact.handover.exchange import Exchange
+from sockact.handover.exchange import Exchange, Holding
 from sockact.handover.transfer import (
     ARRIVING,
     CONNECTION,
@@ -20,7 +20,7 @@ from sockact.handover.transfer import (
     HandoverSender,
 )
 from sockact.protocols.notify import Notifier, NotifySocket
-from sockact.protocols.worker_messages import SupervisorOrder
+from sockact.protocols.worker_messages import EXITED, SHED, SupervisorOrder
 from tests.support.in_process import close, only, settle, until
 from tests.support.manager import LIMIT
 
@@ -70,7 +70,8 @@ class World:
     def __init__(self, manager: NotifySocket) -> None:
         self.manager = manager
         self.serving: list[int] = []
-        self.exchange = Exchange(lambda: self.serving)
+        self.holdings: dict[int, Holding] = {}
+        self.exchange = Exchange(lambda: self.serving, holding=self.holdings.get)
         self.arrived: list[socket.socket] = []
         self.shares = {WORKER: 0, OTHER: 0}
         self.receivers: dict[int, HandoverReceiver] = {}
@@ -87,10 +88,10 @@ class World:
             self.arrived.append(connection)
             self.shares[number] += 1
 
-        ordered, exited = self.heard.append, self.heard.append
+        ordered, numbered = self.heard.append, {EXITED: self.heard.append}
         orphaned = lambda: self.heard.append("orphaned")  # noqa: E731
         sock = supply.theirs.dup()
-        self.receivers[number] = HandoverReceiver(sock, arrived, sender, ordered, exited, orphaned)
+        self.receivers[number] = HandoverReceiver(sock, arrived, sender, ordered, numbered, orphaned)
         supply.theirs.close()  # as the supervisor does when it has passed it
         return sender
 
@@ -235,6 +236,107 @@ def test_many_go_in_batches_each_of_which_is_confirmed(run, movable) -> None:
         assert world.take() == 10
         await settle()
         assert {each.outcome for each in connections} == {"moved"}
+
+    run(scene)
+
+
+def test_connections_go_to_those_who_have_the_fewest(run, movable) -> None:
+    async def scene(world: World) -> None:
+        world.holdings |= {WORKER: Holding(7), OTHER: Holding(2)}
+        world.serve(WORKER, OTHER)
+        await world.move(*[movable() for _ in range(9)])
+        assert world.shares == {WORKER: 2, OTHER: 7}
+
+    run(scene)
+
+
+def test_a_worker_with_a_smaller_share_gets_fewer(run, movable) -> None:
+    async def scene(world: World) -> None:
+        world.holdings |= {WORKER: Holding(0, 0.25), OTHER: Holding(0)}
+        world.serve(WORKER, OTHER)
+        await world.move(*[movable() for _ in range(10)])
+        assert world.shares == {WORKER: 2, OTHER: 8}
+
+    run(scene)
+
+
+def test_where_a_worker_does_not_tell_it_counts_what_it_got(run, movable) -> None:
+    async def scene(world: World) -> None:
+        world.serve(WORKER)
+        await world.move(*[movable() for _ in range(4)])
+        world.serve(WORKER, OTHER)
+        await world.move(*[movable() for _ in range(6)])
+        assert world.shares == {WORKER: 5, OTHER: 5}
+
+    run(scene)
+
+
+def test_it_is_known_how_many_are_under_way(run, movable) -> None:
+    async def scene(world: World) -> None:
+        world.serve(OTHER)
+        await world.move(*[movable() for _ in range(3)])
+        assert world.exchange.under_way(OTHER, 1) == 2
+        assert world.exchange.under_way(OTHER, 3) == 0
+        assert world.exchange.under_way(OTHER, 99) == 0
+        assert world.exchange.under_way(3, 0) == 0
+
+    run(scene)
+
+
+def test_a_worker_is_told_how_many_to_hand_over(run, movable) -> None:
+    async def scene(world: World) -> None:
+        shed: list[int] = []
+        world.receivers[WORKER]._numbered = {SHED: shed.append}
+        assert not world.exchange.shed(WORKER, 3)  # it has not asked for orders
+        assert world.exchange.take_orders(WORKER)
+        assert world.exchange.shed(WORKER, 3)
+        assert not world.exchange.shed(9, 3)
+        await settle()
+        assert shed == [3]
+
+    run(scene)
+
+
+def test_what_a_worker_was_told_to_hand_over_does_not_count_in_its_drain(run, movable) -> None:
+    connections = [movable() for _ in range(8)]
+
+    async def scene(world: World) -> None:
+        world.exchange._share = lambda _: 2
+        world.sender.lasting = True
+        assert world.exchange.take_orders(WORKER)
+        for place in (0, 3):
+            world.exchange.shed(WORKER, 3)
+            await world.move(*connections[place : place + 3])
+        assert [each.outcome for each in connections] == ["moved"] * 6 + [""] * 2
+
+        await world.move(*connections[6:])
+        assert [each.outcome for each in connections[6:]] == ["moved"] * 2
+
+    run(scene)
+
+
+def test_a_worker_that_serves_on_goes_on_after_a_refusal(run, movable) -> None:
+    refused, taken = movable(), movable()
+
+    async def scene(world: World) -> None:
+        world.sender.lasting = True
+        world.exchange._share = lambda _: 0
+        await world.move(refused)
+        assert refused.outcome == "stays"
+        assert world.sender.room > 0
+
+        world.exchange._share = lambda _: 1
+        await world.move(taken)
+        assert taken.outcome == "moved"
+
+    run(scene)
+
+
+def test_a_worker_that_drains_does_not(run, movable) -> None:
+    async def scene(world: World) -> None:
+        world.exchange._share = lambda _: 0
+        await world.move(movable())
+        assert world.sender.room == 0
 
     run(scene)
 

@@ -12,6 +12,7 @@ from sockact.protocols.worker_messages import (
     EXITED,
     KEEP,
     ORDER_LIMIT,
+    SHED,
     Reporter,
     SupervisorOrder,
     WorkerMessage,
@@ -120,6 +121,7 @@ def test_a_malformed_assignment_does_not_hide_the_others(said: dict[str, str]) -
         (SupervisorOrder("SIGTERM"), b"SIGTERM"),
         (SupervisorOrder(KEEP), b"KEEP"),
         (SupervisorOrder(EXITED, 12), b"EXITED 12"),
+        (SupervisorOrder(SHED, 3), b"SHED 3"),
         (SupervisorOrder("DANCE"), b"DANCE"),
     ],
 )
@@ -129,12 +131,14 @@ def test_a_worker_understands_an_order(order: SupervisorOrder, text: bytes) -> N
     assert len(text) <= ORDER_LIMIT
 
 
-@pytest.mark.parametrize("text", [b"EXITED", b"EXITED x", b"EXITED -1", b"EXITED " + b"9" * 40, b"\xff\0"])
+@pytest.mark.parametrize(
+    "text", [b"EXITED", b"EXITED x", b"EXITED -1", b"EXITED " + b"9" * 40, b"SHED", b"SHED -2", b"\xff\0"]
+)
 def test_a_malformed_order_means_nothing(text: bytes) -> None:
     order = SupervisorOrder.from_bytes(text)
 
-    assert order.pid is None
-    assert order.name in ("EXITED", text.decode("ascii", "replace"))
+    assert order.number is None
+    assert order.name in ("EXITED", "SHED", text.decode("ascii", "replace"))
 
 
 def test_another_supervisor_is_told_again_what_holds_and_nothing_else(
