@@ -421,6 +421,6 @@ def test_a_process_that_the_app_of_a_forked_worker_makes_has_none_of_our_sockets
     )
     forked.start(*FORKED)
 
-    children = [int(path.suffix[1:]) for path in forked.directory.glob("child.*")]
-    assert len(children) == 2
-    assert [open_sockets(child) for child in children] == [0, 0]
+    wait_until(lambda: len(list(forked.directory.glob("child.*"))) == 2)
+    made = [int(path.suffix[1:]) for path in forked.directory.glob("child.*")]
+    assert [open_sockets(child) for child in made] == [0, 0]
