@@ -424,3 +424,6 @@ def test_a_process_that_the_app_of_a_forked_worker_makes_has_none_of_our_sockets
     wait_until(lambda: len(list(forked.directory.glob("child.*"))) == 2)
     made = [int(path.suffix[1:]) for path in forked.directory.glob("child.*")]
     assert [open_sockets(child) for child in made] == [0, 0]
+    forked.manager.signal(signal.SIGTERM)
+    assert forked.manager.wait_exit() == 0
+    assert not any(Path(f"/proc/{child}").exists() for child in made)
