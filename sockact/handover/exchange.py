@@ -26,15 +26,15 @@ RECOVERY = 1.0
 logger = logging.getLogger(__package__)
 
 
-class Holding(NamedTuple):
-    """A worker's load.
+class WorkerLoad(NamedTuple):
+    """The load of one worker.
 
     Attributes:
         connections: how many it has, or is about to receive.
         share: its share of the load; 1 for a usual worker's.
     """
 
-    connections: float
+    connections: int
     share: float = 1.0
 
 
@@ -58,7 +58,7 @@ class Exchange:
         serving: Callable[[], Sequence[int]],
         unassigned: Sequence[int] = (),
         share: Callable[[int], float] = lambda _: math.inf,
-        holding: Callable[[int], Holding | None] = lambda _: None,
+        holding: Callable[[int], WorkerLoad | None] = lambda _: None,
     ) -> None:
         self.unassigned = list(unassigned)
         self.room: float = math.inf
@@ -156,8 +156,8 @@ class Exchange:
                 if not self._supplies[worker].pass_on(batch):
                     self.unassigned += batch
 
-    def _load(self, worker: int) -> Holding:
-        return self._holding(worker) or Holding(self._supplies[worker].passed)
+    def _load(self, worker: int) -> WorkerLoad:
+        return self._holding(worker) or WorkerLoad(self._supplies[worker].passed)
 
     def under_way(self, worker: int, received: int) -> int:
         """Return how many connections have been sent to a worker which has `received` so many."""

@@ -18,12 +18,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sockact.handover.exchange import Exchange, Holding
+from sockact.handover.exchange import Exchange, WorkerLoad
 from sockact.protocols.load_board import BoardRow, LoadBoard
 from sockact.protocols.worker_messages import BEAT, SupervisorOrder
 from sockact.sockets.fds import Listener
 from sockact.supervisor import shares
-from sockact.supervisor.shares import WorkerLoad
 
 FIRST_LOOK = 0.1
 """Seconds from an event to the look at the board: the connections that it moves should have arrived."""
@@ -132,13 +131,13 @@ class Balancer:
             self._due.cancel()
             self._due = None
 
-    def holding(self, worker: int) -> Holding | None:
+    def holding(self, worker: int) -> WorkerLoad | None:
         """Return a worker's load, as the exchange asks for it."""
         if (row := self._row(worker)) is None:
             return None
         load, known = self._load(worker, row), self._known[worker]
         hung = row.beats < known.beats and self._loop.time() - known.beaten > NEXT_LOOK
-        return Holding(load.connections + (HUNG if hung else 0), load.share)
+        return load._replace(connections=load.connections + HUNG) if hung else load
 
     def look_soon(self) -> None:
         """Look at the board in a moment: something has happened."""

@@ -6,7 +6,7 @@ import logging
 import signal
 from collections.abc import Sequence
 
-from sockact.handover.exchange import Exchange, Holding
+from sockact.handover.exchange import Exchange, WorkerLoad
 from sockact.handover.transfer import CONNECTION, SUPPLY
 from sockact.process.child import Child
 from sockact.process.left_over import LeftOver
@@ -155,7 +155,7 @@ class WorkerLinks:
             serving = [each for each in workers if each.left_over and self._reports.of(each.number).ready]
         return [each.number for each in serving if not self._reports.of(each.number).stopping]
 
-    def _holding(self, worker: int) -> Holding | None:
+    def _holding(self, worker: int) -> WorkerLoad | None:
         return self.balancer.holding(worker)
 
     def _is_settled(self) -> bool:

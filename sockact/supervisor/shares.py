@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
+
+from sockact.handover.exchange import WorkerLoad
 
 TOLERANCE = 0.25
 """How much more or less than its share a worker may have, as a part of it."""
@@ -31,18 +32,6 @@ GROWTH = 1.1
 
 SMALLEST = 0.02
 """The smallest share."""
-
-
-class WorkerLoad(NamedTuple):
-    """The load of one worker.
-
-    Attributes:
-        connections: how many it has, or is about to receive.
-        share: its share; 1 for a usual worker's.
-    """
-
-    connections: int
-    share: float = 1.0
 
 
 def surplus(loads: Mapping[int, WorkerLoad], able: Collection[int]) -> dict[int, int]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sockact.handover.exchange import Exchange, Holding
+from sockact.handover.exchange import Exchange, WorkerLoad
 from sockact.handover.transfer import (
     ARRIVING,
     CONNECTION,
@@ -70,7 +70,7 @@ class World:
     def __init__(self, manager: NotifySocket) -> None:
         self.manager = manager
         self.serving: list[int] = []
-        self.holdings: dict[int, Holding] = {}
+        self.holdings: dict[int, WorkerLoad] = {}
         self.exchange = Exchange(lambda: self.serving, holding=self.holdings.get)
         self.arrived: list[socket.socket] = []
         self.shares = {WORKER: 0, OTHER: 0}
@@ -242,7 +242,7 @@ def test_many_go_in_batches_each_of_which_is_confirmed(run, movable) -> None:
 
 def test_connections_go_to_those_who_have_the_fewest(run, movable) -> None:
     async def scene(world: World) -> None:
-        world.holdings |= {WORKER: Holding(7), OTHER: Holding(2)}
+        world.holdings |= {WORKER: WorkerLoad(7), OTHER: WorkerLoad(2)}
         world.serve(WORKER, OTHER)
         await world.move(*[movable() for _ in range(9)])
         assert world.shares == {WORKER: 2, OTHER: 7}
@@ -252,7 +252,7 @@ def test_connections_go_to_those_who_have_the_fewest(run, movable) -> None:
 
 def test_a_worker_with_a_smaller_share_gets_fewer(run, movable) -> None:
     async def scene(world: World) -> None:
-        world.holdings |= {WORKER: Holding(0, 0.25), OTHER: Holding(0)}
+        world.holdings |= {WORKER: WorkerLoad(0, 0.25), OTHER: WorkerLoad(0)}
         world.serve(WORKER, OTHER)
         await world.move(*[movable() for _ in range(10)])
         assert world.shares == {WORKER: 2, OTHER: 8}

@@ -6,10 +6,10 @@ import random
 
 import pytest
 
+from sockact.handover.exchange import WorkerLoad
 from sockact.supervisor.shares import (
     SLOW,
     SMALLEST,
-    WorkerLoad,
     adjusted,
     short,
     slowness,
