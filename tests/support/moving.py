@@ -26,7 +26,12 @@ UPGRADE = (
 )
 
 
-def frame(opcode: int, data: bytes, *, more: bool = False, compressed: bool = False) -> bytes:
+MASK = b"\x0f\xf0\x55\xaa"
+
+
+def frame(
+    opcode: int, data: bytes, *, more: bool = False, compressed: bool = False, mask: bytes = MASK
+) -> bytes:
     """Return a frame of a client."""
     first = opcode | (0 if more else 0x80) | (0x40 if compressed else 0)
     size = len(data)
@@ -36,8 +41,8 @@ def frame(opcode: int, data: bytes, *, more: bool = False, compressed: bool = Fa
         head = struct.pack("!BBH", first, 0x80 | 126, size)
     else:
         head = struct.pack("!BBQ", first, 0x80 | 127, size)
-    mask = b"\x0f\xf0\x55\xaa"
-    return head + mask + bytes(byte ^ mask[place % 4] for place, byte in enumerate(data))
+    masked = bytes(byte ^ mask[place % 4] for place, byte in enumerate(data)) if any(mask) else data
+    return head + mask + masked
 
 
 def text(data: str) -> bytes:

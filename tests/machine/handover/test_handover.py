@@ -12,12 +12,11 @@ from tests.support.machine.load import assert_nothing_lost, load
 from tests.support.machine.machine import Machine
 from tests.support.machine.partners import opened, wrk
 from tests.support.machine.service import (
-    ALONE,
     LIMIT,
-    configure,
     get,
     install,
     processes,
+    start_as,
     tell,
     wait_until,
 )
@@ -39,11 +38,7 @@ PAUSES = {1: 0, 64: 20, 1000: 1000}
 def service(app: Machine, request: pytest.FixtureRequest) -> Machine:
     """Give a machine with the load app's service, which serves by itself, or by two workers."""
     install(app, 1)
-    if request.param == "alone":
-        configure(app, service=ALONE)
-    else:
-        configure(app, "--workers=2", "--probation=0.1s")
-    app.run("systemctl", "start", "app.socket", "app.service")
+    start_as(request.param, app)
     return app
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.machine.machine import Machine
-from tests.support.machine.service import ALONE, configure, processes, wait_until
+from tests.support.machine.service import processes, start_as, wait_until
 from tests.support.numbered import APP, Numbered, assert_nothing_lost
 
 RELOADS, RESTARTS, COUNT = 20, 5, 1000
@@ -28,11 +28,7 @@ def numbered(machine: Machine, count: int, path: str) -> Numbered:
 def moving(app: Machine, request: pytest.FixtureRequest) -> Machine:
     """Give a machine with the service of the app whose WebSockets move."""
     install(app, 1)
-    if request.param == "alone":
-        configure(app, service=ALONE)
-    else:
-        configure(app, "--workers=2", "--probation=0.1s")
-    app.run("systemctl", "start", "app.socket", "app.service")
+    start_as(request.param, app)
     return app
 
 

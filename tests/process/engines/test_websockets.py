@@ -10,11 +10,13 @@ import struct
 import threading
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from tests.support import moving
 from tests.support.http_client import Client, get
 from tests.support.manager import LIMIT, open_sockets, resident, wait_until
 from tests.support.served import Served, reset, served
@@ -58,17 +60,8 @@ def handshake(path: str, *fields: str, method: str = "GET", version: str = "1.1"
     return "\r\n".join([*lines, "", ""])
 
 
-def frame(opcode: int, data: bytes, *, more: bool = False, compressed: bool = False) -> bytes:
-    """Return a frame of a client, with a mask that changes nothing."""
-    size = len(data)
-    first = opcode | (0 if more else 0x80) | (0x40 if compressed else 0)
-    if size < 126:
-        head = struct.pack("!BB", first, 0x80 | size)
-    elif size < 65536:
-        head = struct.pack("!BBH", first, 0x80 | 126, size)
-    else:
-        head = struct.pack("!BBQ", first, 0x80 | 127, size)
-    return head + bytes(4) + data
+frame = partial(moving.frame, mask=bytes(4))
+"""Makes frames of a client, with a mask that changes nothing."""
 
 
 @contextlib.contextmanager

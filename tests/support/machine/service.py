@@ -41,6 +41,15 @@ def configure(machine: Machine, *options: str, service: str = "") -> None:
     machine.run("systemctl", "daemon-reload")
 
 
+def start_as(role: str, machine: Machine) -> None:
+    """Start the service, `alone` or `supervised`, with two workers."""
+    if role == "alone":
+        configure(machine, service=ALONE)
+    else:
+        configure(machine, "--workers=2", "--probation=0.1s")
+    machine.run("systemctl", "start", "app.socket", "app.service")
+
+
 def main_pid(machine: Machine) -> int:
     return int(machine.show("app.service", "MainPID")["MainPID"])
 

@@ -112,11 +112,11 @@ def test_workers_beyond_the_last_row_have_none(board: LoadBoard) -> None:
     assert board.assign(ROWS + 1, 1) is None
 
 
-def test_a_worker_that_was_forked_finds_its_row_by_its_number(board: LoadBoard) -> None:
+def test_each_worker_writes_its_own_row(board: LoadBoard) -> None:
     for number in (5, 6):
         passed = board.assign(number, 1)
         assert passed is not None
-        row = OwnRow.of_worker(passed.fd, number)
+        row = OwnRow.passed(passed)
         assert row is not None
         row.note(number)
 
@@ -125,8 +125,8 @@ def test_a_worker_that_was_forked_finds_its_row_by_its_number(board: LoadBoard) 
 
 
 def test_a_worker_without_a_row_has_none(board: LoadBoard) -> None:
-    assert OwnRow.of_worker(os.dup(board._fd), 7) is None
-    assert OwnRow.of_worker(os.open("/dev/null", os.O_RDWR), 7) is None
+    assert OwnRow.passed(Listener(f"{LOAD}.0", os.dup(board._fd), Kind.OTHER)) is None
+    assert OwnRow.passed(Listener(f"{LOAD}.7", os.open("/dev/null", os.O_RDWR), Kind.OTHER)) is None
 
 
 def test_the_memory_is_passed_in_a_descriptor_of_its_own(board: LoadBoard) -> None:

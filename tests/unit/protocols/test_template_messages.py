@@ -9,7 +9,10 @@ from sockact.protocols.template_messages import MESSAGE_LIMIT, ForkAnswer, ForkR
 
 @pytest.mark.parametrize(
     "request_",
-    [ForkRequest(7, 30_000_000, "/run/my app/n7"), ForkRequest(1, 0, "@sockact/1 2")],
+    [
+        ForkRequest(7, 30_000_000, ("sockact.lifeline", "sockact.load.3"), "/run/my app/n7"),
+        ForkRequest(1, 0, ("sockact.lifeline",), "@sockact/1 2"),
+    ],
 )
 def test_a_request_arrives_as_it_was_sent(request_: ForkRequest) -> None:
     assert ForkRequest.from_bytes(bytes(request_)) == request_
