@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sockact.config.settings import Settings
@@ -89,20 +89,15 @@ class Sockets:
                 sockets.fault = sockets.fault or error  # go on: the connections of clients must not be lost
         return sockets
 
-    def become_worker(self, number: int, descriptors: Sequence[int]) -> None:
+    def become_worker(self, passed: Iterable[Listener]) -> None:
         """Give a process that a template has forked descriptors of its own, in place of the template's."""
         for each in (self.lifeline, self.forks):
             if each is not None:
                 each.close()
-        self.forks = None
-        for fd in descriptors:
-            listener = fds.describe(fd, "")
-            if listener.sock is None:
-                self.load = OwnRow.of_worker(fd, number)
-            elif listener.kind is Kind.SEQPACKET:
-                self.supply = listener._replace(name=SUPPLY)
-            else:
-                self.lifeline = listener._replace(name=LIFELINE)
+        self.lifeline = self.forks = None
+        for listener in passed:
+            if not self._add_load(listener):
+                self._sort(listener)
 
     def check(self, *, told: bool) -> None:
         """Check the descriptors that were passed.

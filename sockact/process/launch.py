@@ -289,7 +289,7 @@ class Process:
         """Make a process that a template has forked a worker, as if it had been started as one."""
         self.template = False
         self.exit = Exit()
-        self.sockets.become_worker(request.worker, descriptors)
+        self.sockets.become_worker(map(fds.describe, descriptors, request.names))
         os.environ["NOTIFY_SOCKET"] = request.address
         if request.watchdog:
             os.environ["WATCHDOG_USEC"] = str(request.watchdog)

@@ -1,12 +1,11 @@
 """Both ends of the load board: memory in which the workers of a supervisor see each other's load.
 
 The supervisor makes it, a memfd, and gives each worker a row. It passes the memory under the name
-`sockact.load.N`, where N is the row; a worker that a template has forked finds its row by its number. A row
-has 48 words of 8 bytes; row 0 has only the number of the last row that was ever in use.
+`sockact.load.N`, where N is the row. A row has 48 words of 8 bytes; row 0 has only the number of the last
+row that was ever in use.
 
     word        written by    meaning
     GENERATION  supervisor    the worker's generation; 0 if the row is free
-    NUMBER      supervisor    the worker's number
     SHARE       supervisor    the worker's share of the load, in thousandths of a usual worker's
     STATE       worker        0 before it knows the board, then `PRESENT`, and `ACCEPTING` while it accepts
     CONNECTIONS worker        how many are open
@@ -42,7 +41,7 @@ WORD = 8
 TIMES = range(16, WORDS)
 """The words of the response times."""
 
-GENERATION, NUMBER, SHARE, STATE, CONNECTIONS, RECEIVED, TURNS, BEATS, ANSWERS = range(9)
+GENERATION, SHARE, STATE, CONNECTIONS, RECEIVED, TURNS, BEATS, ANSWERS = range(8)
 PRESENT, ACCEPTING = 1, 2
 USUAL_SHARE = 1000
 SIZE = (1 + ROWS) * WORDS * WORD
@@ -111,7 +110,6 @@ class LoadBoard:
         self._clear(row)
         self._rows[worker] = row
         self._words[row * WORDS + SHARE] = USUAL_SHARE
-        self._words[row * WORDS + NUMBER] = worker
         self._words[row * WORDS + GENERATION] = generation
         self._words[0] = max(*used, row) if used else row
         return passed
@@ -197,14 +195,6 @@ class OwnRow:
             return None
         finally:
             listener.close()
-
-    @classmethod
-    def of_worker(cls, fd: int, number: int) -> Self | None:
-        """Return the row of the worker with this number; None if there is none. The memory is closed."""
-        words = _mapped(fd) if os.fstat(fd).st_size == SIZE else memoryview(bytes(WORD)).cast("Q")
-        rows = range(1, min(words[0], ROWS) + 1)
-        row = next((row for row in rows if words[row * WORDS + NUMBER] == number), 0)
-        return cls.passed(Listener(f"{LOAD}.{row}", fd, Kind.OTHER))
 
     # The worker's activity.
 

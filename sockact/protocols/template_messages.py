@@ -2,10 +2,10 @@
 
 A template is a process that has imported the app, and forks the workers of its generation.
 
-    FORK worker watchdog address     to the template, with the descriptors that the worker gets beside those
-                                     of the template: its lifeline, its supply, the load board
-    FORKED worker pid                from the template
-    FAILED worker text               from the template: the kernel refuses
+    FORK worker watchdog names address    to the template, with the descriptors that the worker gets beside
+                                          those of the template, and their names as in LISTEN_FDNAMES
+    FORKED worker pid                     from the template
+    FAILED worker text                    from the template: the kernel refuses
 
 The watchdog is the longest pause between two pings in microseconds, 0 for none; the address is that of the
 worker's notify socket. A template of newer code understands the requests of an older supervisor.
@@ -28,26 +28,29 @@ class ForkRequest(NamedTuple):
     Attributes:
         worker: its number.
         watchdog: microseconds between two of its pings, at most; 0 for no watchdog.
+        names: the names of the descriptors that come with the request.
         address: the address of its notify socket.
     """
 
     worker: int
     watchdog: int
+    names: tuple[str, ...]
     address: str
 
     def __bytes__(self) -> bytes:
-        return f"FORK {self.worker} {self.watchdog} {self.address}".encode()
+        return f"FORK {self.worker} {self.watchdog} {':'.join(self.names)} {self.address}".encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self | None:
         """Read a request; None if it is none of this version."""
         name, _, rest = data.decode("utf-8", "replace").partition(" ")
         worker, _, rest = rest.partition(" ")
-        watchdog, _, address = rest.partition(" ")
+        watchdog, _, rest = rest.partition(" ")
+        names, _, address = rest.partition(" ")
         numbers = decimal(worker), decimal(watchdog)
         if name != "FORK" or numbers[0] is None or numbers[1] is None:
             return None
-        return cls(numbers[0], numbers[1], address)
+        return cls(numbers[0], numbers[1], tuple(names.split(":")), address)
 
 
 class ForkAnswer(NamedTuple):

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from sockact.process.child import Child
 from sockact.process.child_handle import ChildHandle, ChildSockets
+from sockact.process.parent_death import LIFELINE
 from sockact.process.process_group import TERM_TIMEOUT
 from sockact.protocols.notify import Notification
 from sockact.protocols.template_messages import MESSAGE_LIMIT, ForkAnswer, ForkRequest
@@ -67,9 +68,10 @@ class WantedWorker(NamedTuple):
 
     def request_from(self, template: socket.socket) -> None:
         """Ask a template for it; raises OSError if that is not there any more."""
-        request = ForkRequest(self.spawn.worker, self.watchdog, self.sockets.address)
-        passed = [self.sockets.theirs.fileno(), *(each.fd for each in self.supply)]
-        socket.send_fds(template, [bytes(request)], passed)
+        passed = [Listener.of(self.sockets.theirs, LIFELINE), *self.supply]
+        names = tuple(each.name for each in passed)
+        request = ForkRequest(self.spawn.worker, self.watchdog, names, self.sockets.address)
+        socket.send_fds(template, [bytes(request)], [each.fd for each in passed])
 
     def close(self) -> None:
         """Close its sockets, but for those that its handle has."""

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, NoReturn
 from sockact import hooks, runtime
 from sockact.apps import assignment, loader
 from sockact.apps.assignment import Found, Mount
-from sockact.apps.kinds import EngineType
 from sockact.config import envfile, logs
 from sockact.config.settings import Settings
-from sockact.engines.certificates import Tls, configured
-from sockact.engines.group import Engines, Served
+from sockact.engines.certificates import configured
+from sockact.engines.group import Engines
 from sockact.errors import AppError, SettingsError, SockactError
 from sockact.lifecycle.conductor import Conductor
 from sockact.lifecycle.deadlines import KILL_MARGIN
@@ -32,6 +31,7 @@ from sockact.protocols.worker_messages import Reporter
 from sockact.system import forks
 from sockact.untrusted.text import told
 from sockact.worker import manager
+from sockact.worker.app_engines import served
 from sockact.worker.app_lifecycle import AppContext
 from sockact.worker.hook_runner import HookRunner
 from sockact.worker.own_signals import OwnSignals, guarded, say_overridden
@@ -190,8 +190,8 @@ class _Serving:
 
     def _worker(self, mounted: Sequence[Mount], links: manager.Links, context: AppContext) -> Worker:
         process, chosen = self._process, self._settings
-        served = [_served(mount, chosen, context.readiness, self._tls, self._code()) for mount in mounted]
-        engines = Engines(served, None if process.activated else self._leave_listeners)
+        made = [served(mount, chosen, context.readiness, self._tls, self._code()) for mount in mounted]
+        engines = Engines(made, None if process.activated else self._leave_listeners)
         host = Host(process.program, process.generation, process.sockets.connected, process.exit.within)
         return Worker(engines, chosen, host, links, context)
 
@@ -288,28 +288,6 @@ def _hold_loggers() -> None:
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
-
-
-def _served(mount: Mount, settings: Settings, readiness: Readiness, tls: Tls | None, code: str) -> Served:
-    """Return the engine of an app; imports that one only, for a worker starts faster so."""
-    app, kind, listeners = mount.app, mount.kind, mount.listeners
-    match mount.engine:
-        case EngineType.HTTP:
-            from sockact.engines.http.engine import HttpEngine
-
-            http = HttpEngine(app, kind, listeners, settings, readiness, tls)
-            if settings.reload_page:
-                http.answer_reload_page(code)
-            return Served(http, listeners, http)
-        case EngineType.STREAM:
-            from sockact.engines.handlers.stream import StreamEngine
-
-            stream = StreamEngine(app, kind, listeners, settings)
-            return Served(stream, listeners, stream)
-        case EngineType.DATAGRAM:
-            from sockact.engines.handlers.datagram import DatagramEngine
-
-            return Served(DatagramEngine(app, kind, listeners, settings), listeners)
 
 
 def _introduce(notifier: Reporter, chosen: Settings) -> None:

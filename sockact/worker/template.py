@@ -17,12 +17,10 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from typing import NoReturn
 
 from sockact.apps import kinds
 from sockact.apps.assignment import Found
-from sockact.apps.kinds import EngineType
 from sockact.config.settings import Settings
 from sockact.errors import AppError, SockactError
 from sockact.process import event_loop, unforkable
@@ -32,17 +30,10 @@ from sockact.protocols.template_messages import MESSAGE_LIMIT, ForkAnswer, ForkR
 from sockact.system import forks, proc, signals, standard_streams
 from sockact.untrusted import ancillary
 from sockact.untrusted.ancillary import Received
+from sockact.worker.app_engines import import_ahead
 
 NAME = "sockact-forks"
 """The name of the process in the output of ps(1)."""
-
-_ENGINES = {
-    EngineType.HTTP: "sockact.engines.http.engine",
-    EngineType.STREAM: "sockact.engines.handlers.stream",
-    EngineType.DATAGRAM: "sockact.engines.handlers.datagram",
-}
-_CALLS = {"asgi": "sockact.engines.http.asgi", "wsgi": "sockact.engines.http.wsgi"}
-"""The modules that a worker imports when it starts, and which its template imports for it."""
 
 logger = logging.getLogger(__package__)
 
@@ -96,9 +87,7 @@ class Template:
                 kind = chosen.kind
                 if kind == "auto":
                     kind = "asgi" if chosen.factory else kinds.kind_of(each.app)
-                import_module(_ENGINES[kinds.engine_for(kind, each.listeners)])
-                if kind in _CALLS:
-                    import_module(_CALLS[kind])
+                import_ahead(kind, each.listeners)
 
     def _require_forkable(self) -> None:
         if left := unforkable.obstacles([*self._process.private(), standard_streams.descriptor()]):
@@ -116,7 +105,8 @@ class Template:
             ancillary.close(received.descriptors)
             return False
         try:
-            pid, error = _fork(received), ""
+            _require_descriptors(received, request)
+            pid, error = _fork(), ""
         except OSError as failure:
             pid, error = -1, failure.strerror or str(failure)
         if pid:
@@ -138,14 +128,18 @@ class Template:
         os._exit(0)
 
 
-def _fork(received: Received) -> int:
+def _require_descriptors(received: Received, request: ForkRequest) -> None:
+    """Raise OSError if the kernel had no room for all descriptors of a request."""
+    if len(received.descriptors) != len(request.names):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def _fork() -> int:
     """Fork a process whose parent is the supervisor, in a group of its own; return its PID, and 0 in it.
 
     Raises:
-        OSError: the kernel refuses, or had no room for the descriptors that were sent.
+        OSError: the kernel refuses.
     """
-    if received.flags & socket.MSG_CTRUNC or not received.descriptors:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     reading, writing = os.pipe()
     if (between := os.fork()) == 0:
         os.close(reading)
