@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from sockact import hooks
+from sockact.config.logs import LogHandler
 from sockact.errors import SockactError, UsageError
 from sockact.handover.asgi import MovableWebSockets, hand_over, movable
 from sockact.handover.envelope import Handover, Moving
@@ -20,7 +21,7 @@ from sockact.protocols.notify import Notifier
 from sockact.runtime import activated, addresses, background, draining, request_reload, role
 from sockact.sockets import fds
 from sockact.sockets.fds import Kind, Listener, adopt
-from sockact.system import signals
+from sockact.system import bundled, signals
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -31,6 +32,7 @@ __all__ = [
     "Handover",
     "Kind",
     "Listener",
+    "LogHandler",
     "MovableWebSockets",
     "Moving",
     "Notifier",
@@ -49,6 +51,7 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
+bundled.find()
 signals.let_in(os.environ, os.getpid())
 fds.shut_in(os.environ, os.getpid())
 

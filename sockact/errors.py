@@ -40,6 +40,12 @@ class ReloadRefused(SockactError):  # noqa: N818 - a result, no fault
         self.found = found
 
 
+class PauseFailed(SockactError):  # noqa: N818 - a result, no fault
+    """The service cannot be paused, or its pause has ended before all was done."""
+
+    exit_status = 1
+
+
 class HookTimeout(SockactError):  # noqa: N818 - the name in other programs
     """A hook of the app did not end within its timeout."""
 

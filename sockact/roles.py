@@ -13,6 +13,7 @@ from typing import Any
 
 from sockact.config import settings
 from sockact.config.settings import Settings
+from sockact.errors import SettingsError
 from sockact.process import pid1, resource_tracker, without_ssl
 from sockact.process.launch import Process, live
 from sockact.protocols.environment import OWN
@@ -55,6 +56,8 @@ def _serve(process: Process, chosen: Settings, app: object, *, import_here: bool
         process.sockets.check(told=process.listen_given)
         command = pid1.command(process.program.argv, ours=import_here)
         process.become(command, process.program.environ, process.sockets.callers)
+    if chosen.canary and not (process.supervised or process.trial):
+        raise SettingsError(f"canary={chosen.canary}: expected other workers beside it, found none")
     without_ssl.undo()
     from sockact.worker.main import serve_in
 

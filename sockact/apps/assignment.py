@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 from sockact.apps import kinds, loader
 from sockact.config.settings import Settings
 from sockact.errors import ActivationError, UsageError
-from sockact.sockets.fds import Kind, Listener
+from sockact.sockets.fds import ANSWERED, Kind, Listener
+
+_ANSWERED = ", for sockact itself answers on such: expected another name for the app's"
 
 
 class Mount(NamedTuple):
@@ -153,7 +155,7 @@ def _mismatch(
     missing: Sequence[str],
     left: Sequence[Listener],
 ) -> str:
-    wrong = [f"no socket is called {name}" for name in missing]
+    wrong = [f"no socket is called {name}{_ANSWERED if name in ANSWERED else ''}" for name in missing]
     wrong += [f"no app is for {listener.name}={listener.address}" for listener in left]
     passed = ", ".join(f"{listener.name}={listener.address}" for listener in listeners) or "none"
     return f"{'; '.join(wrong)}: sockets are {passed}, apps are for {', '.join(target)}"

@@ -12,7 +12,10 @@ from sockact.check.servers import SERVERS, ServerFacts
 from sockact.systemd import unit_syntax
 from sockact.systemd.unit_syntax import Assignment
 
-EXECUTED = ("ExecStartPre", "ExecStart", "ExecStartPost", "ExecReload", "ExecStop", "ExecStopPost")
+EXECUTED = (
+    *("ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost", "ExecReload", "ExecReloadPost"),
+    *("ExecStop", "ExecStopPost"),
+)
 """The options of a service that have a command line."""
 SHELLS = ("sh", "bash", "dash", "zsh", "ash", "ksh")
 PYTHON = re.compile(r"(python|pypy)[\d.]*")

@@ -1,53 +1,58 @@
 """The options of units, by their sections, and the versions of systemd that know them.
 
-Sources: `systemd --dump-configuration-items` of 252 and 257; systemd's NEWS for those since 258.
+Sources: `systemd --dump-configuration-items` of 252, 257 and 262; their man pages and systemd's NEWS.
 """
 
 from __future__ import annotations
 
 _EXECUTION = frozenset(
     """
-    AllowedCPUs AllowedMemoryNodes AmbientCapabilities AppArmorProfile BPFProgram BindLogSockets
-    BindPaths BindReadOnlyPaths BlockIOAccounting BlockIODeviceWeight BlockIOReadBandwidth
-    BlockIOWeight BlockIOWriteBandwidth CPUAccounting CPUAffinity CPUQuota CPUQuotaPeriodSec
-    CPUSchedulingPolicy CPUSchedulingPriority CPUSchedulingResetOnFork CPUShares CPUWeight
-    CacheDirectory CacheDirectoryMode CapabilityBoundingSet ConfigurationDirectory
-    ConfigurationDirectoryMode CoredumpFilter CoredumpReceive DefaultMemoryLow DefaultMemoryMin
-    DefaultStartupMemoryLow Delegate DelegateSubgroup DeviceAllow DevicePolicy DisableControllers
-    DynamicUser Environment EnvironmentFile ExecPaths ExecSearchPath ExecStartPost ExecStartPre
-    ExecStopPost ExtensionDirectories ExtensionImagePolicy ExtensionImages FinalKillSignal Group
-    IOAccounting IODeviceLatencyTargetSec IODeviceWeight IOReadBandwidthMax IOReadIOPSMax
-    IOSchedulingClass IOSchedulingPriority IOWeight IOWriteBandwidthMax IOWriteIOPSMax IPAccounting
-    IPAddressAllow IPAddressDeny IPCNamespacePath IPEgressFilterPath IPIngressFilterPath
-    IgnoreSIGPIPE ImportCredential InaccessibleDirectories InaccessiblePaths KeyringMode KillMode
-    KillSignal LimitAS LimitCORE LimitCPU LimitDATA LimitFSIZE LimitLOCKS LimitMEMLOCK LimitMSGQUEUE
-    LimitNICE LimitNOFILE LimitNPROC LimitRSS LimitRTPRIO LimitRTTIME LimitSIGPENDING LimitSTACK
-    LoadCredential LoadCredentialEncrypted LockPersonality LogExtraFields LogFilterPatterns
-    LogLevelMax LogNamespace LogRateLimitBurst LogRateLimitIntervalSec LogsDirectory
-    LogsDirectoryMode ManagedOOMMemoryPressure ManagedOOMMemoryPressureDurationSec
+    AllowedCPUs AllowedMemoryNodes AmbientCapabilities AppArmorProfile BPFDelegateAttachments
+    BPFDelegateCommands BPFDelegateMaps BPFDelegatePrograms BPFProgram BindLogSockets
+    BindNetworkInterface BindPaths BindReadOnlyPaths BlockIOAccounting BlockIODeviceWeight
+    BlockIOReadBandwidth BlockIOWeight BlockIOWriteBandwidth CPUAccounting CPUAffinity
+    CPUPressureThresholdSec CPUPressureWatch CPUQuota CPUQuotaPeriodSec CPUSchedulingPolicy
+    CPUSchedulingPriority CPUSchedulingResetOnFork CPUSetPartition CPUShares CPUWeight
+    CacheDirectory CacheDirectoryAccounting CacheDirectoryMode CacheDirectoryQuota
+    CapabilityBoundingSet ConfigurationDirectory ConfigurationDirectoryMode CoredumpFilter
+    CoredumpReceive DefaultMemoryLow DefaultMemoryMin DefaultStartupMemoryLow Delegate
+    DelegateNamespaces DelegateSubgroup DeviceAllow DevicePolicy DisableControllers DynamicUser
+    Environment EnvironmentFile ExecPaths ExecSearchPath ExecStartPost ExecStartPre ExecStopPost
+    ExtensionDirectories ExtensionImagePolicy ExtensionImages FinalKillSignal Group IOAccounting
+    IODeviceLatencyTargetSec IODeviceWeight IOPressureThresholdSec IOPressureWatch
+    IOReadBandwidthMax IOReadIOPSMax IOSchedulingClass IOSchedulingPriority IOWeight
+    IOWriteBandwidthMax IOWriteIOPSMax IPAccounting IPAddressAllow IPAddressDeny IPCNamespacePath
+    IPEgressFilterPath IPIngressFilterPath IgnoreSIGPIPE ImportCredential InaccessibleDirectories
+    InaccessiblePaths KeyringMode KillMode KillSignal LimitAS LimitCORE LimitCPU LimitDATA
+    LimitFSIZE LimitLOCKS LimitMEMLOCK LimitMSGQUEUE LimitNICE LimitNOFILE LimitNPROC LimitRSS
+    LimitRTPRIO LimitRTTIME LimitSIGPENDING LimitSTACK LoadCredential LoadCredentialEncrypted
+    LockPersonality LogExtraFields LogFilterPatterns LogLevelMax LogNamespace LogRateLimitBurst
+    LogRateLimitIntervalSec LogsDirectory LogsDirectoryAccounting LogsDirectoryMode
+    LogsDirectoryQuota ManagedOOMMemoryPressure ManagedOOMMemoryPressureDurationSec
     ManagedOOMMemoryPressureLimit ManagedOOMPreference ManagedOOMSwap MemoryAccounting
     MemoryDenyWriteExecute MemoryHigh MemoryKSM MemoryLimit MemoryLow MemoryMax MemoryMin
-    MemoryPressureThresholdSec MemoryPressureWatch MemorySwapMax MemoryZSwapMax MemoryZSwapWriteback
-    MountAPIVFS MountFlags MountImagePolicy MountImages NFTSet NUMAMask NUMAPolicy
-    NetworkNamespacePath Nice NoExecPaths NoNewPrivileges OOMScoreAdjust PAMName PassEnvironment
-    Personality PrivateDevices PrivateIPC PrivateMounts PrivateNetwork PrivatePIDs PrivateTmp
-    PrivateUsers ProcSubset ProtectClock ProtectControlGroups ProtectHome ProtectHostname
-    ProtectKernelLogs ProtectKernelModules ProtectKernelTunables ProtectProc ProtectSystem
-    ReadOnlyDirectories ReadOnlyPaths ReadWriteDirectories ReadWritePaths RemoveIPC
+    MemoryPressureThresholdSec MemoryPressureWatch MemorySwapMax MemoryTHP MemoryZSwapMax
+    MemoryZSwapWriteback MountAPIVFS MountFlags MountImagePolicy MountImages NFTSet NUMAMask
+    NUMAPolicy NetworkNamespacePath Nice NoExecPaths NoNewPrivileges OOMRules OOMScoreAdjust PAMName
+    PassEnvironment Personality PrivateBPF PrivateDevices PrivateIPC PrivateMounts PrivateNetwork
+    PrivatePIDs PrivateTmp PrivateUsers ProcSubset ProtectClock ProtectControlGroups ProtectHome
+    ProtectHostname ProtectKernelLogs ProtectKernelModules ProtectKernelTunables ProtectProc
+    ProtectSystem ReadOnlyDirectories ReadOnlyPaths ReadWriteDirectories ReadWritePaths RemoveIPC
     RestartKillSignal RestrictAddressFamilies RestrictFileSystems RestrictNamespaces
     RestrictNetworkInterfaces RestrictRealtime RestrictSUIDSGID RootDirectory RootEphemeral RootHash
-    RootHashSignature RootImage RootImageOptions RootImagePolicy RootVerity RuntimeDirectory
-    RuntimeDirectoryMode RuntimeDirectoryPreserve SELinuxContext SecureBits SendSIGHUP SendSIGKILL
-    SetCredential SetCredentialEncrypted SetLoginEnvironment Slice SmackProcessLabel SocketBindAllow
-    SocketBindDeny StandardError StandardInput StandardInputData StandardInputText StandardOutput
-    StartupAllowedCPUs StartupAllowedMemoryNodes StartupBlockIOWeight StartupCPUShares
-    StartupCPUWeight StartupIOWeight StartupMemoryHigh StartupMemoryLow StartupMemoryMax
-    StartupMemorySwapMax StartupMemoryZSwapMax StateDirectory StateDirectoryMode SupplementaryGroups
+    RootHashSignature RootImage RootImageOptions RootImagePolicy RootMStack RootVerity
+    RuntimeDirectory RuntimeDirectoryMode RuntimeDirectoryPreserve SELinuxContext SecureBits
+    SendSIGHUP SendSIGKILL SetCredential SetCredentialEncrypted SetLoginEnvironment Slice
+    SmackProcessLabel SocketBindAllow SocketBindDeny StandardError StandardInput StandardInputData
+    StandardInputText StandardOutput StartupAllowedCPUs StartupAllowedMemoryNodes
+    StartupBlockIOWeight StartupCPUShares StartupCPUWeight StartupIOWeight StartupMemoryHigh
+    StartupMemoryLow StartupMemoryMax StartupMemorySwapMax StartupMemoryZSwapMax StateDirectory
+    StateDirectoryAccounting StateDirectoryMode StateDirectoryQuota SupplementaryGroups
     SyslogFacility SyslogIdentifier SyslogLevel SyslogLevelPrefix SystemCallArchitectures
     SystemCallErrorNumber SystemCallFilter SystemCallLog TTYColumns TTYPath TTYReset TTYRows
     TTYVHangup TTYVTDisallocate TasksAccounting TasksMax TemporaryFileSystem TimeoutCleanSec
-    TimeoutSec TimerSlackNSec UMask UnsetEnvironment User UtmpIdentifier UtmpMode WatchdogSignal
-    WorkingDirectory
+    TimeoutSec TimerSlackNSec UMask UnsetEnvironment User UserNamespacePath UtmpIdentifier UtmpMode
+    WatchdogSignal WorkingDirectory
     """.split()
 )
 """Those of [Service] and [Socket]: systemd.exec(5), systemd.kill(5), systemd.resource-control(5)."""
@@ -57,40 +62,43 @@ _UNIT = frozenset(
     After AllowIsolate AssertACPower AssertArchitecture AssertCPUFeature AssertCPUPressure
     AssertCPUs AssertCapability AssertControlGroupController AssertCredential
     AssertDirectoryNotEmpty AssertEnvironment AssertFileIsExecutable AssertFileNotEmpty
-    AssertFirstBoot AssertGroup AssertHost AssertIOPressure AssertKernelCommandLine
-    AssertKernelVersion AssertMemory AssertMemoryPressure AssertNeedsUpdate AssertOSRelease
-    AssertPathExists AssertPathExistsGlob AssertPathIsDirectory AssertPathIsEncrypted
-    AssertPathIsMountPoint AssertPathIsReadWrite AssertPathIsSymbolicLink AssertSecurity AssertUser
-    AssertVirtualization Before BindTo BindsTo CollectMode ConditionACPower ConditionArchitecture
-    ConditionCPUFeature ConditionCPUPressure ConditionCPUs ConditionCapability
-    ConditionControlGroupController ConditionCredential ConditionDirectoryNotEmpty
-    ConditionEnvironment ConditionFileIsExecutable ConditionFileNotEmpty ConditionFirmware
-    ConditionFirstBoot ConditionGroup ConditionHost ConditionIOPressure ConditionKernelCommandLine
-    ConditionKernelVersion ConditionMemory ConditionMemoryPressure ConditionNeedsUpdate
-    ConditionOSRelease ConditionPathExists ConditionPathExistsGlob ConditionPathIsDirectory
-    ConditionPathIsEncrypted ConditionPathIsMountPoint ConditionPathIsReadWrite
-    ConditionPathIsSymbolicLink ConditionSecurity ConditionUser ConditionVirtualization Conflicts
-    DefaultDependencies Description Documentation FailureAction FailureActionExitStatus
-    IgnoreOnIsolate JobRunningTimeoutSec JobTimeoutAction JobTimeoutRebootArgument JobTimeoutSec
-    JoinsNamespaceOf OnFailure OnFailureIsolate OnFailureJobMode OnSuccess OnSuccessJobMode PartOf
-    PropagateReloadFrom PropagateReloadTo PropagatesReloadTo PropagatesStopTo RebootArgument
-    RefuseManualStart RefuseManualStop ReloadPropagatedFrom Requires RequiresMountsFor
-    RequiresOverridable Requisite RequisiteOverridable SourcePath StartLimitAction StartLimitBurst
-    StartLimitInterval StartLimitIntervalSec StopPropagatedFrom StopWhenUnneeded SuccessAction
-    SuccessActionExitStatus SurviveFinalKillSignal Upholds Wants WantsMountsFor
+    AssertFirstBoot AssertFraction AssertGroup AssertHost AssertIOPressure AssertKernelCommandLine
+    AssertKernelModuleLoaded AssertKernelVersion AssertMachineTag AssertMemory AssertMemoryPressure
+    AssertNeedsUpdate AssertOSRelease AssertPathExists AssertPathExistsGlob AssertPathIsDirectory
+    AssertPathIsEncrypted AssertPathIsMountPoint AssertPathIsReadWrite AssertPathIsSocket
+    AssertPathIsSymbolicLink AssertSecurity AssertUser AssertVersion AssertVirtualization Before
+    BindTo BindsTo CollectMode ConditionACPower ConditionArchitecture ConditionCPUFeature
+    ConditionCPUPressure ConditionCPUs ConditionCapability ConditionControlGroupController
+    ConditionCredential ConditionDirectoryNotEmpty ConditionEnvironment ConditionFileIsExecutable
+    ConditionFileNotEmpty ConditionFirmware ConditionFirstBoot ConditionFraction ConditionGroup
+    ConditionHost ConditionIOPressure ConditionKernelCommandLine ConditionKernelModuleLoaded
+    ConditionKernelVersion ConditionMachineTag ConditionMemory ConditionMemoryPressure
+    ConditionNeedsUpdate ConditionOSRelease ConditionPathExists ConditionPathExistsGlob
+    ConditionPathIsDirectory ConditionPathIsEncrypted ConditionPathIsMountPoint
+    ConditionPathIsReadWrite ConditionPathIsSocket ConditionPathIsSymbolicLink ConditionSecurity
+    ConditionUser ConditionVersion ConditionVirtualization Conflicts DefaultDependencies Description
+    Documentation FailureAction FailureActionExitStatus IgnoreOnIsolate JobRunningTimeoutSec
+    JobTimeoutAction JobTimeoutRebootArgument JobTimeoutSec JoinsNamespaceOf OnFailure
+    OnFailureIsolate OnFailureJobMode OnSuccess OnSuccessJobMode PartOf PropagateReloadFrom
+    PropagateReloadTo PropagatesReloadTo PropagatesStopTo RebootArgument RefuseManualStart
+    RefuseManualStop ReloadPropagatedFrom Requires RequiresMountsFor RequiresOverridable Requisite
+    RequisiteOverridable SourcePath StartLimitAction StartLimitBurst StartLimitInterval
+    StartLimitIntervalSec StopPropagatedFrom StopWhenUnneeded SuccessAction SuccessActionExitStatus
+    SurviveFinalKillSignal Upholds Wants WantsMountsFor
     """.split()
 )
 
 _SERVICE = frozenset(
     """
     BusName ExecCondition ExecReload ExecReloadPost ExecStart ExecStop ExitType FailureAction
-    FileDescriptorStoreMax FileDescriptorStorePreserve GuessMainPID NonBlocking NotifyAccess
-    OOMPolicy OpenFile PIDFile PermissionsStartOnly RebootArgument RefreshOnReload ReloadSignal
-    RemainAfterExit Restart RestartForceExitStatus RestartMaxDelaySec RestartMode
-    RestartPreventExitStatus RestartSec RestartSteps RootDirectoryStartOnly RuntimeMaxSec
-    RuntimeRandomizedExtraSec Sockets StartLimitAction StartLimitBurst StartLimitInterval
-    SuccessExitStatus TimeoutAbortSec TimeoutStartFailureMode TimeoutStartSec TimeoutStopFailureMode
-    TimeoutStopSec Type USBFunctionDescriptors USBFunctionStrings WatchdogSec
+    FileDescriptorStoreMax FileDescriptorStorePreserve GuessMainPID LUOSession NonBlocking
+    NotifyAccess OOMPolicy OpenFile PIDFile PermissionsStartOnly RebootArgument RefreshOnReload
+    ReloadSignal RemainAfterExit Restart RestartForceExitStatus RestartMaxDelaySec RestartMode
+    RestartPreventExitStatus RestartRandomizedDelaySec RestartSec RestartSteps
+    RootDirectoryStartOnly RuntimeMaxSec RuntimeRandomizedExtraSec Sockets StartLimitAction
+    StartLimitBurst StartLimitInterval SuccessExitStatus TimeoutAbortSec TimeoutStartFailureMode
+    TimeoutStartSec TimeoutStopFailureMode TimeoutStopSec Type USBFunctionDescriptors
+    USBFunctionStrings WatchdogSec
     """.split()
 )
 
@@ -102,11 +110,11 @@ _SOCKET = frozenset(
     ListenDatagram ListenFIFO ListenMessageQueue ListenNetlink ListenSequentialPacket ListenSpecial
     ListenStream ListenUSBFunction Mark MaxConnections MaxConnectionsPerSource
     MessageQueueMaxMessages MessageQueueMessageSize NoDelay PassCredentials
-    PassFileDescriptorsToExec PassPacketInfo PassSecurity PipeSize PollLimitBurst
+    PassFileDescriptorsToExec PassPIDFD PassPacketInfo PassSecurity PipeSize PollLimitBurst
     PollLimitIntervalSec Priority ReceiveBuffer RemoveOnStop ReusePort SELinuxContextFromNet
     SendBuffer Service SmackLabel SmackLabelIPIn SmackLabelIPOut SocketGroup SocketMode
     SocketProtocol SocketUser Symlinks TCPCongestion Timestamping Transparent TriggerLimitBurst
-    TriggerLimitIntervalSec Writable
+    TriggerLimitIntervalSec Writable XAttrAccept XAttrEntryPoint XAttrListen
     """.split()
 )
 
@@ -127,27 +135,27 @@ SECTIONS = {
 BOOLEANS = frozenset(
     """
     Accept AllowIsolate BlockIOAccounting Broadcast CPUAccounting CPUSchedulingResetOnFork
-    CoredumpReceive DefaultDependencies DynamicUser FlushPending FreeBind GuessMainPID IOAccounting
-    IPAccounting IgnoreOnIsolate IgnoreSIGPIPE KeepAlive LockPersonality MemoryAccounting
-    MemoryDenyWriteExecute MemoryZSwapWriteback NoDelay NoNewPrivileges NonBlocking OnFailureIsolate
-    PassCredentials PassFileDescriptorsToExec PassPacketInfo PassSecurity PermissionsStartOnly
-    PrivateDevices PrivateIPC PrivateNetwork ProtectClock ProtectHostname ProtectKernelLogs
-    ProtectKernelModules ProtectKernelTunables RefuseManualStart RefuseManualStop RemainAfterExit
-    RemoveIPC RemoveOnStop RestrictRealtime RestrictSUIDSGID ReusePort RootDirectoryStartOnly
-    RootEphemeral SELinuxContextFromNet SendSIGHUP SendSIGKILL StopWhenUnneeded
-    SurviveFinalKillSignal SyslogLevelPrefix TTYReset TTYVHangup TTYVTDisallocate TasksAccounting
-    Transparent Writable
+    CacheDirectoryAccounting CoredumpReceive DefaultDependencies DynamicUser FlushPending FreeBind
+    GuessMainPID IOAccounting IPAccounting IgnoreOnIsolate IgnoreSIGPIPE KeepAlive LockPersonality
+    LogsDirectoryAccounting MemoryAccounting MemoryDenyWriteExecute MemoryZSwapWriteback NoDelay
+    NoNewPrivileges NonBlocking OnFailureIsolate PassCredentials PassFileDescriptorsToExec PassPIDFD
+    PassPacketInfo PassSecurity PermissionsStartOnly PrivateDevices PrivateIPC PrivateNetwork
+    ProtectClock ProtectHostname ProtectKernelLogs ProtectKernelModules ProtectKernelTunables
+    RefuseManualStart RefuseManualStop RemainAfterExit RemoveIPC RemoveOnStop RestrictRealtime
+    RestrictSUIDSGID ReusePort RootDirectoryStartOnly RootEphemeral SELinuxContextFromNet SendSIGHUP
+    SendSIGKILL StateDirectoryAccounting StopWhenUnneeded SurviveFinalKillSignal SyslogLevelPrefix
+    TTYReset TTYVHangup TTYVTDisallocate TasksAccounting Transparent Writable
     """.split()
 )
 """Options that are yes or no."""
 
 SPANS = frozenset(
     """
-    TimeoutStartSec TimeoutStopSec TimeoutSec TimeoutAbortSec
-    DeferAcceptSec KeepAliveIntervalSec KeepAliveTimeSec LogRateLimitIntervalSec
-    MemoryPressureThresholdSec PollLimitIntervalSec RestartMaxDelaySec RestartSec RuntimeMaxSec
-    RuntimeRandomizedExtraSec StartLimitInterval StartLimitIntervalSec TimeoutCleanSec
-    TimeoutStartSec TriggerLimitIntervalSec WatchdogSec
+    CPUPressureThresholdSec DeferAcceptSec IOPressureThresholdSec KeepAliveIntervalSec
+    KeepAliveTimeSec LogRateLimitIntervalSec MemoryPressureThresholdSec PollLimitIntervalSec
+    RestartMaxDelaySec RestartRandomizedDelaySec RestartSec RuntimeMaxSec RuntimeRandomizedExtraSec
+    StartLimitInterval StartLimitIntervalSec TimeoutAbortSec TimeoutCleanSec TimeoutSec
+    TimeoutStartSec TimeoutStopSec TriggerLimitIntervalSec WatchdogSec
     """.split()
 )
 """Options that are a time span."""
@@ -174,14 +182,37 @@ _SINCE = {
         PrivatePIDs BindLogSockets ManagedOOMMemoryPressureDurationSec
     """,
     258: """
-        DeferTrigger DeferTriggerMaxSec AcceptFileDescriptors
+        DeferTrigger DeferTriggerMaxSec AcceptFileDescriptors ConditionKernelModuleLoaded
+        AssertKernelModuleLoaded ConditionVersion AssertVersion BPFDelegateAttachments
+        BPFDelegateCommands BPFDelegateMaps BPFDelegatePrograms PrivateBPF
+        DelegateNamespaces StateDirectoryAccounting StateDirectoryQuota
+        CacheDirectoryAccounting CacheDirectoryQuota LogsDirectoryAccounting
+        LogsDirectoryQuota PassPIDFD
     """,
     259: """
-        ExecReloadPost
+        ExecReloadPost UserNamespacePath
     """,
     260: """
-        RefreshOnReload
+        RefreshOnReload BindNetworkInterface MemoryTHP RootMStack ConditionPathIsSocket
+        AssertPathIsSocket
+    """,
+    261: """
+        ConditionFraction AssertFraction ConditionMachineTag AssertMachineTag
+        CPUPressureWatch CPUPressureThresholdSec IOPressureWatch IOPressureThresholdSec
+        CPUSetPartition OOMRules
+    """,
+    262: """
+        LUOSession RestartRandomizedDelaySec XAttrAccept XAttrEntryPoint XAttrListen
     """,
 }
 SINCE = {name: version for version, names in _SINCE.items() for name in names.split()}
 """The first version of systemd that has an option, if that is not 252 or an earlier one."""
+
+GONE = frozenset(
+    """
+    BlockIOAccounting BlockIODeviceWeight BlockIOReadBandwidth BlockIOWeight BlockIOWriteBandwidth
+    CPUAccounting CPUShares DefaultMemoryLow DefaultMemoryMin DefaultStartupMemoryLow MemoryLimit
+    StartupBlockIOWeight StartupCPUShares
+    """.split()
+)
+"""Options that systemd 262 ignores, and 257 does not."""

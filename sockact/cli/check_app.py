@@ -54,7 +54,7 @@ def check(apps: Sequence[str], names: Sequence[str], given: Mapping[str, Any]) -
         loader.parts(name)
     chosen = pyproject.resolve(given, os.environ)
     envfile.read(chosen.env_file)
-    logs.configure(chosen.log_level, os.environ)
+    logs.configure(chosen.log_level, os.environ, chosen.log_format)
     program = Program(run_command(given, apps), working_directory(os.environ), dict(os.environ))
     try:
         return f"{' '.join(apps)}: {asyncio.run(_try(program, chosen))}"

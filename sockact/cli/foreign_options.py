@@ -23,6 +23,7 @@ PARTS: Mapping[str, str] = MappingProxyType(
         "proxy_headers": "--trusted-proxies ADDRESS",
         "proxy_protocol": "--proxy-protocol NAME, with --trusted-proxies",
         "access_log": "--access-log",
+        "access_format": "--access-log-format",
         "no_access_log": "--no-access-log",
         "error_log": "the log goes to stderr, or to the journal",
         "loop": "--loop",

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sockact.config import values
 from sockact.errors import UnavailableError, UsageError
 from sockact.probe.own_address import is_own
 from sockact.probe.page.document import render
@@ -27,9 +26,6 @@ from sockact.untrusted.text import visible
 
 LOST = 1
 """The exit status if a request was lost."""
-
-LONGEST = 3600.0
-"""Most seconds of each time that can be given: nobody loads a service for ever by mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +58,6 @@ def specs(loads: Sequence[str] | None) -> tuple[Spec, ...]:
         return parse_specs(loads or ())
     except SpecError as error:
         raise UsageError(f"--load {error}") from None
-
-
-def seconds(option: str, text: str) -> float:
-    """Return a time that was given."""
-    try:
-        found = values.seconds(text)
-    except ValueError as error:
-        raise UsageError(f"{option}={text}: {error}") from None
-    if not 0 < found <= LONGEST:
-        raise UsageError(f"{option}={text}: expected more than 0, and at most {LONGEST:g} s")
-    return found
 
 
 def address_of(url: str, *, this_is_mine: bool = False) -> Address:

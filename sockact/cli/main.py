@@ -8,7 +8,7 @@ returns the exit status; the docstring of `run` is the help.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -35,6 +35,9 @@ COMMANDS = {
     "check-app": Command("try an app, as a reload does"),
     "activate": Command("start a program with sockets, without systemd", takes_program=True),
     "reload": Command("reload a service"),
+    "pause": Command("let the clients of a service wait"),
+    "resume": Command("end a pause"),
+    "rollback": Command("go back to the release before"),
     "status": Command("show a service, or all"),
     "units": Command("write the units of an app"),
     "check": Command("look for mistakes in units"),
@@ -67,6 +70,16 @@ def _parser(words: Sequence[str]) -> CommandParser:
 
     Ends the process if there is no such subcommand, or if it does not have an option.
     """
+    whole, parsers = parser_of(words[:1])
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        whole.error(f"there is no command {words[0]!r}{similar(words[0], COMMANDS)}")
+    for name in parsers.keys() & set(words[:1]):
+        parsers[name].require_known(words[1:])
+    return whole
+
+
+def parser_of(chosen: Collection[str]) -> tuple[CommandParser, Mapping[str, CommandParser]]:
+    """Return the parser with the arguments of some subcommands, and those of all subcommands by name."""
     import sockact
 
     whole = CommandParser(prog="sockact", description="Serve Python apps on sockets that systemd passes.")
@@ -74,16 +87,13 @@ def _parser(words: Sequence[str]) -> CommandParser:
     adding = whole.add_subparsers(
         required=True, metavar="COMMAND", dest="command", parser_class=CommandParser
     )
-    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
-        whole.error(f"there is no command {words[0]!r}{similar(words[0], COMMANDS)}")
     for name, command in COMMANDS.items():
         parser = adding.add_parser(name, help=command.summary)
-        if name in words[:1]:
+        if name in chosen:
             module = _module(name)
             parser.description = module.run.__doc__
             module.add_arguments(parser)
-            parser.require_known(words[1:])
-    return whole
+    return whole, adding.choices
 
 
 def _module(name: str) -> Any:

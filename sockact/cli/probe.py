@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from sockact.cli import loading
+from sockact.cli import arguments, loading
 from sockact.errors import UsageError
 from sockact.probe.action import RunAction
 from sockact.probe.report import table, verdict
@@ -47,10 +47,10 @@ def run(
     plan = RunPlan(
         address=loading.with_host(loading.address_of(url, this_is_mine=this_is_mine), host),
         specs=loading.specs(load),
-        duration=None if during else loading.seconds("--duration", duration or "10s"),
-        limit=loading.seconds("--limit", limit),
+        duration=None if during else arguments.seconds("--duration", duration or "10s"),
+        limit=arguments.seconds("--limit", limit),
         actions=tuple(map(RunAction.of_shell, during)),
-        around=loading.seconds("--around", around),
+        around=arguments.seconds("--around", around),
     )
     measured = loading.measure(url, plan)
     lines = table(measured.report).splitlines()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from sockact.cli import explained, loading
+from sockact.cli import arguments, explained, loading
 from sockact.errors import UsageError
 from sockact.probe.report import verdict
 from sockact.probe.run import RunPlan
@@ -46,7 +46,7 @@ def run(
     """Reload a service under a gentle load, and count the requests that this costs."""
     loading.require_writable(html)
     verbs = [Verb.RELOAD, *([Verb.RESTART] if restart else ()), *([Verb.STOP] if stop else ())]
-    specs, patience = loading.specs(load), loading.seconds("--limit", limit)
+    specs, patience = loading.specs(load), arguments.seconds("--limit", limit)
     service = systemctl.describe(unit, "CanReload", "ControlGroup", user=user)
     steps = actions(verbs, service)
     if url is None:
@@ -59,7 +59,7 @@ def run(
     # start.
     systemctl.start(service.unit, service.scope)
     plan = RunPlan(
-        found.address, specs, limit=patience, actions=steps, around=loading.seconds("--around", around)
+        found.address, specs, limit=patience, actions=steps, around=arguments.seconds("--around", around)
     )
     measured = loading.measure(found.url, plan)
     why = [*reasons.explain(measured.report, service), *explained.rules(measured.report, service)]

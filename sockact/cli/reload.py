@@ -8,13 +8,11 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import sys
 from typing import Any
 
 from sockact.cli import service_call
 from sockact.cli.arguments import RELOAD_TIMEOUT, add_service
 from sockact.errors import UnavailableError
-from sockact.untrusted.text import visible
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -29,14 +27,8 @@ def run(unit: str | None, control: str | None, timeout: str | None, *, user: boo
         # unit has SIGTERM blocked until here.
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-        answer = _reload_own(control, timeout or RELOAD_TIMEOUT)
-    else:
-        from sockact.systemd import systemctl
-
-        located = systemctl.locate(unit, os.environ, user=user)
-        answer = service_call.ask_unit("reload", located, control, timeout or RELOAD_TIMEOUT)
-    print(visible(answer["text"]), file=sys.stdout if answer["ok"] else sys.stderr)
-    return 0 if answer["ok"] else 1
+        return service_call.show(_reload_own(control, timeout or RELOAD_TIMEOUT))
+    return service_call.carry_out("reload", unit, control, timeout or RELOAD_TIMEOUT, user=user)
 
 
 def _reload_own(control: str | None, timeout: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from sockact.protocols import control, control_address
 from sockact.system import proc
 from sockact.systemd.systemctl import Located
 from sockact.untrusted.number import decimal
+from sockact.untrusted.text import visible
 
 
 def ask(
@@ -28,7 +29,7 @@ def ask(
     """Ask the service that an environment names, and return its answer.
 
     Args:
-        verb: `reload` or `status`.
+        verb: one of `control.VERBS`.
         environ: the variables MAINPID, RUNTIME_DIRECTORY and SOCKACT_CONTROL of the service.
         path: the path of its control socket, if the user gave one.
         timeout: the time that the answer may take, as the user gave it.
@@ -38,21 +39,36 @@ def ask(
         UsageError: no service is named, or it has no control socket.
     """
     _prepare()
-    try:
-        patience = values.seconds_or_none(timeout)
-    except ValueError as error:
-        raise UsageError(f"--timeout={timeout}: {error}, or none") from None
+    limit = patience(timeout)
     pid = main_pid(environ)
     choice = _choice(environ, path, pid, verb)
-    sock, where = control_address.find(choice, environ, pid, patience)
+    sock, where = control_address.find(choice, environ, pid, limit)
     with sock:
-        return control.ask(sock, verb, where, patience=patience, **more)
+        return control.ask(sock, verb, where, patience=limit, **more)
 
 
-def ask_unit(verb: str, located: Located, path: str | None, timeout: str) -> dict[str, Any]:
+def patience(timeout: str) -> float | None:
+    """Return the seconds that an answer may take; None for no limit.
+
+    Raises:
+        UsageError: the text is no time.
+    """
+    try:
+        return values.seconds_or_none(timeout)
+    except ValueError as error:
+        raise UsageError(f"--timeout={timeout}: {error}, or none") from None
+
+
+def ask_unit(
+    verb: str,
+    located: Located,
+    path: str | None,
+    timeout: str,
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
     """Ask a unit, as `ask`; the error says so if it is no service of sockact."""
     try:
-        return ask(verb, located.environ, path, timeout)
+        return ask(verb, located.environ, path, timeout, more)
     except UnavailableError as error:
         pid = main_pid(located.environ)
         if path is not None or control_address.exists(located.environ, pid):
@@ -61,6 +77,33 @@ def ask_unit(verb: str, located: Located, path: str | None, timeout: str) -> dic
             f"{located.unit} is no service of sockact that this user can see: its main process {pid} is"
             f" {proc.name_of(pid)}, and has no control socket ({error})"
         ) from error
+
+
+def carry_out(
+    verb: str,
+    unit: str | None,
+    path: str | None,
+    timeout: str,
+    more: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    user: bool,
+) -> int:
+    """Ask a unit, or else the service of this process, as `ask`, and print the answer.
+
+    Returns:
+        The exit status: 0 if it was done, else 1.
+    """
+    if unit is None:
+        return show(ask(verb, os.environ, path, timeout, more))
+    from sockact.systemd import systemctl
+
+    return show(ask_unit(verb, systemctl.locate(unit, os.environ, user=user), path, timeout, more))
+
+
+def show(answer: Mapping[str, Any]) -> int:
+    """Print an answer; return the exit status."""
+    print(visible(answer["text"]), file=sys.stdout if answer["ok"] else sys.stderr)
+    return 0 if answer["ok"] else 1
 
 
 def _choice(environ: Mapping[str, str], path: str | None, pid: int, verb: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sockact.cli import prometheus, service_call, unit_drift
@@ -82,12 +82,8 @@ def _show_all(timeout: str, form: str, *, user: bool) -> int:
     if form != "text":
         raise UsageError(f"--{form}: expected the UNIT to show")
     rows = [_row(each, None, timeout) for each in _services(user=user)]
-    others = {} if user else control_address.elsewhere(int(main) for _, main, _ in rows)
-    alone = [
-        _row(Located("-", "--system", {"MAINPID": f"{pid}"}), control, timeout)
-        for pid, control in others.items()
-    ]
-    rows += [each for each in alone if os.path.exists(f"/proc/{each[1]}")]  # others have ended meanwhile
+    if not user:
+        rows += _rows_of_others([int(main) for _, main, _ in rows], timeout)
     if not rows:
         print("no service of sockact runs here")
         return 0
@@ -95,6 +91,22 @@ def _show_all(timeout: str, form: str, *, user: bool) -> int:
     for unit, main, line in rows:
         print(visible(f"{unit:{widths[0]}}  {main:>{widths[1]}}  {line}"))
     return 0
+
+
+def _rows_of_others(known: Sequence[int], timeout: str) -> list[tuple[str, str, str]]:
+    """Return the rows of services that systemd does not run.
+
+    All of them together may take as long as one: every user of the machine can make any number of sockets
+    of such names, and answer on none.
+    """
+    found = control_address.elsewhere(known)
+    others = {pid: where for pid, where in found.items() if os.path.exists(f"/proc/{pid}")}
+    limit = service_call.patience(timeout)
+    share = timeout if limit is None else f"{limit / max(len(others), 1):.3f}"
+    rows = [
+        _row(Located("-", "--system", {"MAINPID": f"{pid}"}), where, share) for pid, where in others.items()
+    ]
+    return [each for each in rows if os.path.exists(f"/proc/{each[1]}")]  # others have ended meanwhile
 
 
 def _services(*, user: bool) -> list[Located]:

@@ -50,6 +50,8 @@ def _add_units(group: Any) -> None:
         metavar=("CERTIFICATE", "KEY"),
         help="PEM files that only root has to be able to read",
     )
+    less = "a smaller sandbox, for an app that opens no connections and runs nothing of its own making"
+    add("--hardened", action="store_true", help=less)
     deploys = "reload when this release, or link to one, has changed; repeatable"
     add("--deploy-path", action="append", default=[], metavar="PATH", help=deploys)
     add("--template", action="store_true", help="for several instances, with %%i in --listen")

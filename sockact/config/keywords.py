@@ -41,6 +41,8 @@ class SettingsKeywords(TypedDict, total=False):
     probation: float | str
     max_draining: int | str
     surge: int | str
+    canary: int | str
+    canary_for: float | str
 
     handover: bool | str
     linger: float | str
@@ -83,4 +85,7 @@ class SettingsKeywords(TypedDict, total=False):
     control: str | PathLike[str]
     pid_file: str | PathLike[str]
     access_log: bool | str
+    access_log_format: str
+    request_id: str
+    log_format: str
     log_level: str

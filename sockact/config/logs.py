@@ -11,32 +11,33 @@ import contextlib
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Mapping
 from typing import Any
 
-# Not systemd.journal, of which we would use one function: it imports the journal's reader, uuid, platform
-# and datetime, which take a megabyte in a supervisor.
-from systemd import _journal
-
+from sockact.config.log_handlers import RecordHandler, handler_for
 from sockact.system import standard_streams
-from sockact.untrusted.text import told, visible, visible_lines
+from sockact.untrusted.text import told, visible
 
 LOGGERS = ("sockact",)
 """The loggers that are configured here; the app configures its own."""
 
-JOURNAL = "/run/systemd/journal/socket"
-"""The journal's socket; libsystemd reports no error if it is missing (sd_journal_print(3))."""
 
-_PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+def configure(level: str, environ: Mapping[str, str], form: str = "auto") -> None:
+    """Send `LOGGERS` to the journal or to stderr, unless the program has set up logging itself.
 
+    Args:
+        level: the least level that is logged; DEBUG takes its place where systemd asks for that.
+        environ: the environment.
+        form: the setting `log_format`.
 
-def configure(level: str, environ: Mapping[str, str]) -> None:
-    """Send `LOGGERS` to the journal or to stderr, unless the program has set up logging itself."""
+    Source: RestartMode=debug in systemd.service(5), $DEBUG_INVOCATION in systemd.exec(5).
+    """
     global _default_handler  # noqa: PLW0603 - there is one log
-    _default_handler = JournalHandler() if stderr_is_journal(environ) else StderrHandler()
+    _default_handler.close()
+    _default_handler = handler_for(form, to_journal=stderr_is_journal(environ))
+    least = "DEBUG" if environ.get("DEBUG_INVOCATION") == "1" else level.upper()
     for name in LOGGERS:
-        logging.getLogger(name).setLevel(level.upper())
+        logging.getLogger(name).setLevel(least)
     hold()
     if logging.getLogger().handlers:
         return
@@ -129,100 +130,15 @@ class SteadyLogger(SafeLogger):
         return super().makeRecord(name, level, fn, lno, msg, args, *more)
 
 
-class RecordHandler(logging.Handler):
-    """Writes records, and reports errors in that on stderr."""
+class LogHandler(logging.Handler):
+    """A handler for an app's loggers: their records go where those of sockact go, in the same form.
+
+    In the journal they have their priority, and the id of the request; a traceback is part of its record.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record."""
-        try:
-            self.say(record, visible_lines(self.format(record).rstrip("\n")))
-        except Exception:  # noqa: BLE001 - as everywhere in logging: a lost record has no consequences
-            self.handleError(record)
-
-    def say(self, record: logging.LogRecord, lines: list[str]) -> None:
-        """Write a record with these lines; all but the first are continuation lines."""
-        raise NotImplementedError
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Report the error that a record has caused."""
-        lines = visible_lines(traceback.format_exc().rstrip("\n"))
-        standard_streams.write(
-            "\n".join([f"--- Logging error --- {visible(str(record.msg))}", *_indented(lines), ""])
-        )
-
-
-class TerminalFormatter(logging.Formatter):
-    """Formats records for a person: the time of day, the level if it matters, the message."""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s [%(process)d] %(message)s", "%H:%M:%S")
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the text of a record, without its level if that is `INFO`."""
-        text = super().format(record)
-        if record.levelno == logging.INFO:
-            return text
-        head, bracket, message = text.partition("] ")
-        return f"{head}{bracket}{record.levelname}: {message}"
-
-
-class StderrHandler(RecordHandler):
-    """Writes each record as lines on stderr; all but its first line are indented."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        if standard_streams.is_terminal():
-            self.setFormatter(TerminalFormatter())
-        else:
-            form = "%(asctime)s pid=%(process)d %(name)s %(levelname)s: %(message)s"
-            self.setFormatter(logging.Formatter(form))
-
-    def say(self, record: logging.LogRecord, lines: list[str]) -> None:
-        """Write the record in one call; a warning or an error in colour on a terminal."""
-        text = "\n".join([lines[0], *_indented(lines[1:])])
-        colour = _colour(record.levelno)
-        standard_streams.write(f"\x1b[{colour}m{text}\x1b[0m\n" if colour else f"{text}\n")
-
-
-class JournalHandler(RecordHandler):
-    """Writes each record as one journal entry, a traceback included.
-
-    systemd-python's own handler loses records whose `extra` clashes with one of its fields.
-    """
-
-    def say(self, record: logging.LogRecord, lines: list[str]) -> None:
-        """Send the record to the journal's socket, or else to the stream that systemd has opened.
-
-        The socket is missing where the service has another root directory (`RootDirectory=`).
-        """
-        if os.access(JOURNAL, os.W_OK):
-            with contextlib.suppress(OSError):
-                _journal.sendv(
-                    "MESSAGE=" + "\n".join(lines),
-                    f"PRIORITY={priority(record.levelno)}",
-                    f"LOGGER={record.name}",
-                    "SYSLOG_IDENTIFIER=sockact",
-                )
-                return
-        # Each line of the stream is an entry, with a priority of its own. Source: sd-daemon(3).
-        level = f"<{priority(record.levelno)}>"
-        standard_streams.write("".join(f"{level}{line}\n" for line in [lines[0], *_indented(lines[1:])]))
-
-
-def _colour(level: int) -> str:
-    """Return the colour of a level on a terminal: none elsewhere, or if the user wants none.
-
-    Source: https://no-color.org, which libraries and programs of many kinds follow.
-    """
-    plain = level < logging.WARNING or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    if plain or not standard_streams.is_terminal():
-        return ""
-    return "33" if level < logging.ERROR else "31"
-
-
-def priority(level: int) -> int:
-    """Return the syslog priority of a logging level. Source: sd-daemon(3)."""
-    return next((value for least, value in _PRIORITIES if level >= least), 7)
+        _default_handler.handle(record)
 
 
 class _LastResort(logging.Handler):
@@ -233,9 +149,10 @@ class _LastResort(logging.Handler):
         self._handler = handler
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Write the record by Python's handler, or by ours if that fails."""
+        """Write the record by Python's handler; by ours if that fails, or would lose its facts."""
         with contextlib.suppress(Exception):  # it is the app's stream
-            if sys.stderr is not None:
+            as_it_was = sys.stderr is sys.__stderr__
+            if sys.stderr is not None and not (as_it_was and _default_handler.structured):
                 return bool(self._handler.handle(record))
         return bool(_default_handler.handle(record))
 
@@ -251,11 +168,6 @@ def _make(logger: logging.Logger, kind: type[logging.Logger]) -> None:
         logger.__class__ = kind if own is logging.Logger else type(kind.__name__, (kind, own), {})
 
 
-def _indented(lines: list[str]) -> list[str]:
-    """Indent lines, so that they are not taken for the beginning of a record."""
-    return [f"  {line}" for line in lines]
-
-
 def _shown(argument: object) -> object:
     if isinstance(argument, BaseException):
         try:
@@ -265,5 +177,5 @@ def _shown(argument: object) -> object:
     return visible(argument) if isinstance(argument, str) else argument
 
 
-_default_handler: logging.Handler = StderrHandler()
+_default_handler: RecordHandler = handler_for("auto", to_journal=False)
 """The handler of our records if no other handler is set."""

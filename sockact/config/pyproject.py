@@ -11,6 +11,7 @@ that a reload's new workers have the settings of the new code.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,9 @@ from sockact.errors import SettingsError
 from sockact.untrusted import files
 
 FILE = "pyproject.toml"
+
+_MENTIONED = re.compile(rb"""\.[ \t]*["']?sockact|sockact["']?[ \t]*[.=](?!=)""")
+"""The table in any spelling, as `[tool . "sockact"]`, `sockact = {` below `[tool]`; no mere dependency."""
 
 
 def resolve(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
@@ -53,7 +57,7 @@ def table(path: str) -> Mapping[str, Any]:
         if not os.path.lexists(path):
             return {}
         raise SettingsError(f"{path}: {error.strerror}") from None
-    if b"tool.sockact" not in data:
+    if not _MENTIONED.search(data):
         return {}  # most files have no such table; a supervisor saves the parser's memory
     import tomllib
 

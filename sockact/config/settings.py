@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from sockact.config import conversion
+from sockact.config import access_format, conversion
+from sockact.config.log_formats import FORMATS
 from sockact.config.values import (
+    OneOf,
     flag,
     header,
     number,
-    one_of,
     paths,
     plain,
     root,
@@ -113,6 +114,9 @@ _NOTIFY_ACCESS = "sender of that report: main for the program itself, all for it
 _PROBATION = "time that new workers must stay alive before the old ones are stopped"
 _MAX_DRAINING = "number of generations of workers that may drain at the same time"
 _SURGE = "number of workers that a reload starts at a time, to save memory; 0: all together"
+_CANARY = """number of workers of new code that a reload starts first: they serve beside the others, and are
+compared with them; if they do worse, the reload is refused; 0: none"""
+_CANARY_FOR = "time for which they are compared"
 _HANDOVER = "connections move to the next process; otherwise they are closed after `linger`"
 _LINGER = "time that a draining process keeps a connection on which nothing happens"
 _DRAIN_TIMEOUT = (
@@ -161,6 +165,11 @@ _CONTROL = """path of the control socket;
 auto: in a private folder, in $RUNTIME_DIRECTORY or else in /tmp; none: no control socket"""
 _RELOAD_PAGE = "answer GET /__sockact/reload, by which a page in a browser reloads itself when the code has"
 _PID_FILE = "file with the PID of the main process, while the service runs; systemd needs no such file"
+_ACCESS_FORMAT = "line of the access log, by gunicorn's names; docs/logs.md has them"
+_REQUEST_ID = """header field with the id of a request, such as X-Request-ID: taken from a trusted proxy or
+made, given to the app, sent with the response, and part of each log record about it; empty: no ids"""
+_LOG_FORMAT = """form of the log: auto is fields in the journal, and plain lines elsewhere; priority begins
+each line with <6> and the like, as sd-daemon(3) has it, for a pipe that reads it; json: an object a line"""
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
@@ -173,14 +182,14 @@ class Settings:
 
     listen: tuple[str, ...] = _setting(Group.SOCKETS, ("127.0.0.1:8000",), words, _LISTEN, "ADDRESS")
     require_activation: bool = _setting(Group.SOCKETS, False, flag, _REQUIRE_ACTIVATION)
-    unused: str = _setting(Group.SOCKETS, "error", one_of("error", "close", "keep"), _UNUSED, "WHAT")
+    unused: str = _setting(Group.SOCKETS, "error", OneOf(("error", "close", "keep")), _UNUSED, "WHAT")
 
     chdir: str = _setting(Group.APP, "", str, _CHDIR, "PATH")
     env_file: tuple[str, ...] = _setting(Group.APP, (), paths, _ENV_FILE, "PATH")
-    kind: str = _setting(Group.APP, "auto", one_of("auto", *KINDS), _KIND, "KIND")
+    kind: str = _setting(Group.APP, "auto", OneOf(("auto", *KINDS)), _KIND, "KIND")
     factory: bool = _setting(Group.APP, False, flag, _FACTORY)
-    loop: str = _setting(Group.APP, "uvloop", one_of("uvloop", "asyncio"), _LOOP, "LOOP")
-    lifespan: str = _setting(Group.APP, "auto", one_of("auto", "on", "off"), _LIFESPAN, "WHEN")
+    loop: str = _setting(Group.APP, "uvloop", OneOf(("uvloop", "asyncio")), _LOOP, "LOOP")
+    lifespan: str = _setting(Group.APP, "auto", OneOf(("auto", "on", "off")), _LIFESPAN, "WHEN")
     start_timeout: float = _setting(Group.APP, 60.0, seconds, _START_TIMEOUT, "TIME")
     warmup_path: str = _setting(Group.APP, "", url, _WARMUP, "PATH")
     shutdown_timeout: float = _setting(Group.APP, 5.0, seconds, _SHUTDOWN_TIMEOUT, "TIME")
@@ -201,11 +210,14 @@ class Settings:
     worker_watchdog: float | None = _setting(Group.WORKERS, 30.0, seconds_or_none, _WATCHDOG, "TIME")
     idle_exit: float = _setting(Group.WORKERS, 0.0, seconds, _IDLE_EXIT, "TIME")
     notify: bool = _setting(Group.WORKERS, True, flag, _NOTIFY)
-    notify_access: str = _setting(Group.WORKERS, "main", one_of("main", "all"), _NOTIFY_ACCESS, "WHO")
+    notify_access: str = _setting(Group.WORKERS, "main", OneOf(("main", "all")), _NOTIFY_ACCESS, "WHO")
 
     probation: float = _setting(Group.RELOAD, 1.0, seconds, _PROBATION, "TIME")
     max_draining: int = _setting(Group.RELOAD, 16, number, _MAX_DRAINING, "N", MAX_PROCESSES)
     surge: int = _setting(Group.RELOAD, 0, number, _SURGE, "N", MAX_PROCESSES)
+
+    canary: int = _setting(Group.RELOAD, 0, number, _CANARY, "N", MAX_PROCESSES)
+    canary_for: float = _setting(Group.RELOAD, 60.0, seconds, _CANARY_FOR, "TIME")
 
     handover: bool = _setting(Group.STOP, True, flag, _HANDOVER)
     linger: float = _setting(Group.STOP, 1.0, seconds, _LINGER, "TIME")
@@ -214,7 +226,7 @@ class Settings:
     websocket_grace: float = _setting(Group.STOP, 0.0, seconds, _WEBSOCKET_GRACE, "TIME")
     drain_jitter: float = _setting(Group.STOP, 0.0, seconds, _DRAIN_JITTER, "TIME")
     drain_delay: float = _setting(Group.STOP, 0.0, seconds, _DRAIN_DELAY, "TIME")
-    drain_mode: str = _setting(Group.STOP, "serve", one_of("serve", "refuse"), _DRAIN_MODE, "MODE")
+    drain_mode: str = _setting(Group.STOP, "serve", OneOf(("serve", "refuse")), _DRAIN_MODE, "MODE")
 
     keep_alive: float = _setting(Group.LIMITS, 75.0, seconds, _KEEP_ALIVE, "TIME")
     header_timeout: float | None = _setting(Group.LIMITS, 60.0, seconds_or_none, _HEADER_TIMEOUT, "TIME")
@@ -252,7 +264,14 @@ class Settings:
     control: str = _setting(Group.STATUS, "auto", str, _CONTROL, "PATH")
     pid_file: str = _setting(Group.STATUS, "", str, _PID_FILE, "PATH")
     access_log: bool = _setting(Group.STATUS, False, flag, "log each request")
-    log_level: str = _setting(Group.STATUS, "info", one_of(*_LEVELS), "least level that is logged", "LEVEL")
+    access_log_format: str = _setting(
+        Group.STATUS, access_format.DEFAULT, access_format.access_format, _ACCESS_FORMAT, "FORMAT"
+    )
+    request_id: str = _setting(Group.STATUS, "", header, _REQUEST_ID, "NAME")
+    log_format: str = _setting(Group.STATUS, "auto", OneOf((*FORMATS,)), _LOG_FORMAT, "FORM")
+    log_level: str = _setting(
+        Group.STATUS, "info", OneOf((*_LEVELS,)), "least level that is logged", "LEVEL"
+    )
 
     def __post_init__(self) -> None:
         self._check_sizes()
@@ -271,9 +290,11 @@ class Settings:
                 raise SettingsError(f"{name}=0: expected more, or none for no limit")
         if not self.threads:
             raise SettingsError("threads=0: expected at least 1")
-        for name in ("start_timeout", "tls_handshake_timeout"):
+        for name in ("start_timeout", "tls_handshake_timeout", "canary_for"):
             if not getattr(self, name):
                 raise SettingsError(f"{name}=0: expected more than 0")
+        if self.surge and self.canary > self.surge:
+            raise SettingsError(f"canary={self.canary}: expected at most surge={self.surge}")
         if self.redirect_http > 65535:
             raise SettingsError(f"redirect_http={self.redirect_http}: expected a port, at most 65535")
 
@@ -302,8 +323,15 @@ class Settings:
     def replace_timeout(self) -> float | None:
         """The longest that a reload may take: the start of new code, and the drain before or after it."""
         return (
-            None if self.stop_timeout is None else self.start_timeout + self.probation + self.stop_timeout
+            None
+            if self.stop_timeout is None
+            else self._canary_time + self.start_timeout + self.probation + self.stop_timeout
         )
+
+    @property
+    def _canary_time(self) -> float:
+        """The longest that a canary may take: its start, and the time for which it is compared."""
+        return self.start_timeout + self.canary_for if self.canary else 0.0
 
 
 FIELDS = {field.name: field for field in dataclasses.fields(Settings)}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "": 1.0, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _TRUE = ("1", "yes", "true", "on")
@@ -35,7 +35,7 @@ FAMILIES = ("access-control-", "proxy-", "sec-", "content-security-", "cross-ori
 def seconds(text: str) -> float:
     """Parse a time span in the form of systemd.time(7): `30`, `1.5s`, `250ms`, `1min 30s`."""
     # Part by part: one expression for the whole would try all ways to split a long wrong text.
-    parts = re.findall(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)|(\S)", text)
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([a-z]*)|(\S)", text)
     total = math.inf if not parts else 0.0
     for amount, unit, _ in parts:
         total += float(amount) * _UNITS[unit] if amount and unit in _UNITS else math.inf
@@ -72,15 +72,17 @@ def size(text: str) -> int:
     return int(match[1]) << 10 * " KMGT".index(match[2] or " ")
 
 
-def one_of(*choices: str) -> Callable[[str], str]:
-    """Return a parser that accepts one of `choices`."""
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """A parser that accepts one of some words."""
 
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"expected one of {', '.join(choices)}")
+    choices: tuple[str, ...]
+
+    def __call__(self, text: str) -> str:
+        """Return the word; raises ValueError with the choices for another one."""
+        if text not in self.choices:
+            raise ValueError(f"expected one of {', '.join(self.choices)}")
         return text
-
-    return parse
 
 
 def plain(text: str) -> str:

@@ -14,6 +14,7 @@ FULL = 0.02
 
 ABILITIES = (
     (254, "RestartSteps=5 RestartMaxDelaySec=60s", "tries a broken release again less and less often"),
+    (257, "RestartMode=debug", "logs more in the start after a failure"),
     (260, "RefreshOnReload=credentials", "lets a reload see new credentials"),
 )
 """The options that a newer systemd has: its version, the line, and the use of it."""

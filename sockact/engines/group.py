@@ -14,6 +14,7 @@ from sockact.handover.envelope import Carried, is_sealed, unseal
 from sockact.handover.transfer import HandoverSender
 from sockact.lifecycle.drain import Drainable
 from sockact.protocols.load_board import OwnRow
+from sockact.protocols.statistics_page import WorkerStatistics
 from sockact.sockets.fds import Listener, belongs_to
 from sockact.system import forks, standard_streams
 from sockact.system.hangup import hang_up
@@ -32,6 +33,9 @@ class Engine(Drainable, Protocol):
     def watch(self, observer: EngineObserver) -> None:
         """Report requests and connections to `observer` from now on."""
 
+    def count_in(self, statistics: WorkerStatistics) -> None:
+        """Count requests and connections in `statistics` from now on."""
+
     async def start(self) -> None:
         """Start the app; raises AppError if that fails."""
 
@@ -40,6 +44,16 @@ class Engine(Drainable, Protocol):
 
     def accept_waiting(self) -> None:
         """Accept all that wait in the queue now, up to the limit: no other process will."""
+
+    @property
+    def unfinished(self) -> int:
+        """Return how much is in flight that a pause waits for."""
+
+    def hold(self) -> None:
+        """Accept nothing, and begin nothing new, until `release`."""
+
+    def release(self) -> None:
+        """Go on after `hold`; a drain does so, too."""
 
     async def close(self) -> None:
         """Shut the app down, after the drain."""
@@ -83,6 +97,7 @@ class Engines:
 
     def __init__(self, served: Sequence[Served], leave: Callable[[bool], None] | None = None) -> None:
         self.last = False
+        self._accepting = self._held = False
         self._leave = leave
         self._served = served
         self._engines = [each.engine for each in served]
@@ -98,6 +113,11 @@ class Engines:
         return sum(engine.in_flight for engine in self._engines)
 
     @property
+    def unfinished(self) -> int:
+        """Return the number of requests in flight without WebSockets and conversations."""
+        return sum(engine.unfinished for engine in self._engines)
+
+    @property
     def connections(self) -> int:
         """Return the number of open connections."""
         count = 0  # not by sum(): this is asked for each connection that opens or closes
@@ -110,12 +130,20 @@ class Engines:
         for engine in self._engines:
             engine.watch(observer)
 
+    def count_in(self, statistics: WorkerStatistics) -> None:
+        """Count requests and connections of all apps in `statistics` from now on."""
+        for engine in self._engines:
+            engine.count_in(statistics)
+
     async def start(self) -> None:
         """Start all apps, then accept; raises AppError if one app fails to start."""
         for engine in self._engines:
             await engine.start()
         for engine in self._engines:
             engine.accept()
+        self._accepting = True
+        if self._held:
+            self.hold()  # in this turn of the loop: nothing was accepted yet
 
     def give_to(self, sender: HandoverSender) -> None:
         """Hand connections over to `sender` in a drain, as long as it has room."""
@@ -134,6 +162,18 @@ class Engines:
         for each in self._served:
             if each.moves is not None and count > 0:
                 count -= each.moves.shed(count)
+
+    def hold(self) -> None:
+        """Accept nothing, and begin no request, until `release`; also before the start."""
+        self._held = True
+        for engine in self._engines if self._accepting else ():
+            engine.hold()
+
+    def release(self) -> None:
+        """Accept connections and begin requests again."""
+        self._held = False
+        for engine in self._engines:
+            engine.release()
 
     def receive(self, arrived: socket.socket) -> None:
         """Continue a connection that another process has handed over, in the engine of its listener."""

@@ -163,6 +163,8 @@ def _read_state(content: bytes) -> CarriedState:
     version, has_state, length = _HEAD.unpack_from(content)
     if version != _VERSION:
         raise OSError(f"an envelope of version {version}: expected {_VERSION} or {_WEBSOCKET}")
+    if length > STATE_LIMIT:
+        raise OSError(f"an envelope with {length} bytes of state: expected at most {STATE_LIMIT}")
     end = _HEAD.size + length
     if end > len(content):
         raise OSError(f"an envelope with {length} bytes of state: {len(content) - _HEAD.size} are there")

@@ -23,6 +23,9 @@ from sockact.untrusted import ancillary
 RECOVERY = 1.0
 """Seconds until workers that have run out of descriptors are offered connections again."""
 
+STUCK_TIMEOUT = 1.0
+"""Seconds for which waiting connections may not be sent to any worker before no others are taken."""
+
 logger = logging.getLogger(__package__)
 
 
@@ -68,6 +71,8 @@ class Exchange:
         self._holding = holding
         self._supplies: dict[int, Supply] = {}
         self._crowded = False
+        self._stuck_since: float | None = None
+        self._put: Callable[[Sequence[int]], list[int]] | None = None
         self._later: asyncio.TimerHandle | None = None
 
     def supply(self, worker: int, ours: socket.socket | None = None) -> Supply:
@@ -88,8 +93,9 @@ class Exchange:
             sender_exited: it has ended, so that nobody else has them and nobody waits for the answer.
 
         There are none if they could not be received: this process has run out of descriptors. None are
-        taken while the workers that serve have run out of them: the sender serves its own better. Nor is
-        anything taken from the first descriptor on that is no connection.
+        taken while the workers that serve have run out of them, or the kernel lets none be sent to them
+        (ETOOMANYREFS, unix(7)): the sender serves its own better. Nor is anything taken from the first
+        descriptor on that is no connection.
         """
         supply = self._supplies.get(sender)
         found = self._admitted(descriptors, sender, supply)
@@ -111,7 +117,7 @@ class Exchange:
 
     def _admitted(self, descriptors: Sequence[int], sender: int, supply: Supply | None) -> list[Given]:
         """Return what the first descriptors are, as many as can be taken."""
-        room = 0 if self._crowded else self.room - len(self.unassigned)
+        room = 0 if self._crowded or self._is_stuck() else self.room - len(self.unassigned)
         if supply is not None:
             room = min(room, self._share(sender) - supply.taken + supply.owed)
         found = [inspect(fd) for fd in descriptors[: int(max(min(len(descriptors), room), 0))]]
@@ -134,13 +140,26 @@ class Exchange:
             self._later = None
         serving = self._serving() if self.unassigned else ()
         self._share_out([number for number in serving if number in self._supplies])
+        if self._put is not None:
+            self.store(self._put)
         if self.unassigned and serving:
             self._pass_on_later(RETRY_PAUSE)
 
     def _share_out(self, workers: Sequence[int]) -> None:
         """Send the waiting connections to these workers; those that cannot be sent go on waiting."""
         if not workers:
+            self._stuck_since = None
             return
+        while workers and self.unassigned:
+            failed = self._share_among(workers)
+            if not failed:
+                break
+            # One may have ended, and its end is not known yet.
+            workers = [worker for worker in workers if worker not in failed]
+        self._note_stuck()
+
+    def _share_among(self, workers: Sequence[int]) -> set[int]:
+        """Send each of these workers its part; return those to which something could not be sent."""
         waiting, self.unassigned = self.unassigned, []
         parts: list[list[int]] = [[] for _ in workers]
         loads = [self._load(worker) for worker in workers]
@@ -150,11 +169,26 @@ class Exchange:
             cost, index = least[0]
             parts[index].append(fd)
             heapq.heapreplace(least, (cost + 1 / loads[index].share, index))
+        failed = set()
         for worker, part in zip(workers, parts, strict=True):
             for start in range(0, len(part), DATAGRAM_CAPACITY):
                 batch = part[start : start + DATAGRAM_CAPACITY]
                 if not self._supplies[worker].pass_on(batch):
                     self.unassigned += batch
+                    failed.add(worker)
+        return failed
+
+    def _note_stuck(self) -> None:
+        """Note whether workers were there, but connections could not be sent to them."""
+        if not self.unassigned:
+            self._stuck_since = None
+        elif self._stuck_since is None:
+            self._stuck_since = asyncio.get_running_loop().time()
+            logger.debug("%d connections cannot be sent to workers yet", len(self.unassigned))
+
+    def _is_stuck(self) -> bool:
+        since = self._stuck_since
+        return since is not None and asyncio.get_running_loop().time() - since >= STUCK_TIMEOUT
 
     def _load(self, worker: int) -> WorkerLoad:
         return self._holding(worker) or WorkerLoad(self._supplies[worker].passed)
@@ -187,14 +221,19 @@ class Exchange:
         supply = self._supplies.get(worker)
         return supply is not None and supply.order(order)
 
-    def end(self, spared: Collection[int] = ()) -> None:
-        """Take no more connections, but for the `spared` workers: nobody will be there to receive them.
+    def end(self, spared: Collection[int] = (), *, able: Collection[int] | None = None) -> None:
+        """Take no more connections: nobody will be there to receive them.
 
-        Where none is spared, those that wait go to workers that drain, which serve a request that has come
-        already; else they go on waiting, for the next supervisor.
+        Where no worker is spared, those that wait go to workers that drain, which serve a request that has
+        come already; else they go on waiting, for the next supervisor.
+
+        Args:
+            spared: the workers from which connections are taken all the same.
+            able: those that can serve; one that still starts ends without having served anything. None for
+                all.
         """
         if not spared:
-            self._share_out(list(self._supplies))
+            self._share_out([worker for worker in self._supplies if able is None or worker in able])
         for worker, supply in self._supplies.items():
             if worker not in spared:
                 supply.end()
@@ -206,6 +245,25 @@ class Exchange:
         for supply in self._supplies.values():
             supply.let_go()
         return self.unassigned
+
+    def keep(self, room: int, put: Callable[[Sequence[int]], list[int]]) -> None:
+        """Keep connections for the next process from now on: no worker of this one will serve them.
+
+        They are stored as they come: this process may be killed before its end.
+
+        Args:
+            room: how many may be kept.
+            put: stores connections elsewhere; returns those that it has not stored, which wait here.
+        """
+        self.room, self._put = room, put
+        self.pass_on()
+
+    def store(self, put: Callable[[Sequence[int]], list[int]]) -> None:
+        """Store those that wait elsewhere; what `put` has not stored goes on waiting."""
+        waiting, self.unassigned = self.unassigned, put(self.unassigned)
+        stored = set(waiting).difference(self.unassigned)
+        self.room -= len(stored)
+        close_all(list(stored))
 
     def refuse(self) -> None:
         """Close the waiting connections, and keep none from now on."""

@@ -53,13 +53,22 @@ class Store:
         room = max(min(self._notifier.storage, self._most) - self.reserved, 0)
         return room if room and (followed or await _ask()) else 0
 
-    def put(self, descriptors: Sequence[int]) -> None:
-        """Store copies of connections; they stay open here."""
-        if not self._notifier.storage:
-            return
+    def put(self, descriptors: Sequence[int], *, must: bool = True) -> list[int]:
+        """Store copies of connections; they stay open here.
+
+        Args:
+            descriptors: the connections.
+            must: wait a moment for room in the manager's queue.
+
+        Returns:
+            Those that are not stored: the manager's queue is full, or it has no store.
+        """
+        left: list[int] = []
         for start in range(0, len(descriptors), DATAGRAM_CAPACITY):
             batch = descriptors[start : start + DATAGRAM_CAPACITY]
-            self._notifier.store(batch, CONNECTION, must=True)
+            if not (self._notifier.storage and self._notifier.store(batch, CONNECTION, must=must)):
+                left += batch
+        return left
 
     def explain(self) -> None:
         """Log a warning if this process and systemd do not agree on the size of the store."""

@@ -125,7 +125,8 @@ class Supply:
     def let_go(self) -> None:
         """Read and send no more; the next supervisor does. What was sent arrives."""
         self._loop.remove_reader(self._ours.fileno())
-        self._sent.clear()
+        while self._sent:
+            ancillary.close(self._sent.popleft())
 
     def _send(self, message: bytes) -> bool:
         """Send a message; return False if the worker cannot get it."""

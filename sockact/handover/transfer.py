@@ -65,12 +65,21 @@ way than a user without privileges may have open in a process, whoever sends the
 and nothing tells when some have arrived."""
 
 
+OWN = 32
+"""Descriptors that a process has for itself: streams, sockets to the manager, its loop, its statistics."""
+
+
 def keepable() -> int:
     """Return how many connections may be kept for a process that gets them by LISTEN_FDS.
 
     On their way to the numbers which it expects, descriptors are copied beside each other.
     """
-    return min(KEPT, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
+    free = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - OWN
+    return max(0, min(KEPT, free // 4))
+
+
+REFUSED_TIMEOUT = 2.0
+"""Seconds for which the kernel may refuse to send a connection: its client waits meanwhile."""
 
 
 class Movable(Protocol):
@@ -105,6 +114,7 @@ class HandoverSender:
         self.room: float = math.inf if confirms else 0
         self._when_closed: list[Callable[[], None]] = []
         self._offered: list[Movable] = []
+        self._refused_since: float | None = None
         self._under_way: deque[list[Movable]] = deque()
 
     def when_closed(self, called: Callable[[], None]) -> None:
@@ -119,6 +129,8 @@ class HandoverSender:
 
     def taken(self, count: int) -> None:
         """Give up the first ones of the oldest batch, which the manager has; the others found no room."""
+        if not self._under_way:
+            return  # of a batch that was given up, or of none
         batch = self._under_way.popleft()
         for connection in batch[:count]:
             connection.on_moved()
@@ -153,16 +165,24 @@ class HandoverSender:
             if not (batch and self.room):
                 self._refuse(batch)
             elif self._store([each.fileno() for each in batch]):
+                self._refused_since = None
                 self.room -= len(batch)
                 self._under_way.append(batch)
                 if not self._confirms:
                     self.taken(len(batch))
-            elif self._confirms:  # the end of the supply tells if nobody is there
+            elif self._confirms and not self._refused_for_long():  # the end of the supply tells of that
                 self._offered = batch + self._offered
                 asyncio.get_running_loop().call_later(RETRY_PAUSE, self._send)
                 break
             else:
                 self._refuse(batch)
+
+    def _refused_for_long(self) -> bool:
+        """Note that the kernel has refused to send; return whether it has done so for too long."""
+        now = asyncio.get_running_loop().time()
+        if self._refused_since is None:
+            self._refused_since = now
+        return now - self._refused_since >= REFUSED_TIMEOUT
 
     def _refuse(self, connections: Sequence[Movable]) -> None:
         for connection in connections:
@@ -225,6 +245,8 @@ class HandoverReceiver:
             return False
         except OSError:
             data, descriptors = b"", []
+        if data[:1] != bytes([ARRIVING]):
+            ancillary.close(descriptors)  # they belong to nothing
         if not data:
             self.close()
             self.told.set()

@@ -13,15 +13,19 @@ import os
 import signal
 from typing import Any
 
+from sockact.config.records import RecordKind, about
 from sockact.config.settings import Settings
-from sockact.errors import ReloadRefused, SockactError
+from sockact.errors import PauseFailed, ReloadRefused, SockactError
 from sockact.lifecycle.announcer import Announcer
 from sockact.lifecycle.deadlines import SERVICE_MARGIN
 from sockact.lifecycle.end_signals import KILLED, EndSignals
+from sockact.lifecycle.pausing import Pausing
 from sockact.lifecycle.phases import TABLE, Act, Event, Phase
+from sockact.lifecycle.recovery import Recovery
 from sockact.lifecycle.reloads import Reloads
 from sockact.lifecycle.service import Callbacks, Ending, Service
 from sockact.lifecycle.signal_events import SignalEvents
+from sockact.lifecycle.tasks import cancel
 from sockact.lifecycle.verbs import Verbs
 from sockact.protocols.control import Caller
 from sockact.protocols.worker_messages import Reporter
@@ -59,11 +63,13 @@ class Conductor:
         self._settings = settings
         self._reloads = reloads or Reloads()
         self._end_signals = end_signals or EndSignals()
+        self._recovery = Recovery(notifier, settings.probation)
         self._announcer = Announcer(
             notifier, self._text, lambda: self._service.counters, self._check_signals
         )
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._verbs = Verbs(self._events.put_nowait, self._fail)
+        self._pauses: set[asyncio.Task[None]] = set()
         self._abort = False
         self._failure: SockactError | None = None
         self._replaced = False
@@ -83,6 +89,8 @@ class Conductor:
                     self._step(await self._events.get())
             finally:
                 pinging.cancel()
+                await cancel(self._pauses)
+                self._recovery.end()
                 await self._announcer.close()
         return self._ending()
 
@@ -91,6 +99,26 @@ class Conductor:
         if caller:
             self._reloads.join(caller)
         self._events.put_nowait(Event.RELOAD)
+
+    def request_pause(self, caller: Caller, seconds: float) -> None:
+        """Pause the service for so long; `caller` is told when no request is in flight."""
+        if self.phase is not Phase.ACTIVE:
+            caller.answer(False, f"not paused: the service is {self.phase.value}")
+            return
+        pausing = self._service.pausing
+        try:
+            pausing.begin(seconds)
+        except PauseFailed as error:
+            caller.answer(False, f"not paused: {error}")
+            return
+        task = asyncio.get_running_loop().create_task(self._pause(caller, pausing))
+        self._pauses.add(task)
+        task.add_done_callback(self._pauses.discard)
+
+    def request_resume(self, caller: Caller) -> None:
+        """End the pause."""
+        ended = self._service.pausing.end("resumed")
+        caller.answer(True, "resumed" if ended else "there is no pause")
 
     def obey(self, number: signal.Signals, *, unless_heard: bool = False) -> None:
         """Handle a signal as if it had come; see `SignalEvents.obey`."""
@@ -151,6 +179,7 @@ class Conductor:
                 self._refuse()
             case Act.BEGIN_STOP | Act.BEGIN_ABORT:
                 self._abort = act is Act.BEGIN_ABORT
+                self._recovery.end()
                 self._notifier.stopping(self._text())
                 self._verbs.begin(self._stop)
             case Act.ABORT:
@@ -158,6 +187,18 @@ class Conductor:
                 self._service.abort()
             case Act.HAND_OVER:
                 self._replaced = True
+
+    async def _pause(self, caller: Caller, pausing: Pausing) -> None:
+        """Answer a caller when no request is in flight, and show the beginning and the end of the pause."""
+        self._announcer.show()
+        try:
+            await pausing.finish()
+        except PauseFailed as error:
+            caller.answer(False, str(error))
+        else:
+            caller.answer(True, f"paused for another {pausing.left:.0f} s: no request is in flight")
+            await pausing.over()
+        self._announcer.show()
 
     # The verbs. Each ends in one event; a stop cancels the one under way.
 
@@ -170,6 +211,7 @@ class Conductor:
             await self._service.start()
         self._check_signals()
         self._callbacks.on_started()
+        self._recovery.begin()
         return Event.STARTED
 
     async def _reload(self) -> Event:
@@ -217,30 +259,36 @@ class Conductor:
 
     def _say_ready(self) -> None:
         self._notifier.ready(self._text())
-        logger.info("%s is ready", self._service.name)
+        logger.info("%s is ready", self._service.name, extra=about(RecordKind.READY))
         if unapplied := self._reloads.unapplied:
             logger.warning("the reload did not take over, a restart does: %s", unapplied)
-        self._settle(True, f"{self._service.name} is ready{self._reloads.restart_for()}")
+        remark = f"; {text}" if (text := self._callbacks.remark()) else ""
+        self._settle(True, f"{self._service.name} is ready{remark}{self._reloads.restart_for()}")
 
     def _refuse(self) -> None:
         self._notifier.ready(self._text())
         complaint = f"reload failed: {self._reloads.complaint}"
-        logger.error("%s", complaint)
+        logger.error("%s", complaint, extra=about(RecordKind.RELOAD_REFUSED))
         self._settle(False, complaint)
 
     def _settle(self, ok: bool, text: str) -> None:
         """Send the result of a reload, if it was one, to its callers; begin the next one."""
+        if self._reloads.under_way:
+            self._callbacks.on_reloaded(ok)
         self._announcer.answer(self._reloads.settle(ok, text), ok, text)
         if self._reloads.due():
             self._events.put_nowait(Event.RELOAD)
 
     def _text(self) -> str:
         if self.phase is Phase.ACTIVE and (complaint := self._reloads.complaint):
-            going_on = f"{self._service.name} goes on: {self._service.status()}"
+            going_on = f"{self._service.name} goes on: {self._activity()}"
             return f"reload failed: {complaint} ({going_on})"
         verb = "" if self.phase is Phase.ACTIVE else f"{self.phase.value}, "
         restart_for = self._reloads.restart_for() if self.phase is Phase.ACTIVE else ""
-        return f"{self._service.name}: {verb}{self._service.status()}{restart_for}"
+        return f"{self._service.name}: {verb}{self._activity()}{restart_for}"
+
+    def _activity(self) -> str:
+        return ("paused, " if self._service.pausing.paused else "") + self._service.status()
 
     def _ending(self) -> Ending:
         callers = self._reloads.waiting

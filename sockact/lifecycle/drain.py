@@ -10,6 +10,7 @@ import asyncio
 import logging
 from typing import Protocol
 
+from sockact.config.records import RecordKind, about
 from sockact.lifecycle.tasks import Background
 from sockact.protocols.counters import count
 
@@ -102,7 +103,8 @@ class Drain:
         self.aborted = True
         told = self._abort_asked.is_set() or self._timeout is None
         reason = "told to abort" if told else f"drain timeout after {self._timeout:g} s"
-        logger.warning("%s: aborting %s", reason, self._rest())
+        facts = about(RecordKind.DRAIN_ABORTED)
+        logger.warning("%s: aborting %s", reason, self._rest(), extra=facts)
         await self._engine.abort()
         await self._background.abort()
 

@@ -10,7 +10,7 @@ Any answer at all means that it is alive.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 READY_PATH = "/-/ready"
 LIVE_PATH = "/-/live"
@@ -21,6 +21,18 @@ RETRY_AFTER = 5
 _WORDS = {"starting": 503, "ready": 200, "draining": 503, "live": 200}
 
 
+class Tellable(Protocol):
+    """The readiness of a service, whoever knows it."""
+
+    @property
+    def word(self) -> str:
+        """One of the words above."""
+
+    @property
+    def refusing(self) -> bool:
+        """True when a stop accepts no more: `drain_delay` is over."""
+
+
 class Readiness:
     """The readiness of this process.
 
@@ -29,8 +41,8 @@ class Readiness:
         refusing: whether requests are refused, since the service stops.
     """
 
-    def __init__(self) -> None:
-        self.word = "starting"
+    def __init__(self, word: str = "starting") -> None:
+        self.word = word
         self.refusing = False
 
 

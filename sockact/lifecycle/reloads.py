@@ -65,6 +65,11 @@ class Reloads:
         return callers
 
     @property
+    def under_way(self) -> bool:
+        """Return whether a reload is under way, rather than the first start."""
+        return self._under_way
+
+    @property
     def environ(self) -> Mapping[str, str] | None:
         """The unit's environment as the present callers know it; None if they know nothing of it."""
         known = [caller.environ for caller in self._callers if caller.environ is not None]

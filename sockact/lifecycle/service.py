@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from sockact.lifecycle.pausing import Pausing
 from sockact.protocols.control import Caller
 from sockact.protocols.counters import Counters
 
@@ -15,7 +16,12 @@ class Service(Protocol):
     """A worker, or a supervisor of workers.
 
     Its verbs are start, reload and stop; a reload is `try_reload`, then `take_over`.
+
+    Attributes:
+        pausing: its pause.
     """
+
+    pausing: Pausing
 
     @property
     def name(self) -> str:
@@ -71,15 +77,19 @@ class Callbacks(NamedTuple):
         keep_signals: returns a context in which the handlers that are installed now are kept.
         check_signals: called at times to see whether they still are installed.
         on_started: called when the start is done.
+        on_reloaded: called when a reload has ended, with whether it has succeeded.
         unapplied: called with the unit's environment as the caller of a reload knows it; returns the
             changes that the reload did not apply.
+        remark: returns what else is to be said about a reload that is done; empty for nothing.
     """
 
     on_signal: Callable[[signal.Signals, Callable[[], None]], None] = _take_effect
     keep_signals: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
     check_signals: Callable[[], None] = lambda: None
     on_started: Callable[[], None] = lambda: None
+    on_reloaded: Callable[[bool], None] = lambda _: None
     unapplied: Callable[[Mapping[str, str] | None], Sequence[str]] = lambda _: ()
+    remark: Callable[[], str] = lambda: ""
 
 
 class Ending(NamedTuple):

@@ -38,6 +38,7 @@ class Child:
         pid: the process.
         reason: the reason for which it gives up, if it has told.
         exit_status: its exit status, once it has ended; 0 after a signal.
+        killed_by: the number of the signal that has killed it; 0 for none, or if nobody knows.
         gone: set when nothing is left of its process group either, and it was reaped.
     """
 
@@ -50,7 +51,7 @@ class Child:
         whole_group: bool = False,
     ) -> None:
         self.pid = handle.pid
-        self.reason, self.exit_status = "", 0
+        self.reason, self.exit_status, self.killed_by = "", 0, 0
         self.gone = asyncio.Event()
         self._handle = handle
         self._leftovers: Leftovers | None = None
@@ -108,7 +109,7 @@ class Child:
     def _reap(self) -> None:
         self._listen(QUEUE)  # its last notifications may still be unread
         code = exit_code(self.pid)
-        self.exit_status = max(code or 0, 0)
+        self.exit_status, self.killed_by = max(code or 0, 0), max(-(code or 0), 0)
         self._close()
         self._leftovers = Leftovers(self.pid, self._term_timeout(), self._reaped)
         self._leftovers.end()

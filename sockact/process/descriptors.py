@@ -1,9 +1,10 @@
 """The descriptors of a process: taken over at its start, passed on when it executes the new code.
 
-Besides the listeners there are eight kinds that sockact passes to itself, under names of its own: the
+Besides the listeners there are ten kinds that sockact passes to itself, under names of its own: the
 control socket, connections of callers on it that still wait for the result of a reload, connections of
 clients that outlive the process which accepted them, a worker's supply of these, its lifeline, the load
-board of all workers, a template's requests, and what a supervisor needs of left-over workers.
+board of all workers, the page of its statistics, the ledger of all statistics, a template's requests, and
+what a supervisor needs of left-over workers.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from dataclasses import dataclass, field
 from sockact.config.settings import Settings
 from sockact.errors import ActivationError, UnavailableError
 from sockact.handover.transfer import CONNECTION, SUPPLY
-from sockact.process import health, terminal
+from sockact.process import terminal
+from sockact.process.ledger import is_past
 from sockact.process.left_over import LeftOvers
 from sockact.process.parent_death import LIFELINE
 from sockact.protocols import control_address
 from sockact.protocols.control import Caller
 from sockact.protocols.load_board import LOAD, OwnRow
+from sockact.protocols.statistics_page import STATISTICS, WorkerStatistics
 from sockact.sockets import fds, listen
-from sockact.sockets.fds import RESERVED, Kind, Listener
+from sockact.sockets.fds import ANSWERED, RESERVED, Kind, Listener
 from sockact.system import private_folder
 from sockact.systemd import activation
 from sockact.systemd.activation import Clue
@@ -44,11 +47,13 @@ class Sockets:
     Attributes:
         listeners: the listeners of the app.
         control: the control socket, if there is one.
-        health: the listeners on which sockact itself answers.
+        answered: the listeners on which sockact itself answers, health checks or agent checks.
         supply: the socket on which a supervisor sends connections.
         forks: the socket on which a template gets requests.
         lifeline: signals the end of the parent; stays open as long as the process lives.
         load: this worker's row of the load board.
+        statistics: the page in which this worker counts.
+        ledger: the descriptors of the ledger of the process before this one, or for the next one.
         connections: the connections of clients that outlive the process which accepted them.
         left_over: the workers of the supervisor before this process.
         callers: the callers of the reload that ends with the start of this process.
@@ -58,11 +63,13 @@ class Sockets:
 
     listeners: list[Listener] = field(default_factory=list)
     control: Listener | None = None
-    health: list[Listener] = field(default_factory=list)
+    answered: list[Listener] = field(default_factory=list)
     supply: Listener | None = None
     forks: Listener | None = None
     lifeline: Listener | None = None
     load: OwnRow | None = None
+    statistics: WorkerStatistics | None = None
+    ledger: list[Listener] = field(default_factory=list)
     connections: list[Listener] = field(default_factory=list)
     left_over: LeftOvers = field(default_factory=LeftOvers)
     callers: list[Caller] = field(default_factory=list)
@@ -81,7 +88,7 @@ class Sockets:
         except ActivationError as error:
             passed, sockets.fault = [], error
         for listener in passed:
-            if sockets.left_over.add(listener) or sockets._add_load(listener):
+            if sockets.left_over.add(listener) or sockets._add_memory(listener):
                 continue
             try:
                 sockets._sort(listener)
@@ -96,7 +103,7 @@ class Sockets:
                 each.close()
         self.lifeline = self.forks = None
         for listener in passed:
-            if not self._add_load(listener):
+            if not self._add_memory(listener):
                 self._sort(listener)
 
     def check(self, *, told: bool) -> None:
@@ -106,17 +113,22 @@ class Sockets:
             told: whether a setting names the addresses for the case that none were.
 
         Raises:
-            ActivationError: they are malformed, or a wrapper has them.
+            ActivationError: they are malformed, a wrapper has them, or none of them is for an app.
             UnavailableError: none were passed, though there is a socket unit.
         """
         if self.fault is not None:
             raise self.fault
         if self.listeners:
             return
+        self._require_other_than_answered()
         if reason := activation.obstacle(self.clue, os.environ, told=told):
             raise reason
         if self.clue.owner:
             logger.warning("LISTEN_PID=%s names another process: ignored", self.clue.owner)
+
+    def named(self, name: str) -> list[Listener]:
+        """Return the listeners of a name on which sockact itself answers."""
+        return [listener for listener in self.answered if listener.name == name]
 
     @property
     def connected(self) -> bool:
@@ -165,9 +177,10 @@ class Sockets:
         own = [listener for listener in (self.control, self.supply) if listener is not None]
         return [
             *self.listeners,
-            *self.health,
+            *self.answered,
             *own,
             *self.connections,
+            *self.ledger,
             *(Listener.of(caller.sock, CALLER) for caller in callers),
         ]
 
@@ -207,7 +220,7 @@ class Sockets:
         """Return the sockets as in `sockact.protocols.overview`."""
         return [
             {"name": listener.name, "kind": listener.kind.value, "address": listener.address}
-            for listener in (*self.listeners, *self.health)
+            for listener in (*self.listeners, *self.answered)
         ]
 
     def addresses(self) -> dict[str, tuple[str, ...]]:
@@ -227,14 +240,22 @@ class Sockets:
             raise UnavailableError("require_activation=yes: expected sockets by LISTEN_FDS, found none")
         for listener in listen.bind(settings.listen):
             self._sort(listener)
+        if not self.listeners:
+            self._require_other_than_answered()
         hint = terminal.hint(self.listeners, settings)
         logger.info("no socket was passed: listens on %s%s", self.describe(), hint)
+
+    def _require_other_than_answered(self) -> None:
+        """Raise ActivationError if the only sockets are those on which sockact itself answers."""
+        if self.answered:
+            names = ", ".join(f"{listener.name}={listener.address}" for listener in self.answered)
+            raise ActivationError(f"no socket is for an app: sockact itself answers on {names}")
 
     def _sort(self, listener: Listener) -> None:
         """Sort a descriptor by its name; raises ActivationError if it is of another kind."""
         name = listener.name
-        if name == health.NAME and listener.listening and listener.kind is Kind.STREAM:
-            self.health.append(listener)
+        if name in ANSWERED and listener.listening and listener.kind is Kind.STREAM:
+            self.answered.append(listener)
         elif not name.startswith(RESERVED):
             self.listeners.append(listener)
         elif name not in _OURS and not listener.listening:
@@ -249,12 +270,24 @@ class Sockets:
         elif listener.sock is not None:
             self.callers.append(Caller(listener.sock))
 
-    def _add_load(self, listener: Listener) -> bool:
-        """Take the load board; return False if this is another descriptor."""
-        found = listener.kind is Kind.OTHER and listener.name.startswith(f"{LOAD}.")
-        if found:
+    def _add_memory(self, listener: Listener) -> bool:
+        """Take the load board, or memory with statistics; return False if this is another descriptor."""
+        if listener.kind is not Kind.OTHER:
+            return False
+        if listener.name.startswith(f"{LOAD}."):
             self.load = OwnRow.passed(listener)
-        return found
+        elif listener.name == STATISTICS:
+            self.statistics = WorkerStatistics.passed(listener)
+        elif is_past(listener):
+            self.ledger.append(listener)
+        else:
+            return False
+        return True
+
+    def taken_ledger(self) -> list[Listener]:
+        """Return the descriptors of the ledger before; from now on they are the caller's."""
+        ledger, self.ledger = self.ledger, []
+        return ledger
 
     def _has(self, name: str) -> bool:
         """Return whether a descriptor of which there is only one is there already."""

@@ -14,6 +14,7 @@ from sockact.protocols.environment import (
     SUPERVISED,
     TEMPLATE,
     TRIAL,
+    WORKER,
 )
 from sockact.untrusted.number import decimal
 
@@ -30,6 +31,7 @@ class ProcessIdentity(NamedTuple):
         children: the children of the program that it has replaced.
         activated: True if sockets were passed to the service; None if it has to find out.
         unapplied: the changes that the reload which has started it did not apply.
+        worker: its number among the workers of its supervisor; None if it is no worker, or not told.
     """
 
     trial: bool
@@ -40,6 +42,7 @@ class ProcessIdentity(NamedTuple):
     children: Sequence[int]
     activated: bool | None
     unapplied: str
+    worker: int | None
 
     @classmethod
     def taken_from(cls, environ: MutableMapping[str, str]) -> ProcessIdentity:
@@ -56,4 +59,5 @@ class ProcessIdentity(NamedTuple):
             children=[pid for each in children if (pid := decimal(each, digits=9)) is not None],
             activated=activated == "1" if activated else None,
             unapplied=environ.pop(REMARK, ""),
+            worker=decimal(environ.pop(WORKER, None)),
         )

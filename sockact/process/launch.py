@@ -6,7 +6,6 @@ It speaks sd_listen_fds(3) and sd_notify(3) to whoever started it: systemd, a su
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import logging
 import os
 import signal
@@ -15,6 +14,7 @@ from typing import Any, NoReturn
 
 from sockact import runtime
 from sockact.config import logs, pyproject, settings
+from sockact.config.records import RecordKind, about
 from sockact.config.settings import Settings
 from sockact.errors import ReloadRefused, SockactError, similar
 from sockact.handover.store import Store
@@ -24,10 +24,12 @@ from sockact.lifecycle.end_signals import IMPATIENCE, SECOND_SIGINT, EndSignals
 from sockact.lifecycle.reloads import Reloads
 from sockact.lifecycle.service import Callbacks, Ending, Service
 from sockact.process import event_loop, green_threads, import_path, open_descriptors
+from sockact.process.app_metrics import VARIABLE, AppMetrics
 from sockact.process.command import Program
 from sockact.process.descriptors import Sockets
 from sockact.process.ending import Exit, flush
 from sockact.process.identity import ProcessIdentity
+from sockact.process.ledger import StatisticsLedger
 from sockact.process.offered_sockets import opened
 from sockact.process.orphans import Inherited, children
 from sockact.process.pidfile import PidFile
@@ -38,8 +40,8 @@ from sockact.protocols.environment import ACTIVATED, CHILDREN, UNIT
 from sockact.protocols.template_messages import ForkRequest
 from sockact.protocols.worker_messages import Reporter
 from sockact.sockets import fds, listen
-from sockact.sockets.fds import Listener
-from sockact.system import exec_state, forks, private_folder, signals, standard_streams
+from sockact.sockets.fds import METRICS, Listener
+from sockact.system import exec_state, fault_handler, forks, private_folder, signals, standard_streams
 from sockact.system.signals import EarlySignals
 from sockact.systemd import activation
 from sockact.untrusted.text import told
@@ -80,7 +82,7 @@ class Process:
         given: settings, beside those in the environment.
 
     Attributes:
-        trial, supervised, template, own, generation: as in `ProcessIdentity`.
+        trial, supervised, template, own, generation, worker: as in `ProcessIdentity`.
         activated: whether sockets were passed to the service.
         early: the signals until the event loop handles them.
         sockets: its descriptors.
@@ -89,6 +91,8 @@ class Process:
         beginning: the settings and unit files with which the main process was started.
         exit: its end, once that has begun.
         end_timeout: the seconds that its end may take.
+        ledger: the statistics of the service; None in a worker or a trial.
+        app_metrics: the app's own metrics; None if nobody asks for them.
         listen_given: whether a setting names the addresses for the case that no socket is passed.
     """
 
@@ -97,17 +101,18 @@ class Process:
         self.exit = Exit()
         self.end_timeout = Settings().shutdown_timeout
         self.listen_given = False
+        self.ledger: StatisticsLedger | None = None
+        self.app_metrics: AppMetrics | None = None
         self._reported = False
         self.early = EarlySignals()
         self.sockets = Sockets.adopted()
         standard_streams.secure()
-        self._shows_faults = not faulthandler.is_enabled()
         # The watchdog's SIGABRT then shows where every thread hangs.
-        faulthandler.enable(file=standard_streams.descriptor())
+        self._shows_faults = fault_handler.enable(standard_streams.descriptor())
         self._identity = identity = ProcessIdentity.taken_from(os.environ)
         self.trial, self.supervised, self.own = identity.trial, identity.supervised, identity.own
         self.template = identity.template
-        self.generation = identity.generation
+        self.generation, self.worker = identity.generation, identity.worker
         passed = bool(self.sockets.listeners)
         self.activated = passed if identity.activated is None else identity.activated
         self.notifier = Reporter()
@@ -122,7 +127,7 @@ class Process:
         """Return the settings, and log as they say; raises SettingsError."""
         logs.configure("info", os.environ)  # for an error in the settings
         chosen = self.resolve()
-        logs.configure(chosen.log_level, os.environ)
+        logs.configure(chosen.log_level, os.environ, chosen.log_format)
         self.end_timeout = chosen.shutdown_timeout
         self.listen_given = pyproject.says("listen", self._given, os.environ)
         for name in settings.misspelt(os.environ):
@@ -186,6 +191,30 @@ class Process:
         end_signals = EndSignals({**SECOND_SIGINT, signal.SIGTERM: IMPATIENCE})
         return Conductor(self.notifier, chosen, reloads, end_signals)
 
+    def open_ledger(self) -> StatisticsLedger:
+        """Go on with the statistics of the process before this one; they are this process's from now on."""
+        past, single = self.sockets.taken_ledger(), self.sockets.connected
+        self.ledger = StatisticsLedger(self.notifier, past, single=single)
+        return self.ledger
+
+    def open_app_metrics(self) -> dict[str, str]:
+        """Collect the app's own metrics, if there is a listener named `metrics`; needs the ledger.
+
+        Returns the variables that a process of the app needs before it imports prometheus-client.
+        """
+        if self.ledger is None or not self.sockets.named(METRICS):
+            return {}
+        self.app_metrics = AppMetrics.prepared(self.program.environ, anew=self.ledger.anew)
+        if self.app_metrics is None:
+            return {}
+        self.app_metrics.recover()
+        return {VARIABLE: self.app_metrics.folder}
+
+    def overview(self, conductor: Conductor) -> dict[str, Any]:
+        """Return the overview of this service; see `sockact.protocols.overview`."""
+        found = {**conductor.overview(), "sockets": self.sockets.overview()}
+        return found if self.ledger is None else {**found, "statistics": self.ledger.overview()}
+
     def unapplied(self, environ: Mapping[str, str] | None) -> Sequence[str]:
         """Return the changes that a reload of this process did not apply; see `StartSnapshot.changed`."""
         return () if self.supervised else self.beginning.changed(environ)
@@ -198,8 +227,8 @@ class Process:
             if control is not None and control.sock is not None:
                 server = ControlServer(
                     control.sock,
-                    conductor.request_reload,
-                    lambda: {**conductor.overview(), "sockets": self.sockets.overview()},
+                    conductor,
+                    lambda: self.overview(conductor),
                 )
                 servers.callback(server.close)
             return await conductor.run(service, self.early, callbacks)
@@ -208,6 +237,8 @@ class Process:
         self, argv: Sequence[str], environ: Mapping[str, str], callers: Sequence[Caller]
     ) -> NoReturn:
         """Execute another program in this process, and pass on all that was passed to it, and `callers`."""
+        if self.ledger is not None:
+            self.sockets.ledger = self.ledger.passed_on()
         exec_state.BEFORE.restore(blocked=signals.REMEMBERED)
         self.notifier.flush()
         flush()
@@ -244,10 +275,13 @@ class Process:
         self._reported = True
         self.exit.status = error.exit_status
         text = event_loop.advised(str(error))
+        facts = about(RecordKind.START_FAILED)
         if error.logged:
-            logger.error("not started, exit status %d: a worker has logged the reason", error.exit_status)
+            text_of_log = "not started, exit status %d: a worker has logged the reason"
+            logger.error(text_of_log, error.exit_status, extra=facts)
         else:
-            logger.error("%s", text, exc_info=error.__cause__ if error.exit_status == 1 else None)
+            cause = error.__cause__ if error.exit_status == 1 else None
+            logger.error("%s", text, exc_info=cause, extra=facts)
         self.notifier.failing(text)
         Store(self.notifier).put(self.sockets.kept())  # systemd tries again, soon
         for caller in self.sockets.callers:
@@ -288,6 +322,7 @@ class Process:
     def become_worker(self, request: ForkRequest, descriptors: Sequence[int]) -> None:
         """Make a process that a template has forked a worker, as if it had been started as one."""
         self.template = False
+        self.worker = request.worker
         self.exit = Exit()
         self.sockets.become_worker(map(fds.describe, descriptors, request.names))
         os.environ["NOTIFY_SOCKET"] = request.address
@@ -305,7 +340,7 @@ class Process:
         """Reset what the app has forked: it is no process of sockact."""
         runtime.forget()
         if self._shows_faults:
-            faulthandler.disable()
+            fault_handler.disable()
 
     def forget(self) -> None:
         """Remove the PID file, and the folder of this process's sockets."""

@@ -103,9 +103,10 @@ def close(parts: Iterable[Listener]) -> None:
 
 
 def _left_over(name: str, parts: Iterable[Listener]) -> LeftOver | None:
-    match = _NAME.fullmatch(name)
-    by_kind = {each.kind: each for each in parts}
-    if match is None or by_kind.keys() - {Kind.SEQPACKET} != _HANDLE:
+    match, every = _NAME.fullmatch(name), list(parts)
+    by_kind = {each.kind: each for each in every}
+    complete = len(by_kind) == len(every) and by_kind.keys() - {Kind.SEQPACKET} == _HANDLE
+    if match is None or not complete or any(_is_foreign(each) for each in every):
         return None
     supply, notify, lifeline = (
         by_kind[kind].sock if kind in by_kind else None
@@ -117,6 +118,11 @@ def _left_over(name: str, parts: Iterable[Listener]) -> LeftOver | None:
         return None
     handle = ChildHandle(pid, pidfd, NotifySocket(stores=True, bound=notify), Lifeline(lifeline))
     return LeftOver(int(match[1]), int(match[2]), handle, supply)
+
+
+def _is_foreign(part: Listener) -> bool:
+    """Return whether this is a socket that no worker of ours has."""
+    return part.sock is not None and part.sock.family != socket.AF_UNIX
 
 
 def _pid(pidfd: int) -> int:

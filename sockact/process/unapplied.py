@@ -19,8 +19,9 @@ from sockact.systemd.unit_files import UnitFiles
 
 MAIN = (
     *("listen", "workers", "preload", "env_file", "start_timeout", "probation", "max_draining", "surge"),
+    *("canary", "canary_for"),
     *("max_worker_memory", "worker_watchdog", "notify", "notify_access", "handover", "drain_delay"),
-    *("drain_timeout", "shutdown_timeout", "control", "pid_file", "log_level"),
+    *("drain_timeout", "shutdown_timeout", "control", "pid_file", "log_level", "log_format"),
 )
 """The settings that a supervisor applies itself."""
 
@@ -111,4 +112,5 @@ def _written(digests: Mapping[str, str]) -> str:
 
 
 def _read(text: str) -> dict[str, str]:
-    return dict(word.rsplit("=", 1) for word in text.split())
+    found = (word.rpartition("=") for word in text.split())
+    return {name: digest for name, equals, digest in found if equals}

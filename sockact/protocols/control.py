@@ -8,6 +8,12 @@ One line of JSON each way over a Unix stream socket:
     {"verb": "status"}
     {"ok": true, "text": "", "service": ...}    (see `overview`)
 
+    {"verb": "pause", "seconds": 30}
+    {"ok": true, "text": "paused for another 29 s: no request is in flight"}
+
+    {"verb": "resume"}
+    {"ok": true, "text": "resumed"}
+
 `manager` means that systemd waits for this reload (`ExecReload=`), and `environ` are the settings in the
 environment of that process, which is the unit's as it is now; both may be absent.
 The answer comes when the verb has been carried out. Between the two, the service may have
@@ -28,7 +34,7 @@ import struct
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from sockact.errors import UnavailableError
 from sockact.protocols import overview
@@ -59,7 +65,12 @@ MAX_SILENT = 16
 """Callers without a request yet, at most; the one that has been silent for longest makes room."""
 
 MAX_WAITING = 64
-"""Callers that wait for the result of a reload, at most; root is always let in."""
+"""Callers that wait for the result of a reload or a pause, at most; root is always let in."""
+
+VERBS = ("reload", "status", "pause", "resume")
+
+LONGEST_PAUSE = 3600.0
+"""Seconds; most clients give up long before."""
 
 logger = logging.getLogger(__package__)
 
@@ -102,22 +113,35 @@ class Caller:
         return self.sock.fileno() >= 0
 
 
+class Obedient(Protocol):
+    """The service that callers ask; it answers each of them."""
+
+    def request_reload(self, caller: Caller) -> None:
+        """Reload the service."""
+
+    def request_pause(self, caller: Caller, seconds: float) -> None:
+        """Pause the service for so long."""
+
+    def request_resume(self, caller: Caller) -> None:
+        """End its pause."""
+
+
 class ControlServer:
     """Listens on the control socket.
 
     Args:
         listener: the listening socket; stays open when the server is closed.
-        reload: called with each caller that asks for a reload.
+        service: carries the verbs out, but for `status`.
         overview: returns the answer to a caller that asks for the status.
     """
 
     def __init__(
         self,
         listener: socket.socket,
-        reload: Callable[[Caller], None],
+        service: Obedient,
         overview: Callable[[], Mapping[str, Any]],
     ) -> None:
-        self._reload = reload
+        self._service = service
         self._overview = overview
         self._silent: list[asyncio.Task[None]] = []
         self._waiting: list[Caller] = []
@@ -159,14 +183,27 @@ class ControlServer:
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 message = await self._read_message(caller.sock)
         except (OSError, ValueError, RecursionError, TimeoutError):
-            caller.answer(False, 'expected one line: {"verb": "reload"} or {"verb": "status"}')
+            caller.answer(False, f'expected one line: {{"verb": VERB}}, where VERB is {_one_of_verbs()}')
             return
         if (verb := message.get("verb")) == "reload":
             self._request_reload(Caller(caller.sock, message), user)
         elif verb == "status":
             await self._answer_later(caller, {"ok": True, "text": "", "service": self._overview()})
+        elif verb == "pause":
+            self._request_pause(caller, user, message.get("seconds"))
+        elif verb == "resume":
+            self._service.request_resume(caller)
         else:
-            caller.answer(False, f"unknown verb {verb!r}: expected 'reload' or 'status'")
+            caller.answer(False, f"unknown verb {verb!r}: expected {_one_of_verbs()}")
+
+    def _request_pause(self, caller: Caller, user: int, seconds: object) -> None:
+        number = seconds if isinstance(seconds, int | float) and not isinstance(seconds, bool) else 0
+        if 0 < number <= LONGEST_PAUSE:
+            if self._may_wait(caller, user):
+                self._service.request_pause(caller, float(number))
+        else:
+            text = f"seconds={seconds!r}: expected a number up to {LONGEST_PAUSE:.0f} and above 0"
+            caller.answer(False, text)
 
     async def _answer_later(self, caller: Caller, answer: Mapping[str, Any]) -> None:
         """Send an answer that the kernel may not take at once, such as a status of hundreds of workers."""
@@ -176,12 +213,17 @@ class ControlServer:
         caller.hang_up()
 
     def _request_reload(self, caller: Caller, user: int) -> None:
+        if self._may_wait(caller, user):
+            self._service.request_reload(caller)
+
+    def _may_wait(self, caller: Caller, user: int) -> bool:
+        """Refuse a caller if too many wait already."""
         self._waiting = [each for each in self._waiting if each.waits]
         if user and len(self._waiting) >= MAX_WAITING:
-            caller.answer(False, f"{len(self._waiting)} others wait for a reload already")
-            return
+            caller.answer(False, f"{len(self._waiting)} others wait already")
+            return False
         self._waiting.append(caller)
-        self._reload(caller)
+        return True
 
     async def _read_message(self, sock: socket.socket) -> Mapping[str, Any]:
         line = b""
@@ -211,7 +253,7 @@ def ask(
 
     Args:
         sock: the connection, as `connect` gives it.
-        verb: `reload` or `status`.
+        verb: one of `VERBS`.
         where: the address of the control socket.
         patience: the seconds that the answer may take; None for no limit.
         more: further members of the request.
@@ -301,6 +343,10 @@ def _understood(verb: str, line: bytes, where: str) -> dict[str, Any]:
         reason = str(error)[:200] if isinstance(error, ValueError) else "nested too deeply"
         raise UnavailableError(f"{where} answers, but not as sockact does: {reason}") from None
     return cast("dict[str, Any]", answer)
+
+
+def _one_of_verbs() -> str:
+    return " or ".join(map(repr, VERBS))
 
 
 def _line(message: Mapping[str, Any]) -> bytes:

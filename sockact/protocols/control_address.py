@@ -14,10 +14,11 @@ import logging
 import os
 import re
 import socket
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from sockact.errors import UnavailableError
-from sockact.protocols.control import connect
+from sockact.protocols import control
 from sockact.sockets.listen import listen_unix
 from sockact.sockets.peer import peer_of
 from sockact.system import private_folder, proc
@@ -29,6 +30,9 @@ LINK = "sockact.sock"
 
 CONNECT_TIMEOUT = 5.0
 """Seconds to wait for room in the queue of a control socket."""
+
+MAX_CANDIDATES = 32
+"""Addresses that are tried at most: the service's user can put any number into its runtime directory."""
 
 logger = logging.getLogger(__package__)
 
@@ -97,6 +101,7 @@ def find(
         environ: RUNTIME_DIRECTORY in it is the service's.
         pid: its main process; 0 if that is not known.
         patience: the seconds until a connection must be accepted; None for `control.CONNECT_TIMEOUT`.
+            Several addresses share them: root must not be held up for each that the service's user makes.
 
     Returns:
         A connection to it, and its address. It is the connection whose peer was checked: another one to
@@ -107,11 +112,17 @@ def find(
     """
     failures: list[UnavailableError] = []
     answering: dict[int, tuple[socket.socket, str]] = {}
+    candidates = _distinct(_candidates(environ, pid)) if choice == "auto" else [choice]
+    deadline = time.monotonic() + (control.CONNECT_TIMEOUT if patience is None else patience)
     with contextlib.ExitStack() as opened:
-        for where in _candidates(environ, pid) if choice == "auto" else [choice]:
+        for number, where in enumerate(candidates):
             try:
-                sock = opened.enter_context(connect(where, patience))
-                answering.setdefault(_checked(sock, where, pid), (sock, where))
+                share = max(deadline - time.monotonic(), 0) / (len(candidates) - number)
+                sock = opened.enter_context(control.connect(where, round(share, 2)))
+                listener = _checked(sock, where, pid)
+                answering.setdefault(listener, (sock, where))
+                if pid and listener == pid:
+                    break  # its patience with a caller that says nothing is limited, too
             except UnavailableError as error:
                 failures.append(error)
         sock, where = _chosen(answering, pid, failures)
@@ -169,6 +180,21 @@ def _candidates(environ: Mapping[str, str], pid: int) -> Iterator[str]:
         yield from _abstract(pid)
 
 
+def _distinct(candidates: Iterable[str]) -> list[str]:
+    """Return the first addresses, each once: a path below /proc/PID/root is often a known one."""
+    found: dict[object, str] = {}
+    for where in candidates:
+        key: object = where
+        if not where.startswith("@"):
+            with contextlib.suppress(OSError):
+                status = os.stat(where)
+                key = status.st_dev, status.st_ino
+        found.setdefault(key, where)
+        if len(found) == MAX_CANDIDATES:
+            break
+    return list(found.values())
+
+
 def _abstract(pid: int) -> Iterator[str]:
     """Find the abstract names that a service may have."""
     for match in _bound(re.compile(rf"@sockact\.{pid}(\.[0-9a-f]{{16}})?")):
@@ -176,8 +202,11 @@ def _abstract(pid: int) -> Iterator[str]:
 
 
 def _bound(name: re.Pattern[str]) -> Iterator[re.Match[str]]:
-    """Find Unix sockets of this network namespace by their names. Source: proc_pid_net(5), unix."""
-    with contextlib.suppress(OSError), open("/proc/net/unix") as file:
+    """Find Unix sockets of this network namespace by their names. Source: proc_pid_net(5), unix.
+
+    Anybody may have bound one to any bytes.
+    """
+    with contextlib.suppress(OSError), open("/proc/net/unix", errors="replace") as file:
         for line in file:
             if match := name.fullmatch(line.rstrip().rpartition(" ")[2]):
                 yield match

@@ -26,5 +26,8 @@ UNIT = "SOCKACT_UNIT"
 TEMPLATE = "SOCKACT_TEMPLATE"
 """Tells a process that it forks the workers of its generation."""
 
+WORKER = "SOCKACT_WORKER"
+"""Tells a worker its number, for its log records."""
+
 TRIAL = "SOCKACT_CANARY"
 """Tells the new code that it is on trial."""

@@ -22,14 +22,13 @@ size is sealed: memory that became shorter would kill those who read it (SIGBUS,
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import math
-import mmap
 import os
 from typing import NamedTuple, Self
 
 from sockact.sockets.fds import Kind, Listener
+from sockact.system.sealed_memory import mapped, sealed_memory
 from sockact.untrusted.number import decimal
 
 LOAD = "sockact.load"
@@ -45,7 +44,6 @@ GENERATION, SHARE, STATE, CONNECTIONS, RECEIVED, TURNS, BEATS, ANSWERS = range(8
 PRESENT, ACCEPTING = 1, 2
 USUAL_SHARE = 1000
 SIZE = (1 + ROWS) * WORDS * WORD
-SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 MOST = 1 << 20
 """The largest number of connections that is believed."""
@@ -90,11 +88,9 @@ class LoadBoard:
     """
 
     def __init__(self) -> None:
-        self._fd = os.memfd_create(LOAD, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        self._fd = sealed_memory(LOAD, SIZE)
         try:
-            os.ftruncate(self._fd, SIZE)
-            fcntl.fcntl(self._fd, fcntl.F_ADD_SEALS, SEALS)
-            self._words = _mapped(self._fd)
+            self._words = mapped(self._fd, SIZE)
         except BaseException:
             os.close(self._fd)
             raise
@@ -170,11 +166,10 @@ class OwnRow:
     """
 
     def __init__(self, fd: int, row: int) -> None:
-        if fcntl.fcntl(fd, fcntl.F_GET_SEALS) & SEALS != SEALS or os.fstat(fd).st_size != SIZE:
-            raise OSError("the load board is not sealed, or of another size")
+        words = mapped(fd, SIZE)
         if not 1 <= row <= ROWS:
             raise OSError(f"row {row} of the load board: expected 1 to {ROWS}")
-        self._words = _mapped(fd)
+        self._words = words
         self._own = row
         self._base = row * WORDS
         # Not read from the row: there they may be somebody else's.
@@ -290,7 +285,3 @@ class OwnRow:
 
 def _share(thousandths: int) -> float:
     return thousandths / USUAL_SHARE if 0 < thousandths <= USUAL_SHARE else 1.0
-
-
-def _mapped(fd: int) -> memoryview[int]:
-    return memoryview(mmap.mmap(fd, SIZE)).cast("Q")

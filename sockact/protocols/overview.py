@@ -10,7 +10,8 @@
 Times are in seconds, `at` since 1970, `rss` in bytes. `reload` is null when there was none; values that a
 program does not tell are null. `reloads` and `requests` count since the main process has started, or,
 where it serves by itself, since the last reload. A service without workers shows itself as one. A
-supervisor alone tells how many connections workers have `handed_over`, and earlier versions did not.
+supervisor alone tells how many connections workers have `handed_over`, and earlier versions did not. Nor
+did they tell the `statistics`, from which `protocols.metrics` makes the metrics.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ some that are private to sockact, as that page allows; systemd ignores them. `Re
     X_SOCKACT_OPTIONS=words      the supervisor's settings, as the app's code has them
     X_SOCKACT_ENDING=1           the worker has drained, or failed to start, and is about to end
     X_SOCKACT_REASON=text        the reason for which it gives up before it is ready
+    X_SOCKACT_PAUSED=number      it is paused, and so many requests are still in flight
 
 A supervisor sends a worker that has asked for them orders, as texts over its supply (see `handover`).
 Nothing that an app does to the signals of its process keeps an order away, and orders arrive one after the
@@ -32,6 +33,8 @@ other. An older worker does not ask for them; it gets signals instead.
     EXITED pid                   another worker has ended
     BEAT                         count this order on the load board, see `load_board`
     SHED number                  hand over so many connections, as they are idle: others have fewer
+    TRIM                         return memory that is free: there is pressure on it
+    PAUSE number                 accept and read nothing new for so many milliseconds; 0: go on
 
 Rule of this file: the other end may be of an older or a later version. A message that is unknown or
 malformed counts as not sent, and never raises.
@@ -61,6 +64,7 @@ _ORDERS = "X_SOCKACT_ORDERS"
 _OPTIONS = "X_SOCKACT_OPTIONS"
 _EXITS = "X_SOCKACT_EXITS"
 _EXIT_SEEN = "X_SOCKACT_EXIT_SEEN"
+_PAUSED = "X_SOCKACT_PAUSED"
 
 LISTENING = "LISTENING"
 KEEP = "KEEP"
@@ -68,8 +72,10 @@ INTRODUCE = "INTRODUCE"
 EXITED = "EXITED"
 BEAT = "BEAT"
 SHED = "SHED"
+TRIM = "TRIM"
+PAUSE = "PAUSE"
 
-NUMBERED_ORDERS = (EXITED, SHED)
+NUMBERED_ORDERS = (EXITED, SHED, PAUSE)
 """The orders with a number."""
 
 ENDING_ORDERS = ("SIGTERM", "SIGQUIT")
@@ -145,6 +151,10 @@ class Reporter(Notifier):
         """Tell that the hooks for the end of a process have run."""
         self._tell(_EXIT_SEEN, f"{pid}")
 
+    def paused(self, unfinished: int) -> None:
+        """Tell that this process is paused, and how many requests are still in flight."""
+        self._tell(_PAUSED, f"{unfinished}")
+
     def version(self, text: str) -> None:
         """Tell the version of the app's code."""
         self._declare(_VERSION, text)
@@ -188,6 +198,7 @@ class WorkerMessage(NamedTuple):
         options: the supervisor's settings, as its code has them; None if it does not say.
         ending: it is about to end.
         reason: the reason for which it gives up before it is ready; None if it does not say.
+        paused: it is paused, and so many requests are in flight; None if it does not say.
     """
 
     ready: bool = False
@@ -209,6 +220,7 @@ class WorkerMessage(NamedTuple):
     options: str | None = None
     ending: bool = False
     reason: str | None = None
+    paused: int | None = None
 
     @classmethod
     def from_assignments(cls, said: Mapping[str, str]) -> Self:
@@ -234,6 +246,7 @@ class WorkerMessage(NamedTuple):
             options=said.get(_OPTIONS),
             ending=_ENDING in said,
             reason=said.get(_REASON),
+            paused=decimal(said.get(_PAUSED)),
         )
 
 
@@ -241,9 +254,10 @@ class SupervisorOrder(NamedTuple):
     """One order of a supervisor to a worker.
 
     Attributes:
-        name: the name of a signal, or LISTENING, INTRODUCE, KEEP, EXITED, BEAT, SHED; a later version may
-            have others.
-        number: the process that has ended, of EXITED; how many connections, of SHED.
+        name: the name of a signal, or LISTENING, INTRODUCE, KEEP, EXITED, BEAT, SHED, TRIM, PAUSE; a later
+            version may have others.
+        number: the process that has ended, of EXITED; how many connections, of SHED; for how many
+            milliseconds, of PAUSE.
     """
 
     name: str

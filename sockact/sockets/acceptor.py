@@ -117,6 +117,7 @@ class Acceptor:
         self._accepts = False
         self._exhausted = False
         self._paused = False
+        self._held = False
         self._stopped = False
         sock.setblocking(False)
         self._refuses = not descriptors and sock.family == socket.AF_UNIX
@@ -125,10 +126,24 @@ class Acceptor:
         self._begin()
 
     def resume(self) -> None:
-        """Accept again after a pause, if there is room."""
-        if self._paused and self._has_room():
+        """Accept again, if there was no room and now there is."""
+        if self._paused and not self._held and self._has_room():
             self._paused = False
             self._begin()
+
+    def hold(self) -> None:
+        """Accept nothing until `release`."""
+        self._held = True
+        if self._later is not None:
+            self._later.cancel()
+        self._cease()
+
+    def release(self) -> None:
+        """Accept again after `hold`, if there is room."""
+        if self._held:
+            self._held = False
+            self._paused = not self._stopped
+            self.resume()
 
     def stop(self) -> None:
         """Stop accepting.
@@ -203,7 +218,7 @@ class Acceptor:
         self._exhausted = False
         connection.setblocking(False)
         if self._refuses and ancillary.holds_descriptors(connection):
-            logger.info("a client on %s sends descriptors: closed", self._sock.getsockname())
+            logger.debug("a client on %s sends descriptors: closed", self._sock.getsockname())
             ancillary.close_socket(connection)
             return True
         if self._refuses:

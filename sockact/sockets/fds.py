@@ -36,6 +36,12 @@ UNNAMED = "unknown"
 RESERVED = "sockact."
 """The prefix of the names under which sockact passes descriptors to itself."""
 
+HEALTH = "health"
+AGENT = "agent"
+METRICS = "metrics"
+ANSWERED = (HEALTH, AGENT, METRICS)
+"""The names of the listening stream sockets on which sockact itself answers."""
+
 STANDARD_INPUT = "stdin"
 """The name of a socket that was passed as standard input; inetd passes no name."""
 
@@ -201,7 +207,10 @@ def declared(environ: Mapping[str, str], pid: int, is_open: Callable[[int], bool
             raise ActivationError(
                 f"LISTEN_FDS={count} means descriptors {FIRST} to {FIRST + count - 1}, but {fd} is not open"
             )
-    names = environ["LISTEN_FDNAMES"].split(":") if "LISTEN_FDNAMES" in environ else [UNNAMED] * count
+    text = environ.get("LISTEN_FDNAMES")
+    if count and text is not None and not text.isprintable():  # nor is it, if it was no UTF-8
+        raise ActivationError(f"LISTEN_FDNAMES={text!r}: expected names of printable characters")
+    names = [UNNAMED] * count if text is None else text.split(":")
     if count and len(names) != count:
         raise ActivationError(f"LISTEN_FDNAMES has {len(names)} names for LISTEN_FDS={count} descriptors")
     return names if count else []
@@ -333,7 +342,8 @@ def describe(fd: int, name: str) -> Listener:
 
 
 def _number(environ: Mapping[str, str], variable: str) -> int:
-    if (number := decimal(environ[variable])) is None:
+    number = decimal(environ[variable])
+    if number is None or environ[variable] != str(number):  # libsystemd takes 010 for 8
         raise ActivationError(f"{variable}={environ[variable]!r}: expected a decimal number")
     return number
 

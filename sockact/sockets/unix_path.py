@@ -56,7 +56,7 @@ def unreachable(sockets: Iterable[Mapping[str, str]], pid: int) -> list[str]:
 def _wrong(path: str, held: set[int], bound: Mapping[tuple[int, int], int]) -> str:
     try:
         found = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no path can be like this
         return "it was removed"
     owner = bound.get((found.st_ino & 0xFFFFFFFF, os.major(found.st_dev) << 20 | os.minor(found.st_dev)))
     if owner is None:

@@ -13,13 +13,14 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
+from sockact.config.records import RecordKind, about
 from sockact.errors import SettingsError
 from sockact.process import child_handle
 from sockact.process.child import Child
 from sockact.process.child_handle import ChildHandle, ChildSockets, Conditions
 from sockact.process.command import Program
 from sockact.process.descriptors import FORKS
-from sockact.protocols.environment import GENERATION, SUPERVISED, TEMPLATE
+from sockact.protocols.environment import GENERATION, SUPERVISED, TEMPLATE, WORKER
 from sockact.protocols.notify import Notification
 from sockact.sockets.fds import Listener
 from sockact.supervisor.fleet.orders import Spawn
@@ -103,11 +104,11 @@ class Children:
         self._children: dict[int, Child] = {}
         self._leaving: list[Child] = []  # ended, but not all of its process group
         self._to_start: deque[Spawn] = deque()
-        self._closed = False
+        self._closed = self._held = False
         self._loop = asyncio.get_running_loop()
         self._templates = Templates(
             self._start_template,
-            lambda: [child.pid for child in self._children.values()],
+            lambda: [child.pid for child in (*self._children.values(), *self._leaving)],
             TemplateEvents(
                 on_forked=self._begin,
                 on_failed=events.on_failed_start,
@@ -129,6 +130,16 @@ class Children:
         """Start a worker when those before it have been started."""
         self._to_start.append(spawn)
         if len(self._to_start) == 1:
+            self._loop.call_soon(self._start_next)
+
+    def hold(self) -> None:
+        """Start no worker until `release`."""
+        self._held = True
+
+    def release(self) -> None:
+        """Start those that wait."""
+        self._held = False
+        if self._to_start:
             self._loop.call_soon(self._start_next)
 
     def adopt(self, number: int, handle: ChildHandle) -> None:
@@ -203,7 +214,7 @@ class Children:
 
     def _start_next(self) -> None:
         """Start one worker, and the next one in a later turn of the loop: a SIGTERM may come between."""
-        if self._closed or not self._to_start:
+        if self._closed or self._held or not self._to_start:
             return
         try:
             self._start(self._to_start.popleft())
@@ -236,7 +247,11 @@ class Children:
         number = spawn.worker
         child = self._children[number] = self._watched(number, handle)
         self._events.on_start(number, spawn.generation, child)
-        logger.info("gen=%d worker=%d pid=%d starts", spawn.generation, number, child.pid)
+        facts = about(
+            RecordKind.WORKER_STARTED, generation=spawn.generation, worker=number, worker_pid=child.pid
+        )
+        text = "gen=%d worker=%d pid=%d starts"
+        logger.info(text, spawn.generation, number, child.pid, extra=facts)
 
     def _fork(self, spawn: Spawn, supply: Sequence[Listener]) -> None:
         sockets = ChildSockets(self._conditions(stores=bool(supply)))
@@ -253,7 +268,7 @@ class Children:
         return child_handle.spawn(self._spec.program, passed, environ, self._conditions(stores=False))
 
     def _spawned(self, spawn: Spawn, supply: Sequence[Listener]) -> ChildHandle:
-        environ = {GENERATION: str(spawn.generation), SUPERVISED: "1"}
+        environ = {GENERATION: str(spawn.generation), WORKER: str(spawn.worker), SUPERVISED: "1"}
         if self._watchdog_usec:
             environ["WATCHDOG_USEC"] = str(self._watchdog_usec)
         passed = [*self._spec.listeners, *supply]

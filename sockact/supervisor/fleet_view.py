@@ -42,7 +42,13 @@ class FleetView:
         text = f"{count(ready, 'worker')} ready, {self._reports.counters.in_flight} in flight"
         left_over = 0 if self._fleet.current else sum(each.left_over and each.serves for each in workers)
         text += f", {left_over} of the supervisor before serve" if left_over else ""
+        text += f", the canary of gen {self._fleet.canary} serves" if self._fleet.compares else ""
         return text + (f", {draining} draining" if draining else "")
+
+    def serves(self, *, started: bool) -> bool:
+        """Return whether a worker accepts connections; until the service has `started`, a left-over one."""
+        workers = self._fleet.workers.values()
+        return any(worker.serves and (started or worker.left_over) for worker in workers)
 
     def options(self) -> str | None:
         """Return the supervisor's settings, as the newest code has them; None if it has not told."""

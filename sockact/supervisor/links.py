@@ -6,12 +6,13 @@ import logging
 import signal
 from collections.abc import Sequence
 
+from sockact.config.records import RecordKind, about
 from sockact.handover.exchange import Exchange, WorkerLoad
 from sockact.handover.transfer import CONNECTION, SUPPLY
 from sockact.process.child import Child
 from sockact.process.left_over import LeftOver
 from sockact.protocols.notify import Notification
-from sockact.protocols.worker_messages import EXITED, SupervisorOrder
+from sockact.protocols.worker_messages import EXITED, TRIM, SupervisorOrder
 from sockact.sockets.fds import Listener
 from sockact.supervisor.balancer import Balancer
 from sockact.supervisor.children import ChildEvents, Children, WorkerSpec
@@ -38,6 +39,7 @@ class WorkerLinks:
         children: their processes.
         exchange: distributes connections among them.
         balancer: keeps their load even.
+        ledger: their statistics, which can be read at any moment.
         ending: whether all of them are to end, so that none is replaced.
     """
 
@@ -58,12 +60,33 @@ class WorkerLinks:
         limit = self.children.descriptor_limit
         self.exchange = Exchange(self.receivers, unassigned, limit, self._holding)
         self.balancer = Balancer(self.exchange, self.receivers, self._is_settled)
+        self.ledger = succession.ledger
         self.ending = False
+        self._crews: dict[int, int] = {}
+        self._unkept: dict[int, tuple[int, Child]] = {}
 
     def started(self, number: int, generation: int, child: Child) -> None:
         """Note that the process of a worker has started: the next supervisor may need it."""
+        if generation == self._fleet.canary:
+            self._unkept[number] = generation, child
+        else:
+            self._keep(number, generation, child)
+
+    def _keep(self, number: int, generation: int, child: Child) -> None:
         if (supply := self.exchange.supply_of(number)) is not None:
             self._succession.keep(number, generation, [*child.descriptors(), supply.fileno()])
+
+    def keep_proved(self) -> None:
+        """Keep the workers for the next supervisor that were a canary.
+
+        Not before: a canary must not outlive its supervisor, the only one that compares it. Without its
+        lifeline it drains by itself.
+        """
+        if self._unkept and not self._fleet.canary:
+            proved, self._unkept = self._unkept, {}
+            for number, (generation, child) in proved.items():
+                if generation in (self._fleet.current, self._fleet.next) and not child.has_ended():
+                    self._keep(number, generation, child)
 
     def adopt(self, worker: LeftOver) -> None:
         """Link a left-over worker."""
@@ -79,8 +102,10 @@ class WorkerLinks:
 
     def forget(self, number: int) -> None:
         """Remove the links of a worker that has ended."""
+        self._unkept.pop(number, None)
         self.exchange.forget(number)
         self.balancer.forget(number)
+        self.ledger.close(number)
         self._succession.forget(number)
 
     def end(self) -> None:
@@ -107,7 +132,8 @@ class WorkerLinks:
         if order is Order.KILL:
             ends = self._fleet.workers[number].ends
             missed = "it has announced its end, but does not end" if ends else "it missed its deadline"
-            logger.warning("worker=%d is killed: %s", number, missed)
+            facts = about(RecordKind.WORKER_KILLED, worker=number)
+            logger.error("worker=%d is killed: %s", number, missed, extra=facts)
         self.tell(number, signal.Signals[order.value])
 
     def begin_orders(self, number: int) -> None:
@@ -130,6 +156,11 @@ class WorkerLinks:
         """Tell a worker that a process has ended; return whether that is on its way."""
         return self.exchange.order(worker, SupervisorOrder(EXITED, pid))
 
+    def trim(self) -> None:
+        """Tell all workers to return free memory, but those of older code, or that are other programs."""
+        for number in self.children:
+            self.exchange.order(number, SupervisorOrder(TRIM))
+
     def take(self, number: int, notification: Notification) -> None:
         """Take the connections that a worker hands over; this is no store for other descriptors."""
         child = self.children.get(number)
@@ -139,9 +170,22 @@ class WorkerLinks:
         else:
             notification.close()
 
+    def have_served(self) -> list[int]:
+        """Return the workers that have been ready, those that drain included."""
+        return [number for number in self._fleet.workers if self._reports.of(number).ready]
+
     def receivers(self) -> list[int]:
-        """Return the workers that are to have connections, if connections move."""
-        return self.serving() if self._handover else []
+        """Return the workers that are to have connections, if connections move.
+
+        A canary gets its share: kept connections may be all that there are, behind a proxy for example.
+        """
+        return [*self.serving(), *self.canaries()] if self._handover else []
+
+    def canaries(self) -> list[int]:
+        """Return the workers on trial that serve their share beside the others."""
+        canary = self._fleet.canary if self._fleet.compares else 0
+        workers = self._fleet.workers.values()
+        return [each.number for each in workers if each.serves and each.generation == canary]
 
     def serving(self) -> list[int]:
         """Return the ready workers of the newest generation that has taken over.
@@ -161,10 +205,26 @@ class WorkerLinks:
     def _is_settled(self) -> bool:
         """Return whether the workers that serve stay: no reload and no roll-out is under way."""
         leaves = any(worker.leaving for worker in self._fleet.workers.values())
-        return not (self.ending or self._fleet.next or leaves)
+        on_trial = self._fleet.next and not self._fleet.compares
+        return not (self.ending or on_trial or leaves)
+
+    def _crew(self, generation: int) -> int:
+        """Return the number under which a generation shares the load: a canary does so with the others.
+
+        All workers of its generation then do, to the end.
+        """
+        if generation == self._fleet.canary:
+            current = self._fleet.current
+            self._crews = {generation: self._crews.get(current, current), **self._of_present(self._crews)}
+        return self._crews.get(generation, generation)
+
+    def _of_present(self, crews: dict[int, int]) -> dict[int, int]:
+        present = {worker.generation for worker in self._fleet.workers.values()}
+        return {generation: crew for generation, crew in crews.items() if generation in present}
 
     def _new_supply(self, number: int) -> list[Listener]:
         theirs = self.exchange.supply(number).theirs
         passed = [] if theirs is None else [Listener.of(theirs, SUPPLY)]
-        board = self.balancer.admit(number, self._fleet.workers[number].generation)
-        return passed if board is None else [*passed, board]
+        generation = self._fleet.workers[number].generation
+        memory = self.balancer.admit(number, self._crew(generation)), self.ledger.open(number, generation)
+        return [*passed, *(each for each in memory if each is not None)]

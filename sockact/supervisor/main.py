@@ -14,14 +14,15 @@ from sockact.config.settings import MAX_PROCESSES, Settings
 from sockact.errors import ReloadRefused, SettingsError, UsageError
 from sockact.handover.store import Store
 from sockact.lifecycle.deadlines import KILL_MARGIN
-from sockact.lifecycle.phases import Phase
 from sockact.lifecycle.service import Callbacks
+from sockact.process.answered import own_servers
 from sockact.process.command import Program
-from sockact.process.health import HealthServer
 from sockact.process.launch import Process
+from sockact.process.pressure import watched
 from sockact.process.unapplied import differences, options
 from sockact.supervisor.children import WorkerSpec
 from sockact.supervisor.fleet import Rules
+from sockact.supervisor.readiness import FleetReadiness
 from sockact.supervisor.service import Supervisor
 from sockact.supervisor.succession import Succession
 from sockact.system.subreaper import become_subreaper
@@ -31,16 +32,6 @@ ASSUME_READY = 1.0
 
 END_LEEWAY = 1.5
 """Seconds beyond a worker's own limit for its end until it is killed."""
-
-HEALTH_WORDS = {
-    Phase.ACTIVATING: "starting",
-    Phase.ACTIVE: "ready",
-    Phase.RELOADING: "ready",
-    Phase.DEACTIVATING: "draining",
-    Phase.INACTIVE: "draining",
-    Phase.FAILED: "draining",
-}
-"""The word for each phase in the answers of a supervisor's health listener."""
 
 logger = logging.getLogger(__package__)
 
@@ -54,6 +45,7 @@ def supervise_in(process: Process, chosen: Settings, program: Sequence[str]) -> 
         program: the command of a worker; empty for this very command, without its workers.
     """
     _prepare_preload(process, chosen, program)
+    _check_canary(process, chosen, program)
     logs.hold()
     runtime.begin_role("supervisor", activated=process.activated)
     envfile.read(chosen.env_file)  # a fault in it is one of the settings, not of a worker
@@ -69,22 +61,36 @@ async def _live(
     process: Process, chosen: Settings, program: Sequence[str], store: Store, most: int | None
 ) -> None:
     conductor = process.conductor(chosen)
+    ledger = process.open_ledger()
+    for_app = process.open_app_metrics()
+    process.program = process.program._replace(environ={**process.program.environ, **for_app})
     spec = _spec(process, chosen, program, most)
     if spec.handover:
         store.explain()
     unassigned = [connection.detach() for connection in process.sockets.taken()]
     leave = _leave_nothing if process.activated else process.sockets.leave
     # The next supervisor could not bind listeners of the service's own while workers have them.
-    succession = Succession(process.notifier, store, supplied=spec.supplied and process.activated)
+    supplied = spec.supplied and process.activated
+    succession = Succession(process.notifier, store, supplied=supplied, ledger=ledger)
     rules = rules_of(chosen, ours=spec.ours)
     supervisor = Supervisor(spec, rules, conductor, succession, unassigned, leave)
-    _adopt_left_over(process, supervisor, store, possible=succession.possible)
+    _adopt_left_over(process, supervisor, succession)
     unapplied = UnappliedChanges(process, chosen, supervisor)
-    callbacks = Callbacks(on_started=unapplied.begin, unapplied=unapplied.since_start)
-    health = HealthServer(process.sockets.health, lambda: HEALTH_WORDS[conductor.phase], chosen)
-    health.open()
-    ending = await process.conduct(conductor, supervisor, callbacks)
-    health.close()
+    callbacks = Callbacks(
+        on_started=unapplied.begin,
+        on_reloaded=lambda ok: ledger.reloaded(ok=ok),
+        unapplied=unapplied.since_start,
+        remark=supervisor.remark,
+    )
+    clock = asyncio.get_running_loop().time
+    readiness = FleetReadiness(lambda: conductor.phase, supervisor, chosen.drain_delay, clock)
+    servers = own_servers(process, readiness, chosen, lambda: process.overview(conductor))
+    for server in servers:
+        server.open()
+    with watched(supervisor.on_memory_pressure):
+        ending = await process.conduct(conductor, supervisor, callbacks)
+    for server in servers:
+        server.close()
     if ending.killed:
         supervisor.kill()
         process.leave(ending.status)
@@ -92,14 +98,13 @@ async def _live(
         process.leave(supervisor.left)
 
 
-def _adopt_left_over(process: Process, supervisor: Supervisor, store: Store, *, possible: bool) -> None:
+def _adopt_left_over(process: Process, supervisor: Supervisor, succession: Succession) -> None:
     """Take over the workers of the supervisor before, or leave them to themselves: they drain."""
-    found = process.sockets.left_over
-    if possible:
-        supervisor.adopt(found.take())
-        store.forget(found.gone)
-    else:
-        store.forget(found.dismiss())
+    found, store = process.sockets.left_over, succession.store
+    workers = found.take() if succession.possible else []
+    succession.ledger.adopt({(each.number, each.generation) for each in workers})
+    supervisor.adopt(workers)
+    store.forget(found.gone if succession.possible else found.dismiss())
 
 
 def _leave_nothing() -> None:
@@ -132,6 +137,15 @@ def _prepare_preload(process: Process, chosen: Settings, program: Sequence[str])
         become_subreaper()
     except OSError as error:
         raise SettingsError(f"preload=yes: this process cannot adopt workers: {error.strerror}") from error
+
+
+def _check_canary(process: Process, chosen: Settings, program: Sequence[str]) -> None:
+    """Raise SettingsError if the workers are another server's, which nothing is known of."""
+    if chosen.canary and program and not process.own:
+        raise SettingsError(
+            f"canary={chosen.canary}: expected an app of Python, found the program {program[0]}: "
+            "nothing is known of its responses"
+        )
 
 
 class UnappliedChanges:
@@ -217,6 +231,8 @@ def rules_of(chosen: Settings, *, ours: bool) -> Rules:
         end_timeout=chosen.shutdown_timeout + END_LEEWAY,
         max_draining=chosen.max_draining,
         surge=chosen.surge or None,
+        canary=chosen.canary,
+        canary_for=chosen.canary_for,
         watchdog=chosen.worker_watchdog,
         all_ping=ours,
         assume_ready=None if chosen.notify else ASSUME_READY,

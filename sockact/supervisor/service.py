@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import signal
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from sockact.config.records import RecordKind, about
 from sockact.errors import ReloadRefused, error_of_status
 from sockact.lifecycle.deadlines import KILL_MARGIN
 from sockact.process.child import Child
@@ -21,13 +23,16 @@ from sockact.process.orphans import Orphans
 from sockact.protocols import overview
 from sockact.protocols.counters import Counters
 from sockact.protocols.notify import Notification
+from sockact.protocols.service_events import Cause
 from sockact.protocols.worker_messages import WorkerMessage
+from sockact.supervisor.canary import Canary
 from sockact.supervisor.children import ChildEvents, WorkerSpec
 from sockact.supervisor.consent import Consent
 from sockact.supervisor.fleet import STOPPED, Fleet, Rules, Stage
 from sockact.supervisor.fleet.backoff import YOUNG
 from sockact.supervisor.fleet.orders import (
     Action,
+    Compare,
     Failed,
     Note,
     Reloaded,
@@ -35,11 +40,17 @@ from sockact.supervisor.fleet.orders import (
     Started,
     Stopped,
     Tell,
+    Weight,
 )
+from sockact.supervisor.fleet_clock import FleetClock
 from sockact.supervisor.fleet_view import FleetView
+from sockact.supervisor.hook_failures import HookFailures
 from sockact.supervisor.links import WorkerLinks
+from sockact.supervisor.pause import FleetPause
+from sockact.supervisor.relief import PressureRelief
 from sockact.supervisor.reports import Reports
 from sockact.supervisor.succession import Succession
+from sockact.supervisor.worker_ends import WorkerEnds
 from sockact.supervisor.worker_exits import Exits
 
 RESIZING = {signal.SIGTTIN: 1, signal.SIGTTOU: -1}
@@ -82,6 +93,9 @@ class Supervisor:
     Attributes:
         left: the exit status with which this process is to end at once, since its workers go on; None if it
             has not left them.
+        pausing: its pause.
+        draining_since: the time at which a stop has told the workers to drain; minus infinity if they do
+            not wait for load balancers; None before that.
     """
 
     def __init__(
@@ -96,18 +110,25 @@ class Supervisor:
         self._spec = spec
         self._observer = observer
         self._fleet = Fleet(rules)
+        self._clock = FleetClock(self._fleet, self._tick)
         self._reports = Reports()
         self._links = links = WorkerLinks(
             spec, self._fleet, self._reports, succession, unassigned, self._events()
         )
         self._children, self._exchange = links.children, links.exchange
         self._view = FleetView(self._fleet, self._children, self._reports)
+        self._canary = Canary(self._fleet, links.serving, links.canaries, links.ledger.of)
+        self._pause = FleetPause(self._fleet, links, self._clock.now)
+        self.pausing = self._pause.pausing
         self._succession = succession
         self._leave = leave
+        self._ends = WorkerEnds(links.ledger, self._clock.now)
+        self._relief = PressureRelief(links.trim, self._sizes, self._recycle_for_memory)
         self._consent = Consent(lambda worker: links.tell(worker, signal.SIGHUP))
         self._exits = Exits(links.tell_exit, links.serving)
-        self._hook_failed = ""
+        self._hook_failures = HookFailures(observer.on_status, observer.on_busy)
         self.left: int | None = None
+        self.draining_since: float | None = None
         self._exit_status = 0
         self._stopping: set[int] = set()
         self._logged_reason: str | None = None
@@ -116,7 +137,6 @@ class Supervisor:
         self._aborted = False
         self._loop = asyncio.get_running_loop()
         self._orphans = Orphans(self._children.pids, subreaper=spec.preload)
-        self._timer: asyncio.TimerHandle | None = None
 
     def _events(self) -> ChildEvents:
         return ChildEvents(
@@ -134,7 +154,7 @@ class Supervisor:
 
     def adopt(self, workers: Sequence[LeftOver]) -> None:
         """Take over the workers of the supervisor before: they serve until the first generation does."""
-        self._fleet.adopt(((each.number, each.generation) for each in workers), self._loop.time())
+        self._fleet.adopt(((each.number, each.generation) for each in workers), self._clock.now())
         for each in workers:
             self._links.adopt(each)
             pid = each.handle.pid
@@ -142,7 +162,7 @@ class Supervisor:
 
     async def start(self) -> None:
         """Start the first generation; raises the error of its worker when it does not get ready."""
-        outcome = await self._wait_for(self._fleet.start(self._loop.time()))
+        outcome = await self._wait_for(self._fleet.start(self._clock.now()))
         if isinstance(outcome, Failed):
             await self._give_up()
             error = error_of_status(self._exit_status)(outcome.reason)
@@ -158,10 +178,11 @@ class Supervisor:
         spared = [worker.number for worker in self._fleet.workers.values() if worker.left_over]
         self._links.end()
         self._leave()
+        self._exchange.store(self._succession.store.put)  # no worker has started that could serve them
         if not spared:
             self._exchange.room = 0
-        self._exchange.end(spared)
-        self._do(self._fleet.give_up(self._loop.time()))
+        self._exchange.end(spared, able=self._links.have_served())
+        self._do(self._fleet.give_up(self._clock.now()))
         await self._stopped.wait()
         await self._children.wait_gone()
         self._links.let_go()
@@ -171,6 +192,7 @@ class Supervisor:
 
         The new code itself is tried by `take_over`: it does not serve alone until it has proved itself.
         """
+        self.pausing.refuse_reload()
         # Twice: a worker's limit for hooks before the signal, and for those that answer.
         await self._consent.obtain(
             self._links.receivers(), 2 * self._fleet.rules.start_timeout + KILL_MARGIN
@@ -178,27 +200,36 @@ class Supervisor:
 
     async def take_over(self) -> bool:
         """Replace the generation by a new one; raises ReloadRefused when that fails."""
-        before, self._hook_failed = self._hook_failed, ""
-        outcome = await self._wait_for(self._fleet.reload(self._loop.time()))
+        before, self._hook_failures.text = self._hook_failures.text, ""
+        self._canary.remark = ""
+        outcome = await self._wait_for(self._fleet.reload(self._clock.now()))
         if isinstance(outcome, Failed):
-            self._hook_failed = self._hook_failed or before
+            self._hook_failures.text = self._hook_failures.text or before
             raise ReloadRefused(outcome.reason)
         return False
 
     async def stop(self, *, abort: bool = False, followed: bool = False) -> None:
         """Drain all workers, and wait until all have ended; or leave them to the next supervisor."""
+        self.pausing.close("the service stops")  # each worker goes on when it drains
         if self._leaves_workers(followed=followed) and not abort:
             self._leave_workers()
             return
         self._aborted = abort
         self._links.end()  # now: workers that stop while systemd is asked were told so by others
+        room = 0
         if self._spec.handover:
             with self._orphans.paused():  # systemd is asked by a child
-                self._exchange.room = await self._succession.store.room(followed=followed)
-        else:
-            self._exchange.room = 0
+                room = await self._succession.store.room(followed=followed)
+        self._keep_connections(room)
         await self._end(abort=self._aborted)
         self._succession.store.put(self._exchange.unassigned)
+
+    def _keep_connections(self, room: int) -> None:
+        """Keep as many connections for the next process; none if there is no room."""
+        if room:
+            self._exchange.keep(room, lambda waiting: self._succession.store.put(waiting, must=False))
+        else:
+            self._exchange.room = 0
 
     def _leaves_workers(self, *, followed: bool) -> bool:
         """Return whether the workers are to go on when this process has ended.
@@ -212,13 +243,16 @@ class Supervisor:
 
     def _leave_workers(self) -> None:
         logger.info("the workers go on: the next supervisor takes them over")
-        self.left = 0 if self._fleet.current else os.EX_TEMPFAIL  # ExecStopPost= leaves them alone, too
+        # For ExecStopPost=, which leaves them alone, too: a stop may have overtaken the restart.
+        self.left = os.EX_TEMPFAIL
         self._links.end()
-        self._do(self._fleet.leave(self._loop.time()))
+        self._do(self._fleet.leave(self._clock.now()))
         self._links.let_go()
 
     def abort(self) -> None:
-        """Abort every drain under way."""
+        """Abort every drain under way, or what precedes it in a stop."""
+        if self.draining_since is not None:
+            self.draining_since = -math.inf
         self._aborted = True  # for a stop that still asks for room
         self._do(self._fleet.abort())
 
@@ -229,18 +263,30 @@ class Supervisor:
     def on_signal(self, number: signal.Signals) -> None:
         """Change the number of workers by one, or pass the signal on to the workers that can handle it."""
         if change := RESIZING.get(number):
-            self._do(self._fleet.resize(change, self._loop.time()))
+            if self.pausing.paused:
+                logger.warning("%s is ignored: the service is paused", number.name)
+                return
+            self._do(self._fleet.resize(change, self._clock.now()))
             return
         for worker in self._fleet.workers.values():
             # Others may have no handler yet, and the defaults end or halt them (R16).
             if self._spec.ours or worker.stage is not Stage.STARTING:
                 self._children.send(worker.number, number)
 
+    def on_memory_pressure(self) -> None:
+        """Called when memory is short, in the view of systemd: workers free what they can."""
+        if self._relief.on_pressure(self._loop.time()):
+            logger.info("pressure on memory: the workers return what is free of theirs")
+
     async def _end(self, *, abort: bool = False) -> None:
         self._leave()
         if not self._exchange.room:
-            self._exchange.end()
-        self._do(self._fleet.stop(self._loop.time()))
+            able = self._links.have_served()
+            if not able:  # nobody could serve them: it may be a restart, though systemd has not said so
+                self._exchange.store(self._succession.store.put)
+            self._exchange.end(able=able)
+        self.draining_since = self._clock.now()
+        self._do(self._fleet.stop(self.draining_since))
         if abort:
             self.abort()
         await self._stopped.wait()
@@ -255,12 +301,20 @@ class Supervisor:
 
     def status(self) -> str:
         """Return how many workers are ready, and how many drain, in words."""
-        return self._view.status() + self._hook_failed
+        return self._view.status() + self._hook_failures.text
 
     @property
     def counters(self) -> Counters:
         """The sums of all workers' counters."""
         return self._reports.counters
+
+    def serves(self, *, started: bool) -> bool:
+        """Return whether a worker accepts connections; until the service has `started`, a left-over one."""
+        return self._view.serves(started=started)
+
+    def remark(self) -> str:
+        """Return the numbers with which the canary of the last reload has passed; empty for none."""
+        return self._canary.remark
 
     def options(self) -> str | None:
         """Return the supervisor's settings, as the newest code has them; None if it has not told."""
@@ -282,26 +336,29 @@ class Supervisor:
         for action in actions:
             match action:
                 case Spawn():
+                    self._pause.allow(action.worker)
                     self._children.start(action)
                 case Tell(worker, order):
+                    self._ends.told(worker, order)
                     self._links.order(worker, order)
                 case Started() | Reloaded() | Failed():
                     if self._outcome is not None and not self._outcome.done():
                         self._outcome.set_result(action)
                 case Stopped():
                     self._stopped.set()
-                case Note(text):
-                    logger.warning("%s", text)
+                case Compare(last):
+                    self._do(self._fleet.compared(self._canary.worse(last=last), self._clock.now()))
+                case Note():
+                    _say(action)
+        self._canary.follow()
+        self._links.keep_proved()
         self._children.keep_templates(self._fleet.templates)
         if actions:
             self._links.look_soon()
-        if self._timer is not None:
-            self._timer.cancel()
-        deadline = self._fleet.deadline()
-        self._timer = None if deadline is None else self._loop.call_at(deadline, self._tick)
+        self._clock.wake()
 
     def _tick(self) -> None:
-        self._do(self._fleet.tick(self._loop.time()))
+        self._do(self._fleet.tick(self._clock.now()))
 
     # The events of the workers.
 
@@ -312,18 +369,19 @@ class Supervisor:
             self._links.take(number, notification)
 
     def _obey(self, number: int, message: WorkerMessage) -> None:
-        now = self._loop.time()
+        now = self._clock.now()
         if message.extension is not None:
             self._fleet.extended(number, message.extension, now)
         if message.pings:
             self._fleet.pinged(number, now)
         if message.takes_orders:
             self._links.begin_orders(number)
+            self._pause.begin_orders(number)
         self._heard_of_phase(number, message, now)
         if self._reports.hear(number, message):
             self._observer.on_busy()
             self._links.look_soon()
-        if message.ready and self._fleet.workers[number].left_over:  # it has introduced itself
+        if message.ready and not message.stopping and self._fleet.workers[number].left_over:
             self._links.introduced()
         if message.error:
             self._do(self._fleet.failing(number, message.error, now))
@@ -331,9 +389,15 @@ class Supervisor:
             self._do(self._fleet.ending(number, now))
         if message.idle is not None and self._all_idle():
             self._observer.on_idle()
-        if reason := message.recycle or self._overweight(number):
-            self._do(self._fleet.recycle(number, reason, now))
+        self._pause.heard(number, message)
+        self._recycle_if_due(number, message)
         self._heard_of_hooks(number, message)
+
+    def _recycle_if_due(self, number: int, message: WorkerMessage) -> None:
+        if reason := message.recycle:
+            self._recycle(number, reason, Cause.RECYCLED)
+        elif reason := self._overweight(number):
+            self._recycle_for_memory(number, reason)
 
     def _heard_of_phase(self, number: int, message: WorkerMessage, now: float) -> None:
         if message.ready:
@@ -353,14 +417,13 @@ class Supervisor:
         worker = self._fleet.workers.get(number)
         if worker is not None and not (self._links.ending or worker.drains):
             self._exchange.retire(number)
-            self._do(self._fleet.stopping(number, self._loop.time()))
+            self._do(self._fleet.stopping(number, self._clock.now()))
 
     def _heard_of_hooks(self, number: int, message: WorkerMessage) -> None:
         self._consent.heard(number, message)
         self._exits.heard(number, message)
         if message.failed_hook is not None:
-            self._hook_failed = f"; worker={number}: {message.failed_hook}"
-            self._observer.on_status()  # now: it may be the last that happens here
+            self._hook_failures.heard(number, message.failed_hook, self._loop.time())
         if message.requests_reload:
             self._observer.request_reload()
 
@@ -379,18 +442,35 @@ class Supervisor:
             return ""
         return f"{resident / 1024**2:.0f} MiB in memory"
 
+    def _sizes(self) -> dict[int, tuple[int, float]]:
+        """Return the bytes in memory of each worker that serves, and its age."""
+        now, found = self._loop.time(), dict[int, tuple[int, float]]()
+        for number in self._links.serving():
+            child = self._children.get(number)
+            if child is not None and (resident := overview.resident(child.pid)) is not None:
+                found[number] = resident, now - self._fleet.workers[number].born
+        return found
+
+    def _recycle_for_memory(self, number: int, reason: str) -> None:
+        self._recycle(number, reason, Cause.MEMORY)
+
+    def _recycle(self, number: int, reason: str, cause: Cause) -> None:
+        self._ends.recycled(number, cause)
+        self._do(self._fleet.recycle(number, reason, self._loop.time()))
+
     def _started(self, number: int, generation: int, child: Child) -> None:
         self._exits.started(child.pid)
         self._links.started(number, generation, child)
 
     def _not_started(self, number: int, reason: str) -> None:
         self._links.forget(number)
-        self._do(self._fleet.exited(number, reason, self._loop.time()))
+        self._pause.forget(number)
+        self._do(self._fleet.exited(number, reason, self._clock.now()))
 
     def _template_extended(self, generation: int, seconds: float) -> None:
         for worker in self._fleet.workers.values():
             if worker.generation == generation:
-                self._fleet.extended(worker.number, seconds, self._loop.time())
+                self._fleet.extended(worker.number, seconds, self._clock.now())
 
     def _reap_orphans(self) -> None:
         self._orphans.reap()
@@ -410,13 +490,26 @@ class Supervisor:
     def _ended(self, number: int, child: Child, how: str) -> None:
         self._exit_status = self._exit_status or child.exit_status
         self._logged_reason = child.reason or self._logged_reason
+        self._ends.ended(number, child)
         self._consent.forget(number)
         self._links.forget(number)
+        self._pause.forget(number)
         self._exits.forget(number)
         self._reports.forget(number)
         self._observer.on_busy()  # the status counts it
         if number in self._stopping:
             self._stopping.discard(number)
             how = STOPPED
-        self._do(self._fleet.exited(number, child.reason or how, self._loop.time()))
+        self._do(self._fleet.exited(number, child.reason or how, self._clock.now()))
         self._exits.ended(child.pid)
+
+
+def _say(note: Note) -> None:
+    """Log a line of the fleet's."""
+    level = _LEVELS[note.weight]
+    kind = RecordKind.WORKER_FAILED if note.weight is Weight.FAILURE else None
+    facts = about(kind, worker=note.worker, generation=note.generation)
+    logger.log(level, "%s", note.text, extra=facts)
+
+
+_LEVELS = {Weight.PLANNED: logging.INFO, Weight.REMARK: logging.WARNING, Weight.FAILURE: logging.ERROR}

@@ -16,6 +16,7 @@ import os
 from collections.abc import Sequence
 
 from sockact.handover.store import Store
+from sockact.process.ledger import StatisticsLedger
 from sockact.process.left_over import LeftOver, stored_name
 from sockact.protocols.notify import Notifier
 from sockact.systemd import unit_files
@@ -34,15 +35,20 @@ class Succession:
         store: keeps connections.
         supplied: the workers are programs of ours, which another supervisor can take over, and all their
             listeners are systemd's.
+        ledger: the statistics of workers; a new one, if none is given.
 
     Attributes:
         store: keeps connections.
+        ledger: the statistics of workers.
         possible: whether the workers outlive this process.
     """
 
-    def __init__(self, notifier: Notifier, store: Store, *, supplied: bool) -> None:
+    def __init__(
+        self, notifier: Notifier, store: Store, *, supplied: bool, ledger: StatisticsLedger | None = None
+    ) -> None:
         self._notifier = notifier
         self.store = store
+        self.ledger = StatisticsLedger(notifier) if ledger is None else ledger
         self._names: dict[int, str] = {}  # of what is stored, by the worker's number
         self.possible = supplied and notifier.storage >= DESCRIPTORS and self._is_left_alone()
 
@@ -71,7 +77,7 @@ class Succession:
         self._reserve()
 
     def _reserve(self) -> None:
-        self.store.reserved = DESCRIPTORS * len(self._names)
+        self.store.reserved = DESCRIPTORS * len(self._names) + self.ledger.stored
 
     def still_possible(self) -> bool:
         """Return whether the workers outlive this process by what the unit's files say now."""

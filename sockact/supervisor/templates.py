@@ -245,7 +245,8 @@ class Templates:
         events: TemplateEvents,
     ) -> None:
         self._start = start
-        self._ours = ours
+        # Another template is a child of this process, too, and no worker.
+        self._ours = lambda: {*ours(), *self.pids()}
         self._events = events
         self._links: dict[int, TemplateLink] = {}
         self._kept: Collection[int] = ()

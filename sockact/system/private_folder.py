@@ -22,6 +22,8 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 
+from sockact.system import proc
+
 TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # the folder in them is ours alone, see `_make`
 
 PATH_LIMIT = 107
@@ -139,7 +141,7 @@ OWN = Folder()
 
 
 def found(environ: Mapping[str, str], pid: int) -> Iterator[str]:
-    """Yield the folders that may be a service's.
+    """Yield the folders that may be a service's, those that have its PID in their names first.
 
     Args:
         environ: has the service's RUNTIME_DIRECTORY.
@@ -153,11 +155,13 @@ def found(environ: Mapping[str, str], pid: int) -> Iterator[str]:
     roots = ("", f"/proc/{pid}/root") if pid else ("",)
     for root in roots:
         if runtime:
-            yield from _private_in(root + os.path.abspath(runtime), None, users)
+            yield from _private_in(root + os.path.abspath(runtime), names, users)
         for user in users if pid else ():
             yield from _private_in(f"{root}/run/user/{user}", names, users)
         for place in TEMPORARY if pid else ():
             yield from _private_in(root + place, names, users)
+    for root in roots if runtime and pid else ():
+        yield from _private_in(root + os.path.abspath(runtime), None, users)
 
 
 def is_private(path: str, users: set[int]) -> bool:
@@ -192,7 +196,7 @@ def _of_process(pid: int) -> tuple[int, set[int]]:
     """
     users = {0, os.geteuid()}
     try:
-        with open(f"/proc/{pid}/status") as file:
+        with open(f"/proc/{pid}/status", errors="replace") as file:  # the name may be any bytes
             status = dict(line.rstrip().split(":", 1) for line in file if ":" in line)
     except OSError:
         return pid, users
@@ -215,20 +219,10 @@ def _remove_stale(place: str) -> None:
     """Remove the folders of killed processes of this user."""
     for match in _entries(place):
         path = f"{place}/{match[0]}"
-        if is_private(path, {os.geteuid()}) and not _lives(int(match[1])) and _is_unlocked(path):
+        if is_private(path, {os.geteuid()}) and not proc.lives(int(match[1])) and _is_unlocked(path):
             _empty(path)
             with contextlib.suppress(OSError):
                 os.rmdir(path)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _is_unlocked(path: str) -> bool:

@@ -1,8 +1,24 @@
-"""Reads the state of a process from /proc."""
+"""Reads the state of a process."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+
+
+def lives(pid: int) -> bool:
+    """Return whether there is a process of this PID.
+
+    /proc does not tell: with `ProtectProc=invisible` and `PrivateUsers=yes`, which the shipped units have,
+    it hides processes that are left over from before a restart.
+    """
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def stat(pid: int) -> list[str] | None:

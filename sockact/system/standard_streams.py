@@ -22,9 +22,13 @@ _ABOVE = 3
 """The first number that is no standard stream's."""
 
 WRITE_TIMEOUT = 1.0
-"""Seconds to wait for room in a non-blocking standard error; the rest of the text is then lost."""
+"""Seconds to wait for room in standard error; the rest of the text is then lost."""
+
+PIECE = select.PIPE_BUF
+"""Bytes that can be written without a wait to a pipe that has room, says poll(2). Source: pipe(7)."""
 
 _kept = STDERR
+_stuck = False  # its reader took nothing the last time
 
 
 def secure() -> None:
@@ -89,19 +93,32 @@ def restore() -> None:
         os.dup2(_kept, STDERR)
 
 
-def write(text: str) -> None:
-    """Write text to standard error; errors are ignored."""
-    data = text.encode("utf-8", "backslashreplace")
-    while data:
-        try:
-            data = data[os.write(_kept, data) :]
-        except BlockingIOError:
-            poller = select.poll()
-            poller.register(_kept, select.POLLOUT)
-            if not poller.poll(WRITE_TIMEOUT * 1000):
-                return
-        except OSError:
-            return
+def write(text: str) -> bool:
+    """Write text to standard error, unless its reader takes nothing for `WRITE_TIMEOUT`.
+
+    Returns:
+        Whether all of it was written. After a failure the next text does not wait: a reader that hangs must
+        not hold up a process that serves.
+    """
+    data = memoryview(text.encode("utf-8", "backslashreplace"))
+    try:
+        while data:
+            if not _has_room():
+                return False
+            with contextlib.suppress(BlockingIOError):
+                data = data[os.write(_kept, data[:PIECE]) :]
+    except OSError:
+        return False
+    return True
+
+
+def _has_room() -> bool:
+    """Wait until `PIECE` bytes can be written to standard error; return False if that lasts too long."""
+    global _stuck  # noqa: PLW0603 - there is one standard error
+    poller = select.poll()
+    poller.register(_kept, select.POLLOUT)
+    _stuck = not poller.poll(0 if _stuck else WRITE_TIMEOUT * 1000)
+    return not _stuck
 
 
 class Errors(io.TextIOWrapper):

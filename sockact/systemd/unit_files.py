@@ -182,6 +182,16 @@ def awaits_reloading(environ: Mapping[str, str]) -> bool:
     return not said or said.get("Service.Type", ())[-1:] == ["notify-reload"]
 
 
+def restarts_slower(environ: Mapping[str, str]) -> bool:
+    """Return whether each automatic restart of this unit comes later than the one before.
+
+    Source: systemd.service(5), RestartSteps=.
+    """
+    service = of_this_process(environ)
+    steps = [] if service is None else service.read().get("Service.RestartSteps", [])
+    return bool(steps) and steps[-1] not in ("", "0")
+
+
 LEAVES_PROCESSES = {"KillMode": ("process",), "ExitType": ("main", None), "NonBlocking": TRUE}
 """The options of a unit whose other processes go on serving when its main process ends: their possible
 values, None if it may be missing. Without NonBlocking= systemd makes the listeners blocking at each start,

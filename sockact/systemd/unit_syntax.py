@@ -47,23 +47,24 @@ class Assignment(NamedTuple):
 
 def parse(text: str, path: str = "") -> Iterator[Assignment]:
     """Yield the assignments of a unit file, in their order."""
-    section, pending, begin = "", "", 0
+    section, begin = "", 0
+    pending: list[str] = []  # joined at the end: there may be 100,000
     for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip()
         if stripped.startswith(("#", ";")) or not (stripped or pending):
             continue
         begin = begin if pending else number
-        pending += stripped
-        if pending.endswith("\\"):
-            pending = pending[:-1] + " "
+        if stripped.endswith("\\"):
+            pending.append(stripped[:-1] + " ")
             continue
-        if pending.startswith("[") and pending.endswith("]"):
-            section = pending[1:-1]
+        whole = "".join([*pending, stripped])
+        pending.clear()
+        if whole.startswith("[") and whole.endswith("]"):
+            section = whole[1:-1]
         else:
-            option, equals, value = pending.partition("=")
+            option, equals, value = whole.partition("=")
             if equals:
                 yield Assignment(f"{section}.{option.strip()}", value.strip(), begin, number, path)
-        pending = ""
 
 
 def in_force(assignments: Iterable[Assignment]) -> list[Assignment]:
@@ -81,7 +82,7 @@ def seconds(text: str) -> float | None:
     """Return a time span in seconds, infinity included; None if it is none."""
     if text.strip() == "infinity":
         return math.inf
-    parts = re.findall(r"\s*(\d+(?:\.\d+)?)\s*([a-zµμ]*)|(\S)", text)
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([a-zµμ]*)|(\S)", text)
     if not parts or any(rest or unit not in _UNITS for _, unit, rest in parts):
         return None
     return sum(float(amount) * _UNITS[unit] for amount, unit, _ in parts)
@@ -93,20 +94,21 @@ def words(text: str) -> list[str]:
     Specifiers and variables stay as they are.
     """
     found: list[str] = []
-    word, quote, position = None, "", 0
+    word: list[str] | None = None  # its characters: joined one by one they would take quadratic time
+    quote, position = "", 0
     while position < len(text):
         char = text[position]
         if char == "\\" and position + 1 < len(text):
             position += 1
-            word = (word or "") + _ESCAPES.get(text[position], f"\\{text[position]}")
-        elif quote:
-            word, quote = ((word or ""), "") if char == quote else ((word or "") + char, quote)
-        elif char in "'\"" and word is None:
-            word, quote = "", char
-        elif char.isspace():
-            found += [] if word is None else [word]
+            char = _ESCAPES.get(text[position], f"\\{text[position]}")
+        elif char == quote or (not quote and char in "'\"" and word is None):
+            char, quote = "", "" if quote else char
+        elif not quote and char.isspace():
+            found += [] if word is None else ["".join(word)]
             word = None
-        else:
-            word = (word or "") + char
+            position += 1
+            continue
+        word = word or []
+        word.append(char)
         position += 1
-    return found if word is None else [*found, word]
+    return found if word is None else [*found, "".join(word)]

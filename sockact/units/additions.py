@@ -18,9 +18,9 @@ SETTLE = "/usr/local/sbin/sockact-settle"
 
 _TLS_HEAD = """TLS for {service}: copy this to /etc/systemd/system/{service}.d/tls.conf{template}.
 
-All listeners then speak TLS except those that their socket unit names http (FileDescriptorName=), or
-health. A second socket unit with Service={service} and FileDescriptorName=http serves the app on port 80
-without TLS, or, with SOCKACT_REDIRECT_HTTP=443, sends clients to https.
+All listeners then speak TLS except those that their socket unit names http (FileDescriptorName=),
+health or agent. A second socket unit with Service={service} and FileDescriptorName=http serves the app on
+port 80 without TLS, or, with SOCKACT_REDIRECT_HTTP=443, sends clients to https.
 
 For a new certificate, put both files in place, and `systemctl reload {name}`. No client waits. If key and
 certificate do not match, half written perhaps, the reload fails and the old pair stays, also for
@@ -31,9 +31,8 @@ process reads half of a new pair, in a separate folder that the service's group 
 /run/{name}: the service owns it, and the owner of a folder can put a link there under the name that root
 is about to write, and so choose the file that root writes. ($RUNTIME_DIRECTORY only tells the group; a
 user cannot give a folder to a group that he is not in.) The app's environment is not used, since its
-PATH= or OPENSSL_CONF= may name folders of others. LD_PRELOAD= and LD_LIBRARY_PATH= take effect before
-that: in this unit, or its EnvironmentFile=, they must name files of root's. (A stop sends SIGTERM, which
-would be a failure, see ExecReload= in {service}.)"""
+PATH= or OPENSSL_CONF= may name folders of others; what would take effect before that, as LD_PRELOAD=,
+{service} unsets. (A stop sends SIGTERM, which would be a failure, see ExecReload= in {service}.)"""
 _AS_BEFORE = "As in {service}: without the first of the two a reload would not see the new files."
 _JOIN = """+/usr/bin/env -i --block-signal=TERM RUNTIME_DIRECTORY=${{RUNTIME_DIRECTORY}} \\
     PATH=/usr/bin:/bin /bin/sh -euc 'umask 027; mkdir -p /run/%N.tls; cd /run/%N.tls; \\
@@ -49,7 +48,9 @@ _TLS_FOOT = """To serve only clients with a certificate (mutual TLS), name the f
 readable for all:
 #Environment=SOCKACT_TLS_CLIENT_CA={folder}/ca.crt
 
-systemd 260 and later can do all of this. Instead of the lines above, without their number signs:
+systemd 260 and later load both files anew at each reload, with these lines, without their number signs,
+instead of those above. A pair that does not match is refused as well; but then a process that takes the
+place of a dead one does not start either, until a reload brings a pair that matches.
 #LoadCredential=tls.crt:{certificate}
 #LoadCredential=tls.key:{key}
 #RefreshOnReload=credentials

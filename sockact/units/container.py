@@ -65,6 +65,7 @@ def _require_possible(wanted: Wanted) -> None:
         "--template": wanted.template,
         "--deploy-path": bool(wanted.releases),
         "--tls": wanted.certificate is not None,
+        "--hardened": wanted.hardened,
     }
     for option, given in refused.items():
         if given:

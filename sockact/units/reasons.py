@@ -12,14 +12,18 @@ TYPE = (
 RELOAD = """Returns when the new code is ready, and fails if it does not start. (kill -HUP would do
 neither.)
 A stop sends SIGTERM to it as well; it is blocked until Python handles it, so that it is no failure."""
+UNSET = """For the commands of root below: a program that is loaded with these runs what they name, before
+it could ignore them. So a file of another user may be an EnvironmentFile= of this unit. An app that needs
+one of them gets it by --env-file."""
 STOP = """Tells the main process by a signal, which has no other meaning, that a restart stops it, and not
 a stop: its workers then go on until the next process has workers of its own. Not if the socket is
 restarted as well: they would keep its port. Only root can ask systemd which it is (its bus does not know
 dynamic users), so root asks, with the system's own programs. The app's environment is not used, since its
 PATH= may name folders of others. Without this line each restart drains as a stop does."""
-STATUS = """After a stop for good, ends what the app has forgotten. Workers have drained by then; only a
-stop in the middle of a start (75, EX_TEMPFAIL) leaves those of the process before, which drain when
-systemd closes its store."""
+STATUS = """After a stop for good, ends what the app has forgotten. Workers have drained by then, but for
+those that go on (75, EX_TEMPFAIL): a stop in the middle of a start or of a restart leaves them; they
+drain when systemd closes its store. A process that forks faster than it is killed is ended by cgroup.kill
+(Linux 5.14): last, since this command and those after it end by that, too (seen with systemd 257)."""
 RUNTIME = """For the control socket that ExecReload= uses. A listening socket must not be in here: systemd
 removes the directory with everything in it at each stop."""
 CACHE = """For temporary files: systemd before 257 removes the service's private /tmp at a restart, with

@@ -66,6 +66,7 @@ def _wanted(apps: Sequence[str], options: Mapping[str, Any], found: CarriedOver)
         carried=found.options,
         image=options["quadlet"] or "",
         of_user=options["manager"] == "user",
+        hardened=options["hardened"],
     )
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from sockact.config.access_format import access_format
 from sockact.config.settings import FIELDS
 from sockact.errors import UsageError
 from sockact.units import addresses
@@ -90,6 +91,7 @@ class OptionReader:
             "user": lambda: setattr(found, "user", value),
             "group": lambda: found.options.setdefault("Service", []).append(("Group", value)),
             "access_log": lambda: self._log(value, shown),
+            "access_format": lambda: self._access_format(value, shown),
             "error_log": lambda: self._error_log(value, shown),
             "certificate": lambda: setattr(found, "certificate", found.path(value)),
             "key": lambda: setattr(found, "key", found.path(value)),
@@ -110,6 +112,12 @@ class OptionReader:
         self._found.given["access_log"] = "yes"
         if value != "-":
             self._found.notes.append(f"{shown}: the access log goes to the journal, too")
+
+    def _access_format(self, value: str, shown: str) -> None:
+        try:
+            self._found.given["access_log_format"] = access_format(value)
+        except ValueError as error:
+            self._found.left.append(f"{shown}: {error}")
 
     def _error_log(self, value: str, shown: str) -> None:
         if value != "-":

@@ -128,7 +128,7 @@ GUNICORN = OtherServer(
         _valued("-g --group", RequestPart("group")),
         _valued("-m --umask", Left("UMask= in the unit is 0077")),
         _valued("--access-logfile", RequestPart("access_log")),
-        _valued("--access-logformat", Left("the access log has one format")),
+        _valued("--access-logformat", RequestPart("access_format")),
         _valued("--error-logfile --log-file", RequestPart("error_log")),
         _valued("--log-level", Setting("log_level", convert=str.lower)),
         _valued("--log-config --log-config-json --logger-class", _APPS_LOGGING),

@@ -8,7 +8,7 @@ from sockact.units import reasons, syntax
 from sockact.units.addresses import ListenAddress, SocketGroup
 from sockact.units.sandbox import sandbox
 from sockact.units.unit_text import Group, UnitOption, UnitText
-from sockact.units.wanted import Wanted
+from sockact.units.wanted import OF_THE_LOADER, Wanted
 
 STORE = 4096
 """Descriptors that systemd keeps for a service."""
@@ -31,11 +31,14 @@ OF_UNIX = ("SocketUser", "SocketMode", "DirectoryMode")
 _ASK = "/usr/bin/systemctl list-jobs --plain --no-legend"
 _STOP_COMMAND = """+/usr/bin/env -i MAINPID=${{MAINPID}} /bin/sh -c 'jobs="$({ask} \\
     %n {sockets})"; case "$jobs" in *".socket "*) ;; *" restart "*) kill -s URG $MAINPID ;; esac'"""
-_STOPPED_COMMAND = f"""+/usr/bin/env -i RESULT=${{SERVICE_RESULT}}-${{EXIT_STATUS}} /bin/sh -c '\\
+_STOPPED_COMMAND = f"""-+/usr/bin/env -i RESULT=${{SERVICE_RESULT}}-${{EXIT_STATUS}} /bin/sh -c '\\
     jobs="$({_ASK} %n)"; \\
     case "$RESULT $jobs" in *-75* | *"start "*) exit ;; *" stop "* | success*) ;; *) exit ;; esac; \\
-    cd /sys/fs/cgroup"$(sed -n s/^0:://p /proc/self/cgroup)" && \\
-    for each in $(grep -vx $$$$ cgroup.procs); do kill -s KILL $each 2>/dev/null; done; :'"""
+    cd /sys/fs/cgroup"$(sed -n s/^0:://p /proc/self/cgroup)" || exit; \\
+    for turn in 1 2 3; do others=; \\
+    while read -r pid; do [ $pid = $$$$ ] || others="$others $pid"; done <cgroup.procs; \\
+    [ "$others" ] || exit 0; kill -s KILL $others 2>/dev/null; sleep 0.1; done; \\
+    echo 1 2>/dev/null >cgroup.kill; :'"""
 
 
 def service(wanted: Wanted, head: str, description: str) -> UnitText:
@@ -117,6 +120,8 @@ def _commands(wanted: Wanted, sockets: str) -> Group:
 def _stop_commands(sockets: str) -> Group:
     """Return what root has to do in a stop; a user's manager answers the service itself."""
     return [
+        UnitOption("UnsetEnvironment", " ".join(OF_THE_LOADER[:6]), reasons.UNSET),
+        UnitOption("UnsetEnvironment", " ".join(OF_THE_LOADER[6:])),
         UnitOption("ExecStop", _STOP_COMMAND.format(ask=_ASK, sockets=sockets), reasons.STOP),
         UnitOption("SuccessExitStatus", "75", reasons.STATUS),
         UnitOption("ExecStopPost", _STOPPED_COMMAND),

@@ -23,6 +23,13 @@ FITS_ALL = 252
 DYNAMIC = "dynamic"
 """As a user: one that systemd makes for the time of the service."""
 
+OF_THE_LOADER = (
+    *("LD_AUDIT", "LD_DEBUG_OUTPUT", "LD_LIBRARY_PATH", "LD_PRELOAD", "LD_PROFILE", "LD_PROFILE_OUTPUT"),
+    *("GCONV_PATH", "GLIBC_TUNABLES", "LOCPATH", "MALLOC_TRACE", "NLSPATH"),
+)
+"""Variables by which a program runs code, or writes files, of the author of its environment, before
+its first line: those that glibc itself ignores in privileged programs (ld.so(8), secure-execution mode)."""
+
 _SETTINGS_OF_UNITS = ("listen", "chdir")
 """Settings that are not passed on as they are: the socket unit has the one, `folder` is the other."""
 
@@ -49,6 +56,7 @@ class Wanted:
         carried: options of an existing unit that stay, by section.
         image: the image of a container for podman; "" if there is none.
         of_user: whether a user's own manager runs it, and not the system's.
+        hardened: whether the app needs less than most: no network, and no programs of its own making.
     """
 
     name: str
@@ -68,6 +76,7 @@ class Wanted:
     carried: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
     image: str = ""
     of_user: bool = False
+    hardened: bool = False
 
     @property
     def settings(self) -> Settings:
@@ -130,6 +139,7 @@ class Wanted:
         self._check_user()
         if self.of_user:
             self._check_manager()
+        self._check_environment()
         for each in self.addresses:
             self._check_address(each)
         for path in (self.venv, self.folder, *self.releases, *(self.certificate or ())):
@@ -155,6 +165,7 @@ class Wanted:
             "--tls": self.certificate is not None,
             "--deploy-path": bool(self.releases),
             "--quadlet": bool(self.image),
+            "--hardened": self.hardened,
         }
         for option, is_given in given.items():
             if is_given:
@@ -166,6 +177,15 @@ class Wanted:
                     f"--listen {each.value}: a user's manager may open ports from {first} on:"
                     f" expected one of these, the system's manager, or"
                     f" net.ipv4.ip_unprivileged_port_start={each.port}"
+                )
+
+    def _check_environment(self) -> None:
+        """Raise UnitsError for a variable that the service takes away from all of its commands."""
+        for name, value in () if self.of_user or self.image else self.environment:
+            if name in OF_THE_LOADER:
+                raise UnitsError(
+                    f"--env {name}={value}: root's commands of the unit would be loaded with it, too:"
+                    f" expected it in a file for --env-file"
                 )
 
     def _check_address(self, address: ListenAddress) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sockact.units import additions, container, service
+from sockact.units import additions, container, sandbox, service
 from sockact.units.addresses import parse
 from sockact.units.unit_text import UnitText
 from sockact.units.wanted import Wanted
@@ -63,6 +63,8 @@ def files(wanted: Wanted) -> list[UnitText]:
     found.append(service.service(wanted, head, f"{what}, served by sockact"))
     if wanted.certificate:
         found.append(additions.tls(wanted))
+    if wanted.hardened:
+        found.append(sandbox.hardened(wanted))
     if wanted.releases:
         found += additions.deploy(wanted, wanted.name)
     return found
@@ -87,6 +89,7 @@ def shipped() -> Mapping[str, str]:
             explained=False
         ),
         "app-tls.conf": additions.tls(app).text(),
+        "app-hardened.conf": sandbox.hardened(app).text(),
         path.name: path.text(),
         reload.name: reload.text(),
     }

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import logging
 import os
 import signal
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from sockact import hooks, runtime
 from sockact.apps import assignment, loader
 from sockact.apps.assignment import Found, Mount
-from sockact.config import envfile, logs
+from sockact.config import envfile, logs, records
 from sockact.config.settings import Settings
 from sockact.engines.certificates import configured
 from sockact.engines.group import Engines
@@ -26,9 +29,12 @@ from sockact.lifecycle.tasks import Background
 from sockact.process import event_loop, green_threads, unapplied
 from sockact.process.holders import threads
 from sockact.process.launch import Process
+from sockact.process.pressure import watched
 from sockact.protocols.environment import GENERATION, REMARK
+from sockact.protocols.statistics_page import WorkerStatistics
 from sockact.protocols.worker_messages import Reporter
 from sockact.system import forks
+from sockact.system.memory import Trimmer
 from sockact.untrusted.text import told
 from sockact.worker import manager
 from sockact.worker.app_engines import served
@@ -76,7 +82,10 @@ class _Serving:
         os.environ.update(envfile.read(chosen.env_file))
         if import_here or chosen.chdir:
             loader.enter(chosen.chdir)
+        self._open_ledger()
         self._tls = configured(chosen, os.environ)
+        if chosen.request_id:
+            records.add_request_id()  # before the import: a factory of the app's then asks this one
         _hold_loggers()
         found = self._find(app)
         if template is not None:
@@ -106,6 +115,7 @@ class _Serving:
         """Introduce this process to its manager."""
         process, chosen = self._process, self._settings
         process.notifier.extend(chosen.start_timeout + KILL_MARGIN)
+        records.identify(generation=process.generation, worker=process.worker)
         runtime.begin_role("worker" if process.supervised else "alone", activated=process.activated)
         if process.supervised and not process.template:
             _introduce(process.notifier, chosen)
@@ -142,7 +152,7 @@ class _Serving:
         forks.guard(loop)
         conductor = process.conductor(self._settings)
         process.exit.serve(loop, lambda: self._on_expiry(conductor))
-        links = manager.links(process, conductor)
+        links = manager.links(process, conductor, self._open_page())
         context = self._context(loop, links.manager.on_hook_failed)
         mounted = self._mount(found)
         if links.kept is not None:
@@ -162,6 +172,26 @@ class _Serving:
             process.begin_end()
         self._leave_behind(ending, worker, context)
         return ending
+
+    def _open_ledger(self) -> None:
+        """Go on with the statistics of the process before this one, if no supervisor does."""
+        process = self._process
+        if not (process.supervised or process.trial):
+            process.open_ledger().adopt(())
+            os.environ.update(process.open_app_metrics())
+
+    def _open_page(self) -> int:
+        """Count the work of this process, if no supervisor does.
+
+        Returns how many descriptors of the ledger are in systemd's store.
+        """
+        process, sockets = self._process, self._process.sockets
+        if process.ledger is None:
+            return 0
+        ledger = process.ledger
+        if (page := ledger.open(1, process.generation)) is not None:
+            sockets.statistics = WorkerStatistics.passed(page)
+        return ledger.stored
 
     def _leave_behind(self, ending: Ending, worker: Worker, context: AppContext) -> None:
         """Exit now if something is left that the end of the loop, or of Python, would wait for.
@@ -183,13 +213,16 @@ class _Serving:
             HookRunner(hooks.REGISTRY, without, on_hook_failed),
             Background(),
             runtime.draining,
-            Readiness(),
+            # Of a reload in place, all through which it is green; so long a client waits in the queue.
+            Readiness("ready" if self._process.generation > 1 else "starting"),
         )
         runtime.set_loop(loop, context.background)
         return context
 
     def _worker(self, mounted: Sequence[Mount], links: manager.Links, context: AppContext) -> Worker:
         process, chosen = self._process, self._settings
+        if process.trial:  # nobody connects to it: load balancers have nothing to notice
+            chosen = dataclasses.replace(chosen, drain_delay=0.0)
         made = [served(mount, chosen, context.readiness, self._tls, self._code()) for mount in mounted]
         engines = Engines(made, None if process.activated else self._leave_listeners)
         host = Host(process.program, process.generation, process.sockets.connected, process.exit.within)
@@ -215,8 +248,13 @@ class _Serving:
             on_signal=own.deliver,
             keep_signals=own.kept,
             check_signals=own.look,
+            on_reloaded=self._reloaded,
             unapplied=self._process.unapplied,
         )
+
+    def _reloaded(self, ok: bool) -> None:
+        if self._process.ledger is not None:
+            self._process.ledger.reloaded(ok=ok)
 
     def _leave_listeners(self, last: bool) -> None:
         """Close the listeners that the service has bound itself: nobody accepts there any more.
@@ -233,11 +271,16 @@ class _Serving:
         if process.trial:
             await self._run_trial(worker, mounted)
             return Ending()
-        if health := process.sockets.health:
-            from sockact.process.health import HealthServer
+        if process.sockets.answered:
+            from sockact.process.answered import own_servers
 
-            HealthServer(health, lambda: context.readiness.word, self._settings).open_thread()
-        return await process.conduct(conductor, worker, self._callbacks(conductor, context))
+            overview = partial(process.overview, conductor)
+            for server in own_servers(process, context.readiness, self._settings, overview):
+                server.open_thread()
+        # Of a supervised worker the supervisor watches.
+        pressure = contextlib.nullcontext() if process.supervised else watched(Trimmer().trim)
+        with pressure:
+            return await process.conduct(conductor, worker, self._callbacks(conductor, context))
 
     async def _run_trial(self, worker: Worker, mounted: Sequence[Mount]) -> None:
         try:

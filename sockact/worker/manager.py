@@ -22,7 +22,9 @@ from sockact.lifecycle.conductor import Conductor
 from sockact.process.descriptors import Sockets
 from sockact.process.launch import Process
 from sockact.protocols.load_board import OwnRow
-from sockact.protocols.worker_messages import BEAT, INTRODUCE, Reporter
+from sockact.protocols.statistics_page import WorkerStatistics
+from sockact.protocols.worker_messages import BEAT, INTRODUCE, TRIM, Reporter
+from sockact.system.memory import Trimmer
 
 ORDERS = ("SIGTERM", "SIGQUIT", "SIGHUP")
 """The orders of a supervisor, which have the effect of these signals."""
@@ -83,6 +85,7 @@ class SupervisorLink:
         self.load = load
         self._conductor = conductor
         self._notifier = notifier
+        self._trimmer = Trimmer()
 
     def send_consent(self, refusal: str) -> None:
         """Answer whether a reload may begin; empty if it may."""
@@ -91,6 +94,10 @@ class SupervisorLink:
     def send_exit_seen(self, pid: int) -> None:
         """Confirm that the hooks for the end of a process have run."""
         self._notifier.exit_seen(pid)
+
+    def send_paused(self, unfinished: int) -> None:
+        """Tell how many requests of a paused worker are in flight."""
+        self._notifier.paused(unfinished)
 
     def accept_orders(self) -> None:
         """Ask for orders over the supply, in place of signals."""
@@ -113,6 +120,8 @@ class SupervisorLink:
         elif order == BEAT:
             if self.load is not None:
                 self.load.beat()
+        elif order == TRIM:
+            self._trimmer.trim()
         else:
             logger.debug("an order of a later version is ignored: %s", order)
 
@@ -136,6 +145,7 @@ class KeptConnections:
     def __init__(self, sockets: Sockets, store: Store) -> None:
         self._sockets = sockets
         self._store = store
+        self._room = 0
 
     def explain(self) -> None:
         """Log why connections cannot be kept, if that is so."""
@@ -153,10 +163,20 @@ class KeptConnections:
         Args:
             followed: the service manager has said that there will be a next process.
         """
-        return await self._store.room(followed=followed)
+        self._room = await self._store.room(followed=followed)
+        return self._room
+
+    def keep(self, connections: Sequence[int]) -> bool:
+        """Keep connections, at most a batch; return whether that was possible.
+
+        In a stop they are stored at once, if there is room: this process may be killed before its end.
+        """
+        if self._room and not self._store.put(connections, must=False):
+            return True
+        return self._sockets.keep(connections)
 
     def put(self) -> None:
-        """Put the connections of this process into the store."""
+        """Put the connections that are still here into the store."""
         self._store.put(self._sockets.kept())
 
 
@@ -167,25 +187,28 @@ class Links(NamedTuple):
         manager: its manager.
         supervisor: its supervisor, which replaces workers by itself; None for a reload in place.
         kept: the connections kept for the next process; None where a supervisor or nobody has them.
+        statistics: counts the worker's work; None if nobody would read it, as of a trial.
     """
 
     manager: WorkerManager
     supervisor: SupervisorLink | None = None
     kept: KeptConnections | None = None
+    statistics: WorkerStatistics | None = None
 
 
-def links(process: Process, conductor: Conductor) -> Links:
+def links(process: Process, conductor: Conductor, reserved: int = 0) -> Links:
     """Return the links of the worker in this process.
 
     Args:
         process: this process.
         conductor: its conductor.
+        reserved: how many descriptors of this process are in systemd's store, that are no connections.
     """
     if process.supervised:
         return _links_supervised(process, conductor)
     if process.trial:
         return Links(WorkerManager(on_failure=process.report, give=process.sockets.keep))
-    return _links_alone(process, conductor)
+    return _links_alone(process, conductor, reserved)
 
 
 def _links_supervised(process: Process, conductor: Conductor) -> Links:
@@ -203,12 +226,14 @@ def _links_supervised(process: Process, conductor: Conductor) -> Links:
     link = SupervisorLink(
         conductor, notifier, None if supply is None else supply.sock, process.sockets.load
     )
-    return Links(manager, link)
+    return Links(manager, link, statistics=process.sockets.statistics)
 
 
-def _links_alone(process: Process, conductor: Conductor) -> Links:
+def _links_alone(process: Process, conductor: Conductor, reserved: int) -> Links:
     loop = asyncio.get_running_loop()
-    kept = KeptConnections(process.sockets, Store(process.notifier))
+    store = Store(process.notifier)
+    store.reserved = reserved
+    kept = KeptConnections(process.sockets, store)
 
     def on_idle(idle: bool) -> None:
         if idle:
@@ -216,7 +241,7 @@ def _links_alone(process: Process, conductor: Conductor) -> Links:
 
     manager = WorkerManager(
         on_failure=process.report,
-        give=process.sockets.keep,
+        give=kept.keep,
         on_busy=conductor.on_busy,
         on_idle=on_idle,
         on_hook_failed=lambda _: conductor.on_status(),
@@ -224,4 +249,4 @@ def _links_alone(process: Process, conductor: Conductor) -> Links:
         recycle=process.notifier.recycle,
         request_reload=lambda: loop.call_soon_threadsafe(conductor.request_reload),
     )
-    return Links(manager, kept=kept)
+    return Links(manager, kept=kept, statistics=process.sockets.statistics)

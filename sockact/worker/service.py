@@ -27,11 +27,14 @@ from sockact.process import green_threads
 from sockact.process.command import Program
 from sockact.protocols import overview
 from sockact.protocols.counters import Counters, count
-from sockact.protocols.worker_messages import EXITED, SHED
+from sockact.protocols.statistics_page import WorkerStatistics
+from sockact.protocols.worker_messages import EXITED, PAUSE, SHED
 from sockact.worker import trial
 from sockact.worker.app_lifecycle import AppContext, AppLifecycle
 from sockact.worker.idle import Idle
+from sockact.worker.loop_lag import LoopLag
 from sockact.worker.manager import Links, SupervisorLink
+from sockact.worker.pause import WorkerPause
 from sockact.worker.recycling import Recycling
 from sockact.worker.state import WorkerState
 
@@ -67,6 +70,9 @@ class Worker:
         host: the process.
         links: the links to its manager.
         context: the part of the app's code.
+
+    Attributes:
+        pausing: its pause.
     """
 
     def __init__(
@@ -88,11 +94,17 @@ class Worker:
         self._green = green_threads.Watch()
         self._recycling = Recycling(settings.max_requests, settings.max_worker_age, links.manager.recycle)
         self._drain = Drain(engine, context.background, settings.drain_timeout)
+        report = None if links.supervisor is None else links.supervisor.send_paused
+        self._pause = WorkerPause(engine, report)
+        self.pausing = self._pause.pausing
         self._beat: asyncio.TimerHandle | None = None
         self._abort_asked = asyncio.Event()
         confirms = links.supervisor is not None and links.supervisor.supply is not None
         self._sender = HandoverSender(links.manager.give, confirms=confirms)
         self._receiver: HandoverReceiver | None = None
+        statistics = links.statistics or WorkerStatistics()
+        self._lag = LoopLag(statistics)
+        engine.count_in(statistics)
         engine.watch(self)
 
     @property
@@ -109,12 +121,14 @@ class Worker:
     def on_request(self) -> None:
         """Called when a request begins."""
         self._manager.on_busy()
+        self._lag.requested()
         if self._recycling.counts:
             self._recycling.requested(self._engine.requests)
 
     def on_change(self) -> None:
         """Called when a connection has come or gone."""
         self._green.look()
+        self._pause.look()
         if self._load is not None:
             self._load.note(self._engine.connections)
         if self._idle is not None:
@@ -152,7 +166,7 @@ class Worker:
             self._receive,
             self._sender,
             supervisor.on_order,
-            {EXITED: self._on_process_exit, SHED: self._shed},
+            {EXITED: self._on_process_exit, SHED: self._shed, PAUSE: self._pause.obey},
             supervisor.on_supervisor_exited,
         )
         supervisor.accept_orders()
@@ -165,7 +179,7 @@ class Worker:
 
     def _shed(self, count: int) -> None:
         """Hand over connections to less loaded workers, unless all of them are handed over anyway."""
-        if self._state is WorkerState.READY and self._sender.room > 0:
+        if self._state is WorkerState.READY and self._sender.room > 0 and not self.pausing.paused:
             self._engine.shed(count)
 
     def _on_process_exit(self, pid: int) -> None:
@@ -184,12 +198,13 @@ class Worker:
         return bool(self._engine.connections or self._engine.in_flight)
 
     def _has_work(self) -> bool:
-        return self._is_busy() or bool(self._context.background)
+        return self._is_busy() or self.pausing.paused or bool(self._context.background)
 
     async def try_reload(self) -> None:
         """Ask the app's hooks, and run a trial of the new code, unless a supervisor starts that."""
         if self._host.single:
             raise ReloadRefused("this process ends with its connection: the next one has the new code")
+        self.pausing.refuse_reload()
         self._state = WorkerState.TRYING
         try:
             await self._ask_hooks()
@@ -222,6 +237,7 @@ class Worker:
 
     async def stop(self, *, abort: bool = False, followed: bool = False) -> None:
         """Drain, then end the app."""
+        self.pausing.close("it stops")  # the drain begins with what was held
         if self._receiver is None:
             abort = await self._prepare_stop_alone(abort=abort, followed=followed)
         else:
@@ -280,18 +296,28 @@ class Worker:
     async def _wait_drained(self, *, abort: bool = False) -> None:
         if self._idle is not None:
             self._idle.close()
+        self._lag.close()
         self._sender.lasting = False
         self._bound_drain()
         if not self._drain.begun:
             self._app.on_drain()
         self._state = WorkerState.DRAINING
         try:
-            await self._drain.wait(abort=abort)
+            await self._drain_all(abort=abort)
         finally:
             if self._beat is not None:
                 self._beat.cancel()
         if self._receiver is not None:
             self._receiver.close()
+
+    async def _drain_all(self, *, abort: bool) -> None:
+        """Drain, and drain again if a supervisor has passed something on at the last moment."""
+        await self._drain.wait(abort=abort)
+        while self._receiver is not None:
+            self._receiver.receive()
+            if self._drain.aborted or not self._is_busy():
+                break
+            await self._drain.wait()
 
     def _bound_drain(self) -> None:
         """Bound the drain; without a drain timeout, bound the time for which the event loop may hang."""

@@ -89,6 +89,20 @@ def _foreign_code(unit: CheckedUnit, command: CommandLine) -> Iterator[Complaint
             return
 
 
+@rule(Severity.ERROR, "systemd.exec(5), EnvironmentFile=, UnsetEnvironment=; ld.so(8)")
+def root_is_loaded_with_foreign_files(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
+    """A user who may change the file becomes root: by LD_PRELOAD= in it, also where root runs `env -i`."""
+    unset = {word for word, _ in unit.words("Service.UnsetEnvironment")}
+    as_root = [command for command in _commands_here(unit, scope) if _is_roots(unit, command)]
+    if not as_root or "LD_PRELOAD" in unset:
+        return
+    for at in unit.every("Service.EnvironmentFile"):
+        path = unit.expand(at.value).lstrip("-")
+        if path.startswith("/") and "%" not in path and (reason := reachable.foreign_writer(path)):
+            text = f"root runs {as_root[0].path} with the variables of {path}, and {reason}"
+            yield Complaint(f"{text}: expected --env-file of sockact, or a file of root's", at)
+
+
 @rule(Severity.ERROR, "systemd.exec(5), EnvironmentFile=")
 def environment_file_missing(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     """The start fails before the program is executed."""

@@ -12,6 +12,9 @@ from sockact.systemd.unit_syntax import TRUE, Assignment
 
 LISTEN = ("Socket.ListenStream", "Socket.ListenDatagram", "Socket.ListenSequentialPacket")
 
+ANSWERED = ("health", "agent", "metrics")
+"""Names of sockets on which sockact itself answers: `sockets.fds.ANSWERED`."""
+
 
 def _is_path(address: str) -> bool:
     """Return whether an address is a Unix socket's, abstract ones included."""
@@ -93,6 +96,16 @@ def no_address(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     """systemd refuses to load the unit."""
     if unit.files.fragment and not any(each.option.startswith("Socket.Listen") for each in unit.written):
         yield Complaint("there is no ListenStream=, nor another Listen...=")
+
+
+@rule(Severity.ERROR, "systemd.socket(5), FileDescriptorName=", "socket")
+def no_socket_for_app(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
+    """sockact itself answers on sockets of this name: the app has none, and the service does not start."""
+    at, service = unit.last("Socket.FileDescriptorName"), scope.service_of(unit)
+    if at and at.value in ANSWERED and service.is_sockact:
+        others = [socket.value("Socket.FileDescriptorName") for socket in scope.sockets_of(service)]
+        if all(name in ANSWERED for name in others):
+            yield Complaint(f"expected another name, or another socket unit for {service.name}", at)
 
 
 @rule(Severity.ERROR, "systemd.exec(5), RuntimeDirectory=; systemd.socket(5)", "socket")

@@ -6,13 +6,13 @@ import difflib
 import re
 from collections.abc import Callable, Iterator
 
-from sockact.check.options import BOOLEANS, SECTIONS, SINCE, SPANS
+from sockact.check.options import BOOLEANS, GONE, SECTIONS, SINCE, SPANS
 from sockact.check.rule import REMOVED, Complaint, Cure, Severity, rule
 from sockact.check.scope import Scope
 from sockact.check.unit import CheckedUnit
 from sockact.systemd import unit_syntax
 
-NEWEST = 257
+NEWEST = 262
 """The systemd whose options are all known here."""
 
 OBSOLETE = {
@@ -89,6 +89,8 @@ def obsolete_option(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     for at in unit.written:
         if new := OBSOLETE.get(at.option):
             yield Complaint(f"expected {new}", at)
+        elif (scope.version or 0) >= NEWEST and at.option.partition(".")[2] in GONE:
+            yield Complaint(f"systemd {NEWEST} ignores it: expected no such line", at)
 
 
 @rule(Severity.WARNING, "systemd.unit(5), SPECIFIERS")

@@ -10,6 +10,8 @@ from typing import Any
 
 from sockact.config.settings import Settings
 from sockact.engines.interface import EngineObserver, NoObserver
+from sockact.protocols.statistics import Reason
+from sockact.protocols.statistics_page import WorkerStatistics
 from sockact.untrusted.text import told
 
 logger = logging.getLogger(__package__)
@@ -33,11 +35,16 @@ class HandlerEngine:
         self._threads = ThreadPoolExecutor(settings.threads, "handler")
         self._observer: EngineObserver = NoObserver()
         self._draining = False
+        self._statistics = WorkerStatistics()
         self.requests = 0
 
     def watch(self, observer: EngineObserver) -> None:
         """Report requests and connections to `observer` from now on."""
         self._observer = observer
+
+    def count_in(self, statistics: WorkerStatistics) -> None:
+        """Count connections, and handlers that fail, in `statistics`."""
+        self._statistics = statistics
 
     async def start(self) -> None:
         """Do nothing."""
@@ -52,8 +59,18 @@ class HandlerEngine:
         self._observer.on_request()
         self._observer.on_change()
 
+    def _closed(self, task: asyncio.Task[None], *, moved: bool) -> None:
+        """Count a connection whose handler has ended."""
+        if moved:
+            self._statistics.move()
+            return
+        failed = not task.cancelled() and task.exception() is not None
+        reason = Reason.ERROR if failed else Reason.COMPLETE
+        self._statistics.close(Reason.ABORTED if task.cancelled() else reason)
+
     def _returned(self, task: asyncio.Task[None]) -> None:
         """Log what a call has raised."""
         if not task.cancelled() and (error := task.exception()) is not None:
+            self._statistics.fail()
             logger.error("a handler failed: %s", told(error), exc_info=error)
         self._observer.on_change()

@@ -25,7 +25,13 @@ logger = logging.getLogger(__package__)
 
 
 class Held:
-    """A connection that is held until its handler ends; `str` gives its description for log lines."""
+    """A connection that is held until its handler ends; `str` gives its description for log lines.
+
+    Attributes:
+        moved: whether another process has it.
+    """
+
+    moved = False
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -83,6 +89,7 @@ class Asynchronous(Held):
         writer = asyncio.StreamWriter(transport, protocol, self._reader, self._loop)
         try:
             if await self._converse(writer):
+                self.moved = True
                 transport.abort()  # another process has the connection: this only closes our descriptor
                 return
             writer.close()

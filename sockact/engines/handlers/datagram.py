@@ -133,12 +133,14 @@ class DatagramEngine(HandlerEngine):
         self._sockets = [listener.sock for listener in listeners if listener.sock is not None]
         self._ports: list[Port] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._full = False
+        self._full = self._held = False
 
     @property
     def in_flight(self) -> int:
         """Return the number of datagrams that are being handled."""
         return len(self._tasks)
+
+    unfinished = in_flight
 
     @property
     def connections(self) -> int:
@@ -155,6 +157,17 @@ class DatagramEngine(HandlerEngine):
         """Read all that wait now, up to the limit: no other process will."""
         for port in self._ports:
             port.read_waiting()
+
+    def hold(self) -> None:
+        """Read nothing until `release`."""
+        self._held = True
+        for port in self._ports:
+            port.close()
+
+    def release(self) -> None:
+        """Read again."""
+        self._held = False
+        self._open_if_free()
 
     def stop_accepting(self) -> None:
         """Stop reading."""
@@ -196,8 +209,12 @@ class DatagramEngine(HandlerEngine):
 
     def _handled(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if self._full and not self._draining and len(self._tasks) <= MAX_IN_FLIGHT // 2:
+        if self._full and len(self._tasks) <= MAX_IN_FLIGHT // 2:
             self._full = False
+            self._open_if_free()
+        self._returned(task)
+
+    def _open_if_free(self) -> None:
+        if not (self._full or self._held or self._draining):
             for port in self._ports:
                 port.open()
-        self._returned(task)

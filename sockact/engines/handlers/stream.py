@@ -33,7 +33,13 @@ logger = logging.getLogger(__package__)
 
 
 class Conversation(Protocol):
-    """One connection with its handler."""
+    """One connection with its handler.
+
+    Attributes:
+        moved: whether another process has it.
+    """
+
+    moved: bool
 
     async def hold(self) -> None:
         """Serve the connection until its handler ends, then close it or hand it over."""
@@ -76,6 +82,11 @@ class StreamEngine(HandlerEngine):
 
     connections = in_flight
 
+    @property
+    def unfinished(self) -> int:
+        """Return 0: conversations go on through a pause."""
+        return 0
+
     def give_to(self, sender: HandoverSender) -> None:
         """Hand over to `sender`, as long as it has room, connections whose handlers return a `Handover`."""
         self._sender = sender
@@ -115,6 +126,10 @@ class StreamEngine(HandlerEngine):
             hang_up(connection)
             connection.close()
             return
+        if carried is None:
+            self._statistics.open()
+        else:
+            self._statistics.receive()
         conversation = self._conversation(connection, carried)
         task = asyncio.get_running_loop().create_task(conversation.hold())
         self._conversations[task] = conversation
@@ -131,6 +146,16 @@ class StreamEngine(HandlerEngine):
         """Accept all that wait in the queue now, up to the limit: no other process will."""
         for acceptor in self._acceptors:
             acceptor.accept_waiting()
+
+    def hold(self) -> None:
+        """Accept no connection until `release`."""
+        for acceptor in self._acceptors:
+            acceptor.hold()
+
+    def release(self) -> None:
+        """Accept connections again."""
+        for acceptor in self._acceptors:
+            acceptor.release()
 
     def stop_accepting(self) -> None:
         """Stop accepting, and begin to drain the open connections."""
@@ -172,7 +197,7 @@ class StreamEngine(HandlerEngine):
         return self._sender if self._sender is not None and self._sender.room > 0 else None
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._conversations.pop(task)
+        self._closed(task, moved=self._conversations.pop(task).moved)
         for acceptor in self._acceptors:
             acceptor.resume()
         self._returned(task)

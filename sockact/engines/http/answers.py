@@ -56,13 +56,10 @@ class Answered(AppCall):
         """Ignore it."""
 
 
-def error_answer(
-    connection: ClientConnection, request: Request | None, status: int, *, last: bool
-) -> AppCall:
+def error_answer(connection: ClientConnection, request: Request, status: int, *, last: bool) -> AppCall:
     """Return a call that answers with a status and its phrase."""
-    known = request or Request("-", b"-", "1.1", [])
     body = HTTPStatus(status).phrase.encode()
-    call = Answered(connection, known, Answer(status, _PLAIN, body))
+    call = Answered(connection, request, Answer(status, _PLAIN, body))
     call.response.last = call.response.last or last
     return call
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from sockact.config.records import REQUEST_ID
 from sockact.engines.http.call import (
     READ_AHEAD,
     AppCall,
@@ -29,6 +30,9 @@ SPEC_VERSION = "2.5"
 
 PEER = "sockact.peer"
 """Key of a Unix connection's `Peer` in `scope["state"]`."""
+
+REQUEST = "sockact.request_id"
+"""Key of a request's id in `scope["state"]`, and in the environ of WSGI."""
 
 _EXTENSIONS: dict[str, dict[str, Any]] = {
     "http.response.trailers": {},
@@ -101,6 +105,8 @@ class AsgiCall(AppCall):
         self._wake()
 
     async def _run(self) -> None:
+        if self.request.id:
+            REQUEST_ID.set(self.request.id)  # in the task's own context
         try:
             await self._app(scope_of(self, "http", _EXTENSIONS.copy()), self._receive, self._send)
         except GeneratorExit:  # the loop has ended
@@ -252,6 +258,8 @@ def scope_of(call: AppCall, kind: str, extensions: dict[str, Any]) -> dict[str, 
     state = shared.app_state.copy()
     if connection.peer is not None:
         state[PEER] = connection.peer
+    if request.id:
+        state[REQUEST] = request.id
     if connection.tls is not None:
         extensions |= connection.tls
     return {

@@ -7,6 +7,7 @@ import logging
 from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
+from sockact.config.records import RecordKind, about, in_request
 from sockact.engines.http.engine_state import EngineState
 from sockact.engines.http.head import Request
 from sockact.engines.http.response import Fields, HttpResponse
@@ -70,9 +71,6 @@ class ClientConnection(Protocol):
     def on_failed(self, call: Any, *, returned: bool) -> None:
         """Note that the app has failed, or returned, before its response was complete."""
 
-    def log(self, call: Any) -> None:
-        """Log a request, whose status is known."""
-
     def upgrade(self, protocol: asyncio.Protocol) -> bytes:
         """Give the transport to a WebSocket; return what has been read for it."""
 
@@ -87,12 +85,15 @@ class AppCall(ABC):
     Attributes:
         response: the response so far.
         gone: whether the client has gone: nothing can be sent.
+        lasting: whether a pause of the service does not wait for its end: it is a WebSocket, or a stream
+            of events.
         since: when it has begun, by the loop's clock.
         client: the client's address and port, as far as is known.
         scheme: `http` or `https`.
     """
 
     gone = False
+    lasting = False
 
     def __init__(self, connection: ClientConnection, request: Request) -> None:
         self.connection = connection
@@ -144,11 +145,14 @@ class AppCall(ABC):
         if connection.ending or self.patient:
             response.last = response.last or connection.is_last
         shared = connection.shared
-        data = response.whole(status, fields, body, shared.always())
+        always = shared.always()
+        if shared.request_log is not None:
+            fields, always = shared.request_log.fields_of(self, fields, always)
+        data = response.whole(status, fields, body, always)
         if shared.requests >= shared.measured_from:
             shared.measure(self.since)
-        if shared.access_log:
-            connection.log(self)
+        if shared.request_log is not None and not response.bodyless:
+            response.size = len(body)
         connection.send(data)
         connection.on_complete(self)
 
@@ -158,12 +162,17 @@ class AppCall(ABC):
         if connection.ending or self.patient:
             response.last = response.last or connection.is_last
         shared = connection.shared
-        data = response.begin(status, fields, shared.always(), part)
+        always = shared.always()
+        if shared.request_log is not None:
+            fields, always = shared.request_log.fields_of(self, fields, always)
+        data = response.begin(status, fields, always, part)
         if shared.requests >= shared.measured_from:
             shared.measure(self.since)
-        if shared.access_log:
-            connection.log(self)
         connection.on_begun()
+        if is_event_stream(fields):
+            self.lasting = True
+            if shared.on_end is not None:
+                shared.on_end()
         return data
 
     def fail(self, error: BaseException | None, what: str) -> None:
@@ -172,10 +181,21 @@ class AppCall(ABC):
         request = self.request
         draining = self.connection.shared.draining_since is not None
         level = logging.INFO if error is None and draining and self.response.begun else logging.ERROR
-        logger.log(level, "%s %s: %s", request.method, quoted(request.target), what, exc_info=error)
+        facts, target = about(RecordKind.REQUEST_FAILED), quoted(request.target)
+        with in_request(request.id):
+            logger.log(level, "%s %s: %s", request.method, target, what, exc_info=error, extra=facts)
+        if level == logging.ERROR:
+            self.connection.shared.statistics.fail()
         if not self.gone and not self.response.complete:
             self.connection.on_failed(self, returned=error is None)
             self.on_gone()  # a task that the app has left behind could send to whoever comes next
+
+
+def is_event_stream(fields: Fields) -> bool:
+    """Return whether a response has no end of its own: server-sent events."""
+    return any(
+        value.startswith(b"text/event-stream") and name.lower() == b"content-type" for name, value in fields
+    )
 
 
 def quoted(target: bytes) -> str:

@@ -11,6 +11,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any, cast
 
+from sockact.config.records import in_request
 from sockact.engines.http import tls_transport
 from sockact.engines.http.answers import Answered, error_answer
 from sockact.engines.http.call import READ_AHEAD, AppCall, quoted
@@ -28,6 +29,7 @@ from sockact.engines.http.stages import (
     rows,
 )
 from sockact.engines.http.timeouts import Bounded, Wait, reset
+from sockact.protocols.statistics import Reason
 from sockact.sockets.kernel import hang_up_below, unread
 from sockact.sockets.peer import peer_of, unmapped
 
@@ -50,7 +52,6 @@ _TOO_SLOW = 408
 _FAILED = 500
 
 logger = logging.getLogger(__package__)
-access_logger = logging.getLogger("sockact.access")
 
 
 class HttpConnection(asyncio.Protocol, Bounded):
@@ -76,6 +77,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
     """
 
     __slots__ = (
+        "_began",
         "_count",
         "_current",
         "_eof",
@@ -85,6 +87,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         "_intercept",
         "_moved",
         "_reader",
+        "_reason",
         "_refusal",
         "_source",
         "_stays",
@@ -141,6 +144,8 @@ class HttpConnection(asyncio.Protocol, Bounded):
         self._timer: asyncio.TimerHandle | None = None
         self._grace: asyncio.TimerHandle | None = None
         self._count = 0
+        self._began = 0.0  # when the request in flight has begun, by the monotonic clock; 0: there is none
+        self._reason = Reason.CLIENT  # for its end; until something else is known
 
     # What the transport tells.
 
@@ -164,11 +169,17 @@ class HttpConnection(asyncio.Protocol, Bounded):
             self.client, self.server = source.client, source.server
             self.scheme = "https" if source.encrypted else self.scheme
         self.last_activity = self.loop.time()
+        if self.stage is HttpStage.FRESH:
+            shared.statistics.open()
+        elif not self._stays:  # else it could not move, and goes on here
+            shared.statistics.receive()
         shared.on_made(self)
         shared.connections.add(self)
         if shared.draining_since is not None:
             # Not at once: when this returns, uvloop starts reading, and would undo a pause.
             self.loop.call_soon(self.drain)
+        elif shared.held:
+            self.loop.call_soon(self.hold)
 
     def data_received(self, data: bytes) -> None:
         """Read what has come."""
@@ -191,8 +202,12 @@ class HttpConnection(asyncio.Protocol, Bounded):
         self._step(HttpEvent.LOST)
         self._cancel_timers()
         self.shared.hangups.forget(self)
-        if not self._moved:
+        statistics = self.shared.statistics
+        if self._moved:
+            statistics.move()
+        else:
             hang_up_below(self.transport)
+            statistics.close(Reason.ABORTED if self.shared.aborted else self._reason)
         self.wake_writers()
         self.shared.connections.discard(self)
 
@@ -219,6 +234,9 @@ class HttpConnection(asyncio.Protocol, Bounded):
         self._count += 1
         shared.requests += 1
         shared.on_request()
+        if shared.request_log is not None:
+            shared.request_log.begin(request, self)
+        self._began = shared.statistics.begin()
         if request.upgrade and shared.websocket is not None and is_websocket(request):
             make = shared.websocket
         else:
@@ -245,7 +263,9 @@ class HttpConnection(asyncio.Protocol, Bounded):
 
     def on_bad(self, status: int, request: Request | None) -> None:
         """Note that the input is refused."""
-        self._refusal = status, request
+        self._reason = Reason.ERROR
+        call = self._current  # of which the body is refused
+        self._refusal = status, call.request if request is None and call is not None else request
         self._step(HttpEvent.BAD)
 
     # What calls do.
@@ -279,9 +299,17 @@ class HttpConnection(asyncio.Protocol, Bounded):
 
     def on_complete(self, call: AppCall) -> None:
         """Note that the response is complete."""
+        if (log := self.shared.request_log) is not None:
+            log.end(call)
+        if self._began:
+            self.shared.statistics.complete(call.response.status, self._began)
+            self._began = 0.0
         if not call.response.last:
             self._step(HttpEvent.COMPLETE)
-        elif self._may_be_sending():
+            return
+        if self._reason is Reason.CLIENT:
+            self._reason = Reason.COMPLETE
+        if self._may_be_sending():
             self._step(HttpEvent.COMPLETE_AMID)
         else:
             self._step(HttpEvent.COMPLETE_LAST)
@@ -289,25 +317,18 @@ class HttpConnection(asyncio.Protocol, Bounded):
     def on_failed(self, call: AppCall, *, returned: bool) -> None:
         """Note that the app has failed, or returned, before its response was complete."""
         if call is self._current:
+            if call.response.begun:
+                self._reason = Reason.ERROR
             self._refusal = _FAILED, call.request
             visible = returned and call.response.has_end
             self._step(HttpEvent.RETURNED if visible else HttpEvent.FAILED)
 
-    def log(self, call: AppCall) -> None:
-        """Log a request, whose status is known."""
-        request, client = call.request, call.client
-        access_logger.info(
-            '%s - "%s %s HTTP/%s" %d',
-            "" if client is None else f"{client[0]}:{client[1]}",
-            request.method,
-            quoted(request.target),
-            request.version,
-            call.response.status,
-        )
-
     def upgrade(self, protocol: asyncio.Protocol) -> bytes:
         """Give the transport to a WebSocket; return what has been read for it."""
         self._step(HttpEvent.UPGRADE)
+        if self._began:  # else it was accepted where it has come from
+            self.shared.statistics.complete(101, self._began)
+            self._began = 0.0
         self._cancel_timers()
         self._current = None
         self.shared.connections.discard(self)
@@ -317,6 +338,18 @@ class HttpConnection(asyncio.Protocol, Bounded):
             self.shared.hangups.forget(self)
             self.transport.resume_reading()
         return bytes(self._reader.rest)
+
+    # The pause of a service.
+
+    def hold(self) -> None:
+        """Read no further request until `release`; its client waits."""
+        if self.shared.held and self.stage in BETWEEN:
+            self._hold()
+
+    def release(self) -> None:
+        """Read the next request, if none is in flight."""
+        if self.stage in BETWEEN and not self.transport.is_closing() and self._reader.proceed():
+            self._settle()
 
     # The drain.
 
@@ -369,6 +402,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
             self.drain()
         else:
             self._resume()
+            self.hold()
 
     def on_hung_up(self, *, entirely: bool) -> None:
         """Called when the client closes its side, or all, behind what is not read yet."""
@@ -393,6 +427,11 @@ class HttpConnection(asyncio.Protocol, Bounded):
         request = call.request
         return f"{who}: {request.method} {quoted(request.target)}, {age:.1f} s old, {begun}"
 
+    @property
+    def request_id(self) -> str:
+        """Return the id of the request in flight; empty for none."""
+        return "" if self._current is None else self._current.request.id
+
     def _waits(self) -> tuple[Wait, object] | None:
         if self._held or self._reader.refused:
             return None
@@ -405,6 +444,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
 
     def _overdue(self, wait: Wait) -> None:  # noqa: ARG002 - the stage tells it
         if not unread(self.transport):  # else it arrived in time, and the loop was too busy to read it
+            self._reason = Reason.TIMEOUT
             self._refusal = _TOO_SLOW, None if self._current is None else self._current.request
             self._step(HttpEvent.OVERDUE)
 
@@ -415,6 +455,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
 
     def on_stalled(self) -> None:
         """Called when the client has not read for too long."""
+        self._reason = Reason.TIMEOUT
         self._step(HttpEvent.UNREAD)
 
     # Steps of the table.
@@ -433,7 +474,12 @@ class HttpConnection(asyncio.Protocol, Bounded):
 
     def _answer(self) -> None:
         status, request = self._refusal
-        logger.debug("%s: refused with %d", client_name(self.client), status)
+        request = request or Request("-", b"-", "1.1", [])
+        if (log := self.shared.request_log) is not None:
+            log.begin(request, self)
+        self._began = self._began or self.shared.statistics.begin()
+        with in_request(request.id):
+            logger.debug("%s: refused with %d", client_name(self.client), status)
         self._current = error_answer(self, request, status, last=self._reader.refused)
         self._current.start()
 
@@ -446,6 +492,8 @@ class HttpConnection(asyncio.Protocol, Bounded):
 
     def _gone(self) -> None:
         call, self._current = self._current, None
+        if self.stage is not HttpStage.DUE:  # else it is answered in the app's place
+            self._give_up_request(call)
         self.wake_writers()
         if call is not None:
             call.on_gone()
@@ -457,7 +505,9 @@ class HttpConnection(asyncio.Protocol, Bounded):
         self._current = None
         if self._grace is not None:
             self._cancel_grace()
-        if self._reader.proceed():
+        if self.shared.held:
+            self._hold()
+        elif self._reader.proceed():
             self._settle()
 
     def _settle(self) -> None:
@@ -472,13 +522,18 @@ class HttpConnection(asyncio.Protocol, Bounded):
             if self._eof_behind:
                 self._step(HttpEvent.EOF_BEHIND)
         elif self.stage in BETWEEN:
-            if self.shared.draining_since is not None:
-                self.drain()  # a response that had begun before the drain promised a persistent connection
-            elif self.shared.owed and self.can_move_now:
-                self.shared.owed -= 1
-                self.shed()
-            elif self._held:
-                self._resume()
+            self._settle_between()
+
+    def _settle_between(self) -> None:
+        if self.shared.draining_since is not None:
+            self.drain()  # a response that had begun before the drain promised a persistent connection
+        elif self.shared.held:
+            self._hold()
+        elif self.shared.owed and self.can_move_now:
+            self.shared.owed -= 1
+            self.shed()
+        elif self._held:
+            self._resume()
 
     def _settle_body(self) -> None:
         if self._current is not None and self._current.full:
@@ -536,6 +591,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
         if unread(self.transport) or self.loop.time() < self._linger_until():
             self._linger()
         else:
+            self._reason = Reason.DRAIN
             self._step(HttpEvent.SILENT)  # nothing has arrived for `linger` seconds
 
     def _close(self) -> None:
@@ -603,6 +659,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
 
     def _grace_over(self) -> None:
         self._grace = None
+        self._reason = Reason.DRAIN
         self._step(HttpEvent.GRACE_OVER)
         if self.stage in IN_FLIGHT:
             self._grace = self.loop.call_later(STREAM_END_RECHECK, self._grace_over)
@@ -617,10 +674,20 @@ class HttpConnection(asyncio.Protocol, Bounded):
 
     def _quit(self) -> None:
         """Forget the request; what was sent of its response is still sent."""
+        call, self._current = self._current, None
+        self._give_up_request(call)
         self._cancel_timers()
-        self._current = None
         if self._held:
             self.shared.hangups.forget(self)
+
+    def _give_up_request(self, call: AppCall | None) -> None:
+        """Note that the request in flight, if there is one, gets no complete response."""
+        if self._began:
+            self._began = 0.0
+            self.shared.statistics.abort()
+        log = self.shared.request_log
+        if log is not None and call is not None and not call.response.complete:
+            log.end(call, aborted=True)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

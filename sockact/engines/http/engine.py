@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from sockact.config.records import RecordKind, about, in_request
 from sockact.config.settings import Settings
 from sockact.engines.certificates import Tls
 from sockact.engines.http import tls_transport
@@ -28,6 +29,7 @@ from sockact.handover.envelope import Carried, CarriedWebSocket
 from sockact.handover.transfer import HandoverSender
 from sockact.lifecycle.readiness import Readiness
 from sockact.protocols.load_board import OwnRow
+from sockact.protocols.statistics_page import WorkerStatistics
 from sockact.sockets.acceptor import Acceptor, accept_on
 from sockact.sockets.fds import Listener
 from sockact.sockets.peer import peer_of
@@ -36,6 +38,7 @@ from sockact.untrusted import ancillary
 
 if TYPE_CHECKING:
     from sockact.engines.http.forwarded import Proxies
+    from sockact.engines.http.request_log import RequestLog
     from sockact.engines.http.websocket_carried import MovedWebSocket
 
 HTTP = "http"
@@ -83,12 +86,12 @@ class HttpEngine:
         shared.websocket = None if wsgi else _websockets(called, settings)
         shared.intercept = ready_paths(readiness or Readiness(), settings)
         shared.proxies = _proxies(settings)
+        shared.request_log = _request_log(settings, shared.proxies)
         if settings.proxy_protocol and shared.proxies is None:
             found = " ".join(settings.proxy_protocol)
             raise SettingsError(f"proxy_protocol={found}: expected trusted_proxies to be set too")
         shared.app_state = self._lifespan.state
         shared.root_path = settings.root_path
-        shared.access_log = settings.access_log
         if settings.version_header and settings.version:
             shared.constant_fields = [(settings.version_header.lower().encode(), settings.version.encode())]
         self._sweep = Sweep(bounds, shared.connections)
@@ -104,6 +107,10 @@ class HttpEngine:
         """Report requests and connections to `observer` from now on."""
         self._observer = observer
         self._shared.on_request = observer.on_request
+
+    def count_in(self, statistics: WorkerStatistics) -> None:
+        """Count requests and connections in `statistics`."""
+        self._shared.statistics = statistics
 
     def answer_reload_page(self, code: str) -> None:
         """Answer browsers that wait for new code; `code` names the running one."""
@@ -123,6 +130,11 @@ class HttpEngine:
     def connections(self) -> int:
         """Return the number of open connections."""
         return len(self._shared.connections) + len(self._arriving)
+
+    @property
+    def unfinished(self) -> int:
+        """Return the number of requests in flight without WebSockets."""
+        return sum(not call.lasting for call in self._shared.running)
 
     async def start(self) -> None:
         """Start the app; raises AppError if that fails."""
@@ -258,8 +270,31 @@ class HttpEngine:
         for acceptor in self._acceptors:
             acceptor.accept_waiting()
 
+    def hold(self) -> None:
+        """Accept no connection, and read no request, until `release`; what is in flight goes on."""
+        shared = self._shared
+        if shared.draining_since is None:
+            shared.held = True
+            shared.on_end = self._on_change
+            for acceptor in self._acceptors:
+                acceptor.hold()
+            for connection in list(shared.connections):
+                connection.hold()
+
+    def release(self) -> None:
+        """Accept connections and read requests again."""
+        shared = self._shared
+        if shared.held:
+            shared.held = False
+            shared.on_end = None
+            for acceptor in self._acceptors:
+                acceptor.release()
+            for connection in list(shared.connections):
+                connection.release()
+
     def stop_accepting(self) -> None:
-        """Stop accepting, and begin to drain the open connections."""
+        """Stop accepting, and begin to drain the open connections; a pause is over."""
+        self.release()
         for acceptor in self._acceptors:
             acceptor.stop()
         self._shared.draining_since = asyncio.get_running_loop().time()
@@ -278,7 +313,9 @@ class HttpEngine:
         """Abort the connections that are left, with a log line for each."""
         self._shared.aborted = True
         for connection in list(self._shared.connections):
-            logger.warning("aborted: %s", connection.describe())
+            facts = about(RecordKind.CONNECTION_ABORTED)
+            with in_request(connection.request_id):
+                logger.warning("aborted: %s", connection.describe(), extra=facts)
             connection.transport.abort()
         for arrival in self._arriving:
             logger.warning("aborted: a connection in its TLS handshake")
@@ -344,6 +381,14 @@ def _wsgi_runner(app: Callable[..., Any], settings: Settings) -> Runner:
     from sockact.engines.http.wsgi import WsgiRunner
 
     return WsgiRunner(app, settings.threads, settings.wsgi_buffer)
+
+
+def _request_log(settings: Settings, proxies: Proxies | None) -> RequestLog | None:
+    if not (settings.access_log or settings.request_id):
+        return None
+    from sockact.engines.http.request_log import RequestLog
+
+    return RequestLog(settings, proxies)
 
 
 def _proxies(settings: Settings) -> Proxies | None:

@@ -16,9 +16,11 @@ from sockact.engines.http.timeouts import Bounds
 from sockact.handover.transfer import HandoverSender
 from sockact.lifecycle.readiness import Answer
 from sockact.lifecycle.tasks import cancel
+from sockact.protocols.statistics_page import WorkerStatistics
 
 if TYPE_CHECKING:
     from sockact.engines.http.forwarded import Proxies
+    from sockact.engines.http.request_log import RequestLog
 
 MEASURED = 8
 """One of so many responses is measured when they follow each other fast: to measure each costs 2 % of a
@@ -94,15 +96,17 @@ class EngineState:
         proxies: the proxies that are believed; None if there are none.
         app_state: the app's lifespan state.
         root_path: the path under which a proxy serves the app.
-        access_log: whether requests are logged.
+        request_log: gives requests their ids, and logs them; None if no setting asks for that.
         connections: the open connections.
         running: the requests that the app works on, also after their response.
         requests: the number of requests that have begun.
         sender: offers connections to other processes; None if there are none.
         owed: how many connections are to go to less loaded processes, as they become idle.
         measured_from: the number of the request from which on the next response is measured.
+        held: whether no request is read, since the service is paused.
         draining_since: when the drain has begun, by the loop's clock.
         aborted: whether the drain was aborted.
+        statistics: counts requests and connections.
         on_end: called when the app has ended a request; None if nobody waits for that.
         constant_fields: header fields of every response.
     """
@@ -126,7 +130,7 @@ class EngineState:
         self.proxies: Proxies | None = None
         self.app_state: dict[str, Any] = {}
         self.root_path = ""
-        self.access_log = False
+        self.request_log: RequestLog | None = None
         self.connections = ObservedSet(on_change)
         self.running: set[Any] = set()
         self.requests = 0
@@ -135,9 +139,11 @@ class EngineState:
         self.measured_from: float = math.inf
         self._on_measured: Callable[[float], None] = lambda _: None
         self._measured = 0.0
+        self.held = False
         self.draining_since: float | None = None
         self.aborted = False
         self.constant_fields: Sequence[tuple[bytes, bytes]] = ()
+        self.statistics = WorkerStatistics()
         self.hangups = Hangups()
         self.on_end: Callable[[], None] | None = None
         self._second = 0
@@ -148,8 +154,10 @@ class EngineState:
         apart = copy.copy(self)
         apart.connections = ObservedSet(_nothing)
         apart.running = set()
+        apart.statistics = WorkerStatistics()
         apart.on_request = _nothing
         apart.measured_from = math.inf
+        apart.held = False
         apart.draining_since = None
         return apart
 

@@ -78,6 +78,8 @@ def variables(call: AppCall) -> dict[str, Any]:
     }
     if call.client is not None:
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = call.client[0], str(call.client[1])
+    if request.id:
+        environ["sockact.request_id"] = request.id
     _add_fields(environ, request)
     environ["SERVER_NAME"], environ["SERVER_PORT"] = _server(connection.server, environ)
     return environ

@@ -28,6 +28,9 @@ BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
 _HOST = re.compile(rb"([A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Za-z:.%_~-]+\])(:\d*)?")
 """The value of a Host field. Source: RFC 3986, section 3.2.2."""
 
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:@-]{1,128}")
+"""A request's id that is taken from others: what UUIDs, ULIDs, base64 and trace contexts are made of."""
+
 _HOSTS: set[bytes] = set()
 """Values of Host that were checked."""
 
@@ -61,6 +64,8 @@ class Request:
         expects: whether it waits for 100 Continue.
         upgrade: the value of Upgrade, in lower case, if Connection names it.
         trailers: whether it takes trailers.
+        id: its id, if the setting `request_id` asks for one.
+        began: when its head was complete, by time.monotonic(), if the access log or ids are asked for.
     """
 
     length: int | None = 0
@@ -70,6 +75,8 @@ class Request:
     expects = False
     upgrade = b""
     trailers = False
+    id = ""
+    began = 0.0
 
     def __init__(
         self, method: str, target: bytes, version: str, headers: list[tuple[bytes, bytes]]
@@ -105,13 +112,13 @@ def parsed(line: re.Match[bytes], fields: list[tuple[bytes, bytes]], max_body: i
     request = Request(
         METHODS.get(method) or method.decode("ascii"), target, "1.0" if minor == b"0" else "1.1", fields
     )
-    if target[0] != _SLASH:
-        _resolve(request)
     for name, value in request.headers:
         if name in _LOOKED_AT:
             _LOOKED_AT[name](request, value)
     if not (request.hosts == 1 or (request.hosts == 0 and minor == b"0")):
         raise Refused(400, request)
+    if target[0] != _SLASH:
+        _resolve(request)
     if request.codings:
         _look_at_codings(request)
     if request.length == 0:
@@ -177,14 +184,12 @@ def _look_at_codings(request: Request) -> None:
 def _resolve(request: Request) -> None:
     """Resolve a target that is no path. Source: RFC 9112, section 3.2."""
     target = request.target
-    if request.length == 0:
-        request.expects = False  # there is nothing to continue with
     if request.method == "CONNECT":
         raise Refused(501, request)
     if target == b"*" and request.method == "OPTIONS":
         return
     absolute = _ABSOLUTE.fullmatch(target.partition(b"#")[0])
-    if absolute is None or not absolute[1]:
+    if absolute is None or not absolute[1] or not _HOST.fullmatch(absolute[1]):
         raise Refused(400, request)
     request.raw_path, _, request.query = absolute[2].partition(b"?")
     request.raw_path = request.raw_path or b"/"

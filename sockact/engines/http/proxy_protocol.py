@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import NamedTuple
 
 from sockact.untrusted import ancillary
+from sockact.untrusted.number import decimal
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 """The beginning of version 2."""
@@ -73,17 +74,18 @@ def _parse_line(data: bytes) -> Source | None:
             return Source()
         _, family, client, server, from_port, to_port = words
         version = {"TCP4": 4, "TCP6": 6}[family]
-        if {ip_address(client).version, ip_address(server).version} != {version}:
-            raise ValueError
+        if {ip_address(client).version, ip_address(server).version} != {version} or "%" in client + server:
+            raise ValueError  # or an address with a scope, which may be any text
         return Source((client, _port(from_port)), (server, _port(to_port)))
     except (ValueError, KeyError, IndexError):
         raise ProxyProtocolError(f"found the line {line!r}") from None
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
+    port = decimal(text, digits=5)
+    if port is None or port > 65535 or text != str(port):
         raise ValueError(text)
-    return int(text)
+    return port
 
 
 def _parse_binary(data: bytes) -> Source | None:
@@ -113,6 +115,8 @@ def _parse_binary(data: bytes) -> Source | None:
 def _is_encrypted(fields: bytes) -> bool:
     while len(fields) >= 3:
         kind, length = struct.unpack_from("!BH", fields)
+        if len(fields) < 3 + length:
+            raise ProxyProtocolError(f"found {len(fields) - 3} bytes of a field, expected {length}")
         if kind == _TLS and length:
             return bool(fields[3] & _BY_TLS)
         fields = fields[3 + length :]

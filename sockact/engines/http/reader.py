@@ -275,7 +275,8 @@ class RequestReader:
                 self._refuse(400)
                 return
             if self._beside > self._max_head:
-                self._refuse(431)  # a chunk whose extension has no end
+                # A chunk whose extension has no end; one that comes whole in one read is bounded by that.
+                self._refuse(431)
         if left == 0 and not self.refused:
             self._left = self._chunks = None
             self._waiting = True
@@ -298,7 +299,8 @@ class RequestReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a field of a head."""
-        self._fields.append((name.lower(), value))
+        # The parser leaves the blanks behind a value, which are no part of it: RFC 9112, section 5.1.
+        self._fields.append((name.lower(), value.rstrip(b" \t")))
 
     def _on_body(self, part: bytes) -> None:
         self._body += len(part)

@@ -52,16 +52,20 @@ class HttpResponse:
         complete: whether all of it has been sent.
         status: its status; 0 before it is known.
         reason: its phrase; empty for the standard one.
+        size: the bytes of its body that were sent in parts; of a whole one, if there is an access log.
+        fields: the app's header fields, if the access log has some of them.
     """
 
     begun = False
     complete = False
     reason = b""
     status = 0
+    size = 0
+    fields: Fields = ()
     _head_only = False
     _old = False
     # Set with the head.
-    _bodyless: bool
+    _bodyless = False
     _chunked: bool
     _dated: bool
     _left: int  # bytes of the body to come; negative: unknown
@@ -120,6 +124,7 @@ class HttpResponse:
         """Return a part of the body as it is sent; raises WrongResponse."""
         if self._bodyless or not data:
             return b""
+        self.size += len(data)
         if self._left >= 0:
             if len(data) > self._left:
                 raise WrongResponse("a longer body than its Content-Length")
@@ -129,6 +134,7 @@ class HttpResponse:
 
     def sent(self, size: int) -> None:
         """Count bytes of the body that were sent without `part`, from a file; raises WrongResponse."""
+        self.size += size
         if self._left >= 0:
             if size > self._left:
                 raise WrongResponse("a longer body than its Content-Length")

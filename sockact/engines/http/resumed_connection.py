@@ -26,17 +26,22 @@ class ResumedConnection(HttpConnection):
     __slots__ = ("_resumed",)
 
     def __init__(self, shared: EngineState, moved: MovedWebSocket, *, stays: bool = False) -> None:
-        super().__init__(shared, stays=stays)
+        super().__init__(shared, moved_here=True, stays=stays)
         self._resumed = moved
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Call the app."""
         super().connection_made(transport)
         self.shared.on_request()  # the process is busy; the request was counted where it came
+        request = self._resumed.request
+        if (log := self.shared.request_log) is not None:
+            log.begin(request, self)
+        else:
+            request.id = ""
         make = self.shared.websocket
         assert make is not None
         self.stage = HttpStage.DUE
-        self._current = call = make(self, self._resumed.request, self._resumed)
+        self._current = call = make(self, request, self._resumed)
         self._reader.wait(self._resumed.unread)
         call.start()
 

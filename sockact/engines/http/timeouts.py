@@ -27,6 +27,7 @@ from collections.abc import Collection, Mapping
 from enum import Enum, auto
 from typing import Any, NamedTuple, Self
 
+from sockact.config.records import in_request
 from sockact.config.settings import Settings
 from sockact.sockets.kernel import unacknowledged
 from sockact.system.hangup import disconnect
@@ -108,7 +109,8 @@ class Bounded(ABC):
         elif wait is None or now - self._since < limits[wait[0]]:
             return
         elif unsent:
-            logger.debug("aborted: %s: its client does not read", self.describe())
+            with in_request(self.request_id):
+                logger.debug("aborted: %s: its client does not read", self.describe())
             self.on_stalled()
         else:
             self._overdue(wait[0])
@@ -116,6 +118,11 @@ class Bounded(ABC):
     @abstractmethod
     def describe(self) -> str:
         """Describe the connection for a log line."""
+
+    @property
+    @abstractmethod
+    def request_id(self) -> str:
+        """Return the id of the request in flight; empty for none."""
 
     def unsent(self) -> int:
         """Return how many bytes the client has to take."""

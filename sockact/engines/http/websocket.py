@@ -9,6 +9,7 @@ from typing import Any
 from websockets.datastructures import Headers
 from websockets.http11 import Request as WebSocketRequest
 
+from sockact.config.records import REQUEST_ID
 from sockact.engines.http.asgi import App, scope_of
 from sockact.engines.http.call import AppCall, ClientConnection, ClientGone, is_about_client
 from sockact.engines.http.head import Request
@@ -33,6 +34,8 @@ _ANSWERS = frozenset(("websocket.accept", "websocket.close", "websocket.http.res
 
 class WebSocketCall(AppCall):
     """A WebSocket of an ASGI app, from its handshake on."""
+
+    lasting = True
 
     def __init__(
         self, app: App, limits: WebSocketLimits, connection: ClientConnection, request: Request
@@ -104,6 +107,12 @@ class WebSocketCall(AppCall):
             if not waiter.done():
                 waiter.set_result(None)
 
+    def log(self, sent: int, *, aborted: bool) -> None:
+        """Log the end of the WebSocket, after which so many bytes have been sent."""
+        self.response.size = sent
+        if (log := self.connection.shared.request_log) is not None:
+            log.end(self, aborted=aborted)
+
     @property
     def untold(self) -> int:
         """Return the number of events that the app has not received yet."""
@@ -111,6 +120,8 @@ class WebSocketCall(AppCall):
 
     async def _run(self) -> None:
         error: BaseException | None = None
+        if self.request.id:
+            REQUEST_ID.set(self.request.id)
         try:
             await self._app(self._scope(), self._receive, self._send)
             if isinstance(session := self._session, MovableWebSocket) and session.given is not None:
@@ -204,7 +215,12 @@ class WebSocketCall(AppCall):
         if subprotocol:
             fields.append((b"Sec-WebSocket-Protocol", subprotocol.encode("latin-1")))
         fields += message.get("headers", ())
-        head = switching(fields, connection.shared.always())
+        always = connection.shared.always()
+        if (log := connection.shared.request_log) is not None:
+            told, always = log.fields_of(self, fields, always)
+            fields = list(told)
+        head = switching(fields, always)
+        self.response.status = 101
         frames, limits = self._frames, self._limits
         if isinstance(frames, MovableFrames):
             session: WebSocketConnection = MovableWebSocket(self, frames, limits, subprotocol)

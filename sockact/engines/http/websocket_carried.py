@@ -16,12 +16,15 @@ import struct
 from typing import NamedTuple
 
 from sockact.engines.http.connection import is_websocket
-from sockact.engines.http.head import Request
+from sockact.engines.http.head import REQUEST_ID, Request
 from sockact.engines.http.reader import RequestReader
 from sockact.handover.envelope import STATE_LIMIT
 
 _VERSION = 1
 _LENGTHS = struct.Struct("!BBBIHII")
+
+_ID_FIELD = b"sockact-request-id"
+"""A field of the head that carries the request's id; the app does not see it, and no client can set it."""
 
 _REMOTE_BITS = range(8, 16)
 _LOCAL_BITS = range(9, 16)
@@ -80,7 +83,10 @@ def unpacked(content: bytes, max_header_bytes: float) -> MovedWebSocket:
 
 
 def _head(request: Request) -> bytes:
-    fields = b"".join(b"%b:%b\r\n" % field for field in request.headers)
+    known = [field for field in request.headers if field[0] != _ID_FIELD]
+    if request.id:
+        known.append((_ID_FIELD, request.id.encode()))
+    fields = b"".join(b"%b:%b\r\n" % field for field in known)
     return b"%b %b HTTP/%b\r\n%b\r\n" % (
         request.method.encode("ascii"),
         request.target,
@@ -106,6 +112,9 @@ def _request(head: bytes, max_header_bytes: float) -> Request:
     request = sink.request
     if request is None or reader.rest or request.length != 0 or not is_websocket(request):
         raise MalformedWebSocket("its handshake is none")
+    for field in [each for each in request.headers if each[0] == _ID_FIELD]:
+        request.headers.remove(field)
+        request.id = field[1].decode() if REQUEST_ID.fullmatch(field[1]) else ""
     return request
 
 

@@ -9,6 +9,7 @@ In a drain a close frame with 1012 is sent after `websocket_grace`, and the clie
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ from sockact.engines.http.head import Request
 from sockact.engines.http.timeouts import Bounded
 from sockact.engines.http.websocket_frames import Frames, WebSocketLimits
 from sockact.engines.http.websocket_pings import Pings
+from sockact.protocols.statistics import Reason
 from sockact.sockets.kernel import hang_up_below
 
 SERVICE_RESTART = 1012
@@ -60,6 +62,9 @@ class AppSide(Protocol):
     def on_gone(self) -> None:
         """Tell the app that its client has gone."""
 
+    def log(self, sent: int, *, aborted: bool) -> None:
+        """Log the end, after which so many bytes have been sent."""
+
 
 class WebSocketConnection(asyncio.Protocol, Bounded):
     """A connection that carries a WebSocket.
@@ -76,6 +81,7 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
     """
 
     can_move_now = False
+    _moving = False  # to another process
 
     def __init__(self, app_side: AppSide, frames: Frames, limits: WebSocketLimits) -> None:
         super().__init__()
@@ -98,6 +104,9 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
         self._end: asyncio.TimerHandle | None = None
         self._restart: asyncio.TimerHandle | None = None
         self._lost = False
+        self._sent = 0
+        self._reason = Reason.CLIENT
+        self._shared.statistics.open_websocket()
         self._shared.connections.add(self)
 
     def begin(self, head: bytes, data: bytes) -> None:
@@ -114,6 +123,11 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
         """Describe the connection for a log line."""
         return f"{client_name(self._client)}: WebSocket"
 
+    @property
+    def request_id(self) -> str:
+        """Return the id of the handshake."""
+        return self._app_side.request.id
+
     # What the transport tells.
 
     def data_received(self, data: bytes) -> None:
@@ -129,7 +143,8 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the transport's interface
         """Note that the connection is closed."""
         self._shared.hangups.forget(self)
-        self._hang_up()
+        self._on_end()
+        self._count_end()
         self._lost = self.closing = True
         self._can_write.set()
         self._pings.stop()
@@ -139,8 +154,17 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
         self._app_side.on_gone()
         self._shared.connections.discard(self)
 
-    def _hang_up(self) -> None:
+    def _on_end(self) -> None:
         hang_up_below(self.transport)
+        self._app_side.log(self._sent, aborted=not self.closing)
+
+    def _count_end(self) -> None:
+        statistics = self._shared.statistics
+        statistics.close_websocket()
+        if self._moving:
+            statistics.move()
+        else:
+            statistics.close(Reason.ABORTED if self._shared.aborted else self._reason)
 
     def pause_writing(self) -> None:
         """Make the app wait."""
@@ -256,6 +280,7 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
     def _failed(self) -> None:
         """Note that what has come is no WebSocket, or too long; a close frame was sent."""
         sent = self._frames.close_sent
+        self._reason = Reason.ERROR
         self._flush()
         if not self.closing:
             self.closing = True
@@ -273,6 +298,7 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
     def _flush(self) -> None:
         data = b"".join(self._frames.data_to_send())
         if data and not self.transport.is_closing():
+            self._sent += len(data)
             self.transport.write(data)
 
     # What the app sends.
@@ -301,7 +327,10 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
         """Send a close frame, and wait for the client's; raises an error for what cannot be sent."""
         if self.closing or self._lost:
             return
-        self._frames.send_close(code, reason)
+        self._reason = Reason.COMPLETE if self._shared.draining_since is None else Reason.DRAIN
+        # Nothing is sent if what has come in the same piece, behind it, has made `websockets` send one.
+        with contextlib.suppress(InvalidState):
+            self._frames.send_close(code, reason)
         self.closing = True
         self._disconnect(code, reason)
         self._flush()
@@ -318,6 +347,14 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
     def _close_transport(self) -> None:
         if not self._lost:
             self.transport.close()
+
+    # A pause, through which it goes on.
+
+    def hold(self) -> None:
+        """Do nothing."""
+
+    def release(self) -> None:
+        """Do nothing."""
 
     # The drain.
 
@@ -354,3 +391,4 @@ class WebSocketConnection(asyncio.Protocol, Bounded):
         else:
             logger.debug("%s: its client does not answer pings", self.describe())
             self.close(INTERNAL_ERROR, "no answer to a ping")
+            self._reason = Reason.TIMEOUT

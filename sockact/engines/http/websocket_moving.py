@@ -76,9 +76,9 @@ class MovableWebSocket(WebSocketConnection):
     def _somebody_is_behind(self) -> bool:
         return self._holds_back or self.given is not None or super()._somebody_is_behind()
 
-    def _hang_up(self) -> None:
+    def _on_end(self) -> None:
         if not self._moving:  # else another process may have the connection
-            super()._hang_up()
+            super()._on_end()
 
     # The app.
 
@@ -177,6 +177,7 @@ class MovableWebSocket(WebSocketConnection):
         """Call the app again, as the next process would; the connection does not move any more."""
         self._lost = True  # for this object
         self._shared.connections.discard(self)
+        self._shared.statistics.close_websocket()
         self.transport.set_write_buffer_limits()
         resumed = ResumedConnection(self._shared, moved, stays=True)
         self.transport.set_protocol(resumed)

@@ -35,6 +35,7 @@ class ResumedCall(WebSocketCall):
 
     def start(self) -> None:
         """Call the app."""
+        self.response.status = 101
         self._call_app()
 
     def on_ended(self) -> None:

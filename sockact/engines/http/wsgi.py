@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from sockact.config.records import REQUEST_ID
 from sockact.engines.http.call import AppCall, ClientConnection, ClientGone, is_about_client
 from sockact.engines.http.environ import FileWrapper, constant, variables
 from sockact.engines.http.files import send_file
@@ -73,6 +75,8 @@ class WsgiCall(AppCall):
     _changed: threading.Condition | None = None  # from when the thread and the loop may wait for each other
     _queue: deque[Callable[[], None]] | None = None  # what waits for the client to read
     _queued = 0  # bytes of the response that are not sent
+    _handed_over = 0.0  # when it has begun to wait for a thread, by the monotonic clock
+    _waited = 0.0  # how long it has waited
 
     def __init__(self, runner: WsgiRunner, connection: ClientConnection, request: Request) -> None:
         super().__init__(connection, request)
@@ -153,6 +157,7 @@ class WsgiCall(AppCall):
         self._called = True
         if self._more:
             self._changed = threading.Condition()
+        self._handed_over = time.monotonic()
         try:
             self._runner.threads.run(self._call)
         except RuntimeError as error:
@@ -228,7 +233,7 @@ class WsgiCall(AppCall):
 
     def _done(self, error: BaseException | None) -> None:
         """Note that the thread is free; `error` is what it ended with."""
-        self.connection.shared.ended(self)
+        self._note_end()
         if error is None or self.broken:
             return
         if not self.gone:
@@ -238,13 +243,21 @@ class WsgiCall(AppCall):
 
     def _done_whole(self, head: Any, body: bytes) -> None:
         """Note that the thread is free, and send what it has left."""
-        self.connection.shared.ended(self)
+        self._note_end()
         self._in_order(partial(self._send_whole, head, body))
+
+    def _note_end(self) -> None:
+        shared = self.connection.shared
+        shared.statistics.waited(self._waited)
+        shared.ended(self)
 
     # In the thread.
 
     def _call(self) -> None:
+        self._waited = time.monotonic() - self._handed_over
         error: BaseException | None = None
+        if self.request.id:
+            REQUEST_ID.set(self.request.id)  # in a context of its own; see `Threads`
         start = _StartResponse(self)
         try:
             parts = self._runner.app(self._environ(), start)
@@ -313,6 +326,7 @@ class WsgiCall(AppCall):
 
     def _close_file(self, wrapper: FileWrapper) -> None:
         """Close a file that was sent."""
+        REQUEST_ID.set(self.request.id)
         error: BaseException | None = None
         try:
             if (close := getattr(wrapper, "close", None)) is not None:

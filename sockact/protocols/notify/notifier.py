@@ -121,6 +121,10 @@ class Notifier:
         """Ask for this much more time, from now, for the start, reload or stop under way."""
         self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}")
 
+    def restart_reset(self) -> None:
+        """Make the manager count its automatic restarts from 0; systemd before 258 ignores it."""
+        self._send("RESTART_RESET=1", must=True)
+
     def ping(self) -> None:
         """Send the watchdog ping."""
         self._send("WATCHDOG=1", must=True)

@@ -110,4 +110,4 @@ def _bound_to(path: str | None) -> socket.socket:
 
 def _address(sock: socket.socket) -> str:
     name = sock.getsockname()
-    return name if isinstance(name, str) else "@" + name[1:].decode("ascii")
+    return name if isinstance(name, str) else "@" + os.fsdecode(name[1:])

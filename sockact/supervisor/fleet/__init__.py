@@ -2,7 +2,8 @@
 
 Events go in, with the time they happened: `adopt`, `start`, `reload`, `resize`, `recycle`, `stop`,
 `leave`, `abort`; of a worker `ready`, `extended`, `pinged`, `failing`, `stopping`, `ending`, `exited`;
-and `tick` when the `deadline` has come. Each returns a list of actions for the supervisor to carry out.
+`compared` with the result of a comparison; `tick` when the `deadline` has come, and `postpone` when nobody
+could look at the clock. Most return a list of actions for the supervisor to carry out.
 
     worker       starting -> ready -> draining -> (gone)
     generation   next (on trial) -> current (it serves) -> old (it leaves, or drains)
@@ -15,6 +16,10 @@ is as it was. Else it becomes the current one, and which workers drain or start 
 - with it the first few were, and it is rolled out: an old worker drains for each new one that is ready,
   and the next ones start. The reload is answered when all are ready. A death meanwhile answers it at once:
   the code has proved itself, so this is a crash like any other, and the roll-out goes on.
+
+With a `canary`, one worker of the new generation, or a few, serve beside the current one before any other
+starts. `Compare` asks several times whether they do worse (see `supervisor.comparison`); if so, the
+generation is given up. A canary that fails in any other way is given up like any generation on trial.
 
 A worker of the current generation that dies is replaced: at once, or, if it died young, after a pause
 that doubles (`backoff`). So is one that begins to stop without an order; it drains then like any
@@ -29,7 +34,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sockact.supervisor.fleet.orders import Action, Failed, Note, Reloaded, Started, Stopped
+from sockact.supervisor.fleet.orders import (
+    Action,
+    Compare,
+    Failed,
+    Note,
+    Reloaded,
+    Started,
+    Stopped,
+    Weight,
+)
 from sockact.supervisor.fleet.rules import Rules
 from sockact.supervisor.fleet.slots import Slots
 from sockact.supervisor.fleet.trial import Trial
@@ -69,6 +83,16 @@ class Fleet:
         return self._trial.generation
 
     @property
+    def canary(self) -> int:
+        """The generation on trial of which only the canary has started; 0 for none."""
+        return self._trial.generation if self._trial.canary else 0
+
+    @property
+    def compares(self) -> bool:
+        """True while a canary serves its share beside the current generation."""
+        return self._trial.compares
+
+    @property
     def size(self) -> int:
         """The number of workers of a generation, as `resize` left it."""
         return self._slots.size
@@ -102,7 +126,7 @@ class Fleet:
         """
         assert not self.next
         assert self._unanswered is None
-        begun = self._trial.begin(self.size, now)
+        begun = self._trial.begin(self.size, now, canary=True)
         return [*self._settle(now), *begun]  # draining first makes room
 
     def resize(self, change: int, now: float) -> list[Action]:
@@ -153,6 +177,16 @@ class Fleet:
         self._trial.end()
         self._slots.backoff.reset()
 
+    def compared(self, worse: str, now: float) -> list[Action]:
+        """Note the result of a comparison: what is `worse` about the canary; empty for nothing."""
+        if not self._trial.canary:
+            return []  # it has failed since
+        if worse:
+            return [*self._give_up(worse, now), *self._settle(now)]
+        if not self._trial.awaits_result:
+            return []
+        return [*self._trial.pass_canary(self.size, now), *self.tick(now)]
+
     def abort(self) -> list[Action]:
         """Abort every drain under way."""
         return self._workers.abort(self.workers.values())
@@ -176,6 +210,12 @@ class Fleet:
         """Note a worker's watchdog ping."""
         if (worker := self.workers.get(number)) is not None:
             worker.expect_ping(self._next_ping(now))
+
+    def postpone(self, seconds: float) -> None:
+        """Give all workers more time for what they have to do or to say."""
+        self._trial.postpone(seconds)
+        for worker in self.workers.values():
+            worker.postpone(seconds)
 
     def failing(self, number: int, reason: str, now: float) -> list[Action]:
         """Note that a worker has reported an error: ERRNO."""
@@ -219,7 +259,9 @@ class Fleet:
         """Go on without a worker that had no order to end."""
         if on_trial:
             return [*self._give_up(reason, now), *self._settle(now)]
-        actions: list[Action] = [Note(f"worker={worker.number} gen={worker.generation} {reason}")]
+        text = f"worker={worker.number} gen={worker.generation} {reason}"
+        weight = Weight.REMARK if reason == STOPPED else Weight.FAILURE
+        actions: list[Action] = [Note(text, weight, worker.number, worker.generation)]
         if not worker.leaving:
             self._slots.backoff.died(worker.number, now - worker.born, now)
             actions += self._answer_early()
@@ -229,7 +271,7 @@ class Fleet:
 
     def deadline(self) -> float | None:
         """Return the time at which `tick` has something to do; None for never."""
-        times = [self._trial.takeover, *self._slots.backoff.pauses.values()]
+        times = [self._trial.takeover, self._trial.look, *self._slots.backoff.pauses.values()]
         for worker in self.workers.values():
             times += worker.times()
         return min((time for time in times if time is not None), default=None)
@@ -253,7 +295,10 @@ class Fleet:
             if worker.deadline is not None and now >= worker.deadline:
                 actions += self._expired(worker, now)
         self._slots.backoff.expire(now)
-        return [*actions, *self._settle(now)]
+        actions += self._settle(now)
+        if (look := self._trial.look) is not None and now >= look:
+            actions.append(Compare(last=self._trial.looked(now)))
+        return actions
 
     def _make_ready(self, worker: WorkerRecord, now: float) -> None:
         worker.become_ready(self._next_ping(now))
@@ -265,7 +310,9 @@ class Fleet:
 
     def _watchdog_expired(self, worker: WorkerRecord, now: float) -> list[Action]:
         missed = "missed its watchdog ping"
-        actions = [Note(f"worker={worker.number} {missed}"), *worker.kill_with_stacks(now)]
+        text = f"worker={worker.number} {missed}"
+        note = Note(text, Weight.FAILURE, worker.number, worker.generation)
+        actions = [note, *worker.kill_with_stacks(now)]
         return [*actions, *(self._give_up(missed, now) if self._trial.has(worker) else [])]
 
     def _expired(self, worker: WorkerRecord, now: float) -> list[Action]:
@@ -303,7 +350,8 @@ class Fleet:
         if self._unanswered is None:
             return []
         answer, self._unanswered = self._unanswered, None
-        return [Note(f"gen={self.current} took over; its roll-out goes on"), answer]
+        text = f"gen={self.current} took over; its roll-out goes on"
+        return [Note(text, Weight.REMARK, generation=self.current), answer]
 
     def _end_if_empty(self) -> list[Action]:
         awaited = (worker for worker in self.workers.values() if not (self._spares and worker.left_over))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class Order(enum.Enum):
@@ -59,11 +59,40 @@ class Stopped:
     """No worker is left."""
 
 
+class Weight(enum.Enum):
+    """The importance of a line for the log."""
+
+    PLANNED = enum.auto()
+    REMARK = enum.auto()
+    FAILURE = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """Compare the canary with the workers that serve beside it, and tell `Fleet.compared` the result.
+
+    Attributes:
+        last: whether the time of the canary is over.
+    """
+
+    last: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line for the log."""
+    """A line for the log.
+
+    Attributes:
+        text: the line.
+        weight: its importance.
+        worker: the worker that it is about.
+        generation: of that worker.
+    """
 
     text: str
+    weight: Weight = field(default=Weight.REMARK, compare=False)
+    worker: int | None = field(default=None, compare=False)
+    generation: int | None = field(default=None, compare=False)
 
 
-Action = Spawn | Tell | Started | Reloaded | Failed | Stopped | Note
+Action = Spawn | Tell | Started | Reloaded | Failed | Stopped | Compare | Note

@@ -20,6 +20,10 @@ class Rules:
         max_draining: how many old generations may drain at a time; of more, the oldest is aborted.
         surge: how many workers above the size a reload may start, where memory is short: this many are
             on trial, and then the generation is rolled out step by step. None for all at once.
+        canary: how many workers of a new generation serve beside those of the one before, and are compared
+            with them, before the others start; 0 for none.
+        canary_for: the time for which they are compared.
+        looks: how often they are compared in that time.
         watchdog: the longest pause between two pings of a ready worker; None for no watchdog.
         all_ping: whether every program must ping; else only one that has pinged before must go on.
         assume_ready: the time after which a worker that does not notify counts as ready; None for never.
@@ -34,6 +38,9 @@ class Rules:
     most: int | None = None
     max_draining: int = 4
     surge: int | None = None
+    canary: int = 0
+    canary_for: float = 60.0
+    looks: int = 12
     watchdog: float | None = None
     all_ping: bool = True
     assume_ready: float | None = None

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from sockact.supervisor.fleet.backoff import Backoff
-from sockact.supervisor.fleet.orders import Action, Note
+from sockact.supervisor.fleet.orders import Action, Note, Weight
 from sockact.supervisor.fleet.rules import Rules
 from sockact.supervisor.fleet.workers import WorkerRecord, Workers, choose
 
@@ -87,7 +87,8 @@ class Slots:
             worker = self._workers.by_number.get(number)
             if worker is not None and self._recyclable(worker):
                 worker.leaving = True
-                note = Note(f"worker={number} gen={self.generation} is recycled: {reason}")
+                text = f"worker={number} gen={self.generation} is recycled: {reason}"
+                note = Note(text, Weight.PLANNED, number, self.generation)
                 return [note, *self.fill(now, trial=False)]
         return []
 

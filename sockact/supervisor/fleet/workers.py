@@ -81,6 +81,13 @@ class WorkerRecord:
         if self.starts and self.deadline is not None:
             self.deadline = max(self.deadline, until)
 
+    def postpone(self, seconds: float) -> None:
+        """Give it more time for what is due."""
+        if self.deadline is not None:
+            self.deadline += seconds
+        if self.watchdog is not None:
+            self.watchdog += seconds
+
     def become_ready(self, next_ping: float | None) -> None:
         """End its start."""
         self.stage = Stage.READY
