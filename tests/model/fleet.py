@@ -18,6 +18,7 @@ from sockact.supervisor.fleet import Fleet
 from sockact.supervisor.fleet.backoff import YOUNG
 from sockact.supervisor.fleet.orders import (
     Action,
+    Compare,
     Failed,
     Note,
     Order,
@@ -59,6 +60,7 @@ class Record(NamedTuple):
     exiting: bool
     ends: bool
     aborted: bool
+    left_over: bool
 
 
 class Process(NamedTuple):
@@ -91,8 +93,11 @@ class State(NamedTuple):
         processes: those that live, the oldest first.
         begun, next, takeover: of the trial: generations that have begun, the one on trial, a probation.
         current, size, pauses, deaths, recycle: of the slots; those to be recycled by their age.
+        canary, looks, look: only the canary of that has started; how often it is compared yet; that it is.
+        proved: by our own books, nothing was found against the canary until its time was over.
         unanswered: the answer that is decided, and not given.
         stopping: a stop was asked for.
+        gave_up: this is since the start has failed.
         stopped: nothing is left of it.
         asked: a start or a reload has no answer yet.
     """
@@ -106,8 +111,13 @@ class State(NamedTuple):
     pauses: int
     deaths: int
     recycle: tuple[int, ...]
+    canary: bool
+    looks: int
+    look: bool
+    proved: bool
     unanswered: str
     stopping: bool
+    gave_up: bool
     stopped: bool
     asked: bool
 
@@ -133,7 +143,7 @@ class FleetModel:
 
     def begin(self) -> State:
         """Return the state after the start was asked for."""
-        world = _World(self._kind(self._rules), {}, asked=True)
+        world = _World(self._kind, self._kind(self._rules), {}, asked=True)
         world.do(world.fleet.start(NOW), ("start", 0))
         return world.frozen()
 
@@ -141,11 +151,16 @@ class FleetModel:
         """Return the events, each with the number of a worker, or of a change."""
         if state.stopped:
             yield "stop again", 0
+            yield from self._of_another_supervisor(state)
             return
+        yield from self._of_another_supervisor(state)
         for number, process in enumerate(state.processes, 1):
             yield from _of_process(number, process)
         if state.takeover:
             yield "the probation is over", 0
+        if state.look:
+            yield "a look finds nothing", 0
+            yield "a look finds it worse", 0
         if state.pauses:
             yield "a pause is over", 0
         if state.stopping:
@@ -160,6 +175,16 @@ class FleetModel:
         if state.size > 1:
             yield "one less", -1
 
+    def _of_another_supervisor(self, state: State) -> Iterator[tuple[str, int]]:
+        if state.begun >= self._bounds.generations:
+            return
+        if state.stopped:
+            yield "starts again", 0
+        elif not state.stopping:
+            yield "is killed", 0
+            if state.current or any(each.record.left_over for each in state.processes):
+                yield "restart", 0
+
     def after(self, state: Any, event: Any) -> State | None:
         """Return the state after an event, None if more drain then than are looked at.
 
@@ -169,7 +194,9 @@ class FleetModel:
         world = _World.thawed(self._kind, self._rules, state)
         world.happen(event)
         after = world.frozen()
-        leaving = sum(bool(process.told) or process.ending for process in after.processes)
+        leaving = sum(
+            bool(process.told) or process.ending or process.record.left_over for process in after.processes
+        )
         return after if leaving <= self._bounds.leaving or after.stopping else None
 
 
@@ -204,6 +231,7 @@ class _Books:
     ready: bool = False
     ending: bool = False
     told: frozenset[Order] = frozenset()
+    left_over: bool = False
 
     @property
     def healthy(self) -> bool:
@@ -214,14 +242,23 @@ class _World:
     """A fleet that lives for one event, with the processes that it has."""
 
     def __init__(
-        self, fleet: Fleet, books: dict[int, _Books], *, asked: bool, stopping: bool = False
+        self,
+        kind: Callable[[Rules], Fleet],
+        fleet: Fleet,
+        books: dict[int, _Books],
+        *,
+        asked: bool,
+        stopping: bool = False,
     ) -> None:
         self.fleet = fleet
         self.books = books
         self.asked = asked
         self.stopping = stopping
         self.stopped = False
+        self.gave_up = self.failed = False
+        self.kind = kind
         self.current = fleet.current
+        self.proved = False
         self.before: set[int] = set()
         self.pauses = 0
 
@@ -234,18 +271,27 @@ class _World:
             workers.by_number[number] = _thawed(number, process)
         trial._begun, trial.generation = state.begun, state.next
         trial.takeover = LATER if state.takeover else None
+        trial.canary, trial._looks = state.canary, state.looks
+        trial.look = LATER if state.look else None
         slots.generation, slots.size = state.current, state.size
         slots.backoff.pauses = {-number: LATER for number in range(1, state.pauses + 1)}
         slots.backoff.deaths = state.deaths
         slots._to_recycle = dict.fromkeys(state.recycle, "tired")
         fleet._unanswered = {"": None, "Started": Started(), "Reloaded": Reloaded()}[state.unanswered]
-        fleet._stopping = state.stopping
+        fleet._stopping, fleet._spares = state.stopping, state.gave_up
         books = {
-            number: _Books(process.generation, process.ready, process.ending, process.told)
+            number: _Books(
+                process.generation,
+                process.ready,
+                process.ending,
+                process.told,
+                process.record.left_over,
+            )
             for number, process in enumerate(state.processes, 1)
         }
-        world = cls(fleet, books, asked=state.asked, stopping=state.stopping)
-        world.stopped = state.stopped
+        world = cls(kind, fleet, books, asked=state.asked, stopping=state.stopping)
+        world.stopped, world.gave_up = state.stopped, fleet._spares
+        world.proved = state.proved
         return world
 
     def frozen(self) -> State:
@@ -264,8 +310,13 @@ class _World:
             len(slots.backoff.pauses),
             min(slots.backoff.deaths, 2),
             tuple(place[number] for number in slots._to_recycle if number in place),
+            trial.canary,
+            trial._looks if trial.canary else 0,
+            trial.look is not None,
+            self.proved,
             "" if fleet._unanswered is None else type(fleet._unanswered).__name__,
             self.stopping,
+            fleet._spares,
             self.stopped,
             self.asked,
         )
@@ -289,6 +340,9 @@ class _World:
         elif name in _BY_TIME:
             self._make_due(name, number)
             actions = self.fleet.tick(NOW)
+            actions += self._compared(actions, name)
+        elif name in _BY_ANOTHER:
+            actions = self._by_another_supervisor(name)
         else:
             actions = self._by_order(name, number)
         self.do(actions, event)
@@ -313,6 +367,41 @@ class _World:
         del self.books[number]
         return fleet.exited(number, "died", NOW)
 
+    def _compared(self, actions: list[Action], name: str) -> list[Action]:
+        """Answer the question how the canary does."""
+        asked = [action for action in actions if isinstance(action, Compare)]
+        assert len(asked) == (name in _LOOKS), "the canary is compared when its time has come"
+        if not asked:
+            return []
+        worse = name == "a look finds it worse"
+        self.proved = asked[0].last and not worse
+        decided = self.fleet.compared("it fails" if worse else "", NOW)
+        assert not (worse and self.fleet.next), "a canary that does worse is given up"
+        return decided
+
+    def _by_another_supervisor(self, name: str) -> list[Action]:
+        """Replace the supervisor: the next one finds the processes that live, and knows nothing else."""
+        if name == "restart":
+            for action in self.fleet.leave(NOW):
+                if isinstance(action, Tell):
+                    assert not self._serves_now(action.worker), "a worker that serves is left alone"
+                    self.books[action.worker].told |= {action.order}
+        for books in self.books.values():
+            books.ending, books.told = books.ending or bool(books.told), frozenset()
+            books.left_over = True
+        self.fleet = self.kind(self.fleet.rules)
+        self.current, self.pauses = 0, 0
+        self.asked, self.stopping, self.stopped = True, False, False
+        self.fleet.adopt(((number, each.generation) for number, each in self.books.items()), NOW)
+        newest = max((each.generation for each in self.books.values()), default=0)
+        actions = self.fleet.start(NOW)
+        assert self.fleet.next > newest, "the newest code is a generation of its own"
+        return actions
+
+    def _serves_now(self, number: int) -> bool:
+        books = self.books[number]
+        return books.healthy and (books.generation == self.fleet.current or books.left_over)
+
     def _make_due(self, name: str, number: int) -> None:
         pauses = self.fleet._slots.backoff.pauses
         match name:
@@ -322,6 +411,8 @@ class _World:
                 self.fleet.workers[number].watchdog = NOW
             case "the probation is over":
                 self.fleet._trial.takeover = NOW
+            case "a look finds nothing" | "a look finds it worse":
+                self.fleet._trial.look = NOW
             case _:
                 pauses[next(iter(pauses))] = NOW
 
@@ -336,7 +427,7 @@ class _World:
                 assert self.fleet.stop(NOW) == [], "a second stop does nothing"
                 return []
             case "reload":
-                self.asked = True
+                self.asked, self.proved = True, False
                 return self.fleet.reload(NOW)
             case "is to be recycled":
                 return self.fleet.recycle(number, "tired", NOW)
@@ -356,10 +447,15 @@ class _World:
                     self._judge_answer(action, event)
                 case Stopped():
                     assert self.stopping, "only a stop ends the service"
-                    assert not self.books, "a stop is done when all have ended"
+                    own = [each for each in self.books.values() if not (each.left_over and self.gave_up)]
+                    assert not own, "a stop is done when all have ended"
                     self.stopped = True
                 case Note(text) if " is recycled: " in text:
                     assert not self.fleet.next, "no recycling begins during a reload"
+        if self.failed:  # what was decided with that is done by now
+            self.failed, self.stopping, self.gave_up = False, True, True
+            self.do(self.fleet.give_up(NOW), event)
+            return
         self._judge_takeover({action.worker for action in actions if isinstance(action, Spawn)}, event)
         self._judge_state(self.before, event)
 
@@ -371,7 +467,9 @@ class _World:
     def _judge_answer(self, answer: Action, event: tuple[str, int]) -> None:
         assert self.asked, "a start or a reload is answered once"
         self.asked = False
-        if isinstance(answer, Failed):
+        if isinstance(answer, Failed) and not self.fleet.current:
+            self.failed = True
+        elif isinstance(answer, Failed):
             assert len(self.fleet._slots.backoff.pauses) == self.pauses, "a failed reload changes no pause"
         elif event[0] not in _FAULTS:
             staff = [each for each in self.books.values() if each.generation == self.fleet.current]
@@ -388,12 +486,10 @@ class _World:
             for number, process in self.books.items()
             if process.generation == now and not process.told and number not in spawned
         ]
-        size = (
-            self.fleet.size
-            if not before
-            else min(self.fleet.size, self.fleet.rules.surge or self.fleet.size)
-        )
+        surge = self.fleet.rules.surge if now > 1 else 0  # workers of the supervisor before may still serve
+        size = min(self.fleet.size, surge or self.fleet.size)
         assert not before or event[0] == "the probation is over", "new code proves itself first"
+        assert self.proved or not before or not self.fleet.rules.canary, "the canary comes first"
         assert all(process.healthy for process in new), "only who is ready takes over"
         assert len(new) >= size, "all that were on trial take over"
         self.current = now
@@ -409,6 +505,9 @@ class _World:
         process = self.books[tell.worker]
         if tell.order is Order.DRAIN:
             assert Order.DRAIN not in process.told, "a worker is told to drain once"
+            if process.left_over and process.healthy and not self.fleet.current:
+                assert self.stopping, "left-over workers serve until others do"
+                assert not self.gave_up, "left-over workers go on if the new ones fail"
             if process.generation == self.fleet.current and process.healthy and not self.stopping:
                 free = event[0] in ("one less", "is to be recycled") or self._leaves(tell.worker)
                 assert free, "who serves is not told to drain without a cause"
@@ -428,16 +527,21 @@ class _World:
         fleet = self.fleet
         assert set(fleet.workers) == set(self.books), "no worker is forgotten"
         for number, worker in fleet.workers.items():
-            assert worker.drains == (Order.DRAIN in self.books[number].told), "the fleet knows who drains"
+            drains = Order.DRAIN in self.books[number].told
+            assert worker.drains == drains, "the fleet knows who drains"
             ends = worker.drains or worker.starts or worker.exiting
             killed = Order.KILL in self.books[number].told
             assert not ends or killed or worker.deadline is not None, "each start and each drain ends"
-        present = {process.generation for process in self.books.values()}
+        present = {process.generation for process in self.books.values() if not process.left_over}
+        canaries = [each for each in self.books.values() if each.generation == fleet.next and not each.told]
+        alone = fleet.rules.canary and fleet.current and not self.proved
+        assert not alone or len(canaries) <= fleet.rules.canary, "only the canary serves beside the others"
         wanted = set() if self.stopping else {fleet.current, fleet.next} - {0}
         assert fleet.templates == present | wanted, "templates are of generations that have workers, or may"
         if self.stopping:
-            assert all(Order.DRAIN in process.told for process in self.books.values()), "a stop drains all"
-            assert self.books or self.stopped, "a stop ends with the last worker"
+            own = [each for each in self.books.values() if not (each.left_over and self.gave_up)]
+            assert all(Order.DRAIN in process.told for process in own), "a stop drains all"
+            assert own or self.stopped, "a stop ends with the last worker"
             return
         assert (fleet.next > 0 or fleet._unanswered is not None) == self.asked, "who asks is answered"
         lost = before - self._serving()
@@ -470,10 +574,12 @@ _BY_A_WORKER = (
     *("ready", "says that it ends", "stops by itself", "reports an error"),
     *("dies young", "dies old"),
 )
-_BY_TIME = ("misses its deadline", "misses its ping", "the probation is over", "a pause is over")
+_LOOKS = ("a look finds nothing", "a look finds it worse")
+_BY_TIME = ("misses its deadline", "misses its ping", "the probation is over", "a pause is over", *_LOOKS)
+_BY_ANOTHER = ("restart", "is killed", "starts again")
 _FAULTS = (
     *("dies young", "dies old", "says that it ends", "stops by itself"),
-    *("misses its deadline", "misses its ping", "reports an error"),
+    *("misses its deadline", "misses its ping", "reports an error", "a look finds it worse"),
 )
 """The events by which a worker is lost by its own fault, or a reload fails."""
 
@@ -492,6 +598,7 @@ def _thawed(number: int, process: Process) -> WorkerRecord:
         exiting=record.exiting,
         ends=record.ends,
         aborted=record.aborted,
+        left_over=record.left_over,
     )
 
 
@@ -511,6 +618,7 @@ def _frozen(process: _Books, worker: WorkerRecord) -> Process:
         worker.exiting,
         worker.ends,
         worker.aborted,
+        worker.left_over,
     )
     return Process(process.generation, ready, ending, told, record)
 

@@ -70,4 +70,4 @@ def _path(came: dict[Hashable, tuple[Hashable, Hashable] | None], state: Hashabl
 
 
 def _told(event: Hashable) -> str:
-    return " ".join(map(str, event)) if isinstance(event, tuple) else str(event)
+    return " ".join(map(str, event)) if isinstance(event, tuple) else getattr(event, "name", str(event))

@@ -1,0 +1,81 @@
+"""`python -m tests.chaos`: a random walk over a service under systemd, with its seed.
+
+It prints each step with its time. At a fault it prints the seed, what was lost and the journal, and exits
+with 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from tests.chaos import events, signalled, surroundings  # noqa: F401 - they register themselves
+from tests.chaos.register import KINDS
+from tests.chaos.walk import Kind, walk
+from tests.chaos.walker import Walker, journal
+from tests.chaos.world import ALONE, SETUP, World
+from tests.support.machine.machine import MachineError, boot, obstacle
+from tests.support.machine.roots import CHECKOUT, prepare, root_for
+
+EXCERPT = 80
+"""Lines of the journal that are printed."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--suite", choices=["bookworm", "trixie"], default="trixie")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--minutes", type=float, default=3.0)
+    length.add_argument("--hours", type=float)
+    parser.add_argument("--events", type=int, help="end after so many steps")
+    parser.add_argument("--only", nargs="+", choices=sorted(KINDS), help="a walk of these events alone")
+    parser.add_argument("--alone", action="store_true", help="without workers: the main process serves")
+    given = parser.parse_args()
+    if reason := obstacle():
+        parser.exit(69, f"chaos: {reason}\n")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    seconds = given.hours * 3600 if given.hours else given.minutes * 60
+    kinds = chosen(given.only, alone=given.alone)
+    root = root_for(given.suite)
+    prepare(root)
+    print(f"seed {given.seed} on {given.suite}", flush=True)
+    with boot(root, f"chaos-{given.seed}") as machine:
+        machine.run(f"{CHECKOUT}/units/provision", "app", timeout=300)
+        with World.begun(machine, ALONE if given.alone else SETUP) as world:
+            walker = Walker(world, print_at_once)
+            began = time.time()
+            try:
+                walker.walk(walk(given.seed, kinds, given.suite), seconds, given.events)
+            except (AssertionError, MachineError, subprocess.TimeoutExpired) as fault:
+                more = (" --alone" if given.alone else "") + (
+                    f" --only {' '.join(given.only)}" if given.only else ""
+                )
+                print(f"\nseed {given.seed} on {given.suite}: {type(fault).__name__}: {fault}")
+                print(f"again: python -m tests.chaos --seed {given.seed} --suite {given.suite}{more}")
+                print(*journal(world, began).splitlines()[-EXCERPT:], sep="\n")
+                print(walker.summary())
+                return 1
+        print(walker.summary())
+    return 0
+
+
+def chosen(only: Sequence[str] | None, *, alone: bool) -> dict[str, Kind]:
+    """Return the kinds of event of a walk; without workers there is no probation."""
+    without = {"dies_young"} if alone else set()
+    return {
+        name: kind for name, kind in KINDS.items() if (not only or name in only) and name not in without
+    }
+
+
+def print_at_once(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Supervisors, workers, a service manager and clients in one process, in simulated time (see `world`)."""
