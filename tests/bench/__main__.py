@@ -20,7 +20,8 @@ measured stay as they are. A value stands before the smallest and the largest in
 
 NAMES = (
     *("throughput", "worker", "preload", "imports", "size", "idle"),
-    *("start", "activation", "reload", "stall", "restart", "handover", "balance", "slow", "probe"),
+    *("start", "activation", "reload", "stall", "restart", "deploys", "broken"),
+    *("beside", "footprint", "handover", "balance", "slow", "probe"),
 )
 
 
@@ -52,7 +53,7 @@ def _measure(name: str, rounds: int | None) -> str:
         print(f"{name}: {line}", flush=True)
         lines.append(line)
     command = f"`.venv/bin/python -m tests.bench {name} --rounds {rounds}`: {with_}."
-    doc = module.__doc__.rstrip()
+    doc = module.__doc__.rstrip() + getattr(module, "PICTURE", "")
     return "\n".join([f"## {name.capitalize()}", "", doc, "", command, "", "```", *lines, "```", ""])
 
 
@@ -61,6 +62,8 @@ def _machine() -> str:
     model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     cpus = f"{os.cpu_count()} cores" + (f" ({model[1]})" if model else "")
     load = f"load {os.getloadavg()[0]:.1f} before"
+    if niceness := os.nice(0):
+        load += f", nice {niceness}"
     return f"{cpus}, {load}, Python {platform.python_version()}, Linux {platform.release().split('-')[0]}"
 
 

@@ -31,7 +31,7 @@ FIRST, PAUSE = 0.6, 1.3  # a change that takes longer is followed by the next on
 
 OPTIONS = ("--workers=1", "--probation=0.1s")
 
-WIDTH, HEIGHT = 800, 220
+WIDTH, HEIGHT = 800, 238
 LEFT, RIGHT, TOP, BOTTOM = 52, 790, 50, 170
 FASTEST, SLOWEST = 0.0002, 1.0
 """Seconds at the bottom and at the top, on a logarithmic scale: nothing else shows both ends."""
@@ -165,7 +165,7 @@ def _drawn(record: Record) -> Iterator[str]:
     times = ", ".join(f"{changes.count(what)} x {what}" for what in dict.fromkeys(changes))
     yield f"<title>{times}: {_summary(record)}</title>"
     yield f'<text y="18" font-size="14" font-weight="600">{times}: {_summary(record)}</text>'
-    yield f'<text x="{RIGHT}" y="18" text-anchor="end">response time, from when it was due</text>'
+    yield f'<text x="{LEFT}" y="{HEIGHT - 8}">response time of each request, from when it was due</text>'
     yield from _axes()
     for change in record.changes:
         yield from _mark(change)
@@ -194,7 +194,7 @@ def _mark(change: Change) -> Iterator[str]:
 def _dots(answers: Sequence[Answer]) -> Iterator[str]:
     """Yield a row of dots for each process, which is a path of points without a length, and its legend."""
     pids = list(dict.fromkeys(answer.pid for answer in answers))
-    y = HEIGHT - 10
+    y = HEIGHT - 28
     yield f'<text x="{LEFT}" y="{y}">answered by</text>'
     for number, pid in enumerate(pids):
         colour = COLOURS[number % len(COLOURS)]

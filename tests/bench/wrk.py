@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,10 +61,10 @@ def version() -> str | None:
     return (out.stdout + out.stderr).split()[1]
 
 
-def load(url: str, seconds: int, script: Path | None = None) -> Load:
-    """Load a server for a while."""
+def load(url: str, seconds: int, script: Path | None = None, prefix: Sequence[str] = ()) -> Load:
+    """Load a server for a while; `prefix` is the command that runs wrk elsewhere."""
     scripted = [] if script is None else ["-s", str(script)]
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", *scripted, url]
+    command = [*prefix, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", *scripted, url]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     p99 = re.search(r"\s99%\s+([\d.]+)([a-z]+)", out)
     assert p99 is not None, out
