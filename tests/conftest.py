@@ -14,7 +14,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from sockact.sockets.fds import Listener
-from tests.support.machine.roots import environment, locked
+from tests.support.machine.roots import SUITES, environment, locked
 from tests.support.manager import CHECKOUT, Manager, listening
 
 
@@ -32,6 +32,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="restart and reload 50 or 100 times in those tests which else make one round in twenty",
     )
+    parser.addoption(
+        "--all-suites",
+        action="store_true",
+        help="run all tests on each release: also on the newest systemd what is not marked `newest`",
+    )
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -47,7 +52,7 @@ class ByMachine(LoadScopeScheduling):
     """Lets one process of pytest-xdist run all tests on the machine of one release, which it boots once."""
 
     def _split_scope(self, nodeid: str) -> str:
-        machine = re.search(r"tests/machine/.*\[(bookworm|trixie)\b", nodeid)
+        machine = re.search(rf"tests/machine/.*[\[-]({'|'.join(SUITES)})[\]-]", nodeid)
         return machine[1] if machine else nodeid
 
 

@@ -356,3 +356,47 @@ def test_systemd_understands_the_timer_and_the_units(fetching: Machine) -> None:
             "systemd-analyze", "verify", "--man=no", f"/etc/systemd/system/{unit}", check=False
         )
         assert unit not in said.stderr, said.stderr
+
+
+def rollback(machine: Machine, *arguments: str, user: str = "root") -> tuple[int, str]:
+    """Go back to the release before, as a user; return the exit status and what was printed."""
+    command = ("runuser", "-u", user, "--", "/opt/app/venv/bin/sockact", "rollback", "app", *arguments)
+    done = machine.run(*command, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_rollback_serves_the_release_before_and_loses_nothing(deployed: Machine) -> None:
+    deployed.run("systemctl", "stop", PATH)
+    release(deployed, 2)
+    switch(deployed, 2)
+    deployed.run("systemctl", "reload", "app.service")
+    with load(deployed, *FEW) as clients:
+        assert rollback(deployed, user="nobody")[0] == 64
+        assert get(deployed)["version"] == "2"
+
+        status, said = rollback(deployed)
+        assert status == 0, said
+        assert said.startswith("/opt/app/current leads to releases/1, not to releases/2: gen 3 is ready")
+        assert get(deployed)["version"] == "1"
+        assert rollback(deployed) == (
+            64,
+            "sockact: there is no release before 1 by its name: releases has 2; choose one by --to\n",
+        )
+        report = clients.report()
+
+    assert_nothing_lost(report)
+
+
+def test_a_rollback_that_is_refused_leaves_the_link_where_it_was(deployed: Machine) -> None:
+    deployed.run("systemctl", "stop", PATH)
+    release(deployed, 2)
+    switch(deployed, 2)
+    deployed.run("systemctl", "reload", "app.service")
+    release(deployed, 1, "x = (")
+
+    status, said = rollback(deployed)
+
+    assert status == 1
+    assert re.match(r"reload failed: .*SyntaxError.*; /opt/app/current leads to releases/2 again", said)
+    assert deployed.run("readlink", "/opt/app/current").stdout == "releases/2\n"
+    assert get(deployed)["version"] == "2"

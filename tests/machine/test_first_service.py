@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.support.machine import service
 from tests.support.machine.machine import Machine
-from tests.support.machine.roots import CHECKOUT, prepare
+from tests.support.machine.roots import prepare
 
 PORT = 8100
 
@@ -100,10 +101,8 @@ PROJECTS = {
 def wheels(suite: str, root: Path, machine: Machine) -> str:
     """Return the options with which pip finds sockact and the frameworks without a network."""
     prepare(root, "frameworks")
-    tag = machine.run("python3", "-c", "import sys; print('cp%d%d' % sys.version_info[:2])").stdout.strip()
-    return (
-        f"--no-index --find-links {CHECKOUT}/.wheels/{tag} --find-links {CHECKOUT}/.wheels/{tag}/frameworks"
-    )
+    found = service.wheels(machine)
+    return f"--no-index --find-links {found} --find-links {found}/frameworks"
 
 
 @pytest.fixture
@@ -119,6 +118,7 @@ def name(machine: Machine, request: pytest.FixtureRequest) -> Iterator[str]:
     machine.run("systemctl", "reset-failed")
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("framework", PROJECTS)
 def test_a_project_becomes_a_service_that_a_deploy_does_not_hurt(
     machine: Machine, wheels: str, framework: str, name: str

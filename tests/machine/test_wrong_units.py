@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.machine.load import assert_nothing_lost, load
 from tests.support.machine.machine import Machine
+from tests.support.machine.roots import NEWEST
 from tests.support.machine.service import (
     configure,
     get,
@@ -16,6 +17,7 @@ from tests.support.machine.service import (
     main_pid,
     processes,
     reload,
+    stop_each,
     wait_for,
     wait_until,
 )
@@ -50,7 +52,7 @@ def plain(app: Machine) -> Iterator[Machine]:
     """Give a machine for a service called `plain`, with the load app."""
     install(app, 1)
     yield app
-    app.run("systemctl", "stop", "plain.socket", "plain.service", check=False)
+    stop_each(app, "plain.socket", "plain.service")
     app.run("sh", "-c", "systemctl unmask --runtime plain.socket; rm -rf /run/systemd/system/plain*")
     app.run("systemctl", "daemon-reload")
     app.run("systemctl", "reset-failed")
@@ -268,7 +270,8 @@ def test_a_supervisor_that_is_killed_before_its_reload_is_heard_costs_nobody_any
     assert_nothing_lost(report)
 
 
-@pytest.mark.parametrize("suite", ["trixie"], indirect=True)  # systemd 253 or later
+@pytest.mark.newest("supervised")
+@pytest.mark.parametrize("suite", ["trixie", NEWEST], indirect=True)  # systemd 253 or later
 @pytest.mark.parametrize("options", [QUICK, ("--workers=0",)], ids=["supervised", "alone"])
 def test_a_unit_of_type_notify_reload_is_told_what_it_waits_for(
     app: Machine, options: tuple[str, ...]

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sockact.activate.store import DescriptorStore
+from sockact.process.ledger import is_past
 from sockact.protocols.notify import Notification, NotifySocket
 from sockact.sockets import fds
 from sockact.sockets.fds import Listener
@@ -112,8 +113,8 @@ class Manager:
 
     @property
     def stored(self) -> list[Listener]:
-        """The descriptors that the program has stored."""
-        return self._store.listeners
+        """The descriptors that the program has stored, but for its statistics."""
+        return [each for each in self._store.listeners if not is_past(each)]
 
     def start(self, argv: Sequence[str], listeners: Sequence[Listener] = (), **environ: str) -> int:
         """Start a program with `listeners` passed, and return its PID.
@@ -124,7 +125,7 @@ class Manager:
         base["SOCKACT_WORKERS"] = "0"
         with_log = ["/bin/sh", "-c", 'exec 2>>"$0"; exec "$@"', str(self.log), *argv]
         environ = {**base, "NOTIFY_SOCKET": self._notify.address, **environ}
-        self.pid = fds.spawn(with_log, [*listeners, *self.stored], environ, most=self.most)
+        self.pid = fds.spawn(with_log, [*listeners, *self._store.listeners], environ, most=self.most)
         self._pidfd = os.pidfd_open(self.pid)
         return self.pid
 

@@ -1,9 +1,10 @@
-"""A command of sockact on a terminal."""
+"""A command of sockact, or another program, on a terminal."""
 
 from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import signal
 import sys
@@ -14,6 +15,9 @@ from pathlib import Path
 
 from tests.support.manager import CHECKOUT, LIMIT
 
+CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x07\x08\r]")
+"""What a terminal does not show. Source: ECMA-48, section 5.4."""
+
 
 class Terminal:
     """A program on a terminal of its own."""
@@ -23,10 +27,15 @@ class Terminal:
         self._fd = fd
         self.shown = ""
 
+    @property
+    def plain(self) -> str:
+        """What the program has written, without bells, colours and movements."""
+        return CONTROL.sub("", self.shown)
+
     def wait_for(self, text: str) -> None:
         """Read until the program has written a text."""
         deadline = time.monotonic() + LIMIT
-        while text not in self.shown:
+        while text not in self.shown and text not in self.plain:
             left = max(deadline - time.monotonic(), 0)
             assert select.select([self._fd], [], [], left)[0], self.shown
             assert left, self.shown
@@ -52,12 +61,19 @@ class Terminal:
 
 @contextmanager
 def on_terminal(directory: Path, *words: str, **environ: str) -> Iterator[Terminal]:
-    base = {"PATH": os.environ["PATH"], "TERM": "xterm", "PYTHONPATH": str(CHECKOUT), "LANG": "C.UTF-8"}
-    command = [sys.executable, "-m", "sockact", *words]
+    with program_on_terminal(
+        directory, sys.executable, "-m", "sockact", *words, PYTHONPATH=str(CHECKOUT), **environ
+    ) as terminal:
+        yield terminal
+
+
+@contextmanager
+def program_on_terminal(directory: Path, *command: str, **environ: str) -> Iterator[Terminal]:
+    base = {"PATH": os.environ["PATH"], "TERM": "xterm", "LANG": "C.UTF-8"}
     pid, fd = pty.fork()
     if not pid:
         os.chdir(directory)
-        os.execve(sys.executable, command, {**base, **environ})
+        os.execvpe(command[0], command, {**base, **environ})
     terminal = Terminal(pid, fd)
     try:
         yield terminal

@@ -194,6 +194,7 @@ def _cases() -> Iterator[UnitCase]:
     yield case("watchdog-during-start", "puma", "Type=notify", "Type=simple")
     yield case("watchdog-during-start", "app", "WatchdogSec=30s", "WatchdogSec=500ms")
     # Command line
+    yield case("shell-syntax", "app", "", "ExecReloadPost=/bin/echo reloaded > /run/app/last")
     yield case(
         "shell-syntax", "uvicorn", "ExecStart=", "ExecStart=/bin/uvicorn api:app > /var/log/api 2>&1 "
     )
@@ -290,6 +291,8 @@ def _cases() -> Iterator[UnitCase]:
         more=(("p.socket", PUMA_SOCKET),),
     )
     yield case("no-address", "app", "ListenStream=", "", **socket)
+    named = ("FileDescriptorName=web", "FileDescriptorName=agent")
+    yield case("no-socket-for-app", "app", *named, **socket)
     yield case(
         "socket-in-runtime-directory", "gunicorn", "ListenStream=/run/", "ListenStream=/run/shop/", **socket
     )
@@ -352,6 +355,8 @@ def _cases() -> Iterator[UnitCase]:
     yield case("option-too-new", "app", "", "RestartSteps=5", version=252)
     yield case("type-too-new", "app", "Type=notify", "Type=notify-reload", version=252)
     yield case("obsolete-option", "app", "", "MemoryLimit=1G")
+    yield case("obsolete-option", "app", "", "CPUAccounting=yes", version=262)
+    yield case("option-too-new", "app", "", "RefreshOnReload=credentials", version=257)
     yield case("percent-sign", "app", "", "ExecStartPre=/bin/sh -c 'date +%Y >/run/app/started'")
     yield case("value-not-understood", "app", "TimeoutStopSec=60s", "TimeoutStopSec=60 parsecs")
     yield case("value-not-understood", "app", "", "ReusePort=ja", **socket)

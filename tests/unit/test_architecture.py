@@ -21,9 +21,9 @@ from sockact.lifecycle.phases import TABLE, Act, Event
 ROOT = Path(sockact.__file__).parent
 CHECKOUT = Path(__file__).parents[2]
 PAGE = CHECKOUT / "docs/architecture.md"
-GENERATED = ("settings.md", "coming-from.md")
+GENERATED = ("settings.md", "coming-from.md", "commands.md", "notifications.md", "unit-options.md")
 """Pages that are made of the code, or of tests, which have their own tests."""
-PAGES = [*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/*.md")]
+PAGES = [*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md")]
 WRITTEN = [path for path in PAGES if path.name not in GENERATED]
 
 BEGIN, END = "<!-- {}: python -m tests.unit.test_architecture -->\n", "<!-- end -->"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from sockact.units.wanted import OF_THE_LOADER
 from sockact.units.writing import shipped
 from tests.support.manager import CHECKOUT
 
@@ -63,6 +64,13 @@ SHIPPED = sorted(
     for file in (CHECKOUT / "units").iterdir()
     if file.suffix in (".service", ".socket", ".path", ".conf")
 )
+
+
+@pytest.mark.parametrize("name", ["app.service", "app@.service"])
+def test_what_root_runs_is_not_loaded_with_what_others_name(name: str) -> None:
+    unset = [word for value in values(name, "UnsetEnvironment") for word in value.split()]
+
+    assert set(unset) == set(OF_THE_LOADER)
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+import time
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ from tests.support.certificates import Authority, Pair
 from tests.support.kinds import ALL_KINDS
 from tests.support.machine.load import MANY_FILES, assert_nothing_lost
 from tests.support.machine.machine import Machine
-from tests.support.machine.roots import CHECKOUT
-from tests.support.machine.service import main_pid, reload, wait_for, wait_until
+from tests.support.machine.roots import CHECKOUT, NEWEST
+from tests.support.machine.service import main_pid, processes, reload, wait_for, wait_until
 
 DROP_IN = (CHECKOUT / "units" / "app-tls.conf").read_text()
 URL = "https://127.0.0.1:8000"
@@ -78,12 +79,52 @@ def service(app: Machine, tmp_path: Path) -> Service:
     return service
 
 
-def by_credentials() -> str:
-    """Return a drop-in of what the shipped one has in its last comment, but what older systemd lacks."""
+def by_credentials(*, refreshed: bool = False) -> str:
+    """Return a drop-in of what the shipped one has in its last comment; to refresh it takes systemd 260."""
     lines = DROP_IN.partition("# systemd 260 and later")[2].splitlines()
     chosen = [line.removeprefix("#") for line in lines if re.match(r"#\w+=", line)]
     assert "RefreshOnReload=credentials" in chosen
-    return "\n".join(["[Service]", *(line for line in chosen if not line.startswith("RefreshOnReload="))])
+    known = [line for line in chosen if refreshed or not line.startswith("RefreshOnReload=")]
+    return "\n".join(["[Service]", *known])
+
+
+@pytest.mark.newest
+@pytest.mark.parametrize("suite", [NEWEST], indirect=True)  # systemd 260 or later
+def test_a_certificate_that_systemd_loads_anew_is_renewed_by_reloads_that_lose_nobody(
+    service: Service,
+) -> None:
+    service.configure(by_credentials(refreshed=True))
+    with service.load() as clients:
+        pid = main_pid(service.machine)
+        for number in range(3):
+            pair = service.install(f"pair-{number}")
+            assert service.presented() != pair.der
+            reload(service.machine)
+            wait_until(lambda pair=pair: service.presented() == pair.der)  # type: ignore[misc]
+        report = clients.report()
+
+    assert_nothing_lost(report)
+    assert main_pid(service.machine) == pid
+
+
+@pytest.mark.parametrize("suite", [NEWEST], indirect=True)
+def test_a_broken_pair_that_systemd_loads_anew_is_refused_also_by_later_workers(service: Service) -> None:
+    """The old pair is gone with the reload that fails, which units/app-tls.conf warns of."""
+    service.configure(by_credentials(refreshed=True))
+    before = service.presented()
+    pid = main_pid(service.machine)
+    service.spoil()
+
+    assert reload(service.machine, check=False).returncode != 0
+    assert service.presented() == before
+    began = time.time()
+    service.machine.run("kill", "-KILL", *map(str, processes(service.machine) - {pid}))
+    reason = "this key does not belong to"
+    wait_until(lambda: reason in service.machine.journal("app.service", since=began))
+    pair = service.install("repaired")
+    reload(service.machine)
+    wait_until(lambda: service.presented() == pair.der)
+    assert main_pid(service.machine) == pid
 
 
 def test_a_certificate_that_systemd_has_loaded_is_renewed_by_restarts_that_lose_nobody(

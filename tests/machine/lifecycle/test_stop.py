@@ -16,8 +16,9 @@ STOPS = 50
 
 # Without the line that asks systemd: the service then asks by itself, and nobody answers in its sandbox.
 NOT_ASKED = "ExecStop="
-# What sockact took each stop for: a restart, over which connections wait in the store.
-TAKEN_FOR_A_RESTART = 'ExecStop=\nExecStop=+/bin/sh -c "kill -s URG $MAINPID"'
+# What sockact took each stop for: a restart, over which connections wait in the store. With another
+# KillMode= its workers would drain after the stop.
+TAKEN_FOR_A_RESTART = 'KillMode=mixed\nExecStop=\nExecStop=+/bin/sh -c "kill -s URG $MAINPID"'
 
 
 def start(machine: Machine, *options: str, unit: str = "") -> None:

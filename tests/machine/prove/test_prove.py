@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.machine.machine import Machine
-from tests.support.machine.service import configure, install, main_pid
+from tests.support.machine.service import configure, install, main_pid, stop_each
 
 SOCKACT = "/opt/app/venv/bin/sockact"
 UNITS = "/etc/systemd/system"
@@ -55,6 +55,7 @@ def served(app: Machine) -> Machine:
     return app
 
 
+@pytest.mark.newest
 def test_the_shipped_units_lose_nothing_in_a_reload_a_restart_and_a_stop(served: Machine) -> None:
     page = "/tmp/prove %n ü.html"
     report = prove(served, "app", "--restart", "--stop", f"--html={page}")
@@ -126,7 +127,7 @@ def gunicorn(app: Machine) -> Iterator[Machine]:
     app.run("systemctl", "daemon-reload")
     app.run("systemctl", "start", "foreign.service")
     yield app
-    app.run("systemctl", "stop", "foreign.service", "foreign.socket", check=False)
+    stop_each(app, "foreign.service", "foreign.socket")
     app.run("rm", "-rf", "/opt/foreign", f"{UNITS}/foreign.service", f"{UNITS}/foreign.socket")
     app.run("systemctl", "daemon-reload")
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from sockact.protocols.service_events import Cause, ServiceEvents
 from tests.support.machine.load import assert_lost_at_most, assert_nothing_lost, load
 from tests.support.machine.machine import Machine
 from tests.support.machine.service import (
@@ -37,6 +39,7 @@ from tests.support.machine.supervised import (
 )
 
 SUPERVISED = pytest.mark.parametrize("alone", [False, True], ids=["supervised", "alone"])
+CONTROLLERS = "/sys/fs/cgroup/cgroup.controllers"
 SOCKACT = "/opt/app/venv/bin/sockact"
 
 HOARD = "hoard = [bytes([1]) * 2**20 for _ in range(2**14)]"
@@ -66,7 +69,7 @@ def scarce(app: Machine) -> Iterator[Callable[[], None]]:
     It is its own control group, or where the machine's systemd has no say over memory, one of the kernel's
     older kind, which systemd knows nothing of.
     """
-    if "memory" in app.read("/sys/fs/cgroup/cgroup.controllers"):
+    if "memory" in app.read(CONTROLLERS):
 
         def limit() -> None:
             app.run("systemctl", "set-property", "--runtime", "app.service", f"MemoryMax={MEMORY}")
@@ -99,6 +102,13 @@ def begin(machine: Machine, *lines: str, alone: bool = False) -> int:
     return main_pid(machine)
 
 
+def ends(machine: Machine) -> dict[Cause, int]:
+    """Return how many workers have ended for each cause for which some have."""
+    service = json.loads(machine.run(SOCKACT, "status", "--json", "app.service").stdout)
+    events = ServiceEvents(tuple(service["statistics"]["events"]))
+    return {cause: events.ends(cause) for cause in (Cause.OOM, Cause.SIGNAL)}
+
+
 def ask(machine: Machine, path: str) -> str:
     """Ask for something that may cost the process that answers its life; return what was printed."""
     return client(machine, path).communicate(timeout=LIMIT)[0]
@@ -125,6 +135,8 @@ def test_a_worker_that_dies_of_a_request_costs_what_it_had_in_flight(
         report = clients.report()
     assert_lost_at_most(CLIENTS * len(WAYS), report)
     assert app.show("app.service", "MainPID", "NRestarts") == {"MainPID": str(pid), "NRestarts": "0"}
+    oom = 1 if "memory" in app.read(CONTROLLERS) else 0  # else systemd, and so the service, knows nothing
+    assert ends(app) == {Cause.OOM: oom, Cause.SIGNAL: len(WAYS) - oom}
 
 
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGKILL"])

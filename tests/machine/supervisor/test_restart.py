@@ -118,6 +118,7 @@ def test_a_broken_release_is_tried_again_until_it_is_mended(app: Machine) -> Non
     tell("a broken release, mended meanwhile", app, report)
 
 
+@pytest.mark.newest
 def test_a_supervisor_that_is_killed_costs_nobody_anything(
     app: Machine, rounds: Callable[..., int]
 ) -> None:
@@ -207,6 +208,20 @@ subprocess.Popen(["sleep", "3600"], start_new_session=True)
 """
 
 
+def test_a_stop_that_overtakes_a_restart_lets_the_workers_drain(app: Machine) -> None:
+    start(app, *QUICK)
+    with load(app, *CLIENTS, *LONG) as clients:
+        before = workers(app)
+        app.run("kill", "-URG", str(main_pid(app)))  # as ExecStop= does, before the stop replaces the job
+
+        app.run("systemctl", "stop", "app.service")
+
+        wait_until(lambda: not before & processes(app))
+        report = clients.report()
+    assert_nothing_lost(report)
+
+
+@pytest.mark.newest
 def test_a_stop_leaves_nothing_behind_that_the_app_forgot(app: Machine) -> None:
     install(app, 1, FORGETS)
     configure(app, *QUICK)

@@ -99,7 +99,7 @@ def test_a_wsgi_app_in_an_odd_folder_is_served_and_loses_nothing(shop: Machine) 
     assert '"version": "5"' in ask(shop)
 
 
-def test_an_asgi_app_of_a_user_is_served_on_several_sockets(shop: Machine) -> None:
+def test_a_hardened_asgi_app_of_a_user_is_served_on_several_sockets(shop: Machine) -> None:
     units(
         shop,
         *(
@@ -112,7 +112,7 @@ def test_an_asgi_app_of_a_user_is_served_on_several_sockets(shop: Machine) -> No
             "unix:/run/shop.sock",
         ),
         *("--listen", "admin=127.0.0.1:8051", "--socket-group", "www-data", "--user", "shopkeeper"),
-        *("--probation", "0.1s", "--keep-alive", "1h", "--install", "--now"),
+        *("--probation", "0.1s", "--keep-alive", "1h", "--hardened", "--install", "--now"),
     )
 
     assert "version" in ask(shop)

@@ -44,6 +44,7 @@ def service(app: Machine) -> Machine:
     return app
 
 
+@pytest.mark.newest
 def test_the_first_connection_starts_the_service_and_is_answered(service: Machine) -> None:
     answer = get(service)
 
@@ -117,6 +118,7 @@ def test_the_same_load_reports_losses_of_a_server_that_closes_its_connections_at
     tell(f"{FEW} times restart of a server that does not drain", service, report)
 
 
+@pytest.mark.newest("syntax error")
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -249,7 +250,7 @@ def test_the_status_of_a_thousand_workers_arrives_whole(tmp_path: Path) -> None:
         listener = control_address.open_server(str(tmp_path / "sockact.sock"))
         assert listener is not None
         with listener:
-            server = control.ControlServer(listener, lambda _: None, lambda: status)
+            server = control.ControlServer(listener, Mock(), lambda: status)
             where = str(tmp_path / "sockact.sock")
             answer = await asyncio.to_thread(control.request, "status", where)
             server.close()
@@ -266,7 +267,7 @@ def test_a_result_of_any_length_arrives_cut(tmp_path: Path) -> None:
         listener = control_address.open_server(str(tmp_path / "sockact.sock"))
         assert listener is not None
         with listener:
-            server = control.ControlServer(listener, refuse, dict)
+            server = control.ControlServer(listener, Mock(request_reload=refuse), dict)
             answer = await asyncio.to_thread(control.request, "reload", str(tmp_path / "sockact.sock"))
             server.close()
         return answer

@@ -92,7 +92,7 @@ def test_the_numbers_of_a_service_can_be_had_for_prometheus(
     version = r'version="a \"quoted\" \\ one"'
     assert found[f'sockact_info{{phase="active",generation="1",{version}}}'] == 1
     assert found["sockact_requests_total{}"] == 2
-    assert found["sockact_connections{}"] == 1
+    assert found['sockact_connections{state="active"}'] == 1
     assert found['sockact_workers{phase="ready"}'] == len(status(service)["workers"])
     assert found['sockact_worker_resident_bytes{worker="1",generation="1"}'] > 10_000_000
     assert found['sockact_worker_uptime_seconds{worker="1",generation="1"}'] > 0

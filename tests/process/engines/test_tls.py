@@ -208,7 +208,7 @@ def test_a_client_without_a_certificate_of_the_authority_is_not_served(
             client.get("/secret")
 
     tls.client(tls.authority.issue("client")).get("/open")
-    assert "/open" in tls.service.manager.stderr()
+    wait_until(lambda: "/open" in tls.service.manager.stderr())
     assert "/secret" not in tls.service.manager.stderr()
 
 

@@ -19,8 +19,8 @@ from tests.support.commands import ask_for_reload, reload, reload_all
 from tests.support.gate import install
 from tests.support.http_client import Client
 from tests.support.manager import open_descriptors, wait_until
-from tests.support.processes import allow, workers
-from tests.support.service import Service, begin_stop
+from tests.support.processes import allow, wait_gone, workers
+from tests.support.service import SLOW_STARTUP, Service, begin_stop, break_app
 
 BOTH = pytest.mark.parametrize(
     "role", [("--workers=0",), ("--workers=2", "--probation=0.1s")], ids=["alone", "supervised"]
@@ -169,6 +169,26 @@ def test_the_last_response_before_a_restart_does_not_end_its_connection(
     assert service.manager.wait_exit() == 0
     service.start(*role, **STORE)
     assert client.get().status == 200
+
+
+@BOTH
+def test_a_process_that_is_killed_in_the_drain_before_a_restart_has_stored_what_was_idle(
+    service: Service, role: tuple[str, ...]
+) -> None:
+    service.start(*role, **STORE)
+    idle, busy = service.client(), service.client()
+    idle.get()
+    busy.ask("/hold")
+    service.gate.wait()
+    begin_restart(service)
+    manager = service.manager
+    manager.wait_until(lambda said: said.assignments.get("FDSTORE") == "1", "FDSTORE=1")
+
+    manager.signal(signal.SIGKILL)
+    manager.wait_exit()
+    service.start(*role, **STORE)
+
+    assert not idle.get().closes
 
 
 @BOTH
@@ -365,7 +385,7 @@ def test_a_process_short_of_descriptors_keeps_only_as_many_as_it_can_pass_on(ser
 
     assert reload(service)[0] == 0
 
-    assert counted(clients) == (25, 15)
+    assert counted(clients) == (17, 23)
     assert reload(service)[0] == 0
 
 
@@ -451,3 +471,25 @@ def test_an_abort_that_comes_while_the_manager_is_asked_is_no_less_one(
     (service.directory / "told").touch()
 
     assert service.manager.wait_exit() == 0
+
+
+def test_what_waits_for_a_worker_that_starts_is_stored_though_nobody_says_that_a_start_follows(
+    service: Service,
+) -> None:
+    """A stranger has ended the only worker, and a restart comes before there is another."""
+    pid = service.start("--workers=1", "--probation=0.1s", **STORE)
+    client = service.client()
+    client.get()
+    break_app(service, SLOW_STARTUP)
+    (worker,) = workers(pid)
+    os.kill(worker, signal.SIGTERM)
+    service.gate.wait()
+    wait_gone(worker)
+    client.ask()
+
+    service.manager.signal(signal.SIGTERM)
+    assert service.manager.wait_exit() == 0
+    install(service.directory)
+    service.start("--workers=1", "--probation=0.1s", **STORE)
+
+    assert client.read().status == 200

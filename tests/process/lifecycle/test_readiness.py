@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sockact.sockets.fds import Listener
-from tests.support.commands import reload_all
+from tests.support.commands import reload, reload_all
 from tests.support.http_client import Answer, Client, get
 from tests.support.manager import LIMIT, Manager, listening, wait_until
 from tests.support.service import Service
@@ -95,6 +95,15 @@ def test_no_worker_waits_for_load_balancers_when_it_is_replaced(service: Service
     pid = service.start("--workers=2", "--drain-delay=60s", "--probation=0.1s", "--no-handover")
 
     reload_all(service, pid)  # which waits for the end of the old ones
+
+
+def test_no_trial_waits_for_load_balancers_at_its_end(service: Service) -> None:
+    """Nobody connects to it; the reload would wait for its end."""
+    service.start("--workers=0", "--drain-delay=60s")
+
+    assert reload(service)[0] == 0
+
+    assert "does not end" not in service.manager.stderr()
 
 
 @pytest.mark.parametrize(("mode", "status"), [("serve", 200), ("refuse", 503)])

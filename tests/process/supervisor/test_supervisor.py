@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -257,6 +258,27 @@ def test_a_worker_that_hangs_is_aborted_and_replaced(service: Service) -> None:
     assert "missed its watchdog ping" in log
     assert "Fatal Python error: Aborted" in log
     assert "was killed by SIGABRT" in log
+
+
+def test_a_service_that_was_frozen_for_longer_than_the_watchdog_allows_keeps_its_workers(
+    service: Service,
+) -> None:
+    pid = service.start("--workers=2", "--worker-watchdog=1s")
+    before = workers(pid)
+    client = service.client()
+    client.get()
+    since = time.monotonic()
+    for process in (pid, *before):
+        os.kill(process, signal.SIGSTOP)
+    wait_until(lambda: time.monotonic() > since + 3)
+
+    os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: "this process did not run" in service.manager.stderr())
+    for process in before:
+        os.kill(process, signal.SIGCONT)
+
+    assert not client.get().closes
+    assert workers(pid) == before
 
 
 def test_descriptors_do_not_pile_up_over_reloads(service: Service) -> None:

@@ -395,7 +395,7 @@ def test_without_the_journals_socket_each_line_of_a_traceback_is_an_entry_with_i
 ) -> None:
     install("raise RuntimeError('no database')")
     main = (
-        "import sockact.config.logs; sockact.config.logs.JOURNAL = '/gone'\n"
+        "import sockact.config.journal; sockact.config.journal.JOURNAL = '/gone'\n"
         "from sockact.cli.main import main; main()"
     )
     manager.log.touch()

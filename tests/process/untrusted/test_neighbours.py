@@ -138,7 +138,7 @@ def sockets_of(*pids: int) -> list[str]:
     """Return the names of all Unix sockets of processes, and their types. Source: proc_pid_net(5)."""
     links = [os.readlink(link) for pid in pids for link in Path(f"/proc/{pid}/fd").iterdir()]
     found: list[str] = []
-    for line in Path(f"/proc/{pids[0]}/net/unix").read_text().splitlines()[1:]:
+    for line in Path(f"/proc/{pids[0]}/net/unix").read_text(errors="replace").splitlines()[1:]:
         _, _, _, _, kind, _, inode, *name = line.split(maxsplit=7)
         if name and f"socket:[{inode}]" in links:
             found.append(f"{name[0]}:{int(kind)}")
@@ -219,7 +219,7 @@ def test_a_user_of_the_machine_does_not_make_the_watchdog_ping_late(
 
 
 @needs_root
-def test_a_name_that_somebody_has_taken_beforehand_keeps_nobody_from_reloading(
+def test_a_name_that_is_taken_beforehand_keeps_nobody_from_reloading(
     app: Manager, listener: Listener, tmp_path: Path
 ) -> None:
     if not may_mount():
@@ -334,6 +334,33 @@ def test_a_service_behind_a_shell_is_found_by_the_shells_pid(
     app.wait_exit()
 
 
+def test_a_socket_whose_name_is_no_text_disturbs_no_search_for_a_service() -> None:
+    with (
+        subprocess.Popen(["sleep", "600"]) as other,
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock,
+        contextlib.ExitStack() as stack,
+    ):
+        stack.callback(other.kill)
+        sock.bind(b"\0 \xff\xfe")
+
+        done = reload_of(other.pid)
+
+        assert (done.returncode, done.stdout) == (69, "")
+        assert done.stderr.startswith("sockact: ")
+
+
+def test_a_service_whose_process_has_a_name_that_is_no_text_is_found(
+    app: Manager, listener: Listener
+) -> None:
+    with open("app.py", "a") as file:
+        file.write("open('/proc/self/comm', 'wb').write(b'\\xff\\xfe')\n")
+    pid = start(app, listener, 0)
+
+    done = reload_of(pid)
+
+    assert (done.returncode, done.stdout) == (0, "gen 2 is ready\n"), done.stderr
+
+
 def test_a_control_socket_of_before_there_were_folders_is_found(
     app: Manager, listener: Listener, tmp_path: Path
 ) -> None:
@@ -362,7 +389,7 @@ def test_a_service_that_sees_another_tmp_is_found_from_outside(app: Manager, lis
 
 
 @needs_root
-def test_a_folder_that_somebody_else_has_made_is_not_believed(
+def test_a_folder_that_another_user_has_made_is_not_believed(
     app: Manager, listener: Listener, tmp_path: Path
 ) -> None:
     pid = app.start(sockact("--workers=1", "--control=none"), [listener])

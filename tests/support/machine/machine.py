@@ -1,6 +1,6 @@
 """Throw-away machines with systemd as PID 1: `with boot(root_for("trixie"), "name") as machine`.
 
-    machine.py [--suite bookworm|trixie|host] -- COMMAND...      boots one, and runs a command in it
+    machine.py [--suite bookworm|trixie|forky|host] -- COMMAND...      boots one, and runs a command in it
 
 A machine is a container of systemd-nspawn: it has processes, units and a network of its own (a loopback
 device, nothing else), over a root which it cannot change. It boots in a second. `keeper` owns it, and takes
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tests.support.machine.roots import CHECKOUT, NAMESPACE, RootError, cache, prepare, root_for
+from tests.support.machine.roots import CHECKOUT, NAMESPACE, SUITES, RootError, cache, prepare, root_for
 
 KEEPER = Path(__file__).with_name("keeper.py")
 BOOT_TIMEOUT = 60.0
@@ -224,7 +224,7 @@ def check_booted(machine: Machine) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Boot a throw-away machine, and run a command in it.")
-    parser.add_argument("--suite", default="host", choices=["bookworm", "trixie", "host"])
+    parser.add_argument("--suite", default="host", choices=[*SUITES, "host"])
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args(argv)
     if reason := obstacle():

@@ -211,17 +211,22 @@ class Haproxy(Proxy):
         Source: HAProxy's management guide, section 9.1: errors of connections and of responses, aborted by
         the server, tried again, sent elsewhere; responses 4xx and 5xx.
         """
-        counts = self._counts()
+        counts = self.counts(self.row)
         failures = ("econ", "eresp", "srv_abrt", "wretr", "wredis", "hrsp_4xx", "hrsp_5xx")
         return [f"{name}={counts[name]}" for name in failures if counts[name] != "0"]
 
-    def _counts(self) -> dict[str, str]:
-        ask = (
+    def counts(self, row: str) -> dict[str, str]:
+        """Return its statistics of a server, or of all."""
+        lines = self.say("show stat").removeprefix("# ").splitlines()
+        return next(each for each in csv.DictReader(lines) if each["svname"] == row)
+
+    def say(self, command: str) -> str:
+        """Give it a command of its Runtime API, and return the answer."""
+        script = (
             "import socket as s; c = s.socket(s.AF_UNIX); "
-            f"c.connect('{FOLDER}/haproxy.sock'); c.sendall(b'show stat\\n'); print(c.makefile().read())"
+            f"c.connect('{FOLDER}/haproxy.sock'); c.sendall(b'{command}\\n'); print(c.makefile().read())"
         )
-        lines = self.machine.run("python3", "-c", ask).stdout.removeprefix("# ").splitlines()
-        return next(row for row in csv.DictReader(lines) if row["svname"] == self.row)
+        return self.machine.run("python3", "-c", script).stdout
 
 
 class Balancer(Haproxy):

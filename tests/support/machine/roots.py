@@ -15,6 +15,11 @@ from pathlib import Path
 # What is mounted in it is gone with its last process, and cannot be in the way of removing a folder.
 NAMESPACE = ("unshare", "--mount", "--propagation", "private")
 CHECKOUT = Path(__file__).resolve().parents[3]
+NEWEST = "forky"
+"""Debian testing, which has the newest systemd: 262 in November 2026. A root stays as it was made,
+until its folder in the cache is removed."""
+
+SUITES = ("bookworm", "trixie", NEWEST)
 HOST = Path("/")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 # What `units/provision packages container` would install, but at once with the root.
@@ -22,6 +27,9 @@ PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "iproute2", "procps", "ca-certificates"),
     *("python3", "python3-venv", "python3-dev", "gcc", "pkg-config", "libsystemd-dev"),
 )
+# A debootstrap that is older than a release has no script for it, but it may be given that of another one.
+SCRIPTS = Path("/usr/share/debootstrap/scripts")
+MIRROR = "http://deb.debian.org/debian"
 # Runs a command in a root which sees the checkout, our network and our certificates.
 ENTER = """
 root=$1 checkout=$2; shift 2
@@ -71,8 +79,11 @@ def debootstrap(suite: str, root: Path) -> None:
     unfinished = root.with_suffix(".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     include = f"--include={','.join(PACKAGES)}"
+    target = (
+        [str(unfinished)] if (SCRIPTS / suite).exists() else [str(unfinished), MIRROR, str(SCRIPTS / "sid")]
+    )
     made = subprocess.run(
-        [*NAMESPACE, "debootstrap", "--variant=minbase", include, suite, str(unfinished)],
+        [*NAMESPACE, "debootstrap", "--variant=minbase", include, suite, *target],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -83,6 +94,8 @@ def debootstrap(suite: str, root: Path) -> None:
         raise RootError(f"debootstrap {suite} exited with {made.returncode}:\n{made.stdout[-2000:]}")
     for package in (unfinished / "var/cache/apt/archives").glob("*.deb"):
         package.unlink()
+    # The lists of a testing release expire after a week, and a mirror may be older: apt.conf(5).
+    (unfinished / "etc/apt/apt.conf.d/90sockact").write_text('Acquire::Check-Valid-Until "false";\n')
     unfinished.rename(root)
 
 
@@ -91,9 +104,17 @@ def prepare(root: Path, *steps: str) -> None:
 
     `steps` are what else `units/provision` is to do there.
     """
-    command = [str(CHECKOUT / "units/provision"), "packages", *steps, "wheels"]
+    run_in(root, str(CHECKOUT / "units/provision"), "packages", *steps, "wheels")
+
+
+def run_in(root: Path, *command: str) -> str:
+    """Run a command in a root, with our network, and return what it wrote.
+
+    Raises:
+        RootError: it failed.
+    """
     if root != HOST:
-        command = [*NAMESPACE, "sh", "-euc", ENTER, "sh", str(root), str(CHECKOUT), *command]
+        command = (*NAMESPACE, "sh", "-euc", ENTER, "sh", str(root), str(CHECKOUT), *command)
     # One apt at a time: a test may install what it needs meanwhile, and other machines have the same root.
     with locked("packages" if root == HOST else f"packages-{root.name}"):
         done = subprocess.run(
@@ -107,7 +128,8 @@ def prepare(root: Path, *steps: str) -> None:
         )
     if done.returncode:
         said = done.stdout[-4000:]
-        raise RootError(f"units/provision in {root} exited with {done.returncode}:\n{said}")
+        raise RootError(f"{' '.join(command[-4:])} in {root} exited with {done.returncode}:\n{said}")
+    return done.stdout
 
 
 def environment() -> dict[str, str]:

@@ -27,6 +27,12 @@ def get(machine: Machine, path: str = "/", timeout: float = LIMIT) -> Any:
     return json.loads(machine.run("python3", "-c", script, timeout=timeout + 10).stdout)
 
 
+def wheels(machine: Machine) -> str:
+    """Return the folder of the wheels for a machine's Python."""
+    script = "import sys; print('cp%d%d' % sys.version_info[:2])"
+    return f"{CHECKOUT}/.wheels/{machine.run('/usr/bin/python3', '-c', script).stdout.strip()}"
+
+
 def install(machine: Machine, version: int | str, *lines: str) -> None:
     """Put a version of the load app in place; `lines` are added to its end."""
     code = LOAD_APP.replace('VERSION = "1"', f'VERSION = "{version}"')
@@ -106,6 +112,12 @@ def client(machine: Machine, path: str = "/") -> Popen[str]:
     """Start a client that waits for its answer as long as it takes, and prints it."""
     script = f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000{path}').read().decode())"
     return machine.popen("python3", "-c", script)
+
+
+def stop_each(machine: Machine, *units: str) -> None:
+    """Stop units one by one, for some may not exist: of several systemd 262 then stops none."""
+    for unit in units:
+        machine.run("systemctl", "stop", unit, check=False)
 
 
 def processes(machine: Machine) -> set[int]:

@@ -22,7 +22,7 @@ ExecStart={folder}/venv/bin/sockact run --chdir {folder}/code shop:app
 FILES = {"program-missing", "program-out-of-reach", "root-runs-foreign-files", "app-not-importable"}
 OURS = FILES | {
     *("environment-file-missing", "file-unreadable", "environment-file-open", "working-directory-missing"),
-    *("credential-missing", "user-missing"),
+    *("credential-missing", "user-missing", "root-is-loaded-with-foreign-files"),
 }
 
 
@@ -272,3 +272,24 @@ def test_a_library_that_writes_code_at_run_time_is_found(folder: Path) -> None:
 
     (folder / "venv/lib/python3.11/site-packages/numba").mkdir()
     assert "code-cannot-be-written" in names(findings(folder, here=True))
+
+
+@ROOT
+@pytest.mark.parametrize(
+    ("more", "owner", "expected"),
+    [
+        ("ExecStop=+/usr/bin/env -i true\n", 65534, True),
+        ("ExecStop=+/usr/bin/env -i true\n", 0, False),
+        ("ExecStop=/usr/bin/env -i true\n", 65534, False),
+        ("ExecStop=+/usr/bin/env -i true\nUnsetEnvironment=LD_AUDIT LD_PRELOAD\n", 65534, False),
+    ],
+    ids=["of another user", "of root", "not run by root", "unset"],
+)
+def test_variables_of_another_user_for_what_root_runs_are_found(
+    folder: Path, more: str, owner: int, expected: bool
+) -> None:
+    (folder / "env").write_text("A=1\n")
+    os.chown(folder / "env", owner, owner)
+    write(folder, f"EnvironmentFile={folder}/env\n{more}", user="nobody")
+
+    assert ("root-is-loaded-with-foreign-files" in found(folder)) is expected

@@ -8,11 +8,13 @@ import pytest
 
 from sockact.check import report
 from sockact.check.rule import RULES, Severity
-from sockact.check.rules import SUBJECTS
+from sockact.check.rules import SUBJECTS, sockets
+from sockact.sockets import fds
 from tests.support.unit_cases import BASES, CASES, CHECKOUT, UnitCase, findings, names, write
 
 OF_FILES = (
     *("program-missing", "program-out-of-reach", "root-runs-foreign-files", "environment-file-missing"),
+    "root-is-loaded-with-foreign-files",
     *("file-unreadable", "environment-file-open", "working-directory-missing", "credential-missing"),
     *("user-missing", "app-not-importable"),
 )
@@ -36,6 +38,10 @@ def test_a_rule_finds_its_mistake_and_shows_where(tmp_path: Path, case: UnitCase
             assert line.startswith(f"{at.option.partition('.')[2]}=")
 
 
+def test_the_names_of_sockets_for_load_balancers_are_those_that_sockact_answers() -> None:
+    assert sockets.ANSWERED == fds.ANSWERED
+
+
 def test_every_rule_has_a_bad_and_a_good_unit() -> None:
     assert {case.rule for case in CASES} | {*OF_FILES} == RULES.keys()
     assert len(RULES) >= 30
@@ -53,9 +59,10 @@ def test_the_shipped_units_have_no_finding(version: int | None) -> None:
     assert findings(CHECKOUT / "units", version=version) == []
 
 
-def test_the_tls_drop_in_brings_no_finding(tmp_path: Path) -> None:
-    drop_in = (CHECKOUT / "units/app-tls.conf").read_text()
-    write(tmp_path, {**BASES["app"], "app.service.d/tls.conf": drop_in})
+@pytest.mark.parametrize("name", ["tls", "hardened"])
+def test_a_drop_in_brings_no_finding(tmp_path: Path, name: str) -> None:
+    drop_in = (CHECKOUT / f"units/app-{name}.conf").read_text()
+    write(tmp_path, {**BASES["app"], f"app.service.d/{name}.conf": drop_in})
 
     assert findings(tmp_path) == []
 

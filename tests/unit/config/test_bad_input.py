@@ -89,6 +89,25 @@ def test_where_there_is_no_project_there_are_no_settings_of_it(tmp_path: Path) -
     assert pyproject.table("/dev/null/pyproject.toml") == {}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[tool.sockact]\nworkers = 3",
+        "[ tool . sockact ]\nworkers = 3",
+        "[tool.'sockact']\nworkers = 3",
+        '["tool"."sockact"]\nworkers = 3',
+        "[tool]\nsockact = { workers = 3 }",
+        "[tool]\nsockact.workers = 3",
+        "tool = { sockact = { workers = 3 } }",
+        "tool.sockact.workers = 3",
+    ],
+)
+def test_a_projects_table_is_found_in_any_spelling(tmp_path: Path, text: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+
+    assert pyproject.table(str(tmp_path / "pyproject.toml")) == {"workers": 3}
+
+
 def test_a_file_may_be_as_large_as_all_that_a_process_may_get(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x" * files.SIZE_LIMIT)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from pathlib import Path
 
 import pytest
-from systemd import _journal
 
 from sockact.config import logs
-from sockact.config.logs import JournalHandler, StderrHandler, priority, stderr_is_journal
+from sockact.config.log_handlers import handler_for, priority
+from sockact.config.logs import stderr_is_journal
 
 
 def record(message: str, *arguments: object, level: int = logging.ERROR) -> logging.LogRecord:
@@ -26,18 +25,27 @@ def test_a_level_has_its_priority_in_syslog(level: str, expected: int) -> None:
     assert priority(logging.getLevelNamesMapping()[level]) == expected
 
 
-def test_a_record_is_one_entry_of_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: list[tuple[str, ...]] = []
-    monkeypatch.setattr(_journal, "sendv", lambda *fields: sent.append(fields))
-    monkeypatch.setattr(logs, "JOURNAL", os.devnull)  # anything that can be written to
+@pytest.mark.parametrize(
+    ("asked", "level"),
+    [({"DEBUG_INVOCATION": "1"}, "DEBUG"), ({"DEBUG_INVOCATION": "0"}, "WARNING"), ({}, "WARNING")],
+)
+def test_systemd_may_ask_for_all_records_of_a_start(
+    asked: dict[str, str], level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logger = logging.getLogger("sockact")
+    monkeypatch.setattr(logger, "handlers", [])
+    monkeypatch.setattr(logger, "propagate", True)
+    before = logger.level
+    try:
+        logs.configure("warning", asked)
 
-    JournalHandler().emit(record("a\n%s", "é"))
-
-    assert sent == [("MESSAGE=a\né", "PRIORITY=3", "LOGGER=sockact.test", "SYSLOG_IDENTIFIER=sockact")]
+        assert logging.getLevelName(logger.level) == level
+    finally:
+        logger.setLevel(before)
 
 
 def test_a_record_that_cannot_be_written_harms_nobody(capfd: pytest.CaptureFixture[str]) -> None:
-    JournalHandler().emit(record("%d requests", "many"))
+    handler_for("priority", to_journal=False).emit(record("%d requests", "many"))
 
     assert "--- Logging error --- %d requests" in capfd.readouterr().err
 
@@ -53,53 +61,6 @@ def test_stderr_is_the_journal_when_systemd_says_so_and_it_is_still_the_same(
     assert not stderr_is_journal({})
 
 
-@pytest.fixture
-def journal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Path, list[str]]:
-    """Give where the journal's socket is looked for, where none is yet, and what goes to the journal."""
-    sent: list[str] = []
-    monkeypatch.setattr(_journal, "sendv", lambda message, *_: sent.append(message))
-    monkeypatch.setattr(logs, "JOURNAL", str(tmp_path / "socket"))
-    return tmp_path / "socket", sent
-
-
-def test_without_the_journals_socket_each_line_goes_to_stderr_with_its_priority(
-    journal: tuple[Path, list[str]], capfd: pytest.CaptureFixture[str]
-) -> None:
-    JournalHandler().emit(record("a\nb", level=logging.WARNING))
-
-    assert capfd.readouterr().err == "<4>a\n<4>  b\n"
-
-
-def test_a_journal_that_goes_away_and_comes_back_gets_what_it_can(
-    journal: tuple[Path, list[str]], capfd: pytest.CaptureFixture[str]
-) -> None:
-    path, sent = journal
-    handler = JournalHandler()
-
-    path.touch()
-    handler.emit(record("first"))
-    path.unlink()
-    handler.emit(record("second"))
-    path.touch()
-    handler.emit(record("third"))
-
-    assert sent == ["MESSAGE=first", "MESSAGE=third"]
-    assert capfd.readouterr().err == "<3>second\n"
-
-
-def test_what_the_journal_does_not_take_goes_to_stderr(
-    journal: tuple[Path, list[str]], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: str) -> None:
-        raise OSError
-
-    journal[0].touch()
-    monkeypatch.setattr(_journal, "sendv", refuse)
-    JournalHandler().emit(record("refused"))
-
-    assert capfd.readouterr().err == "<3>refused\n"
-
-
 def test_a_record_begins_in_the_first_column_and_nothing_else_does(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
@@ -108,7 +69,7 @@ def test_a_record_begins_in_the_first_column_and_nothing_else_does(
     except ValueError as error:
         found = record("no")
         found.exc_info = type(error), error, error.__traceback__
-    StderrHandler().emit(found)
+    handler_for("plain", to_journal=False).emit(found)
 
     first, *rest = capfd.readouterr().err.splitlines()
     assert first.endswith("sockact.test ERROR: no")

@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -45,6 +46,8 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "probation": ("250ms", 0.25),
     "max_draining": ("2", 2),
     "surge": ("2", 2),
+    "canary": ("2", 2),
+    "canary_for": ("90s", 90.0),
     "max_requests": ("1000", 1000),
     "max_worker_age": ("1h", 3600.0),
     "max_worker_memory": ("300M", 300 * 1024**2),
@@ -84,6 +87,9 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "control": ("none", "none"),
     "pid_file": ("/run/app/pid", "/run/app/pid"),
     "access_log": ("on", True),
+    "access_log_format": ("%(s)s", "%(s)s"),
+    "request_id": ("X-Request-ID", "X-Request-ID"),
+    "log_format": ("json", "json"),
     "log_level": ("debug", "debug"),
 }
 
@@ -131,6 +137,10 @@ def test_what_is_no_time_span_is_refused_with_examples(text: str) -> None:
 def test_a_long_wrong_time_span_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="expected a time span"):
         seconds("1" * 60 + "!")
+    began = time.process_time()
+    with pytest.raises(ValueError, match="expected a time span"):
+        seconds("1s" + 100_000 * " " + "!")
+    assert time.process_time() - began < 3  # of CPU; many times as many if blanks took quadratic time
 
 
 def test_a_time_span_beyond_all_numbers_is_refused() -> None:

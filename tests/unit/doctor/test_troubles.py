@@ -219,6 +219,8 @@ def test_newer_systemds_offer_lines_that_the_unit_lacks(well: Facts) -> None:
 
     assert "RestartSteps=" not in offers(252)
     assert "RestartSteps=5" in offers(257)
+    assert "RestartMode=debug" not in offers(254)
+    assert "RestartMode=debug" in offers(257)
     assert "RefreshOnReload=" not in offers(257)
     assert "RefreshOnReload=" in offers(260)
 

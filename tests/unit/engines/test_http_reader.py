@@ -124,6 +124,34 @@ def test_the_host_of_an_absolute_target_counts() -> None:
     assert request.headers == [(b"host", b"example.org")]
 
 
+@pytest.mark.parametrize("fields", [b"", b"Host: other\r\nHost: other\r\n", b"Host: a b\r\n"])
+def test_a_target_with_a_host_does_not_make_up_for_a_wrong_host_field(fields: bytes) -> None:
+    found = everywhere(b"GET http://example.org/ HTTP/1.1\r\n" + fields + b"\r\n")
+
+    assert (found.status, found.requests) == (400, [])
+
+
+def test_http_1_0_needs_no_host_field_beside_one_in_the_target() -> None:
+    (request,) = everywhere(b"GET http://example.org/ HTTP/1.0\r\n\r\n").requests
+
+    assert request.headers == [(b"host", b"example.org")]
+
+
+def test_blanks_around_a_value_are_no_part_of_it() -> None:
+    (request,) = everywhere(
+        b"POST / HTTP/1.1\r\nHost: \t a \t\r\nExpect:100-continue \r\n"
+        b"Content-Length: 2\t \r\nX: \t\r\n\r\nhi"
+    ).requests
+
+    assert request.headers == [
+        (b"host", b"a"),
+        (b"expect", b"100-continue"),
+        (b"content-length", b"2"),
+        (b"x", b""),
+    ]
+    assert request.expects
+
+
 BAD_LINES = {
     b"GET  / HTTP/1.1": 400,
     b"GET /a b HTTP/1.1": 400,

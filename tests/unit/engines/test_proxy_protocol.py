@@ -51,11 +51,18 @@ def test_a_header_is_read_and_a_part_of_one_is_waited_for(header: bytes) -> None
         b"PROXY TCP4 192.0.2.7 192.0.2.1 1 99999\r\n",
         b"PROXY TCP5 192.0.2.7 192.0.2.1 1 2\r\n",
         b"PROXY TCP4 192.0.2.7\r\n",
+        b"PROXY TCP6 fe80::7%eth0 ::1 1 2\r\n",
+        b"PROXY TCP6 ::1 fe80::7%\x1b[31m\nforged 1 2\r\n",
+        b"PROXY TCP4 192.0.2.7 192.0.2.1 01 2\r\n",
+        b"PROXY TCP4 192.0.2.7 192.0.2.1 0000000001 2\r\n",
         b"PROXY \r\n",
         b"PROXY " + 102 * b"x",
         binary(0x11, 0x11, V4),
         binary(0x22, 0x11, V4),
         binary(0x21, 0x11, V4[:-1]),
+        binary(0x21, 0x11, V4 + b"\x20\0\1"),
+        binary(0x21, 0x11, V4 + TLS[:-1]),
+        binary(0x21, 0x21, V6 + b"\x04\xff\xffx"),
     ],
 )
 def test_any_other_beginning_is_refused(data: bytes) -> None:

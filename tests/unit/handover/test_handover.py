@@ -6,12 +6,13 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from sockact.handover.exchange import Exchange, WorkerLoad
+from sockact.handover.supply import Supply
 from sockact.handover.transfer import (
     ARRIVING,
     CONNECTION,
@@ -439,6 +440,65 @@ def test_what_the_kernel_does_not_let_go_is_given_a_little_later(run, movable, m
     run(scene)
 
 
+def test_what_the_kernel_does_not_let_go_for_long_stays_where_it_is_served(
+    run, movable, monkeypatch
+) -> None:
+    monkeypatch.setattr("sockact.handover.transfer.REFUSED_TIMEOUT", 0.05)
+    connection = movable()
+
+    def send_fds(*_: Any) -> int:
+        raise OSError(errno.ETOOMANYREFS, "too many")
+
+    async def scene(world: World) -> None:
+        monkeypatch.setattr(socket, "send_fds", send_fds)
+        refused = asyncio.Event()
+        monkeypatch.setattr(connection, "on_refused", refused.set)
+        world.sender.offer(connection)
+        async with asyncio.timeout(LIMIT):
+            await refused.wait()
+
+    run(scene)
+
+
+def test_nothing_is_taken_while_what_waits_cannot_be_sent_to_those_who_serve(
+    run, movable, monkeypatch
+) -> None:
+    monkeypatch.setattr("sockact.handover.exchange.STUCK_TIMEOUT", 0.0)
+    first, second = movable(), movable()
+
+    async def scene(world: World) -> None:
+        sent = Supply.pass_on
+        monkeypatch.setattr(Supply, "pass_on", lambda *_: False)  # as with ETOOMANYREFS
+        world.serve(OTHER)
+        await world.move(first)
+        await world.move(second)
+        assert [first.outcome, second.outcome] == ["moved", "stays"]
+
+        monkeypatch.setattr(Supply, "pass_on", sent)
+        world.exchange.pass_on()
+        await settle()
+        assert len(world.arrived) == 1
+
+    run(scene)
+
+
+def test_nobody_who_serves_is_no_reason_to_take_nothing(run, movable, monkeypatch) -> None:
+    monkeypatch.setattr("sockact.handover.exchange.STUCK_TIMEOUT", 0.0)
+    first, second = movable(), movable()
+
+    async def scene(world: World) -> None:
+        monkeypatch.setattr(Supply, "pass_on", lambda *_: False)  # as of a worker that has ended
+        world.serve(OTHER)
+        await world.move(first)
+        world.serve()
+        await world.move(second)
+
+        assert [first.outcome, second.outcome] == ["moved", "moved"]
+        world.exchange.refuse()
+
+    run(scene)
+
+
 def test_what_a_worker_has_no_descriptors_for_waits_until_it_has_some(run, movable, monkeypatch) -> None:
     connections = [movable() for _ in range(20)]
     monkeypatch.setattr("sockact.handover.exchange.RECOVERY", 0.01)
@@ -647,6 +707,78 @@ def test_a_left_over_worker_gets_connections_when_it_has_introduced_itself(
         exchange.end()
 
     asyncio.run(play())
+
+
+def test_what_is_kept_for_the_next_process_is_stored_as_it_comes(
+    run: Callable[..., None], movable: Callable[[], Movable]
+) -> None:
+    stored: list[int] = []
+
+    def put(waiting: Sequence[int]) -> list[int]:
+        """Store the first, and have no room in the queue for the others."""
+        stored.extend(waiting[:1])
+        return list(waiting[1:])
+
+    async def scene(world: World) -> None:
+        world.exchange.unassigned.append(os.dup(movable().fileno()))
+        first, second, third = movable(), movable(), movable()
+
+        world.exchange.keep(3, put)
+        await world.move(first, second, third)
+
+        assert (len(stored), len(world.exchange.unassigned), world.exchange.room) == (2, 1, 1)
+        assert [each.outcome for each in (first, second, third)] == ["moved", "moved", "stays"]
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(stored[0])
+        world.exchange.refuse()
+
+    run(scene)
+
+
+def test_what_waits_at_the_end_does_not_go_to_a_worker_that_has_not_started(
+    run: Callable[..., None], movable: Callable[[], Movable]
+) -> None:
+    async def scene(world: World) -> None:
+        world.exchange.unassigned += [os.dup(movable().fileno()) for _ in range(2)]
+
+        world.exchange.end(able=[OTHER])
+        await settle()
+
+        assert world.shares == {WORKER: 0, OTHER: 2}
+
+    run(scene)
+
+
+def test_what_cannot_be_sent_to_a_worker_that_has_ended_goes_to_another_one(
+    run: Callable[..., None], movable: Callable[[], Movable]
+) -> None:
+    async def scene(world: World) -> None:
+        world.exchange.unassigned += [os.dup(movable().fileno()) for _ in range(4)]
+        world.receivers[WORKER].close()  # its end is not known yet
+
+        world.exchange.end()
+        await settle()
+
+        assert world.shares == {WORKER: 0, OTHER: 4}
+
+    run(scene)
+
+
+def test_what_waits_can_be_stored_elsewhere_and_the_rest_goes_on_waiting(
+    run: Callable[..., None], movable: Callable[[], Movable]
+) -> None:
+    async def scene(world: World) -> None:
+        waiting = [os.dup(movable().fileno()) for _ in range(3)]
+        world.exchange.unassigned += waiting
+
+        world.exchange.store(lambda descriptors: list(descriptors[2:]))
+
+        assert world.exchange.unassigned == waiting[2:]
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(waiting[0])
+        world.exchange.refuse()
+
+    run(scene)
 
 
 @pytest.mark.parametrize("spared", [(), (OTHER,)], ids=["nobody follows", "another supervisor follows"])

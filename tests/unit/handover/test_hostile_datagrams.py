@@ -14,9 +14,16 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from sockact.handover.admission import Given, inspect
-from sockact.handover.envelope import CONTENT_LIMIT, WEBSOCKET_LIMIT, CarriedState, seal, unseal
+from sockact.handover.envelope import (
+    CONTENT_LIMIT,
+    STATE_LIMIT,
+    WEBSOCKET_LIMIT,
+    CarriedState,
+    seal,
+    unseal,
+)
 from sockact.handover.exchange import Exchange
-from sockact.handover.transfer import ARRIVING, HandoverReceiver, HandoverSender
+from sockact.handover.transfer import ARRIVING, RETIRE, HandoverReceiver, HandoverSender
 from sockact.protocols.notify import Notifier, NotifySocket, usec
 from sockact.untrusted import ancillary
 from tests.support.hostile import LONG, QUICK, slow_to_close
@@ -434,6 +441,27 @@ def test_what_is_no_connection_does_not_keep_the_rest_of_a_batch_from_its_worker
             sock.close()
 
 
+@pytest.mark.parametrize(
+    "message", [bytes([2]), bytes([RETIRE]), bytes([RETIRE]) + b"BEAT", bytes([RETIRE]) + b"KEEP", b"\xfd"]
+)
+def test_what_comes_over_a_supply_unasked_neither_raises_nor_leaks(message: bytes) -> None:
+    heard: list[str] = []
+
+    async def scene() -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        sender = HandoverSender(lambda _: True, confirms=True)
+        receiver = HandoverReceiver(theirs, lambda _: None, sender, heard.append)
+        with ours, open("/dev/null") as other:  # noqa: ASYNC230
+            socket.send_fds(ours, [message], [other.fileno()] * 3)
+            ours.send(bytes([RETIRE]) + b"SIGHUP")
+            receiver.receive()
+        receiver.close()
+
+    with none_left_open():
+        asyncio.run(scene())
+    assert heard[-1] == "SIGHUP"
+
+
 # What a connection takes with it.
 
 
@@ -464,6 +492,7 @@ GOOD = struct.pack("!B?I", 1, True, 3) + b"abc"
         lambda: memory(b"\1\1"),
         lambda: memory(b"\3" + GOOD[1:]),
         lambda: memory(struct.pack("!B?I", 1, True, 4_000_000_000) + b"abc"),
+        lambda: memory(struct.pack("!B?I", 1, True, STATE_LIMIT + 1), STATE_LIMIT + 1000),
         lambda: memory(GOOD, CONTENT_LIMIT + 100),
         lambda: memory(GOOD, 1 << 40),
         lambda: memory(b"\2", 1),
@@ -478,6 +507,7 @@ GOOD = struct.pack("!B?I", 1, True, 3) + b"abc"
         "short",
         "version",
         "length",
+        "long state",
         "long",
         "endless",
         "short WebSocket",

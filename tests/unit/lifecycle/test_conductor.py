@@ -14,6 +14,7 @@ from sockact.config.settings import Settings
 from sockact.errors import AppError, ReloadRefused
 from sockact.lifecycle.conductor import Conductor
 from sockact.lifecycle.end_signals import EndSignals
+from sockact.lifecycle.pausing import Pausing
 from sockact.lifecycle.phases import Event
 from sockact.lifecycle.service import Ending
 from sockact.protocols.counters import Counters
@@ -33,6 +34,7 @@ class Scripted:
         self.events: dict[str, list[Event]] = {"start": [Event.RELOAD]}
         self.error: dict[str, Exception] = {}
         self.followed = False
+        self.pausing = Pausing(lambda _: None, lambda: None)
 
     async def _verb(self, name: str) -> None:
         self.called.append(name)

@@ -14,6 +14,7 @@ from sockact.process.child_handle import ChildHandle
 from sockact.process.command import Program
 from sockact.process.left_over import LeftOvers, stored_name
 from sockact.sockets.fds import Kind, Listener
+from tests.support.manager import open_descriptors
 
 NAME = stored_name(7, 3)
 
@@ -86,6 +87,46 @@ def test_a_worker_of_which_something_is_missing_is_none(child: ChildHandle, miss
 
     assert found.take() == []
     assert found.gone == [NAME]
+
+
+@pytest.mark.parametrize("double", range(3))
+def test_a_worker_of_which_something_is_there_twice_is_none(child: ChildHandle, double: int) -> None:
+    parts = stored(child)
+    before = open_descriptors(os.getpid())
+    twice = parts[double]
+    copy = os.dup(twice.fd)
+    again = Listener(NAME, copy, twice.kind, None if twice.sock is None else socket.socket(fileno=copy))
+    found = added([*parts, again])
+
+    assert found.take() == []
+    assert found.gone == [NAME]
+    assert open_descriptors(os.getpid()) == before - len(parts)
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+def test_a_worker_with_a_socket_of_the_network_is_none(child: ChildHandle, kind: socket.SocketKind) -> None:
+    parts = stored(child)
+    (other,) = [each for each in parts if each.sock is not None and each.sock.type == kind]
+    parts.remove(other)
+    other.close()
+    found = added([*parts, Listener.of(socket.socket(socket.AF_INET, kind), NAME)])
+
+    assert found.take() == []
+    assert found.gone == [NAME]
+
+
+def test_a_notify_socket_may_have_any_name(child: ChildHandle) -> None:
+    parts = stored(child)
+    (own,) = [each for each in parts if each.kind is Kind.DATAGRAM]
+    parts.remove(own)
+    own.close()
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sock.bind(b"\0sockact\xff" + os.urandom(8).hex().encode())
+
+    (worker,) = added([*parts, Listener.of(sock, NAME)]).take()
+
+    assert worker.handle.manager.address.startswith("@sockact\udcff")
+    worker.handle.close()
 
 
 def test_a_worker_that_is_dismissed_gets_sigterm_when_nobody_else_has_its_lifeline() -> None:

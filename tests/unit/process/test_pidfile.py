@@ -52,7 +52,7 @@ HINDRANCES = [
 
 
 @pytest.mark.parametrize(("make", "reason"), HINDRANCES)
-def test_what_somebody_has_put_in_its_place_is_refused_and_left(
+def test_what_others_have_put_in_its_place_is_refused_and_left(
     make: Callable[[Path], None], reason: str, tmp_path: Path
 ) -> None:
     (tmp_path / "precious").write_text("precious")

@@ -11,6 +11,7 @@ from sockact.supervisor.fleet import Fleet
 from sockact.supervisor.fleet.backoff import LONGEST_PAUSE, YOUNG
 from sockact.supervisor.fleet.orders import (
     Action,
+    Compare,
     Failed,
     Note,
     Order,
@@ -425,6 +426,17 @@ def test_a_worker_that_misses_its_ping_is_aborted_then_killed_then_replaced() ->
     assert fleet.tick(9.9 + STACKS_TIMEOUT) == []
     assert fleet.tick(10.0 + STACKS_TIMEOUT) == [Tell(1, Order.KILL)]
     assert die_of(fleet, 1, 15.1) == [Spawn(3, 1)]
+
+
+def test_workers_get_as_much_more_time_as_their_supervisor_did_not_run() -> None:
+    fleet = serving(size=1, watchdog=10.0)
+
+    fleet.postpone(30.0)
+
+    assert fleet.tick(39.0) == []
+    assert fleet.tick(40.0) == [Note("worker=1 missed its watchdog ping"), Tell(1, Order.KILL_WITH_STACKS)]
+    fleet.postpone(30.0)
+    assert fleet.deadline() == 40.0 + STACKS_TIMEOUT + 30.0
 
 
 def test_a_program_that_was_not_made_for_the_watchdog_is_held_to_it_when_it_has_pinged() -> None:
@@ -1120,3 +1132,167 @@ def test_a_left_over_worker_has_no_template_here() -> None:
     fleet.start(0.0)
 
     assert fleet.templates == {4}
+
+
+# A canary.
+
+CANARY = {"size": 3, "canary": 1, "canary_for": 60.0, "looks": 3}
+
+
+def with_canary(**changes: Any) -> Fleet:
+    """Return a fleet of three whose canary, worker 4, has been ready since 100."""
+    fleet = reloading(**(CANARY | changes))
+    all_ready(fleet, 100.0)
+    return fleet
+
+
+def look(fleet: Fleet, now: float, worse: str = "") -> list[Action]:
+    """Look at the canary when it is time, and return what follows."""
+    assert fleet._trial.look == now
+    assert [action for action in fleet.tick(now) if isinstance(action, Compare)]
+    return fleet.compared(worse, now)
+
+
+def test_a_reload_starts_its_canary_alone() -> None:
+    fleet = serving(**CANARY)
+
+    assert fleet.reload(100.0) == [Spawn(4, 2)]
+    assert (fleet.canary, fleet.compares) == (2, False)
+    assert fleet.ready(4, 101.0) == []
+    assert fleet.compares
+
+
+def test_the_rest_starts_after_the_last_look_and_takes_over_after_the_probation() -> None:
+    fleet = with_canary()
+
+    assert look(fleet, 120.0) == []
+    assert look(fleet, 140.0) == []
+    assert fleet.tick(160.0) == [Compare(last=True)]
+    assert fleet.compared("", 160.0) == [Spawn(5, 2), Spawn(6, 2)]
+    assert (fleet.canary, fleet.compares) == (0, False)
+    all_ready(fleet, 161.0)
+    assert fleet.tick(162.0) == [*drain(1, 2, 3), Reloaded()]
+
+
+def test_a_canary_that_does_worse_is_given_up_at_any_look() -> None:
+    fleet = with_canary()
+    look(fleet, 120.0)
+
+    assert look(fleet, 140.0, "it fails") == [*drain(4), Failed("it fails")]
+    assert (fleet.current, fleet.next, fleet.canary) == (1, 0, 0)
+    assert fleet.reload(141.0) == [Spawn(5, 3)]
+
+
+@pytest.mark.parametrize("end", ["exited", "failing", "stopping", "hangs"])
+def test_a_canary_that_fails_otherwise_is_given_up_too(end: str) -> None:
+    fleet = with_canary(watchdog=3.0)
+    for worker in (1, 2, 3):
+        fleet.pinged(worker, 103.0)
+    match end:
+        case "exited":
+            actions = fleet.exited(4, "died", 101.0)
+        case "failing":
+            actions = fleet.failing(4, "died", 101.0)
+        case "stopping":
+            actions = fleet.stopping(4, 101.0)
+        case _:
+            actions = fleet.tick(103.0)
+
+    assert any(isinstance(action, Failed) for action in actions)
+    assert not fleet.compares
+    assert fleet.compared("too late", 104.0) == []
+    assert {1, 2, 3} <= {number for number, stage in stages(fleet).items() if stage is Stage.READY}
+
+
+def test_a_canary_that_does_not_get_ready_fails_the_reload() -> None:
+    fleet = reloading(**CANARY)
+
+    assert fleet.tick(160.0) == [Tell(4, Order.KILL), *drain(4), Failed("not ready within 60 s")]
+
+
+def test_a_stop_ends_a_canary() -> None:
+    fleet = with_canary()
+
+    assert fleet.stop(110.0) == drain(1, 2, 3, 4)
+    assert not fleet.compares
+    assert fleet.compared("", 110.0) == []
+
+
+def test_a_restart_ends_a_canary_and_leaves_the_others() -> None:
+    fleet = with_canary()
+
+    assert fleet.leave(110.0) == drain(4)
+
+
+def test_an_abort_leaves_a_canary_alone() -> None:
+    fleet = with_canary()
+
+    assert fleet.abort() == []
+    assert fleet.compares
+
+
+def test_a_start_after_a_restart_has_no_canary() -> None:
+    fleet = Fleet(replace(RULES, canary=1))
+    fleet.adopt([(7, 3)], 0.0)
+
+    assert fleet.start(0.0) == [Spawn(8, 4), Spawn(9, 4)]
+
+
+def test_one_worker_gets_a_second_one_as_its_canary() -> None:
+    fleet = with_canary(size=1, looks=1)
+
+    assert stages(fleet) == {1: Stage.READY, 2: Stage.READY}
+    assert look(fleet, 160.0) == []
+    assert fleet.tick(161.0) == [*drain(1), Reloaded()]
+
+
+def test_a_resize_leaves_a_canary_as_it_is_and_counts_for_the_rest() -> None:
+    fleet = with_canary(looks=1)
+
+    assert fleet.resize(1, 110.0) == [Spawn(5, 1)]
+    assert fleet.resize(-1, 111.0) == drain(5)
+    assert fleet.resize(-1, 111.0) == drain(1)
+    assert fleet.compares
+    assert look(fleet, 160.0) == [Spawn(6, 2)]
+
+
+def test_a_canary_of_several_shrinks_and_grows_with_the_size_and_is_then_compared_anew() -> None:
+    fleet = with_canary(size=2, canary=2)
+
+    assert fleet.resize(-1, 119.0) == [*drain(3), *drain(1)]
+    assert look(fleet, 120.0) == []
+    assert fleet.resize(1, 121.0) == [Spawn(5, 2), Spawn(6, 1)]
+    assert not fleet.compares
+    all_ready(fleet, 122.0)
+    assert [look(fleet, now) for now in (142.0, 162.0)] == [[], []]
+    assert Compare(last=True) in fleet.tick(182.0)
+
+
+def test_a_worker_that_dies_beside_a_canary_is_replaced() -> None:
+    fleet = with_canary()
+
+    assert die_of(fleet, 1, 110.0) == [Spawn(5, 1)]
+    assert fleet.compares
+
+
+def test_a_recycling_waits_for_the_end_of_a_canary() -> None:
+    fleet = with_canary()
+
+    assert fleet.recycle(1, "old", 110.0) == []
+    look(fleet, 120.0)
+    assert isinstance(look(fleet, 140.0, "it fails")[-2], Note)
+
+
+def test_time_in_which_nobody_ran_does_not_count_for_a_canary() -> None:
+    fleet = with_canary()
+
+    fleet.postpone(7.0)
+
+    assert look(fleet, 127.0) == []
+
+
+def test_with_surge_the_rest_is_rolled_out_after_the_canary() -> None:
+    fleet = with_canary(surge=1, looks=1)
+
+    assert look(fleet, 160.0) == []
+    assert fleet.tick(161.0) == [*drain(1), Spawn(5, 2)]

@@ -361,6 +361,62 @@ FAULTS = [
         ForgetsTheTemplateOfWhoServes,
     ),
 ]
+
+
+# Of a canary; `tests.model` finds them.
+
+
+class StartsAllBesideTheCanary(Trial):
+    """The whole generation serves before its canary has proved itself."""
+
+    def _most(self, size: int) -> int:
+        return size
+
+
+class SendsNoCanary(Trial):
+    """A reload has no canary, though there is to be one."""
+
+    def begin(self, size: int, now: float, **_: bool) -> list[Action]:
+        return super().begin(size, now)
+
+
+class TrustsTheWorse(Fleet):
+    """A canary that does worse goes on."""
+
+    def compared(self, _: str, now: float) -> list[Action]:
+        return super().compared("", now)
+
+
+class TrustsTheFirstLook(Fleet):
+    """The first look at which nothing is found is the last."""
+
+    def compared(self, worse: str, now: float) -> list[Action]:
+        self._trial._looks = 0
+        return super().compared(worse, now)
+
+
+class LooksNoMore(Trial):
+    """After one look the canary is forgotten."""
+
+    def looked(self, now: float) -> bool:
+        last = super().looked(now)
+        self.look = None
+        self._looks = 0
+        return last
+
+
+class KeepsTheCanary(Fleet):
+    """A canary that was given up serves on."""
+
+    def compared(self, worse: str, now: float) -> list[Action]:
+        actions = super().compared(worse, now)
+        return [each for each in actions if not (worse and isinstance(each, Tell))]
+
+
+CANARY_FAULTS = [
+    *(StartsAllBesideTheCanary, SendsNoCanary, TrustsTheWorse, TrustsTheFirstLook, LooksNoMore),
+    KeepsTheCanary,
+]
 ROLLING = {"size": 3, "surge": 1, "watchdog": None, "probation": 0.0}
 WHOLE = {"size": 3, "surge": None, "watchdog": None}
 ROOM: dict[type, dict[str, Any]] = {

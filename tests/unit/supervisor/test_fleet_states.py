@@ -10,6 +10,7 @@ from tests.model.__main__ import way_to
 from tests.model.fleet import Bounds, FleetModel, rules
 from tests.model.search import search
 from tests.unit.supervisor import test_fleet_model as faults
+from tests.unit.supervisor import test_succession_model as successions
 
 pytestmark = pytest.mark.slow
 
@@ -18,10 +19,11 @@ pytestmark = pytest.mark.slow
     ("changes", "bounds", "least"),
     [
         ({"size": 1}, Bounds(generations=2, workers=1, leaving=1), 1000),
-        ({"size": 1, "surge": 1}, Bounds(generations=3, workers=1, leaving=1), 10_000),
+        ({"size": 1, "surge": 1}, Bounds(generations=2, workers=1, leaving=1), 3000),
         ({"size": 1, "watchdog": 3.0}, Bounds(generations=2, workers=1, leaving=1), 1000),
+        ({"size": 1, "canary": 1, "looks": 2}, Bounds(generations=2, workers=1, leaving=1), 1000),
     ],
-    ids=["one worker", "rolled out", "watched"],
+    ids=["one worker", "rolled out", "watched", "canary"],
 )
 def test_no_state_that_can_be_reached_breaks_a_promise(
     changes: dict[str, Any], bounds: Bounds, least: int
@@ -44,7 +46,21 @@ SEEN = [
 ]
 
 
-@pytest.mark.parametrize("fault", SEEN)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(successions.GivesUpAll, successions.LeavesNobody, successions.CountsAnew),
+        *(successions.SameGeneration, successions.DrainsAtOnce),
+    ],
+)
+def test_the_shortest_way_to_a_fault_of_a_restart_is_found(fault: type) -> None:
+    found = search(FleetModel(rules(size=1), fault, Bounds(generations=2, workers=1, leaving=2)))
+
+    assert found.broken
+    assert 0 < len(found.path) <= 3
+
+
+@pytest.mark.parametrize("fault", [*SEEN, *faults.CANARY_FAULTS])
 def test_the_shortest_way_to_a_planted_fault_is_found(fault: type) -> None:
     found = way_to(fault)
 

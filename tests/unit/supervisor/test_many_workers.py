@@ -11,6 +11,8 @@ import pytest
 
 from sockact.errors import SettingsError
 from sockact.process.command import Program
+from sockact.process.ledger import StatisticsLedger
+from sockact.protocols.notify import Notifier
 from sockact.supervisor.children import WorkerSpec
 from sockact.supervisor.fleet import Fleet, Rules
 from sockact.supervisor.fleet.orders import Note, Spawn
@@ -29,7 +31,7 @@ class Born:
     def __init__(self, *_: object, ended: Callable[[str], None], **__: object) -> None:
         self.pid = -1
         self.reason = ""
-        self.exit_status = 0
+        self.exit_status = self.killed_by = 0
         self.killed = False
         self.gone = asyncio.Event()
         self.gone.set()
@@ -53,12 +55,15 @@ class NoSuccession:
 
     def __init__(self) -> None:
         self.store = self
+        self.storage = 0
+        self.ledger = StatisticsLedger(cast("Notifier", self))
 
     async def room(self) -> int:
         await asyncio.sleep(0.05)  # systemd is asked meanwhile
         return 0
 
-    def put(self, descriptors: Sequence[int]) -> None: ...
+    def put(self, descriptors: Sequence[int], *, must: bool = True) -> list[int]:  # noqa: ARG002
+        return list(descriptors)
 
     def clear(self) -> None: ...
 

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable, Coroutine
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,17 +15,17 @@ import pytest
 from sockact.process.child_handle import ChildHandle, ChildSockets
 from sockact.protocols.template_messages import MESSAGE_LIMIT, ForkAnswer, ForkRequest
 from sockact.supervisor.fleet.orders import Spawn
-from sockact.supervisor.templates import TemplateEvents, TemplateLink, WantedWorker
+from sockact.supervisor.templates import TemplateEvents, TemplateLink, Templates, WantedWorker
 from tests.support.manager import LIMIT
 
 
 class FakeChild:
     """The process of a template that exists in this test only."""
 
-    def __init__(self, *_: object, heard: Callable[[Any], None], **__: object) -> None:
+    def __init__(self, handle: Any, *, heard: Callable[[Any], None], **_: object) -> None:
         self.heard = heard
         self.signals: list[int] = []
-        self.pid = -1
+        self.pid = -1 if handle is None else handle.pid
 
     def send(self, number: int) -> None:
         self.signals.append(number)
@@ -164,6 +165,47 @@ def test_the_process_of_another_worker_is_no_worker(monkeypatch: pytest.MonkeyPa
 
         run(monkeypatch, test, known=lambda: [other.pid])
         other.kill()
+
+
+def test_another_template_is_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sockact.supervisor.templates.Child", FakeChild)
+    ends: list[socket.socket] = []
+    failed: list[str] = []
+    forked: list[int] = []
+
+    async def test(first: int) -> None:
+        def start(generation: int, theirs: socket.socket) -> Any:
+            ends.append(theirs.dup())
+            return SimpleNamespace(pid=first if generation == 1 else -generation)
+
+        events = TemplateEvents(
+            on_forked=lambda spawn, handle: (forked.append(spawn.worker), handle.close()),  # type: ignore[arg-type, func-returns-value]
+            on_failed=lambda _, reason: failed.append(reason),
+            on_extension=lambda _, __: None,
+            on_end=lambda _: None,
+            on_idle=lambda: None,
+        )
+        templates = Templates(start, list, events)
+        for generation in (1, 2):
+            templates.fork(WantedWorker(Spawn(generation, generation), 0, ChildSockets(), []))
+        link: Any = templates._links[2]
+        link.child.heard(Said(READY="1"))
+        ends[1].send(bytes(ForkAnswer(2, first)))
+        await settled(lambda: failed or forked)
+        for each in templates._links.values():
+            each.close("the test has ended")
+
+    with subprocess.Popen(["sleep", "60"], process_group=0) as other:
+        try:
+            asyncio.run(test(other.pid))
+            assert other.poll() is None
+        finally:
+            other.kill()
+            for end in ends:
+                end.close()
+
+    assert "is no process that was forked for it" in failed[0]
+    assert forked == []
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sockact.process import unapplied
+from sockact.protocols.environment import UNIT
 from sockact.systemd import unit_files
 from sockact.systemd.unit_files import UnitFiles
 
@@ -106,6 +107,13 @@ def test_more_settings_than_the_control_socket_takes_are_not_told() -> None:
     assert unapplied.settings_in({"SOCKACT_LISTEN": "x", "HOME": "/"}) == {"SOCKACT_LISTEN": "x"}
 
 
+@pytest.mark.parametrize("note", ["", "app.service:ExecStart", "a =b c=", "= == x=1=2"])
+def test_a_note_of_another_process_in_any_form_is_read(note: str) -> None:
+    snapshot = unapplied.StartSnapshot({UNIT: note})
+
+    assert all(isinstance(text, str) for text in snapshot.changed({}))
+
+
 def be_in_unit(folders: list[str], monkeypatch: pytest.MonkeyPatch, text: str | None) -> None:
     """Have this process be in a unit with this text; None for one without a file."""
     if text is not None:
@@ -129,6 +137,24 @@ def test_only_where_a_unit_says_that_it_does_not_need_reloading_it_is_not_told(
     be_in_unit(folders, monkeypatch, text)
 
     assert unit_files.awaits_reloading({}) is awaited
+
+
+@pytest.mark.parametrize(
+    ("text", "slower"),
+    [
+        ("[Service]\nRestartSteps=5\n", True),
+        ("[Service]\nRestartSteps=5\nRestartSteps=0\n", False),
+        ("[Service]\nRestartSteps=5\nRestartSteps=\n", False),
+        ("[Service]\nRestartSec=2s\n", False),
+        (None, False),
+    ],
+)
+def test_automatic_restarts_become_slower_where_the_unit_says_in_how_many_steps(
+    folders: list[str], monkeypatch: pytest.MonkeyPatch, text: str | None, slower: bool
+) -> None:
+    be_in_unit(folders, monkeypatch, text)
+
+    assert unit_files.restarts_slower({}) is slower
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from sockact.systemd import unit_syntax
 from sockact.systemd.unit_syntax import Assignment
+
+SIZE = 1 << 20
+PATIENCE = 3.0
+"""Seconds of CPU: many times as many as linear time needs, and a part of those of quadratic time."""
 
 
 def test_assignments_are_read_as_systemd_reads_them() -> None:
@@ -65,3 +72,22 @@ def test_a_time_span_is_read_as_systemd_reads_it(text: str, seconds: float | Non
 )
 def test_words_are_unquoted_as_systemd_unquotes_them(text: str, words: list[str]) -> None:
     assert unit_syntax.words(text) == words
+
+
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [
+        (unit_syntax.words, SIZE * "a"),
+        (unit_syntax.words, "'" + SIZE * "a"),
+        (unit_syntax.seconds, "1s" + SIZE // 8 * " " + "!"),
+        (lambda text: list(unit_syntax.parse(text)), SIZE * "\\\n"),
+        (lambda text: list(unit_syntax.parse(text)), SIZE // 2 * "a \\\n" + "b"),
+    ],
+    ids=["a word", "a quoted word", "blanks", "lines that go on", "one long line"],
+)
+def test_a_long_text_takes_linear_time(read: Callable[[str], Any], text: str) -> None:
+    began = time.process_time()
+
+    read(text)
+
+    assert time.process_time() - began < PATIENCE

@@ -21,6 +21,7 @@ OPTIONS: dict[str, Any] = {
     "deploy_path": [],
     "env": [],
     "state": False,
+    "hardened": False,
     "template": False,
     "socket_group": "",
 }
@@ -77,6 +78,10 @@ GUNICORN = "--threads=1 --trusted-proxies=127.0.0.1 --trusted-proxies=::1"
             "--threads=8 --trusted-proxies=10.0.0.1 shop:app",
         ),
         ("gunicorn -b unix:shop.sock shop:app", "--threads=1 --trusted-proxies=unix shop:app"),
+        (
+            "gunicorn --access-logfile - --access-logformat '%(h)s' shop:app",
+            f'--access-log "--access-log-format=%%(h)s" {GUNICORN} shop:app',
+        ),
         ("gunicorn 'shop:make()'", f"--factory {GUNICORN} shop:make"),
         (
             "python3 -m gunicorn -k gthread --threads 2 shop:app",

@@ -132,12 +132,30 @@ def test_state_certificate_releases_and_variables_have_their_lines() -> None:
     assert "try-reload-or-restart shop.service" in found["shop-deploy.service"]["Service.ExecStart"][0]
 
 
+def test_a_hardened_service_has_a_drop_in_that_allows_less() -> None:
+    found = written(hardened=True, state=True)["shop.service.d/hardened.conf"]
+
+    assert found["Service.RestrictAddressFamilies"] == ["", "AF_UNIX"]
+    assert found["Service.NoExecPaths"] == ["/run/%N /var/cache/%N /var/lib/%N /tmp /var/tmp"]
+    assert "shop.service.d/hardened.conf" not in written()
+
+
+def test_the_temporary_folders_of_others_stay_read_only_in_it() -> None:
+    """An option of its own would take them out of ProtectSystem=strict."""
+    found = written(hardened=True, user="alice")["shop.service.d/hardened.conf"]
+
+    assert found["Service.NoExecPaths"] == ["/run/%N /var/cache/%N"]
+
+
 REFUSED: list[tuple[dict[str, Any], type[SockactError], str]] = [
     ({"name": "a b"}, UsageError, "--name 'a b'"),
     ({"name": "shop.service"}, UsageError, "expected shop, without an ending"),
     ({"name": "../x"}, UsageError, "--name"),
     ({"version": 247}, UsageError, "expected 248 or later"),
     ({"user": "root"}, UsageError, "an app needs none"),
+    ({"environment": [("LD_PRELOAD", "/x.so")]}, UnitsError, "expected it in a file for --env-file"),
+    ({"hardened": True, "of_user": True}, UsageError, "--hardened with --manager user"),
+    ({"hardened": True, "image": "shop"}, UsageError, "--hardened with --quadlet"),
     ({"user": "a b"}, UsageError, "--user 'a b'"),
     ({"socket_group": "a b"}, UsageError, "--socket-group 'a b'"),
     ({"name": "a:b"}, UsageError, "--name 'a:b'"),
