@@ -13,12 +13,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tests.chaos import events, signalled, surroundings  # noqa: F401 - they register themselves
 from tests.chaos.register import KINDS
-from tests.chaos.walk import Kind, walk
+from tests.chaos.walk import PACE, RAPID, Kind, walk
 from tests.chaos.walker import Walker, journal
-from tests.chaos.world import ALONE, SETUP, World
+from tests.chaos.world import ALONE, SETUP, Setup, World
 from tests.support.machine.machine import MachineError, boot, obstacle
 from tests.support.machine.roots import CHECKOUT, prepare, root_for
 
@@ -35,6 +36,9 @@ def main() -> int:
     length.add_argument("--hours", type=float)
     parser.add_argument("--events", type=int, help="end after so many steps")
     parser.add_argument("--only", nargs="+", choices=sorted(KINDS), help="a walk of these events alone")
+    parser.add_argument(
+        "--rapid", action="store_true", help="without pauses and probation; all settles after 1 of 50 steps"
+    )
     parser.add_argument("--alone", action="store_true", help="without workers: the main process serves")
     given = parser.parse_args()
     if reason := obstacle():
@@ -47,22 +51,33 @@ def main() -> int:
     print(f"seed {given.seed} on {given.suite}", flush=True)
     with boot(root, f"chaos-{given.seed}") as machine:
         machine.run(f"{CHECKOUT}/units/provision", "app", timeout=300)
-        with World.begun(machine, ALONE if given.alone else SETUP) as world:
+        with World.begun(machine, setup(given)) as world:
             walker = Walker(world, print_at_once)
             began = time.time()
             try:
-                walker.walk(walk(given.seed, kinds, given.suite), seconds, given.events)
+                steps = walk(given.seed, kinds, given.suite, RAPID if given.rapid else PACE)
+                walker.walk(steps, seconds, given.events)
             except (AssertionError, MachineError, subprocess.TimeoutExpired) as fault:
-                more = (" --alone" if given.alone else "") + (
-                    f" --only {' '.join(given.only)}" if given.only else ""
-                )
                 print(f"\nseed {given.seed} on {given.suite}: {type(fault).__name__}: {fault}")
-                print(f"again: python -m tests.chaos --seed {given.seed} --suite {given.suite}{more}")
+                print(f"again: python -m tests.chaos {again(given)}")
                 print(*journal(world, began).splitlines()[-EXCERPT:], sep="\n")
                 print(walker.summary())
                 return 1
         print(walker.summary())
     return 0
+
+
+def setup(given: argparse.Namespace) -> Setup:
+    """Return the unit with which a walk begins."""
+    begun = ALONE if given.alone else SETUP
+    return replace(begun, probation=0.0) if given.rapid else begun
+
+
+def again(given: argparse.Namespace) -> str:
+    """Return the options that make the same walk."""
+    flags = "".join(f" --{name}" for name in ("alone", "rapid") if getattr(given, name))
+    only = f" --only {' '.join(given.only)}" if given.only else ""
+    return f"--seed {given.seed} --suite {given.suite}{flags}{only}"
 
 
 def chosen(only: Sequence[str] | None, *, alone: bool) -> dict[str, Kind]:

@@ -10,11 +10,22 @@ from typing import Any
 Draw = Callable[[random.Random], Mapping[str, Any]]
 """Draws the arguments of an event."""
 
-LONGEST_PAUSE = 1.5
-"""Seconds between two steps at most."""
 
-SETTLED = 0.6
-"""Part of the steps after which all is awaited; the next one comes in the middle of the others."""
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast steps follow each other.
+
+    Attributes:
+        pause: seconds between two steps at most.
+        settled: part of the steps after which all is awaited; after the others the next one comes at once.
+    """
+
+    pause: float = 1.5
+    settled: float = 0.6
+
+
+PACE = Pace()
+RAPID = Pace(pause=0.0, settled=0.02)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +52,7 @@ class Step:
         return f"{self.event}{' ' if arguments else ''}{arguments}"
 
 
-def walk(seed: int, kinds: Mapping[str, Kind], suite: str) -> Iterator[Step]:
+def walk(seed: int, kinds: Mapping[str, Kind], suite: str, pace: Pace = PACE) -> Iterator[Step]:
     """Yield the steps of a seed, without end.
 
     Each step has a generator of its own, so that an event that draws more changes no later one.
@@ -54,5 +65,5 @@ def walk(seed: int, kinds: Mapping[str, Kind], suite: str) -> Iterator[Step]:
         draw = random.Random(f"{seed} {number}")
         (event,) = draw.choices(names, weights)
         arguments = dict(possible[event].draw(draw))
-        pause = round(draw.uniform(0, LONGEST_PAUSE), 2)
-        yield Step(number, event, arguments, pause, draw.random() < SETTLED)
+        pause = round(draw.uniform(0, pace.pause), 2)
+        yield Step(number, event, arguments, pause, draw.random() < pace.settled)

@@ -57,6 +57,7 @@ class Setup:
     """The part of the unit that edits change; without workers the main process serves."""
 
     workers: int = 2
+    probation: float = 1.0
     options: tuple[str, ...] = ()
     lines: tuple[str, ...] = ()
 
@@ -74,7 +75,7 @@ class Setup:
         """Return the drop-in of the unit."""
         options = (
             f"--workers={self.workers}",
-            "--probation=1s",
+            f"--probation={self.probation:g}s",
             "--start-timeout=12s",
             f"--worker-watchdog={WATCHDOG}s",
             "--keep-alive=1h",

@@ -8,7 +8,7 @@ from itertools import islice
 
 from tests.chaos import events, signalled, surroundings
 from tests.chaos.register import ACTS, KINDS
-from tests.chaos.walk import Kind, Step, walk
+from tests.chaos.walk import RAPID, Kind, Step, walk
 
 REGISTERED = (events, signalled, surroundings)
 MANY = 3000
@@ -46,3 +46,12 @@ def test_an_event_of_one_release_is_not_tried_on_another() -> None:
     kinds = {"both": Kind(1, lambda _: {}), "new": Kind(1, lambda _: {}, frozenset({"trixie"}))}
     assert {step.event for step in islice(walk(1, kinds, "bookworm"), 50)} == {"both"}
     assert {step.event for step in islice(walk(1, kinds, "trixie"), 50)} == {"both", "new"}
+
+
+def test_a_rapid_walk_has_the_same_events_without_pauses() -> None:
+    rapid = list(islice(walk(7, KINDS, "trixie", RAPID), 200))
+    assert [(step.event, step.arguments) for step in rapid] == [
+        (step.event, step.arguments) for step in steps(7)
+    ]
+    assert not any(step.pause for step in rapid)
+    assert 0 < sum(step.settle for step in rapid) < sum(step.settle for step in steps(7))
