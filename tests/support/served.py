@@ -53,6 +53,10 @@ class Served:
         """Return what the app has noted under a key; None for nothing."""
         return get(self.address, f"/noted?{key}").json
 
+    def let_go(self, key: str) -> None:
+        """Let the request go on that waits in the app under a key."""
+        assert get(self.address, f"/let-go?{key}").status == 200
+
     def wait_noted(self, key: str) -> Any:
         """Wait until the app notes something under a key."""
         return wait_until(lambda: self.noted(key))

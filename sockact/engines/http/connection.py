@@ -289,8 +289,7 @@ class HttpConnection(asyncio.Protocol, Bounded):
 
     def body_taken(self) -> None:
         """Read on, unless the app has to take its body first."""
-        call = self._current
-        if self._held and self.stage in READS_BODY and (call is None or not call.full):
+        if self._held and self.stage in READS_BODY and not self._is_full:
             self._resume()
 
     def on_begun(self) -> None:
@@ -536,10 +535,15 @@ class HttpConnection(asyncio.Protocol, Bounded):
             self._resume()
 
     def _settle_body(self) -> None:
-        if self._current is not None and self._current.full:
+        if self._is_full:
             self._hold()
         else:
             self.body_taken()
+
+    @property
+    def _is_full(self) -> bool:
+        """Return whether the app has to take some of its body first; after its response it never does."""
+        return self.stage is not HttpStage.REST and self._current is not None and self._current.full
 
     def _hold(self) -> None:
         """Read no more; the kernel tells if the client goes."""

@@ -34,10 +34,6 @@ def key() -> str:
     return f"k{next(counter)}"
 
 
-def let_go(service: Served, key: str) -> None:
-    assert get(service.address, f"/let-go?{key}").status == 200
-
-
 BEFORE = [
     "raises",
     "exits",
@@ -134,7 +130,7 @@ def test_a_task_that_an_app_leaves_behind_cannot_answer_any_more(asgi: Served, k
     key = way + key
     with asgi.client() as client:
         assert client.get(f"/leaves-a-task?{key}").status == 500
-        let_go(asgi, key)
+        asgi.let_go(key)
 
         assert asgi.wait_noted(f"late-{key}") == "ClientGone"
         assert client.get("/hello").text == "hello"
@@ -281,7 +277,7 @@ def test_an_app_that_does_not_read_makes_its_client_wait(asgi: Served, key: str)
                 sent += client.sock.send(bytes(65536))
         assert sent < 20_000_000
         client.sock.settimeout(LIMIT)
-        let_go(asgi, key)
+        asgi.let_go(key)
         client.send(bytes(20_000_000 - sent))
 
         assert client.read().text == "20000000"

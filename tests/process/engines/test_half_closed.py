@@ -82,7 +82,7 @@ def test_it_comes_though_it_takes_a_while(service: Served, version: str, path: s
         service.wait_noted(f"begun-{key}")
         end_side(client)
         noticed(service)
-        assert get(service.address, f"/let-go?{key}").status == 200
+        service.let_go(key)
 
         assert client.read().text == ("held" if path == "held" else "begunended")
         assert client.at_eof()
@@ -171,7 +171,7 @@ def test_the_app_is_told_of_a_request_that_waited(
         assert callable(ending)
         ending(client)
         noticed(asgi)
-        assert get(asgi.address, f"/let-go?{key}").status == 200
+        asgi.let_go(key)
         if ending is end_side:
             assert asgi.wait_noted(f"begun-second-{key}")
 

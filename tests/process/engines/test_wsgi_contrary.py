@@ -64,7 +64,7 @@ def test_a_failure_amid_the_response_is_a_reset_and_one_entry(wsgi: Served, path
 def test_what_is_written_after_the_end_reaches_nobody(wsgi: Served, key: str) -> None:
     with wsgi.client() as client:
         assert client.get(f"/writes-late?{key}").text == "end"
-        assert get(wsgi.address, f"/let-go?{key}").status == 200
+        wsgi.let_go(key)
         assert wsgi.wait_noted(f"late-{key}")
 
         assert [client.get("/hello").text for _ in range(5)] == 5 * ["hello"]
