@@ -7,6 +7,7 @@ that the Containerfile installs, and an `apt-get` that has nothing to do; wheels
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -33,11 +34,12 @@ printf '#!/bin/sh\\n' >/run/apt-get; chmod +x /run/apt-get
 tar --create --directory=/ --exclude=./usr/lib/x86_64-linux-gnu/perl* \\
     ./bin ./etc ./lib ./lib64 ./usr/bin ./usr/include ./usr/lib ./usr/lib64 ./usr/share/python-wheels |
   podman import --quiet --change ENV=PIP_NO_INDEX=1 - localhost/bare
-printf 'FROM localhost/bare\\nCOPY apt-get /usr/bin/apt-get\\n' >/run/Base
+printf 'FROM localhost/bare\\nCOPY apt-get /usr/bin/apt-get\\nRUN mkdir -m 1777 /tmp\\n' >/run/Base
 podman build --quiet --network=none --tag localhost/debian --file /run/Base /run
 """
 # As podman's guide has it for what gets its sockets; and its own groups are what a machine may not make.
 CONTAINER = "[Container]\nNetwork=none\nCgroupsMode=disabled\n"
+CONNECTS = ("bash", "-c", "</dev/tcp/127.0.0.1/8000")
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,8 @@ def machine(suite: str) -> Iterator[Machine]:
         booted.run("mount", "-t", "tmpfs", "tmpfs", "/var/lib/containers")  # no overlay on an overlay
         booted.write("/etc/containers/containers.conf", SETTINGS)
         booted.run("bash", "-euc", IMPORT, timeout=300)
+        booted.run("mkdir", "-p", "/opt/shop/wheels")
+        booted.run("sh", "-euc", f"cp {wheels(booted)}/*.whl /opt/shop/wheels")
         yield booted
 
 
@@ -60,8 +64,7 @@ def build(machine: Machine, version: int) -> None:
 
 def deploy(machine: Machine) -> None:
     """Build the image, and install the units as docs/how-to/containers.md does."""
-    machine.run("mkdir", "-p", "/opt/shop/wheels", "/etc/containers/systemd/shop.container.d")
-    machine.run("sh", "-euc", f"cp {wheels(machine)}/*.whl /opt/shop/wheels")
+    machine.run("mkdir", "-p", "/etc/containers/systemd/shop.container.d")
     build(machine, 1)
     units = ("--name", "shop", "--listen", "127.0.0.1:8000", "--chdir", "/app", "--venv", "/venv")
     written = ("--quadlet", "localhost/shop", "--output", "/opt/units")
@@ -111,3 +114,41 @@ def test_a_container_that_is_killed_costs_what_it_had_in_flight_and_is_seen(mach
         report = clients.report()
 
     assert 0 < report["lost"] <= 4
+
+
+def docker_commands() -> list[str]:
+    """Return what docs/how-to/containers.md types with docker: run, two reloads, stop."""
+    page = (CHECKOUT / "docs/how-to/containers.md").read_text()
+    (block,) = re.findall(r"^```sh\n(docker run.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    # A machine has no bridge for a port that is published, and makes no groups.
+    block = block.replace("--publish 8000:8000", "--network=host --cgroups=disabled")
+    return block.replace("\\\n", "").splitlines()
+
+
+@KNOWS_QUADLETS
+def test_what_is_typed_with_docker_reloads_under_load(machine: Machine) -> None:
+    build(machine, 1)
+    machine.run("systemctl", "stop", "shop.socket", "shop.service", check=False)  # of the tests above
+
+    def release(version: int) -> None:
+        new = LOAD_APP.replace('VERSION = "1"', f'VERSION = "{version}"')
+        machine.write("/opt/shop/release/app.py", new)
+
+    def typed(command: str) -> None:
+        machine.run("sh", "-euc", f"cd /opt/shop; {command}")
+
+    begin, *reloads, stop = docker_commands()
+    release(1)
+    typed(begin)
+    wait_until(lambda: machine.run(*CONNECTS, check=False).returncode == 0)
+    with load(machine, "one-shot:4@20", "persistent:4@10") as clients:
+        for version, command in enumerate(reloads, 2):
+            release(version)
+            typed(command)
+            wait_until(lambda version=version: get(machine)["version"] == str(version))
+        report = clients.report()
+    typed(stop)
+
+    assert len(reloads) == 2
+    assert_nothing_lost(report)
+    assert machine.run("podman", "inspect", "--format={{.State.ExitCode}}", "shop").stdout.strip() == "0"
