@@ -90,6 +90,7 @@ def every() -> list[Family]:
     service = {
         "phase": "active",
         "generation": 1,
+        "paused": 0.0,
         "workers": [worker],
         "statistics": statistics_overview(Statistics(), ServiceEvents()),
     }

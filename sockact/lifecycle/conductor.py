@@ -152,6 +152,7 @@ class Conductor:
             "phase": self.phase.value,
             "pid": os.getpid(),
             "status": self._text(),
+            "paused": round(self._service.pausing.left, 3),
             **self._reloads.overview(),
             **self._service.overview(),
         }

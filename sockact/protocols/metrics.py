@@ -5,6 +5,7 @@ Source: https://prometheus.io/docs/practices/naming/
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -59,7 +60,7 @@ def families(service: Mapping[str, Any]) -> list[Family]:
     """
     found = _statistics(service.get("statistics"))
     workers = service["workers"]
-    every = [*_of_service(service), *_of_workers(workers)]
+    every = [*_of_service(service), *_of_pause(service.get("paused")), *_of_workers(workers)]
     if found is None:
         requests = [Sample("_total", {}, service["requests"])]
         in_flight = [Sample("", {}, _sum(workers, "in_flight"))]
@@ -110,6 +111,12 @@ def _of_service(service: Mapping[str, Any]) -> Iterator[Family]:
     phases = Counter(each["phase"] for each in workers)
     by_phase = [Sample("", {"phase": phase}, phases[phase]) for phase in ("starting", "ready", "draining")]
     yield Family(f"{PREFIX}workers", "gauge", "Workers by phase.", by_phase)
+
+
+def _of_pause(left: Any) -> Iterator[Family]:
+    if type(left) in (int, float) and math.isfinite(left) and left >= 0:
+        text = "Time until the pause of the service ends by itself; 0 without one."
+        yield Family(f"{PREFIX}pause_seconds_left", "gauge", text, [Sample("", {}, left)])
 
 
 def _of_workers(workers: Sequence[Mapping[str, Any]]) -> Iterator[Family]:

@@ -1,17 +1,18 @@
 """The overview that `sockact status` shows: a service and its workers.
 
     {"phase": "active", "pid": 812, "status": "gen 3: 2 workers ready, 1 in flight", "generation": 3,
-     "sockets": [{"name": "web", "kind": "stream socket", "address": "127.0.0.1:8000"}],
+     "paused": 0.0, "sockets": [{"name": "web", "kind": "stream socket", "address": "127.0.0.1:8000"}],
      "reload": {"at": 1790000000.0, "ok": true, "text": "gen 3 is ready"},
      "reloads": {"ok": 2, "failed": 0}, "requests": 20981, "handed_over": 37,
      "workers": [{"worker": 5, "generation": 3, "version": "", "pid": 845, "phase": "ready",
                   "uptime": 61.2, "requests": 1042, "in_flight": 1, "connections": 9, "rss": 41943040}]}
 
-Times are in seconds, `at` since 1970, `rss` in bytes. `reload` is null when there was none; values that a
-program does not tell are null. `reloads` and `requests` count since the main process has started, or,
-where it serves by itself, since the last reload. A service without workers shows itself as one. A
-supervisor alone tells how many connections workers have `handed_over`, and earlier versions did not. Nor
-did they tell the `statistics`, from which `protocols.metrics` makes the metrics.
+Times are in seconds, `at` since 1970, `paused` up to the end of the pause, `rss` in bytes. `reload` is null
+when there was none; values that a program does not tell are null. `reloads` and `requests` count since the
+main process has started, or, where it serves by itself, since the last reload. A service without workers
+shows itself as one. A supervisor alone tells how many connections workers have `handed_over`. Earlier
+versions tell neither that nor `paused`, nor the `statistics`, from which `protocols.metrics` makes the
+metrics.
 """
 
 from __future__ import annotations

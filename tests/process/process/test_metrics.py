@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from sockact.sockets.fds import Listener
-from tests.support.commands import reload
+from tests.support.commands import ask, reload
 from tests.support.http_client import get
 from tests.support.manager import Manager, listening, wait_until
 from tests.support.processes import workers
@@ -88,6 +88,23 @@ def test_the_end_of_a_worker_is_counted_by_its_cause(service: Service, metrics: 
     os.kill(workers(pid)[0], signal.SIGKILL)
     wait_until(lambda: 'sockact_worker_ends_total{cause="signal"} 1.0' in scrape(metrics))
     assert answered in scrape(metrics)
+
+
+@MODES
+def test_a_pause_is_seen_by_the_time_that_is_left(
+    service: Service, metrics: Listener, mode: tuple[str, ...]
+) -> None:
+    service.start(*mode, more=[metrics])
+    assert "sockact_pause_seconds_left 0.0" in scrape(metrics)
+    assert ask(service, "--for=10min", verb="pause").returncode == 0
+    assert 0 < left(scrape(metrics)) <= 600
+    assert ask(service, verb="resume").returncode == 0
+    assert "sockact_pause_seconds_left 0.0" in scrape(metrics)
+
+
+def left(text: str) -> float:
+    """Return how long the pause lasts, in seconds."""
+    return float(text.split("\nsockact_pause_seconds_left ")[1].split()[0])
 
 
 def test_without_the_library_the_start_says_what_is_missing(
