@@ -82,7 +82,9 @@ class AppMetrics:
         from prometheus_client.multiprocess import MultiProcessCollector
 
         self._add_ended()
-        return list(MultiProcessCollector(None, self.folder).collect())
+        names = (name for name in sorted(os.listdir(self.folder)) if name.endswith(".db"))
+        files = [self._path(name) for name in names if self._has_begun(name)]
+        return list(MultiProcessCollector.merge(files))
 
     def _add_ended(self) -> None:
         """Add the numbers of processes that have ended to those before."""
@@ -93,10 +95,14 @@ class AppMetrics:
                 ended[match[1]].append((name, match[2] or "", match[3]))
         for kind, parts in ended.items():
             for name, mode, pid in parts:
-                if kind in ADDED:
+                if kind in ADDED and self._has_begun(name):
                     self._add(kind, name, pid)
-                elif kind == "gauge" and mode.startswith("live"):
+                elif kind in ADDED or mode.startswith("live"):
                     self._remove(name)
+
+    def _has_begun(self, name: str) -> bool:
+        """Return whether a file is more than opened: prometheus-client cannot read an empty one."""
+        return os.stat(self._path(name)).st_size > 0
 
     def _add(self, kind: str, name: str, pid: str) -> None:
         from prometheus_client.mmap_dict import MmapedDict

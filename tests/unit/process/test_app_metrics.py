@@ -56,6 +56,18 @@ def test_processes_that_have_ended_are_added_up(metrics: AppMetrics) -> None:
     assert numbers(metrics) == found
 
 
+def test_a_process_that_has_just_opened_its_file_hides_no_other(metrics: AppMetrics) -> None:
+    count(metrics, 1)
+    (ended := subprocess.Popen(["true"])).wait()
+    for pid in (os.getpid(), ended.pid):
+        for kind in ("counter", "histogram", "gauge_all", "gauge_livesum"):
+            Path(metrics.folder, f"{kind}_{pid}.db").touch()
+    assert numbers(metrics)["shop_orders_total"] == 1
+    left = {name for name in os.listdir(metrics.folder) if f"_{ended.pid}." in name}
+    assert left == {f"gauge_all_{ended.pid}.db"}
+    assert numbers(metrics)["shop_orders_total"] == 1
+
+
 def test_an_addition_that_was_killed_counts_once(metrics: AppMetrics) -> None:
     """The sum was there, and its parts were not removed yet."""
     count(metrics, 1)
