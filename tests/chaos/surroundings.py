@@ -6,7 +6,7 @@ import struct
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from subprocess import DEVNULL, Popen
 
@@ -204,8 +204,7 @@ def both(world: World, first: str, after: float, second: str, which: float, then
     """Begin one thing, and do another in the middle of it: either may fail; all is well after one more."""
     running(world)
     world.install()
-    closes = "stop" in (first, second) or (first, second) == ("reload", "restart")  # as events.restart_now
-    with world.excused("stop, or a restart in a reload", most=0) if closes else nullcontext():
+    with cost_of_both(world, first, second):
         beginning = world.machine.popen("systemctl", first, "app.service")
         time.sleep(after)
         do_second(world, second, which)
@@ -214,6 +213,15 @@ def both(world: World, first: str, after: float, second: str, which: float, then
         world.workers = world.setup.workers
     running(world)
     (events.reload if then == "reload" else events.restart)(world)
+
+
+def cost_of_both(world: World, first: str, second: str) -> AbstractContextManager[None]:
+    """Excuse what it costs that the second thing comes in the middle of the first."""
+    if (first, second) == ("stop", "kill_supervisor"):
+        return world.excused("SIGKILL of the supervisor in a stop", most=CLIENTS)
+    if "stop" in (first, second) or (first, second) == ("reload", "restart"):  # as events.restart_now
+        return world.excused("stop, or a restart in a reload", most=0)
+    return nullcontext()
 
 
 def do_second(world: World, second: str, which: float) -> None:
