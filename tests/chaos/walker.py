@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from tests.chaos.oracle import CLOSED
 from tests.chaos.register import ACTS
 from tests.chaos.walk import Step
-from tests.chaos.world import FaultError, World
+from tests.chaos.world import LABELS, FaultError, World
 
 FAULTS = re.compile(
     r"overflowed sigaltstack|segfault|Segmentation|Traceback|Fatal Python error|exit status 70|status=70"
@@ -102,7 +102,7 @@ class Walker:
         before = dict(world.load.served)
         world.wait(
             "every load is served",
-            lambda: all(count > before.get(name, 0) for name, count in world.load.served.items()),
+            lambda: all(world.load.served.get(label, 0) > before.get(label, 0) for label in LABELS),
         )
         self.judge()
         self.read_journal()

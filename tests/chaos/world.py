@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from subprocess import PIPE, CompletedProcess, Popen
 from typing import Any, Self
 
+from sockact.probe.spec import parse_specs
 from tests.chaos.inside import Inside
 from tests.chaos.oracle import Excuse, Loss, Oracle
 from tests.support.machine.load import MANY_FILES
@@ -46,6 +47,8 @@ LOADS = (
 )
 CLIENTS = 23
 """Requests that are in flight at most."""
+
+LABELS = frozenset(spec.label for spec in parse_specs(LOADS))
 
 
 class FaultError(AssertionError):
