@@ -35,6 +35,17 @@ TURNS = 2000
 """Turns of the loop within which everything that can happen has happened."""
 READ = 5000
 """Bytes that are read at a time, at most."""
+AHEAD = 10
+"""Bytes of a body after which no more is read until the app takes them: a bound within reach."""
+
+
+class BoundedCall(AsgiCall):
+    """A call that does not keep much of its body."""
+
+    @property
+    def full(self) -> bool:
+        """Return whether no more of the body is read until the app has taken some."""
+        return len(self._body) > AHEAD
 
 
 class World:
@@ -57,7 +68,7 @@ class World:
 
     def begin_engine(self) -> EngineState:
         """Start another engine."""
-        engine = EngineState(partial(AsgiCall, self._app), FOREVER, Graces(), BOUNDS)
+        engine = EngineState(partial(BoundedCall, self._app), FOREVER, Graces(), BOUNDS)
         engine.hangups = Watched()  # type: ignore[assignment]  # stands for one
         self.engines.append(engine)
         return engine

@@ -107,6 +107,9 @@ FAULTS = {
     "an empty line is not seen across pieces": method(RequestReader, "_size_in_body", forgets_the_tail),
     "a byte of the next request is taken": method(RequestReader, "_size_in_body", takes_one_more),
     "what was read is forgotten in a move": method(HttpConnection, "drain", forgets_what_was_read),
+    "a body that nobody takes any more is not read": method(
+        HttpConnection, "_is_full", property(lambda self: bool(self._current and self._current.full))
+    ),
     "reading is not resumed": method(HttpConnection, "_resume", lambda _: None),
     "the last response is not announced": method(HttpConnection, "is_last", property(lambda _: False)),
     "each response is the last": method(HttpConnection, "is_last", property(lambda _: True)),
