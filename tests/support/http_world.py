@@ -1,9 +1,9 @@
 """A model of one client and of the engines that serve it, one after the other: no socket, no clock.
 
 A conversation is made from a seed: the requests, how their bytes are cut, how many turns of the loop pass,
-when an engine begins to drain, or should hand the connection over while it serves on, whether another one
-takes it, when the client ends its side or goes. `converse` fails unless the client has seen one server that
-loses nothing.
+when an engine is paused, begins to drain, or should hand the connection over while it serves on, whether
+another one takes it, when the client ends its side or goes. `converse` fails unless the client has seen one
+server that loses nothing.
 
 `python -m tests.support.http_world SECONDS` converses for so long.
 """
@@ -64,6 +64,7 @@ class World:
         self.kept = False
         self.short = False
         self.answered_then = 0
+        self.paused: dict[int, int] = {}
         self.begin_engine()
 
     def begin_engine(self) -> EngineState:
@@ -79,11 +80,12 @@ class World:
         self.protocol = HttpConnection(self.engines[-1], moved_here=moved)
         self.transport.protocol = self.protocol
         self.protocol.connection_made(self.transport)
+        asyncio.get_running_loop().call_soon(self.transport.begin)
 
     def deliver(self, size: int) -> None:
         """Let the engine read so many bytes, or the end, if it reads."""
         transport = self.transport
-        if transport.lost or self.reset:
+        if transport.lost or self.reset or not transport.begun:
             return
         if transport.paused:
             self._hang_up()
@@ -98,6 +100,28 @@ class World:
             transport.ended = True
             if not self.protocol.eof_received():
                 transport.close()
+
+    def pause(self) -> None:
+        """Pause the newest engine, as HttpEngine.hold does; if it is paused, let it go on."""
+        place = len(self.engines) - 1
+        engine = self.engines[place]
+        if place in self.paused:
+            self.resume()
+        elif engine.draining_since is None:
+            self.paused[place] = engine.requests
+            engine.held = True
+            for connection in list(engine.connections):
+                connection.hold()
+
+    def resume(self) -> None:
+        """End all pauses; no request may have been read in one."""
+        for place, requests in self.paused.items():
+            engine = self.engines[place]
+            assert engine.requests == requests, "a request was read in a pause"
+            engine.held = False
+            for connection in list(engine.connections):
+                connection.release()
+        self.paused.clear()
 
     def keep(self) -> None:
         """Note that no process takes the connection from now on."""
@@ -181,8 +205,13 @@ class Transport:
         self.lost = False
         self.ended = False
         self.moved = False
+        self.begun = False
         self._closing = False
         self._loop = asyncio.get_running_loop()
+
+    def begin(self) -> None:
+        """Read from now on: what a connection asks for when it is made is done before."""
+        self.begun = True
 
     def get_extra_info(self, name: str) -> Any:
         addresses = {"peername": ("192.0.2.1", 1), "sockname": ("192.0.2.2", 80)}
@@ -302,7 +331,7 @@ class Conversation:
         """Make a conversation from a seed."""
         rng = random.Random(seed)
         ends, goes = rng.random() < 0.3, rng.random() < 0.15
-        styles = [rng.randrange(TOLD) for _ in range(rng.randint(1, 6))]
+        styles = rng.choices((*range(TOLD), EARLY), k=rng.randint(1, 6))
         if (ends or goes) and rng.random() < 0.3:
             styles[-1] = TOLD  # only then its app is told
         requests = [_request(rng, number, style) for number, style in enumerate(styles)]
@@ -311,8 +340,8 @@ class Conversation:
         short = rng.randint(1, 20) if ends and rng.random() < 0.3 else 0
         steps: list[tuple[str, int]] = [("send", 0)]
         for _ in range(rng.randint(1, 40)):
-            kinds = ("send", "deliver", "turn", "drain", "decide", "shed")
-            kind = rng.choices(kinds, (3, 8, 8, 1.2, 3, 0.8))[0]
+            kinds = ("send", "deliver", "turn", "drain", "decide", "shed", "pause")
+            kind = rng.choices(kinds, (3, 8, 8, 1.2, 3, 0.8, 0.8))[0]
             first = len(requests[0]) - rng.randint(1, 12)
             size = rng.choice((1, 2, 3, rng.randint(1, 60), rng.randint(1, 400), first, READ))
             steps.append((kind, rng.randint(0, 3) if kind in ("drain", "turn", "shed") else size))
@@ -324,7 +353,7 @@ def _request(rng: random.Random, number: int, style: int) -> bytes:
     body = bytes(rng.choices(b"ab\r\n0", k=rng.choice((0, 1, 5, 40))))
     head = b"%s HTTP/1.1\r\nHost: test\r\n"
     more = rng.choice((b"", b"", b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"))
-    kind = rng.randrange(6)
+    kind = rng.choice((4, 5)) if style == EARLY else rng.randrange(6)  # early is before the end of a body
     if kind < 2:
         return head % (b"GET " + path) + more + b"\r\n"
     if kind == 2:
@@ -377,13 +406,9 @@ async def converse(conversation: Conversation) -> int:
         elif kind == "turn":
             for _ in range(value):
                 await asyncio.sleep(0)
-        elif kind == "decide":
-            for taker in takers:
-                taker.decide()
-        elif kind == "shed":
-            _shed(world, takers, takes=value > 0)
         else:
-            _drain(world, takers, takes=value > 1, room=value > 0)
+            _happen(world, takers, kind, value)
+    world.resume()
     if conversation.goes:
         world.go()
     else:
@@ -394,7 +419,20 @@ async def converse(conversation: Conversation) -> int:
     return world.moves
 
 
+def _happen(world: World, takers: list[Taker], kind: str, value: int) -> None:
+    if kind == "decide":
+        for taker in takers:
+            taker.decide()
+    elif kind == "shed":
+        _shed(world, takers, takes=value > 0)
+    elif kind == "pause":
+        world.pause()
+    else:
+        _drain(world, takers, takes=value > 1, room=value > 0)
+
+
 def _drain(world: World, takers: list[Taker], *, takes: bool, room: bool) -> None:
+    world.resume()  # a drain ends a pause
     old = world.engines[-1]
     if not room and old.connections:
         world.keep()

@@ -100,6 +100,8 @@ FAULTS = {
     "a connection that stays after all is not read": method(
         HttpConnection, "on_refused", lambda self: self._step(E.KEPT)
     ),
+    "a request is read in a pause": method(HttpConnection, "hold", lambda _: None),
+    "the end of a pause is not seen": method(HttpConnection, "release", lambda _: None),
     "a moved connection is hung up": cell(S.OFFERED, E.TAKEN, S.CLOSED, A.CLOSE),
     "the last response leaves the connection open": cell(S.DUE, E.COMPLETE_LAST, S.IDLE, A.NEXT),
     "a body is called twice": cell(S.BODY, E.BODY_END, S.DUE, A.CALL),
