@@ -19,7 +19,7 @@ from tests.chaos import events, signalled, surroundings  # noqa: F401 - they reg
 from tests.chaos.register import KINDS
 from tests.chaos.walk import PACE, RAPID, Kind, walk
 from tests.chaos.walker import Walker, journal
-from tests.chaos.world import ALONE, SETUP, Setup, World
+from tests.chaos.world import SETUP, Setup, World
 from tests.support.machine.machine import MachineError, boot, obstacle
 from tests.support.machine.roots import CHECKOUT, prepare, root_for
 
@@ -35,17 +35,18 @@ def main() -> int:
     length.add_argument("--minutes", type=float, default=3.0)
     length.add_argument("--hours", type=float)
     parser.add_argument("--events", type=int, help="end after so many steps")
-    parser.add_argument("--only", nargs="+", choices=sorted(KINDS), help="a walk of these events alone")
+    parser.add_argument("--only", nargs="+", choices=sorted(KINDS), metavar="EVENT", help="draw from these")
     parser.add_argument(
         "--rapid", action="store_true", help="without pauses and probation; all settles after 1 of 50 steps"
     )
-    parser.add_argument("--alone", action="store_true", help="without workers: the main process serves")
+    parser.add_argument("--workers", type=int, default=SETUP.workers, help="0: the main process serves")
+    parser.add_argument("--preload", action="store_true", help="workers are forked")
     given = parser.parse_args()
     if reason := obstacle():
         parser.exit(69, f"chaos: {reason}\n")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     seconds = given.hours * 3600 if given.hours else given.minutes * 60
-    kinds = chosen(given.only, alone=given.alone)
+    kinds = chosen(given.only, alone=not given.workers)
     root = root_for(given.suite)
     prepare(root)
     print(f"seed {given.seed} on {given.suite}", flush=True)
@@ -69,15 +70,19 @@ def main() -> int:
 
 def setup(given: argparse.Namespace) -> Setup:
     """Return the unit with which a walk begins."""
-    begun = ALONE if given.alone else SETUP
-    return replace(begun, probation=0.0) if given.rapid else begun
+    return replace(
+        SETUP,
+        workers=given.workers,
+        probation=0.0 if given.rapid else SETUP.probation,
+        options=("--preload",) if given.preload else (),
+    )
 
 
 def again(given: argparse.Namespace) -> str:
     """Return the options that make the same walk."""
-    flags = "".join(f" --{name}" for name in ("alone", "rapid") if getattr(given, name))
+    flags = "".join(f" --{name}" for name in ("preload", "rapid") if getattr(given, name))
     only = f" --only {' '.join(given.only)}" if given.only else ""
-    return f"--seed {given.seed} --suite {given.suite}{flags}{only}"
+    return f"--seed {given.seed} --suite {given.suite} --workers {given.workers}{flags}{only}"
 
 
 def chosen(only: Sequence[str] | None, *, alone: bool) -> dict[str, Kind]:

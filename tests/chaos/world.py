@@ -96,7 +96,6 @@ class Setup:
 
 
 SETUP = Setup()
-ALONE = Setup(workers=0)
 
 
 class Load:
