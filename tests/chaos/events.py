@@ -163,14 +163,16 @@ def pick(world: World, which: float) -> int:
 
 @event(6)
 def kill_supervisor(world: World) -> None:
-    """Kill the main process: nothing may be lost, unless it serves by itself."""
+    """Kill the main process: it costs what it serves by itself, or what waits in it for a worker."""
     world.install()
     if world.setup.alone:
         kill_worker(world, 0, stopped=True)
     else:
         _, pid = world.main()
-        world.inside.signal(pid, signal.SIGKILL)
-        world.inside.await_state(pid, ("",))
+        world.inside.stop(pid)
+        with world.excused("SIGKILL of the supervisor", ports=world.inside.ports(pid), most=CLIENTS):
+            world.inside.signal(pid, signal.SIGKILL)
+            world.inside.await_state(pid, ("",))
     world.restarted()
 
 
