@@ -20,9 +20,9 @@ FAULTS = re.compile(
 
 EXPECTED = {
     "broken": ("Traceback",),
-    "quit_at_once": (
-        "core-dump",
-    ),  # in the moment before the first line of Python, when it has its default
+    # In the moment before our first line, in which a signal does what it does to any Python.
+    "quit_at_once": ("core-dump",),
+    "tell name=INT": ("Traceback",),
     "hang_worker": ("Fatal Python error",),
     "hang_supervisor": ("Fatal Python error", "core-dump", "status=6/ABRT"),
 }
