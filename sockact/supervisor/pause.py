@@ -15,6 +15,9 @@ from sockact.protocols.worker_messages import PAUSE, SupervisorOrder, WorkerMess
 from sockact.supervisor.fleet import Fleet
 from sockact.supervisor.links import WorkerLinks
 
+OUTLASTS = 1.0
+"""Seconds by which a worker's own pause is longer: it is told of the end, if anybody is left to tell it."""
+
 
 class FleetPause:
     """The pause of a supervisor's workers.
@@ -74,7 +77,8 @@ class FleetPause:
         self._links.children.release()
 
     def _tell(self, number: int, seconds: float) -> bool:
-        return self._links.exchange.order(number, SupervisorOrder(PAUSE, round(seconds * 1000)))
+        milliseconds = round((seconds + OUTLASTS) * 1000) if seconds else 0
+        return self._links.exchange.order(number, SupervisorOrder(PAUSE, milliseconds))
 
     def _note(self) -> None:
         drain = {number for number in self._unfinished if self._fleet.workers[number].drains}
