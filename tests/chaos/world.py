@@ -19,7 +19,7 @@ from tests.chaos.oracle import Excuse, Loss, Oracle
 from tests.support.machine.load import MANY_FILES
 from tests.support.machine.machine import Machine
 from tests.support.machine.roots import CHECKOUT
-from tests.support.machine.service import LOAD_APP
+from tests.support.machine.service import load_app
 from tests.support.machine.soft_reboot import SINCE, let_survive
 
 LIMIT = 120.0
@@ -171,7 +171,7 @@ class World:
         machine.run("gcc", "-shared", "-fPIC", "-O", "-o", f"/{CLOCK}.so", "tests/chaos/clock.c", "-ldl")
         inside.overwrite(CLOCK, bytes(8))
         inside.put(DROP_IN, setup.text())
-        inside.put("opt/app/app.py", app(1))
+        inside.put("opt/app/app.py", load_app(1))
         if machine.systemd_version() >= SINCE:
             let_survive(machine)
         machine.run("systemctl", "daemon-reload")
@@ -187,7 +187,7 @@ class World:
     def install(self, *lines: str) -> int:
         """Deploy the next version, which is not expected to serve before it is reloaded."""
         self.installed += 1
-        self.inside.put("opt/app/app.py", app(self.installed, *lines))
+        self.inside.put("opt/app/app.py", load_app(self.installed, *lines))
         return self.installed
 
     def configure(self, setup: Setup) -> None:
@@ -249,8 +249,3 @@ class World:
             if time.monotonic() > deadline:
                 raise FaultError(f"not within {limit:g} s: {what}")
             time.sleep(PAUSE)
-
-
-def app(version: int, *lines: str) -> str:
-    """Return the code of the load app in a version, with lines at its end."""
-    return "\n".join([LOAD_APP.replace('VERSION = "1"', f'VERSION = "{version}"'), *lines, ""])

@@ -11,7 +11,7 @@ import pytest
 from tests.support.machine.load import assert_nothing_lost, load
 from tests.support.machine.machine import Machine
 from tests.support.machine.roots import CHECKOUT
-from tests.support.machine.service import LIMIT, LOAD_APP, configure, get, main_pid, wait_until
+from tests.support.machine.service import LIMIT, configure, get, load_app, main_pid, wait_until
 
 FEW = ("one-shot:2@20", "persistent:2@10")
 PATH, DEPLOY = UNITS = ("app-deploy.path", "app-deploy.service")
@@ -42,13 +42,9 @@ def deployed(app: Machine) -> Iterator[Machine]:
     app.run("rm", "-rf", "/run/app-deploy", *files)
 
 
-def code_of(version: int, *lines: str) -> str:
-    return "\n".join([LOAD_APP.replace('VERSION = "1"', f'VERSION = "{version}"'), *lines, ""])
-
-
 def release(machine: Machine, version: int, *lines: str) -> None:
     """Put a release beside the others; `lines` are added to its code."""
-    machine.write(f"/opt/app/releases/{version}/app.py", code_of(version, *lines))
+    machine.write(f"/opt/app/releases/{version}/app.py", load_app(version, *lines))
 
 
 def switch(machine: Machine, version: int) -> None:
@@ -112,17 +108,17 @@ for number in range(2, 1002):
 def test_a_burst_of_changes_is_one_reload_and_the_watch_goes_on(deployed: Machine) -> None:
     configure(deployed, "--probation=0.1s")  # the file, without a link
     before = time.time()
-    deployed.write("/opt/app/app.py", code_of(1))
+    deployed.write("/opt/app/app.py", load_app(1))
     deployed.run("systemctl", "restart", "app.service")
     wait_over(deployed, before)
     before = time.time()
 
-    deployed.run("python3", "-c", BURST, input=code_of(1))
+    deployed.run("python3", "-c", BURST, input=load_app(1))
 
     wait_served(deployed, 1001)
     assert wait_over(deployed, before) == FINE
     assert reloads(deployed, before) == 1
-    deployed.write("/opt/app/app.py", code_of(1002))
+    deployed.write("/opt/app/app.py", load_app(1002))
     wait_served(deployed, 1002)
     assert deployed.show(PATH, "ActiveState", "Result") == {"ActiveState": "active", "Result": "success"}
 
@@ -146,10 +142,10 @@ def test_a_file_that_still_grows_is_not_taken_for_a_release(deployed: Machine) -
     """It grows whenever somebody sleeps to see whether it does: no clock is in this."""
     configure(deployed, "--probation=0.1s")
     before = time.time()
-    deployed.write("/opt/app/app.py", code_of(1))
+    deployed.write("/opt/app/app.py", load_app(1))
     deployed.run("systemctl", "restart", "app.service")
     wait_over(deployed, before)
-    code = code_of(2)
+    code = load_app(2)
     step = len(code) // 12 + 1
     for number, begin in enumerate(range(0, len(code), step)):
         deployed.write(f"{GROWING}/piece.{number:02}", code[begin : begin + step])
@@ -323,7 +319,7 @@ def fetching(deployed: Machine) -> Iterator[Machine]:
 
 def publish(machine: Machine, version: int, *lines: str) -> None:
     """Offer a release for download; each is a day newer than the one before."""
-    machine.write("/srv/app.py", code_of(version, *lines))
+    machine.write("/srv/app.py", load_app(version, *lines))
     machine.run("tar", "-C", "/srv", "-cf", "/srv/web/app.tar", "app.py")
     machine.run("touch", "-d", f"2024-01-{version:02} 12:00 UTC", "/srv/web/app.tar")
 

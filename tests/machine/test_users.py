@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.machine.load import assert_nothing_lost, load
 from tests.support.machine.machine import Machine
-from tests.support.machine.service import LOAD_APP, wait_until
+from tests.support.machine.service import load_app, wait_until
 
 USER, UID, HOME = "alice", 1234, "/home/alice"
 RUNTIME = f"/run/user/{UID}"
@@ -60,7 +60,7 @@ def systemctl(machine: Machine, *argv: str) -> None:
 
 
 def install(machine: Machine, version: int) -> None:
-    machine.write(f"{HOME}/web/app.py", LOAD_APP.replace('VERSION = "1"', f'VERSION = "{version}"'))
+    machine.write(f"{HOME}/web/app.py", load_app(version))
 
 
 def main_pid(machine: Machine) -> int:

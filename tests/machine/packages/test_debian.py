@@ -12,7 +12,7 @@ import pytest
 from tests.support.machine.load import assert_nothing_lost, load
 from tests.support.machine.machine import Machine, boot
 from tests.support.machine.roots import CHECKOUT, prepare, run_in
-from tests.support.machine.service import LOAD_APP, get, tell, wait_until
+from tests.support.machine.service import get, load_app, tell, wait_until
 
 KINDS = ("one-shot:2@20", "persistent:4@10", "websocket:2@5", "stream:2@0.4")
 LIBRARIES = ("httptools", "sdnotify", "systemd", "uvloop", "websockets")
@@ -69,8 +69,7 @@ def apt(machine: Machine, *words: str) -> str:
 
 
 def release(machine: Machine, version: int, *lines: str) -> None:
-    code = LOAD_APP.replace('VERSION = "1"', f'VERSION = "{version}"')
-    machine.write("/opt/shop/app.py", "\n".join([code, *lines, ""]))
+    machine.write("/opt/shop/app.py", load_app(version, *lines))
 
 
 def typed(machine: Machine, line: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 from tests.support.machine.load import assert_nothing_lost, load
 from tests.support.machine.machine import Machine, boot
 from tests.support.machine.roots import CHECKOUT, prepare, root_for
-from tests.support.machine.service import LOAD_APP, get, tell, wait_until, wheels
+from tests.support.machine.service import get, load_app, tell, wait_until, wheels
 
 KNOWS_QUADLETS = pytest.mark.parametrize("suite", ["trixie"], indirect=True)
 """Debian 12's podman does not."""
@@ -57,7 +57,7 @@ def machine(suite: str) -> Iterator[Machine]:
 
 def build(machine: Machine, version: int) -> None:
     """Build the image with a version of the load app."""
-    machine.write("/opt/shop/app.py", LOAD_APP.replace('VERSION = "1"', f'VERSION = "{version}"'))
+    machine.write("/opt/shop/app.py", load_app(version))
     file = f"{CHECKOUT}/units/Containerfile"
     machine.run("sh", "-euc", f"{BUILD} --tag localhost/shop --file {file} /opt/shop", timeout=300)
 
@@ -131,8 +131,7 @@ def test_what_is_typed_with_docker_reloads_under_load(machine: Machine) -> None:
     machine.run("systemctl", "stop", "shop.socket", "shop.service", check=False)  # of the tests above
 
     def release(version: int) -> None:
-        new = LOAD_APP.replace('VERSION = "1"', f'VERSION = "{version}"')
-        machine.write("/opt/shop/release/app.py", new)
+        machine.write("/opt/shop/release/app.py", load_app(version))
 
     def typed(command: str) -> None:
         machine.run("sh", "-euc", f"cd /opt/shop; {command}")

@@ -21,7 +21,7 @@ from tests.support.machine.load import MANY_FILES
 from tests.support.machine.machine import Machine, boot
 from tests.support.machine.partners import FOLDER, HAPROXY, NGINX, PROXY_PORT, Haproxy, Nginx
 from tests.support.machine.roots import CHECKOUT
-from tests.support.machine.service import LOAD_APP, wait_until
+from tests.support.machine.service import load_app, wait_until
 
 SERVERS = ("app1", "app2", "app3")
 AGENT_PORT = 9100
@@ -146,9 +146,8 @@ def release(machine: Machine, version: int, *lines: str) -> None:
 
 def files_of(version: int, *lines: str) -> dict[str, str]:
     """Return the files of a release."""
-    code = LOAD_APP.replace('VERSION = "1"', f'VERSION = "{version}"')
     return {
-        "app.py": "\n".join([code, *lines, ""]),
+        "app.py": load_app(version, *lines),
         "pyproject.toml": f'[tool.sockact]\nversion = "{version}"\n',
     }
 

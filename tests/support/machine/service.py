@@ -33,10 +33,14 @@ def wheels(machine: Machine) -> str:
     return f"{CHECKOUT}/.wheels/{machine.run('/usr/bin/python3', '-c', script).stdout.strip()}"
 
 
+def load_app(version: int | str, *lines: str) -> str:
+    """Return the code of the load app in a version, with lines at its end."""
+    return "\n".join([LOAD_APP.replace('VERSION = "1"', f'VERSION = "{version}"'), *lines, ""])
+
+
 def install(machine: Machine, version: int | str, *lines: str) -> None:
     """Put a version of the load app in place; `lines` are added to its end."""
-    code = LOAD_APP.replace('VERSION = "1"', f'VERSION = "{version}"')
-    machine.write("/opt/app/app.py", "\n".join([code, *lines, ""]))
+    machine.write("/opt/app/app.py", load_app(version, *lines))
 
 
 def configure(machine: Machine, *options: str, service: str = "") -> None:
