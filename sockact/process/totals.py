@@ -13,18 +13,16 @@ has added the worker or has not, and the next one knows by the identity: it adds
 from __future__ import annotations
 
 import mmap
-import os
 
+from sockact.protocols.memory_page import MemoryPage
 from sockact.protocols.service_events import COUNT
 from sockact.protocols.statistics import WORDS, Statistics
-from sockact.sockets.fds import Kind, Listener
-from sockact.system.sealed_memory import mapped, sealed_memory
 
 TOTALS = "sockact.totals"
 """The name of the memory."""
 
 VERSION = 1
-LAYOUT, CURRENT = range(2)
+CURRENT = 1
 HEADER = 8
 SUM = 1 + WORDS
 EVENTS = HEADER + 2 * SUM
@@ -33,35 +31,15 @@ MOST_EVENTS = SIZE // 8 - EVENTS
 assert MOST_EVENTS >= COUNT
 
 
-class Totals:
-    """The totals; only the process that keeps the workers writes them.
+class Totals(MemoryPage):
+    """The totals; only the process that keeps the workers writes them."""
 
-    Args:
-        fd: the memory; owned from here on.
-
-    Attributes:
-        fd: the memory.
-
-    Raises:
-        OSError: it is none of this kind, or of another layout; the descriptor stays open.
-    """
-
-    def __init__(self, fd: int) -> None:
-        self._words = mapped(fd, SIZE)
-        if self._words[LAYOUT] != VERSION:
-            raise OSError(f"totals of layout {self._words[LAYOUT]}: expected {VERSION}")
-        self.fd = fd
+    NAME, SIZE, VERSION = TOTALS, SIZE, VERSION
 
     @classmethod
     def new(cls) -> Totals:
         """Return new memory, in which all is 0; raises OSError if there is none to be had."""
-        fd = sealed_memory(TOTALS, SIZE)
-        try:
-            mapped(fd, SIZE)[LAYOUT] = VERSION
-            return cls(fd)
-        except BaseException:
-            os.close(fd)
-            raise
+        return cls._made()
 
     @property
     def statistics(self) -> Statistics:
@@ -88,15 +66,6 @@ class Totals:
     def events(self, first: int, count: int) -> tuple[int, ...]:
         """Return the numbers of so many events, from the first on."""
         return tuple(self._words[EVENTS + first : EVENTS + first + count].tolist())
-
-    def passed(self) -> Listener:
-        """Return a copy of the descriptor, as it is passed to the next program."""
-        return Listener(TOTALS, os.dup(self.fd), Kind.OTHER)
-
-    def close(self) -> None:
-        """Close the memory; nothing is read any more."""
-        self._words.release()  # mmap has a descriptor of its own
-        os.close(self.fd)
 
     @property
     def _current(self) -> int:

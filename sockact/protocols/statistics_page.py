@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import logging
 import mmap
-import os
 import time
 from bisect import bisect_left
 
+from sockact.protocols.memory_page import MemoryPage
 from sockact.protocols.statistics import (
     ABORTED,
     BEGUN,
@@ -25,12 +25,10 @@ from sockact.protocols.statistics import (
     DURATIONS,
     EXCEPTIONS,
     FIRST,
-    GENERATION,
     IDENTITY,
     LAG_SUM,
     LAYOUT,
     MOVED,
-    NUMBER,
     OPENED,
     RECEIVED,
     RESPONSES,
@@ -42,8 +40,8 @@ from sockact.protocols.statistics import (
     Reason,
     Statistics,
 )
-from sockact.sockets.fds import Kind, Listener
-from sockact.system.sealed_memory import mapped, sealed_memory
+from sockact.sockets.fds import Listener
+from sockact.system.sealed_memory import mapped
 
 STATISTICS = "sockact.statistics"
 """The name of the memory."""
@@ -61,57 +59,26 @@ _DELAY_USEC = tuple(round(seconds * 1_000_000) for seconds in DELAYS)
 logger = logging.getLogger(__package__)
 
 
-class StatisticsPage:
-    """The memory of one worker, as it is read.
+class StatisticsPage(MemoryPage):
+    """The memory of one worker, as it is read."""
 
-    Args:
-        fd: the memory; owned from here on.
-
-    Attributes:
-        fd: the memory.
-
-    Raises:
-        OSError: it is none of this kind, or of another layout; the descriptor stays open.
-    """
-
-    def __init__(self, fd: int) -> None:
-        self._words = mapped(fd, SIZE)
-        if self._words[LAYOUT] != VERSION:
-            raise OSError(f"statistics of layout {self._words[LAYOUT]}: expected {VERSION}")
-        self.fd = fd
+    NAME, SIZE, VERSION = STATISTICS, SIZE, VERSION
 
     @classmethod
     def new(cls, number: int, generation: int) -> StatisticsPage:
         """Return new memory for a worker; raises OSError if there is none to be had."""
-        fd = sealed_memory(STATISTICS, SIZE)
-        try:
-            words = mapped(fd, SIZE)
-            # Not the worker's number: after a restart another worker may have it.
-            words[IDENTITY] = time.monotonic_ns()
-            words[NUMBER], words[GENERATION], words[LAYOUT] = number, generation, VERSION
-            return cls(fd)
-        except BaseException:
-            os.close(fd)
-            raise
+        # The identity is not the worker's number: after a restart another worker may have it.
+        return cls._made(number, generation, time.monotonic_ns())
 
     @property
     def identity(self) -> int:
         """A number that no other worker of this service has or had since the machine was started."""
         return self._words[IDENTITY]
 
-    def passed(self) -> Listener:
-        """Return a copy of the descriptor, as it is passed to the worker."""
-        return Listener(STATISTICS, os.dup(self.fd), Kind.OTHER)
-
     def read(self) -> Statistics:
         """Return the numbers."""
         words = self._words[FIRST : FIRST + WORDS].tolist()
         return Statistics(tuple(min(word, MOST) for word in words))
-
-    def close(self) -> None:
-        """Close the memory; nothing is read any more."""
-        self._words.release()  # mmap has a descriptor of its own
-        os.close(self.fd)
 
 
 class WorkerStatistics:
