@@ -284,10 +284,11 @@ class World:
             self._outcome.excused += 1
             return
         owner = self._machine.owners.get(loss.client)
-        stopped = any(each.was_stopped for each in (owner, *self._supervisors()) if each is not None)
+        concerned = (owner, self.systemd.process, *self._supervisors())
+        stopped = any(each.was_stopped for each in concerned if each is not None)
         if stopped and loss.client in self._machine.aborted:
             self._outcome.excused += 1
-            return  # the drain timeout was over while one of them did not run
+            return  # the drain timeout was over while one of them did not run, or started no supervisor
         if owner is not None and (owner.harmed or (owner.code or 0) > 0):
             self._outcome.excused += 1
             return
