@@ -24,6 +24,7 @@ SEARCHES = (
     ({"size": 3, "surge": 1}, Bounds(generations=3, workers=3, leaving=1)),
     ({"size": 2, "canary": 1, "looks": 2}, Bounds(generations=2, workers=2, leaving=1)),
     ({"size": 2, "canary": 2, "looks": 1}, Bounds(generations=2, workers=2, leaving=1)),
+    ({"size": 2, "canary": 2, "surge": 1, "looks": 1}, Bounds(generations=2, workers=2, leaving=1)),
 )
 """The rules and bounds of each search."""
 
@@ -56,7 +57,7 @@ def main() -> None:
 def way_to(fault: type) -> Found:
     """Return the shortest way to a promise that a planted fault breaks, in the first search with one."""
     found = Found(0, 0)
-    for changes, bounds in SEARCHES[-2:] if fault in CANARY_FAULTS else SEARCHES[2:5]:
+    for changes, bounds in SEARCHES[-3:] if fault in CANARY_FAULTS else SEARCHES[2:5]:
         found = search(FleetModel(rules(**changes), partial(with_fault, fault), bounds), MOST // 4)
         if found.broken:
             break

@@ -93,7 +93,8 @@ class State(NamedTuple):
         processes: those that live, the oldest first.
         begun, next, takeover: of the trial: generations that have begun, the one on trial, a probation.
         current, size, pauses, deaths, recycle: of the slots; those to be recycled by their age.
-        canary, looks, look: only the canary of that has started; how often it is compared yet; that it is.
+        canaries, canary: of how many workers its canary is; that only those have started.
+        looks, look: how often it is compared yet; that it is.
         proved: by our own books, nothing was found against the canary until its time was over.
         unanswered: the answer that is decided, and not given.
         stopping: a stop was asked for.
@@ -111,6 +112,7 @@ class State(NamedTuple):
     pauses: int
     deaths: int
     recycle: tuple[int, ...]
+    canaries: int
     canary: bool
     looks: int
     look: bool
@@ -271,7 +273,7 @@ class _World:
             workers.by_number[number] = _thawed(number, process)
         trial._begun, trial.generation = state.begun, state.next
         trial.takeover = LATER if state.takeover else None
-        trial.canary, trial._looks = state.canary, state.looks
+        trial._canaries, trial.canary, trial._looks = state.canaries, state.canary, state.looks
         trial.look = LATER if state.look else None
         slots.generation, slots.size = state.current, state.size
         slots.backoff.pauses = {-number: LATER for number in range(1, state.pauses + 1)}
@@ -310,6 +312,7 @@ class _World:
             len(slots.backoff.pauses),
             min(slots.backoff.deaths, 2),
             tuple(place[number] for number in slots._to_recycle if number in place),
+            trial._canaries if trial.generation else 0,
             trial.canary,
             trial._looks if trial.canary else 0,
             trial.look is not None,
@@ -511,6 +514,8 @@ class _World:
             if process.generation == self.fleet.current and process.healthy and not self.stopping:
                 free = event[0] in ("one less", "is to be recycled") or self._leaves(tell.worker)
                 assert free, "who serves is not told to drain without a cause"
+            if process.generation == self.fleet.next and process.healthy:
+                assert event[0] == "one less", "who is on trial is not told to drain without a cause"
         if tell.order is Order.ABORT:
             assert Order.DRAIN in process.told, "only a drain is aborted"
             assert Order.ABORT not in process.told, "a drain is aborted once"

@@ -22,6 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sockact.supervisor.fleet import Fleet
 from sockact.supervisor.fleet.orders import (
     Action,
+    Compare,
     Failed,
     Note,
     Order,
@@ -45,9 +46,13 @@ RULES = st.builds(
     surge=st.sampled_from([None, 1, 1, 2]),
     watchdog=st.sampled_from([None, 3.0]),
     assume_ready=st.sampled_from([None, None, 1.0]),
+    canary=st.sampled_from([0, 0, 1, 2]),
+    canary_for=st.sampled_from([3.0, 20.0]),
+    looks=st.integers(1, 3),
 )
 SECONDS = st.sampled_from([0.0, 0.05, 0.5, 1.0, 2.5, 6.0, 12.0, 50.0])
 PICK = st.integers(0, 11)
+ROUNDING = 1e-6  # seconds: the time between two looks is a fraction
 MOST = 4  # workers of a generation, lest the worlds get too large to be tried out
 
 RECYCLED = re.compile(r"worker=(\d+) gen=(\d+) is recycled: tired of (\d+)")
@@ -108,6 +113,8 @@ class World(RuleBasedStateMachine):
         self.begun = 0  # generations
         self.current = 0
         self.trying = 0  # the generation of the start or the reload that is not decided yet
+        self.canary = False  # only the canary of that has started
+        self.worse = False  # the next comparison finds it worse
         self.rolling = False  # the reload is decided, but not answered
         self.crew: set[int] = set()
         self.leavers: set[int] = set()
@@ -138,6 +145,7 @@ class World(RuleBasedStateMachine):
         )
         self.begun += 1
         self.trying = self.begun
+        self.canary, self.worse = self.rules_.canary > 0, False
         self._do(self.fleet.reload(self.now), "reload")
 
     @precondition(lambda self: self._may_reload())
@@ -145,9 +153,9 @@ class World(RuleBasedStateMachine):
     def take_over(self) -> None:
         """Have a new generation prove itself at once."""
         self.reload()
-        self.all_on_trial_say_ready()
-        self.all_ping()
         while self.trying and self.fleet.deadline() is not None:
+            self.all_on_trial_say_ready()
+            self.all_ping()
             self._tick_at_deadline()
             self._let_killed_end()
 
@@ -156,6 +164,11 @@ class World(RuleBasedStateMachine):
     def reload_in_vain(self) -> None:
         self.reload()
         self.report_error_on_trial()
+
+    @precondition(lambda self: self.canary)
+    @rule()
+    def the_canary_does_worse(self) -> None:
+        self.worse = True
 
     @rule(grow=st.booleans())
     def resize(self, grow: bool) -> None:
@@ -194,7 +207,7 @@ class World(RuleBasedStateMachine):
             assert self.fleet.stop(self.now) == []
             return
         self.stop_at = self.now
-        self.trying, self.rolling = 0, False
+        self.trying, self.canary, self.rolling = 0, False, False
         self._do(self.fleet.stop(self.now))
 
     @rule()
@@ -353,6 +366,7 @@ class World(RuleBasedStateMachine):
         """See that each start and each reload is answered, though nobody says a word."""
         latest = max(self.now, *(process.start_by for process in self.processes.values()))
         latest += self.rules_.probation + self.size * self.rules_.start_timeout
+        latest += self.rules_.canary_for + self.rules_.start_timeout if self.canary else 0.0
         self._let_killed_end()
         while self.trying or self.rolling:
             assert self.fleet.deadline() is not None
@@ -495,7 +509,10 @@ class World(RuleBasedStateMachine):
         return self.current > 0 and not self.trying and not self.rolling and self.stop_at is None
 
     def _on_trial(self) -> int:
-        return self.size if self.trying == 1 else min(self.size, self.rules_.surge or self.size)
+        if self.trying == 1:
+            return self.size
+        rules = self.rules_
+        return min(self.size, rules.canary if self.canary else max(rules.surge or self.size, rules.canary))
 
     def _serving(self) -> set[int]:
         """Return who serves, as far as the fleet can know it."""
@@ -608,6 +625,17 @@ class World(RuleBasedStateMachine):
             if any(isinstance(outcome, Failed) for outcome in outcomes):
                 self._judge_what_serves_after_failure(self.before)
             self.before = None
+        for action in actions:
+            if isinstance(action, Compare):
+                self._compare(action)
+
+    def _compare(self, look: Compare) -> None:
+        """Answer the question how the canary does, and see that it is given up if it does worse."""
+        worse, self.worse = self.worse, False
+        self.canary = self.canary and not (look.last and not worse)
+        self._do(self.fleet.compared("it fails" if worse else "", self.now), "look")
+
+        assert not (worse and self.trying)
 
     def _judge(self, action: Action, outcomes: list[Action], cause: str) -> None:
         match action:
@@ -617,18 +645,32 @@ class World(RuleBasedStateMachine):
                 self._judge_order(self.processes[action.worker], action.order, outcomes, cause)
             case Failed():
                 assert self.trying
-                self.trying = 0
+                self.trying, self.canary = 0, False
             case Reloaded():
                 self._judge_answer(cause)
             case Stopped():
                 self._judge_end()
             case Note(text) if made := RECYCLED.fullmatch(text):
                 self._judge_recycling(*(int(number) for number in made.groups()))
+            case Compare():
+                self._judge_look(action)
             case Started() | Note():
                 pass
 
+    def _judge_look(self, look: Compare) -> None:
+        """See that the whole canary has served for as long as it is to, when it is looked at."""
+        rules = self.rules_
+        assert self.canary
+        canary = self._of(self.trying)
+        ready = [since for each in canary if (since := each.ready_since(self.now)) is not None]
+        assert len(ready) == len(canary) == self._on_trial()
+        assert all(process.healthy(self.now) for process in canary)
+        served = self.now - max(ready) + ROUNDING
+        assert served >= rules.canary_for / (1 if look.last else rules.looks)
+
     def _judge_takeover(self, crew: list[Process], outcomes: list[Action]) -> None:
         assert self.trying
+        assert not self.canary
         assert (Started() in outcomes) == (not self.current)
         assert self.rules_.surge is not None or outcomes
         assert len(crew) == self._on_trial()

@@ -6,8 +6,8 @@ before it that could serve instead; and all of it start at once, since none besi
 
 With a canary a reload has a stage before that: only so many workers start, and when all of them are ready
 they are compared with those that serve, several times (`Rules.looks`) in `Rules.canary_for`. After the last
-look the others on trial start. A start has no such stage, nor has a restart: the code before it serves, if
-at all, in workers that cannot be replaced.
+look the others on trial start; a canary of more workers than `surge` stays as it is. A start has no such
+stage, nor has a restart: the code before it serves, if at all, in workers that cannot be replaced.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Trial:
         self.canary = False
         self.look: float | None = None
         self._looks = 0
+        self._canaries = 0
 
     def begin_after(self, generation: int) -> None:
         """Count the generations from one of the supervisor before on, which serves."""
@@ -49,7 +50,8 @@ class Trial:
         """Start a new generation, or its `canary`."""
         self._begun += 1
         self.generation = self._begun
-        self.canary = canary and self._rules.canary > 0
+        self._canaries = self._rules.canary if canary else 0
+        self.canary = self._canaries > 0
         self._looks = self._rules.looks
         return self.fit(size, now)
 
@@ -113,7 +115,9 @@ class Trial:
         """Return how many workers are on trial now."""
         if self._first:
             return size
-        return min(size, self._rules.canary if self.canary else self._rules.surge or size)
+        if self.canary:
+            return min(size, self._canaries)
+        return min(size, max(self._rules.surge or size, self._canaries))
 
     def has(self, worker: WorkerRecord) -> bool:
         """Return whether a worker is on trial."""

@@ -363,7 +363,7 @@ FAULTS = [
 ]
 
 
-# Of a canary; `tests.model` finds them.
+# Of a canary.
 
 
 class StartsAllBesideTheCanary(Trial):
@@ -413,13 +413,25 @@ class KeepsTheCanary(Fleet):
         return [each for each in actions if not (worse and isinstance(each, Tell))]
 
 
+class DrainsTheLargeCanary(Trial):
+    """Of a canary that has proved itself no more workers stay on trial than without one."""
+
+    def _most(self, size: int) -> int:
+        if self.canary or self._first:
+            return super()._most(size)
+        return min(size, self._rules.surge or size)
+
+
 CANARY_FAULTS = [
     *(StartsAllBesideTheCanary, SendsNoCanary, TrustsTheWorse, TrustsTheFirstLook, LooksNoMore),
-    KeepsTheCanary,
+    *(KeepsTheCanary, DrainsTheLargeCanary),
 ]
+CANARY = {"size": 2, "canary": 1, "looks": 2, "watchdog": None}
 ROLLING = {"size": 3, "surge": 1, "watchdog": None, "probation": 0.0}
 WHOLE = {"size": 3, "surge": None, "watchdog": None}
 ROOM: dict[type, dict[str, Any]] = {
+    **dict.fromkeys(CANARY_FAULTS, CANARY),
+    DrainsTheLargeCanary: {**CANARY, "canary": 2, "surge": 1},
     **dict.fromkeys(
         [StartsAllAtTheTakeover, RollsDuringAReload, KeepsTheLeftovers, RollsNoFurther], ROLLING
     ),
@@ -443,7 +455,7 @@ def with_fault(fault: type[Fleet | Workers | Trial | Slots], rules: Rules) -> Fl
     return fleet
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", [*FAULTS, *CANARY_FAULTS])
 def test_the_model_sees_a_fault(fault: type[Fleet | Workers | Trial | Slots]) -> None:
     class Faulty(World):
         changes: ClassVar = ROOM.get(fault, {})
