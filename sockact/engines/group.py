@@ -16,7 +16,7 @@ from sockact.lifecycle.drain import Drainable
 from sockact.protocols.load_board import OwnRow
 from sockact.protocols.statistics_page import WorkerStatistics
 from sockact.sockets.fds import Listener, belongs_to
-from sockact.system import forks, standard_streams
+from sockact.system import forks, own_tasks, standard_streams
 from sockact.system.hangup import hang_up
 from sockact.untrusted import ancillary
 
@@ -223,19 +223,19 @@ class Engines:
         """Wait until every engine has drained."""
         async with asyncio.TaskGroup() as group:
             for engine in self._engines:
-                group.create_task(engine.wait_drained())
+                own_tasks.hide(group.create_task(engine.wait_drained()))
 
     async def abort(self) -> None:
         """Abort the requests and connections that are left."""
         async with asyncio.TaskGroup() as group:
             for engine in self._engines:
-                group.create_task(engine.abort())
+                own_tasks.hide(group.create_task(engine.abort()))
 
     async def close(self) -> None:
         """Shut all apps down at the same time: they share one limit."""
         async with asyncio.TaskGroup() as group:
             for engine in self._engines:
-                group.create_task(engine.close())
+                own_tasks.hide(group.create_task(engine.close()))
 
     def _home(self, connection: socket.socket) -> Connected | None:
         """Return the engine whose listener has the connection's local address, or the only engine."""

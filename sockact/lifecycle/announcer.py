@@ -10,6 +10,7 @@ from sockact.lifecycle.deadlines import EXTENSION
 from sockact.protocols.control import Caller
 from sockact.protocols.counters import Counters
 from sockact.protocols.worker_messages import Reporter
+from sockact.system import own_tasks
 
 STATUS_INTERVAL = 1.0
 """The least seconds between two status lines, and those between two extensions of a deadline."""
@@ -74,7 +75,7 @@ class Announcer:
                 self.show()
                 await asyncio.sleep(STATUS_INTERVAL)
 
-        ticking = loop.create_task(tick())
+        ticking = own_tasks.begin(tick())
         try:
             yield
         finally:
@@ -96,7 +97,7 @@ class Announcer:
         """
         if callers:
             answer = self._answer_after_barrier(callers, ok, text)
-            self._answering = asyncio.get_running_loop().create_task(answer)
+            self._answering = own_tasks.begin(answer)
 
     async def close(self) -> None:
         """Stop announcing, once the last answer is sent."""

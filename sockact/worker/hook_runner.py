@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from sockact.errors import HookTimeout, SockactError
 from sockact.hooks import Hook, Registry
+from sockact.system import own_tasks
 from sockact.untrusted.text import told
 
 CLEANUP_TIMEOUT = 1.0
@@ -97,7 +98,7 @@ class HookRunner:
     async def run_once(self, point: str, limit: float) -> None:
         """Run the hooks of a point once; wait for them if they run already, also when it was cancelled."""
         if point not in self._once:
-            self._once[point] = asyncio.get_running_loop().create_task(self.run(point, limit))
+            self._once[point] = own_tasks.begin(self.run(point, limit))
         await asyncio.shield(self._once[point])
 
     async def require(self, point: str, limit: float, refusal: type[SockactError]) -> None:

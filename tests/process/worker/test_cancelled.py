@@ -1,0 +1,78 @@
+"""An app that cancels all tasks of its loop: it means its own, and has no others."""
+
+from __future__ import annotations
+
+import signal
+
+from tests.support.commands import ask_for_reload
+from tests.support.gate import install
+from tests.support.service import MODES, Service, break_app
+
+CANCELS = """
+import asyncio
+served = app
+def cancel_all():
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    return others
+"""
+AT_ITS_SHUTDOWN = (
+    CANCELS
+    + """
+async def app(scope, receive, send):
+    if scope["type"] != "lifespan":
+        return await served(scope, receive, send)
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await asyncio.gather(*cancel_all(), return_exceptions=True)
+    await send({"type": "lifespan.shutdown.complete"})
+"""
+)
+IN_A_REQUEST = (
+    CANCELS
+    + """
+async def app(scope, receive, send):
+    if scope.get("path") == "/cancel":
+        cancel_all()
+    await served(scope, receive, send)
+"""
+)
+
+
+@MODES
+def test_an_app_that_cancels_all_tasks_at_its_shutdown_ends_in_good_order(
+    service: Service, mode: tuple[str, ...]
+) -> None:
+    install(service.directory)
+    break_app(service, AT_ITS_SHUTDOWN)
+    service.start(*mode)
+    kept = service.client()
+    assert kept.get().status == 200
+
+    with ask_for_reload(service) as caller:
+        assert caller.wait() == 0
+
+    assert kept.get().status == 200
+    service.drain_and_end(signal.SIGTERM)
+    assert "fault" not in service.manager.stderr()
+
+
+@MODES
+def test_an_app_that_cancels_all_tasks_in_a_request_loses_none_of_its_server(
+    service: Service, mode: tuple[str, ...]
+) -> None:
+    install(service.directory)
+    break_app(service, IN_A_REQUEST)
+    service.start(*mode)
+    client = service.client()
+    assert client.get("/cancel").status == 200
+
+    with ask_for_reload(service) as caller:
+        assert caller.wait() == 0
+
+    assert client.get("/cancel").status == 200
+    client.close()
+    service.drain_and_end(signal.SIGTERM)
+    assert "fault" not in service.manager.stderr()
