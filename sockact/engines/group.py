@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ from sockact.lifecycle.drain import Drainable
 from sockact.protocols.load_board import OwnRow
 from sockact.protocols.statistics_page import WorkerStatistics
 from sockact.sockets.fds import Listener, belongs_to
-from sockact.system import forks, own_tasks, standard_streams
+from sockact.system import forks, loop_tasks, standard_streams
 from sockact.system.hangup import hang_up
 from sockact.untrusted import ancillary
 
@@ -221,21 +220,15 @@ class Engines:
 
     async def wait_drained(self) -> None:
         """Wait until every engine has drained."""
-        async with asyncio.TaskGroup() as group:
-            for engine in self._engines:
-                own_tasks.hide(group.create_task(engine.wait_drained()))
+        await loop_tasks.run_all(engine.wait_drained() for engine in self._engines)
 
     async def abort(self) -> None:
         """Abort the requests and connections that are left."""
-        async with asyncio.TaskGroup() as group:
-            for engine in self._engines:
-                own_tasks.hide(group.create_task(engine.abort()))
+        await loop_tasks.run_all(engine.abort() for engine in self._engines)
 
     async def close(self) -> None:
         """Shut all apps down at the same time: they share one limit."""
-        async with asyncio.TaskGroup() as group:
-            for engine in self._engines:
-                own_tasks.hide(group.create_task(engine.close()))
+        await loop_tasks.run_all(engine.close() for engine in self._engines)
 
     def _home(self, connection: socket.socket) -> Connected | None:
         """Return the engine whose listener has the connection's local address, or the only engine."""

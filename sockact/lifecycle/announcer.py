@@ -10,7 +10,7 @@ from sockact.lifecycle.deadlines import EXTENSION
 from sockact.protocols.control import Caller
 from sockact.protocols.counters import Counters
 from sockact.protocols.worker_messages import Reporter
-from sockact.system import own_tasks
+from sockact.system import loop_tasks
 
 STATUS_INTERVAL = 1.0
 """The least seconds between two status lines, and those between two extensions of a deadline."""
@@ -75,7 +75,7 @@ class Announcer:
                 self.show()
                 await asyncio.sleep(STATUS_INTERVAL)
 
-        ticking = own_tasks.begin(tick())
+        ticking = loop_tasks.begin(tick())
         try:
             yield
         finally:
@@ -97,7 +97,7 @@ class Announcer:
         """
         if callers:
             answer = self._answer_after_barrier(callers, ok, text)
-            self._answering = own_tasks.begin(answer)
+            self._answering = loop_tasks.begin(answer)
 
     async def close(self) -> None:
         """Stop announcing, once the last answer is sent."""

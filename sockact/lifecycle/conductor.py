@@ -29,7 +29,7 @@ from sockact.lifecycle.tasks import cancel
 from sockact.lifecycle.verbs import Verbs
 from sockact.protocols.control import Caller
 from sockact.protocols.worker_messages import Reporter
-from sockact.system import own_tasks
+from sockact.system import loop_tasks
 from sockact.system.signals import EarlySignals
 from sockact.systemd import unit_files
 
@@ -84,7 +84,7 @@ class Conductor:
         self._signals = SignalEvents(self._end_signals, service, callbacks, self._events.put_nowait)
         with early.handed_over(loop, self._signals.handlers), callbacks.keep_signals():
             self._verbs.begin(self._start)
-            pinging = own_tasks.begin(self._announcer.ping())
+            pinging = loop_tasks.begin(self._announcer.ping())
             try:
                 while self.phase not in (Phase.INACTIVE, Phase.FAILED):
                     self._step(await self._events.get())
@@ -112,7 +112,7 @@ class Conductor:
         except PauseFailed as error:
             caller.answer(False, f"not paused: {error}")
             return
-        task = own_tasks.begin(self._pause(caller, pausing))
+        task = loop_tasks.begin(self._pause(caller, pausing))
         self._pauses.add(task)
         task.add_done_callback(self._pauses.discard)
 

@@ -13,7 +13,7 @@ from typing import Protocol
 from sockact.config.records import RecordKind, about
 from sockact.lifecycle.tasks import Background
 from sockact.protocols.counters import count
-from sockact.system import own_tasks
+from sockact.system import loop_tasks
 
 logger = logging.getLogger(__package__)
 
@@ -81,8 +81,8 @@ class Drain:
             self._engine.stop_accepting()
         if abort:
             self.abort()
-        drained = own_tasks.begin(self._wait_drained())
-        asked = own_tasks.begin(self._abort_asked.wait())
+        drained = loop_tasks.begin(self._wait_drained())
+        asked = loop_tasks.begin(self._abort_asked.wait())
         left = None if self._deadline is None else max(self._deadline - loop.time(), 0)
         try:
             await asyncio.wait({drained, asked}, timeout=left, return_when=asyncio.FIRST_COMPLETED)

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
+from sockact.system import loop_tasks
+
 ABORT_TIMEOUT = 1.0
 """Seconds that a cancelled task may take to clean up."""
 
@@ -23,7 +25,7 @@ class Background:
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start a task; the drain waits for its end, and cancels it at the drain timeout."""
-        task = asyncio.get_running_loop().create_task(work)
+        task = loop_tasks.begin_app(work, asyncio.get_running_loop())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

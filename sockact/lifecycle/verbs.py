@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from sockact.errors import SockactError
 from sockact.lifecycle.phases import Event
-from sockact.system import own_tasks
+from sockact.system import loop_tasks
 from sockact.untrusted.text import told
 
 logger = logging.getLogger(__package__)
@@ -31,7 +31,7 @@ class Verbs:
 
     def begin(self, verb: Callable[[], Awaitable[Event]]) -> None:
         """Begin a verb, once the one under way has been cancelled."""
-        self._task = own_tasks.begin(self._perform(verb, self._task))
+        self._task = loop_tasks.begin(self._perform(verb, self._task))
 
     async def _perform(
         self, verb: Callable[[], Awaitable[Event]], before: asyncio.Task[None] | None

@@ -40,7 +40,7 @@ from sockact.errors import UnavailableError
 from sockact.protocols import overview
 from sockact.sockets.acceptor import Acceptor
 from sockact.sockets.peer import peer_of
-from sockact.system import forks, own_tasks
+from sockact.system import forks, loop_tasks
 from sockact.system.hangup import hang_up
 from sockact.untrusted import ancillary
 from sockact.untrusted.shape import deviation
@@ -168,7 +168,7 @@ class ControlServer:
             return
         if len(self._silent) >= MAX_SILENT:
             self._silent.pop(0).cancel()
-        task = own_tasks.begin(self._serve(caller, user))
+        task = loop_tasks.begin(self._serve(caller, user))
         self._silent.append(task)
         task.add_done_callback(functools.partial(self._served, caller))
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from sockact.errors import HookTimeout, SockactError
 from sockact.hooks import Hook, Registry
-from sockact.system import own_tasks
+from sockact.system import loop_tasks
 from sockact.untrusted.text import told
 
 CLEANUP_TIMEOUT = 1.0
@@ -98,7 +98,7 @@ class HookRunner:
     async def run_once(self, point: str, limit: float) -> None:
         """Run the hooks of a point once; wait for them if they run already, also when it was cancelled."""
         if point not in self._once:
-            self._once[point] = own_tasks.begin(self.run(point, limit))
+            self._once[point] = loop_tasks.begin(self.run(point, limit))
         await asyncio.shield(self._once[point])
 
     async def require(self, point: str, limit: float, refusal: type[SockactError]) -> None:
@@ -116,7 +116,7 @@ class HookRunner:
     async def _call(self, hook: Hook, most: float | None, *arguments: object) -> BaseException | None:
         """Return the error that the hook has raised, or a `HookTimeout`."""
         timeout = hook.timeout if most is None else max(min(hook.timeout, most), 0)
-        task = asyncio.get_running_loop().create_task(_caught(partial(hook.function, *arguments)))
+        task = loop_tasks.begin_app(_caught(partial(hook.function, *arguments)), asyncio.get_running_loop())
         try:
             await asyncio.wait({task}, timeout=timeout)
         except asyncio.CancelledError:

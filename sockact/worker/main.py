@@ -33,7 +33,7 @@ from sockact.process.pressure import watched
 from sockact.protocols.environment import GENERATION, REMARK
 from sockact.protocols.statistics_page import WorkerStatistics
 from sockact.protocols.worker_messages import Reporter
-from sockact.system import forks, own_tasks
+from sockact.system import forks, loop_tasks
 from sockact.system.memory import Trimmer
 from sockact.untrusted.text import told
 from sockact.worker import manager
@@ -96,7 +96,7 @@ class _Serving:
             # Otherwise Runner installs its own, which waits for the end of a factory.
             signal.signal(signal.SIGINT, _interrupt)
         with asyncio.Runner(loop_factory=guarded(event_loop.kind(self._loop))) as runner, forks.only_here():
-            ending = runner.run(own_tasks.main(self._live(found)))
+            ending = runner.run(loop_tasks.main(self._live(found)))
         if process.trial:
             raise SystemExit(0)
         if ending.replaced:

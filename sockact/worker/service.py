@@ -29,7 +29,7 @@ from sockact.protocols import overview
 from sockact.protocols.counters import Counters, count
 from sockact.protocols.statistics_page import WorkerStatistics
 from sockact.protocols.worker_messages import EXITED, PAUSE, SHED
-from sockact.system import own_tasks
+from sockact.system import loop_tasks
 from sockact.worker import trial
 from sockact.worker.app_lifecycle import AppContext, AppLifecycle
 from sockact.worker.idle import Idle
@@ -276,7 +276,7 @@ class Worker:
         It has read STOPPING=1 by now. Until it answers, all goes on as before.
         """
         if receiver.listened_to:
-            told = [own_tasks.begin(event.wait()) for event in (receiver.told, self._abort_asked)]
+            told = [loop_tasks.begin(event.wait()) for event in (receiver.told, self._abort_asked)]
             try:
                 await asyncio.wait(told, timeout=RETIRE_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
             finally:

@@ -23,7 +23,7 @@ from sockact.process.child_handle import Conditions
 from sockact.process.command import Program
 from sockact.protocols.environment import TRIAL
 from sockact.protocols.notify import Notification
-from sockact.system import own_tasks
+from sockact.system import loop_tasks
 
 logger = logging.getLogger(__package__)
 
@@ -80,7 +80,7 @@ class _TrialProcess:
             await self.child.gone.wait()  # nobody sees to what it leaves, once the new code runs here
 
     async def _wait_ready(self, timeout: float) -> None:
-        events = [own_tasks.begin(event.wait()) for event in (self.ready, self.ended)]
+        events = [loop_tasks.begin(event.wait()) for event in (self.ready, self.ended)]
         await asyncio.wait(events, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         for event in events:
             event.cancel()

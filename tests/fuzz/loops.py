@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from sockact.system import loop_tasks
+
 T = TypeVar("T")
 
 
@@ -28,7 +30,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
 def _end(loop: asyncio.AbstractEventLoop) -> None:
     """Cancel what is left, and close the loop."""
-    if left := asyncio.all_tasks(loop):
+    if left := {*asyncio.all_tasks(loop), *loop_tasks.hidden(loop)}:
         for task in left:
             task.cancel()
         loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))

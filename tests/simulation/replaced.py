@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import resource
 import signal
@@ -13,6 +14,7 @@ from sockact.handover import store
 from sockact.process import child, child_handle, left_over
 from sockact.protocols.notify import NotifySocket
 from sockact.supervisor import balancer
+from sockact.system import loop_tasks
 from sockact.systemd import unit_files
 from tests.simulation.roles import Machine, spawner
 from tests.simulation.systemd import SimulatedSystemd
@@ -47,6 +49,7 @@ def in_place_of_the_kernel(machine: Machine, systemd: SimulatedSystemd) -> Itera
             (unit_files, "leaves_processes", lambda _: True),
             (unit_files, "awaits_reloading", lambda _: False),
             (unit_files, "restarts_slower", lambda _: False),
+            (loop_tasks, "begin", lambda work: asyncio.get_running_loop().create_task(work)),
             (resource, "prlimit", lambda *_: (1024, 1024)),
         ):
             patches.enter_context(patch.object(module, name, new))

@@ -19,6 +19,7 @@ from sockact.engines.handlers.base import HandlerEngine
 from sockact.engines.handlers.socketserver_adapter import Server
 from sockact.lifecycle.tasks import cancel
 from sockact.sockets.fds import Listener
+from sockact.system import loop_tasks
 from sockact.untrusted import ancillary
 
 DATAGRAMS_PER_TURN = 16
@@ -191,7 +192,7 @@ class DatagramEngine(HandlerEngine):
             await cancel(self._tasks)
 
     def _arrived(self, port: Port, data: bytes, address: Any) -> None:
-        task = asyncio.get_running_loop().create_task(self._handle(port, data, address))
+        task = loop_tasks.begin_app(self._handle(port, data, address), asyncio.get_running_loop())
         self._tasks.add(task)
         task.add_done_callback(self._handled)
         self._called()

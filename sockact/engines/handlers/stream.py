@@ -27,6 +27,7 @@ from sockact.lifecycle.tasks import cancel
 from sockact.protocols.load_board import OwnRow
 from sockact.sockets.acceptor import Acceptor, accept_on
 from sockact.sockets.fds import Listener
+from sockact.system import loop_tasks
 from sockact.system.hangup import hang_up
 
 logger = logging.getLogger(__package__)
@@ -131,7 +132,7 @@ class StreamEngine(HandlerEngine):
         else:
             self._statistics.receive()
         conversation = self._conversation(connection, carried)
-        task = asyncio.get_running_loop().create_task(conversation.hold())
+        task = loop_tasks.begin_app(conversation.hold(), asyncio.get_running_loop())
         self._conversations[task] = conversation
         task.add_done_callback(self._ended)
         self._called()

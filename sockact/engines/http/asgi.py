@@ -21,6 +21,7 @@ from sockact.engines.http.call import (
 from sockact.engines.http.files import AT_ONCE, send_file
 from sockact.engines.http.head import Request, is_below
 from sockact.engines.http.response import CONTINUE, early_hints
+from sockact.system import loop_tasks
 from sockact.system.forks import come_back
 
 App = Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
@@ -65,7 +66,7 @@ class AsgiCall(AppCall):
         """Call the app."""
         shared = self.connection.shared
         shared.running.add(self)
-        self.task = self.connection.loop.create_task(self._run())
+        self.task = loop_tasks.begin_app(self._run(), self.connection.loop)
 
     @property
     def full(self) -> bool:

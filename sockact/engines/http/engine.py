@@ -33,7 +33,7 @@ from sockact.protocols.statistics_page import WorkerStatistics
 from sockact.sockets.acceptor import Acceptor, accept_on
 from sockact.sockets.fds import Listener
 from sockact.sockets.peer import peer_of
-from sockact.system import own_tasks
+from sockact.system import loop_tasks
 from sockact.system.hangup import hang_up
 from sockact.untrusted import ancillary
 
@@ -221,7 +221,7 @@ class HttpEngine:
         proxied: bool = False,
     ) -> None:
         arrival = self._proxied if proxied else self._serve
-        task = own_tasks.begin(arrival(protocol, connection, context))
+        task = loop_tasks.begin(arrival(protocol, connection, context))
         self._arriving.add(task)
         task.add_done_callback(self._arrived)
 

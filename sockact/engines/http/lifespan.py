@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from sockact.errors import AppError
+from sockact.system import loop_tasks
 from sockact.untrusted.text import told
 
 App = Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
@@ -57,7 +58,7 @@ class Lifespan:
         loop = asyncio.get_running_loop()
         self._completed = loop.create_future()
         self._events.put_nowait({"type": "lifespan.startup"})
-        self._task = loop.create_task(self._run())
+        self._task = loop_tasks.begin_app(self._run(), loop)
         try:
             async with asyncio.timeout(timeout):
                 await self._outcome("startup")

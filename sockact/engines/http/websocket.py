@@ -23,6 +23,7 @@ from sockact.engines.http.websocket_connection import (
 from sockact.engines.http.websocket_frames import Frames, MovableFrames, WebSocketLimits
 from sockact.engines.http.websocket_moving import MovableWebSocket
 from sockact.handover.asgi import HANDOVER
+from sockact.system import loop_tasks
 from sockact.system.forks import come_back
 
 _OUR_VERSION = ((b"sec-websocket-version", b"13"), (b"upgrade", b"websocket"))
@@ -78,7 +79,7 @@ class WebSocketCall(AppCall):
 
     def _call_app(self) -> None:
         self.connection.shared.running.add(self)
-        self.task = self.connection.loop.create_task(self._run())
+        self.task = loop_tasks.begin_app(self._run(), self.connection.loop)
 
     def _has_our_version(self) -> bool:
         asked = [value.strip() for name, value in self.request.headers if name == b"sec-websocket-version"]

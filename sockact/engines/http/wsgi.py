@@ -26,7 +26,7 @@ from sockact.engines.http.files import send_file
 from sockact.engines.http.head import Request
 from sockact.engines.http.response import CONTINUE, WrongResponse, is_standard
 from sockact.engines.http.threads import Threads
-from sockact.system import own_tasks
+from sockact.system import loop_tasks
 from sockact.system.forks import come_back
 from sockact.system.standard_streams import Errors
 
@@ -213,7 +213,7 @@ class WsgiCall(AppCall):
             self.connection.on_complete(self)
 
     def _send_file(self, head: Any, wrapper: FileWrapper, size: int) -> None:
-        own_tasks.begin(self._sending(head, wrapper, size))
+        loop_tasks.begin(self._sending(head, wrapper, size))
 
     async def _sending(self, head: Any, wrapper: FileWrapper, size: int) -> None:
         status, fields = head

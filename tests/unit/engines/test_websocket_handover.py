@@ -7,7 +7,7 @@ import contextlib
 import logging
 import math
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from sockact.engines.handlers.stream import StreamEngine
 from sockact.engines.http.connection import HttpConnection
 from sockact.engines.http.websocket_carried import packed, unpacked
 from sockact.handover.envelope import STATE_LIMIT, CarriedState, CarriedWebSocket, unseal
+from sockact.system import loop_tasks
 from tests.support.in_process import settle, until
 from tests.support.moving import (
     BINARY,
@@ -43,11 +44,11 @@ SOON = {"drain_timeout": 0.4}
 """An app has half of that to answer."""
 
 
-def play(scene: Callable[[], Awaitable[None]]) -> None:
+def play(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Play a scene in each kind of loop."""
     for loop_factory in (uvloop.new_event_loop, asyncio.new_event_loop):
         with asyncio.Runner(loop_factory=loop_factory) as runner:
-            runner.run(scene())
+            runner.run(loop_tasks.main(scene()))
 
 
 async def end(journey: Journey) -> None:

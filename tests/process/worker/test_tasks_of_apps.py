@@ -1,4 +1,4 @@
-"""An app that cancels all tasks of its loop: it means its own, and has no others."""
+"""Apps that do to the tasks of their loop what they should not: those of the server go on."""
 
 from __future__ import annotations
 
@@ -76,3 +76,36 @@ def test_an_app_that_cancels_all_tasks_in_a_request_loses_none_of_its_server(
     client.close()
     service.drain_and_end(signal.SIGTERM)
     assert "fault" not in service.manager.stderr()
+
+
+WITH_A_FACTORY = """
+import asyncio
+def factory(loop, work):
+    return asyncio.Task(work, loop=loop)
+served = app
+async def app(scope, receive, send):
+    asyncio.get_running_loop().set_task_factory(factory)
+    await served(scope, receive, send)
+"""
+"""As asyncio.eager_task_factory of Python 3.13, it takes no option that uvloop 0.23 gives it."""
+
+
+@MODES
+def test_an_app_whose_task_factory_fails_is_served_and_the_log_says_so(
+    service: Service, mode: tuple[str, ...]
+) -> None:
+    install(service.directory)
+    break_app(service, WITH_A_FACTORY)
+    service.start(*mode, "--loop=uvloop")
+    kept = service.client()
+    for _ in range(3):
+        assert kept.get().status == 200
+
+    with ask_for_reload(service) as caller:
+        assert caller.wait() == 0
+
+    assert kept.get().status == 200
+    service.drain_and_end(signal.SIGTERM)
+    said = service.manager.stderr()
+    assert said.count("the app's task factory fails, and is not used for requests: TypeError: ") == 2
+    assert "Traceback" not in said
