@@ -118,6 +118,8 @@ class Sockets:
         """
         if self.fault is not None:
             raise self.fault
+        if reason := activation.misnumbered(os.environ):
+            raise reason
         if self.listeners:
             return
         self._require_other_than_answered()

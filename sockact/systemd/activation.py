@@ -23,6 +23,8 @@ from sockact.systemd.unit_files import UnitFiles
 STARTED = "SYSTEMD_EXEC_PID"
 """The variable with the PID of the process that systemd has started: systemd.exec(5), since 248."""
 
+FIRST_PID = 1
+
 EXEC = "Write `exec` before the command, or start sockact without a wrapper"
 
 
@@ -83,6 +85,23 @@ def obstacle(clue: Clue, environ: Mapping[str, str], *, told: bool) -> SockactEr
         return _unknown(service) if main and not told else None
     units = [unit for unit in service.sockets() if not told or service.wants(unit)]
     return _missing(service, units, clue) if units else None
+
+
+def misnumbered(environ: Mapping[str, str]) -> SockactError | None:
+    """Return why this process must not serve as number 1 of a PID namespace that systemd has made for it.
+
+    Seen with 257: LISTEN_PID and WATCHDOG_PID are numbers outside it, and name nobody here. And all
+    processes of a namespace end with its first one, also the workers that are to go on in a restart.
+
+    Source: systemd.exec(5), PrivatePIDs=; pid_namespaces(7).
+    """
+    if os.getpid() != FIRST_PID or STARTED not in environ or "container" in environ:
+        return None
+    return ActivationError(
+        "PrivatePIDs=yes makes this process number 1 of a PID namespace, where systemd passes it no socket"
+        f" (LISTEN_PID={environ.get('LISTEN_PID', '')}), and where no worker outlives it: expected"
+        " PrivatePIDs=no"
+    )
 
 
 def unheard(environ: Mapping[str, str], notify_socket: str) -> str:

@@ -152,6 +152,20 @@ def test_a_service_without_a_socket_unit_listens_where_it_always_did(plain: Mach
     wait_until(lambda: 8000 in ports(plain))
 
 
+@pytest.mark.parametrize("options", ["--workers=2", "--workers=0", "--listen=127.0.0.1:8010"])
+def test_a_pid_namespace_of_its_own_is_an_error_and_nothing_is_bound(plain: Machine, options: str) -> None:
+    """Systemd 257 has that option."""
+    put(plain, f"{SOCKACT} run {options} app:app", "127.0.0.1:8020", "PrivatePIDs=yes")
+    plain.run("systemctl", "start", "plain.socket")
+
+    if plain.systemd_version() < 257:
+        plain.run("systemctl", "start", "plain.service")
+    else:
+        refused(plain, "plain.service", 78, "PrivatePIDs=yes", "expected PrivatePIDs=no")
+
+    assert ports(plain) & {8000, 8010, 8020} == {8020}
+
+
 def test_a_masked_socket_unit_is_none(plain: Machine) -> None:
     put(plain, f"{SOCKACT} run app:app")
     plain.run("systemctl", "mask", "--runtime", "plain.socket")

@@ -235,6 +235,7 @@ def _cases() -> Iterator[UnitCase]:
     yield case("kill-mode-leaves-processes", "app", "", "Environment=SOCKACT_WORKERS=0")
     yield case("listener-becomes-blocking", "app", "NonBlocking=yes", "")
     yield case("exit-type-waits", "app", "", "ExitType=cgroup")
+    yield case("private-pids", "app", "", "PrivatePIDs=yes")
     yield case("restart-not-told", "app", "ExecStop=", "")
     yield case("processes-after-stop", "app", "ExecStopPost=", "")
     yield case("kill-signal-cuts", "gunicorn", "", "KillSignal=SIGQUIT")

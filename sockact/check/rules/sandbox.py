@@ -28,6 +28,14 @@ def runs_as_root(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
         yield Complaint("expected DynamicUser=yes, or a User=", unit.last("Service.User"))
 
 
+@rule(Severity.ERROR, "systemd.exec(5), PrivatePIDs=")
+def private_pids(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
+    """systemd passes the sockets to a number that is nobody's there, and no worker outlives a restart."""
+    if unit.is_sockact and unit.is_true("Service.PrivatePIDs"):
+        cures = (Cure("Service.PrivatePIDs", "no"),)
+        yield Complaint("expected PrivatePIDs=no", unit.last("Service.PrivatePIDs"), cures)
+
+
 @rule(Severity.HINT, "systemd.exec(5), SANDBOXING; systemd-analyze(1), security")
 def exposed(unit: CheckedUnit, scope: Scope) -> Iterator[Complaint]:
     """A compromised app can read and change whatever its user may, and try out the kernel."""
