@@ -128,7 +128,7 @@ def obstacle() -> str | None:
     """Say why this host cannot boot machines; None if it can."""
     if os.geteuid() != 0:
         return "machines need root"
-    needed = ("systemd-nspawn", "debootstrap", "nsenter", "setpriv")
+    needed = ("systemd-nspawn", "mmdebstrap", "nsenter", "setpriv")
     missing = [name for name in needed if not shutil.which(name)]
     return f"not installed: {' '.join(missing)} (units/provision container)" if missing else None
 

@@ -1,4 +1,4 @@
-"""The origin of a machine's root: this host, if it is that Debian release, or debootstrap.
+"""The origin of a machine's root: this host, if it is that Debian release, or mmdebstrap.
 
 All that needs a network happens here, before the boot: a machine has none.
 """
@@ -27,8 +27,6 @@ PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "iproute2", "procps", "ca-certificates"),
     *("python3", "python3-venv", "python3-dev", "gcc", "pkg-config", "libsystemd-dev"),
 )
-# A debootstrap that is older than a release has no script for it, but it may be given that of another one.
-SCRIPTS = Path("/usr/share/debootstrap/scripts")
 MIRROR = "http://deb.debian.org/debian"
 # Runs a command in a root which sees the checkout, our network and our certificates.
 ENTER = """
@@ -70,20 +68,19 @@ def root_for(suite: str) -> Path:
     root = cache() / suite
     with locked(suite):
         if not root.exists():
-            debootstrap(suite, root)
+            make(suite, root)
     return root
 
 
-def debootstrap(suite: str, root: Path) -> None:
+def make(suite: str, root: Path) -> None:
     """Make a root; until it is finished it has another name, and an interrupted one is made anew."""
     unfinished = root.with_suffix(".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    include = f"--include={','.join(PACKAGES)}"
-    target = (
-        [str(unfinished)] if (SCRIPTS / suite).exists() else [str(unfinished), MIRROR, str(SCRIPTS / "sid")]
-    )
+    options = ["--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
+    # The lists of a testing release expire after a week, and a mirror may be older: apt.conf(5).
+    options.append('--aptopt=Acquire::Check-Valid-Until "false"')
     made = subprocess.run(
-        [*NAMESPACE, "debootstrap", "--variant=minbase", include, suite, *target],
+        [*NAMESPACE, "mmdebstrap", *options, suite, str(unfinished), MIRROR],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -91,11 +88,7 @@ def debootstrap(suite: str, root: Path) -> None:
         check=False,
     )
     if made.returncode:
-        raise RootError(f"debootstrap {suite} exited with {made.returncode}:\n{made.stdout[-2000:]}")
-    for package in (unfinished / "var/cache/apt/archives").glob("*.deb"):
-        package.unlink()
-    # The lists of a testing release expire after a week, and a mirror may be older: apt.conf(5).
-    (unfinished / "etc/apt/apt.conf.d/90sockact").write_text('Acquire::Check-Valid-Until "false";\n')
+        raise RootError(f"mmdebstrap {suite} exited with {made.returncode}:\n{made.stdout[-2000:]}")
     unfinished.rename(root)
 
 
