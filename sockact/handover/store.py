@@ -13,7 +13,6 @@ process that is to stop has to know which of the two it is:
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import re
@@ -22,6 +21,7 @@ from collections.abc import Iterable, Sequence
 from sockact.errors import UnavailableError
 from sockact.handover.transfer import CONNECTION, DATAGRAM_CAPACITY, keepable
 from sockact.protocols.notify import Notifier
+from sockact.system import loop_tasks
 from sockact.system.signals import FOLLOWED
 from sockact.systemd import systemctl, unit_files
 from sockact.untrusted.number import decimal
@@ -98,7 +98,7 @@ class Store:
 async def _ask() -> bool:
     """Ask systemd, in a thread; a failure to ask must not end this process's drain."""
     try:
-        return await asyncio.to_thread(is_followed)
+        return await loop_tasks.in_thread(is_followed)
     except Exception as error:  # noqa: BLE001 - no thread is left, or an app forbids to start programs
         return _unknown(unit_files.cgroup_of().rpartition("/")[2], told(error))
 

@@ -117,6 +117,6 @@ class Announcer:
     async def _answer_after_barrier(self, callers: Sequence[Caller], ok: bool, text: str) -> None:
         # It may be impossible to start a thread: an early answer is better than none.
         with contextlib.suppress(RuntimeError):
-            await asyncio.to_thread(self._notifier.barrier, BARRIER_TIMEOUT)
+            await loop_tasks.in_thread(self._notifier.barrier, BARRIER_TIMEOUT)
         for caller in callers:
             caller.answer(ok, text)

@@ -4,16 +4,18 @@ An app that cancels all tasks at its shutdown, or after an error, means its own:
 With the tasks of its server it would end the drain, the watchdog's pings, or all that this process does.
 
 An app may also set a task factory, even one that fails: that of an eager start does with uvloop 0.23 and
-Python 3.13.
+Python 3.13. And its calls may hold all threads of the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
+import threading
 import weakref
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -55,6 +57,32 @@ async def run_all(works: Iterable[Coroutine[Any, Any, None]]) -> None:
             task.cancel()
         await asyncio.wait(tasks)
         raise
+
+
+async def in_thread(function: Callable[..., T], *arguments: object) -> T:
+    """Call what blocks in a thread of its own: an app's calls may hold all those of the loop's executor.
+
+    Raises:
+        RuntimeError: no thread can be started.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def finish(result: Any, error: BaseException | None) -> None:
+        if not done.done():  # or nobody waits any more
+            done.set_result(result) if error is None else done.set_exception(error)
+
+    def call() -> None:
+        result, failure = None, None
+        try:
+            result = function(*arguments)
+        except Exception as error:  # noqa: BLE001 - for who waits
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(finish, result, failure)
+
+    threading.Thread(target=call, name="sockact", daemon=True).start()
+    return await done
 
 
 def begin_app(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> asyncio.Task[T]:

@@ -50,10 +50,16 @@ def in_place_of_the_kernel(machine: Machine, systemd: SimulatedSystemd) -> Itera
             (unit_files, "awaits_reloading", lambda _: False),
             (unit_files, "restarts_slower", lambda _: False),
             (loop_tasks, "begin", lambda work: asyncio.get_running_loop().create_task(work)),
+            (loop_tasks, "in_thread", _at_once),
             (resource, "prlimit", lambda *_: (1024, 1024)),
         ):
             patches.enter_context(patch.object(module, name, new))
         yield
+
+
+async def _at_once(function: Callable[..., Any], *arguments: object) -> Any:
+    """Call it now: a thread would have a time of its own."""
+    return function(*arguments)
 
 
 class _NoLeftovers:

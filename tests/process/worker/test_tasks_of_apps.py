@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from tests.support.commands import ask_for_reload
+from tests.support.commands import ask_for_reload, reload
 from tests.support.gate import install
 from tests.support.service import MODES, Service, break_app
 
@@ -109,3 +109,36 @@ def test_an_app_whose_task_factory_fails_is_served_and_the_log_says_so(
     said = service.manager.stderr()
     assert said.count("the app's task factory fails, and is not used for requests: TypeError: ") == 2
     assert "Traceback" not in said
+
+
+FILLS_THE_THREADS = """
+import asyncio, threading
+threads, served = threading.Event(), app
+async def app(scope, receive, send):
+    if scope["type"] != "lifespan":
+        return await served(scope, receive, send)
+    await receive()
+    for _ in range(64):
+        asyncio.get_running_loop().run_in_executor(None, threads.wait)
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    threads.set()
+    await send({"type": "lifespan.shutdown.complete"})
+"""
+
+
+@MODES
+def test_an_app_whose_calls_hold_all_threads_of_its_loop_holds_up_no_reload_and_no_stop(
+    service: Service, mode: tuple[str, ...]
+) -> None:
+    """As calls of a database that hangs do."""
+    install(service.directory)
+    break_app(service, FILLS_THE_THREADS)
+    service.start(*mode, FDSTORE="32")
+    kept = service.client()
+    assert kept.get().status == 200
+
+    assert reload(service)[0] == 0
+
+    assert kept.get().status == 200
+    service.drain_and_end(signal.SIGTERM)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from sockact.system import loop_tasks
+from tests.support.manager import LIMIT
 
 
 async def for_ever() -> None:
@@ -78,3 +81,25 @@ def test_the_tasks_of_an_app_are_made_by_its_factory_and_ours_are_not() -> None:
         runner.run(loop_tasks.main(serve()))
 
     assert made == ["the_apps"]
+
+
+def test_a_call_in_a_thread_does_not_wait_for_those_of_an_app() -> None:
+    let_go = threading.Event()
+
+    async def serve() -> int:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        held = loop.run_in_executor(None, let_go.wait)
+        try:
+            async with asyncio.timeout(LIMIT):
+                return await loop_tasks.in_thread(int, "7")
+        finally:
+            let_go.set()
+            await held
+
+    assert asyncio.run(serve()) == 7
+
+
+def test_the_error_of_a_call_in_a_thread_is_raised_to_who_waits_for_it() -> None:
+    with pytest.raises(ValueError, match="invalid literal"):
+        asyncio.run(loop_tasks.in_thread(int, "seven"))
