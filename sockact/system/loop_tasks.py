@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
 import threading
 import weakref
@@ -23,6 +22,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__package__)
 
 _hidden: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+_told: set[type] = set()
 
 
 async def main(work: Coroutine[Any, Any, T]) -> T:
@@ -69,14 +69,18 @@ async def in_thread(function: Callable[..., T], *arguments: object) -> T:
     done: asyncio.Future[T] = loop.create_future()
 
     def finish(result: Any, error: BaseException | None) -> None:
-        if not done.done():  # or nobody waits any more
-            done.set_result(result) if error is None else done.set_exception(error)
+        if done.done():
+            return  # nobody waits any more
+        if error is None:
+            done.set_result(result)
+        else:
+            done.set_exception(error)
 
     def call() -> None:
         result, failure = None, None
         try:
             result = function(*arguments)
-        except Exception as error:  # noqa: BLE001 - for who waits
+        except BaseException as error:  # noqa: BLE001 - for who waits
             failure = error
         with contextlib.suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(finish, result, failure)
@@ -90,13 +94,15 @@ def begin_app(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> 
     try:
         return loop.create_task(work)
     except Exception as error:  # noqa: BLE001 - whatever an app's factory does
-        _complain(f"{type(error).__name__}: {error}")
+        _complain_once(error)
         return asyncio.Task(work, loop=loop)
 
 
-@functools.cache
-def _complain(error: str) -> None:
-    logger.error("the app's task factory fails, and is not used for requests: %s", error)
+def _complain_once(error: Exception) -> None:
+    if type(error) not in _told:
+        _told.add(type(error))
+        text = "the app's task factory fails, and is not used for requests: %s: %s"
+        logger.error(text, type(error).__name__, error)
 
 
 def hide(task: asyncio.Task[T]) -> asyncio.Task[T]:
