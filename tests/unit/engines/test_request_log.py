@@ -171,7 +171,8 @@ ONE = {
     "no request": (b"nonsense\r\n\r\n", {}, ("nonsense", "-", 400, 11, None)),
     "an empty method": (b"\x00\r\n\r\n", {}, ("-", "-", 400, 11, None)),
     "a long head": (get("/", "x: " + "y" * 200), {"max_header_bytes": 100}, ("GET", "/", 431, 31, None)),
-    "a long body": (BIG, {"max_body_bytes": 3}, ("POST", "/", 413, 24, None)),
+    # Its text is that of RFC 9110 from Python 3.13 on, and that of RFC 7231 before.
+    "a long body": (BIG, {"max_body_bytes": 3}, ("POST", "/", 413, None, None)),
     "a health check": (get("/live"), {"live_path": "/live"}, ("GET", "/live", 200, 5, None)),
     "a handshake without a key": (
         get("/ws", "Upgrade: websocket", "Connection: upgrade"),
