@@ -29,7 +29,6 @@ from sockact.process.health import read_head
 from sockact.process.own_server import OwnServer
 from sockact.protocols.metrics import PREFIX, families
 from sockact.sockets.fds import METRICS, Listener
-from sockact.system import loop_tasks
 
 PATH = b"/metrics"
 
@@ -116,7 +115,7 @@ class MetricsAnswer:
     async def _app_metrics(self) -> Sequence[Any]:
         """Return the app's metrics; nothing that an app has written to its files keeps back the others."""
         try:
-            found = await loop_tasks.in_thread(self._app)
+            found = await asyncio.to_thread(self._app)
         except Exception as error:  # noqa: BLE001 - whatever the files have
             logger.warning("the app's own metrics cannot be read: %s", error)
             return []

@@ -15,7 +15,8 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -59,34 +60,48 @@ async def run_all(works: Iterable[Coroutine[Any, Any, None]]) -> None:
         raise
 
 
-async def in_thread(function: Callable[..., T], *arguments: object) -> T:
-    """Call what blocks in a thread of its own: an app's calls may hold all those of the loop's executor.
+class Raised(NamedTuple):
+    """The result of a thread that has raised an error: no future takes a StopIteration."""
+
+    error: BaseException
+
+
+def threaded(function: Callable[[], T], name: str) -> asyncio.Future[T | Raised]:
+    """Call what blocks in a daemon thread of its own, for the end of which nobody waits.
 
     Raises:
         RuntimeError: no thread can be started.
     """
     loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
+    outcome: asyncio.Future[T | Raised] = loop.create_future()
 
-    def finish(result: Any, error: BaseException | None) -> None:
-        if done.done():
-            return  # nobody waits any more
-        if error is None:
-            done.set_result(result)
-        else:
-            done.set_exception(error)
+    def settle(result: T | Raised) -> None:
+        if not outcome.done():  # else nobody waits any more
+            outcome.set_result(result)
 
-    def call() -> None:
-        result, failure = None, None
+    def work() -> None:
+        result: T | Raised
         try:
-            result = function(*arguments)
-        except BaseException as error:  # noqa: BLE001 - for who waits
-            failure = error
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(finish, result, failure)
+            result = function()
+        except BaseException as error:  # noqa: BLE001 - the thread's last frame: it has nobody to raise to
+            result = Raised(error)
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(settle, result)
 
-    threading.Thread(target=call, name="sockact", daemon=True).start()
-    return await done
+    threading.Thread(target=work, name=name, daemon=True).start()
+    return outcome
+
+
+async def in_thread(function: Callable[..., T], *arguments: object) -> T:
+    """Return the result of what blocks: an app's calls may hold all threads of the loop's executor.
+
+    Raises:
+        RuntimeError: no thread can be started.
+    """
+    result = await threaded(partial(function, *arguments), "sockact")
+    if isinstance(result, Raised):
+        raise result.error
+    return result
 
 
 def begin_app(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> asyncio.Task[T]:

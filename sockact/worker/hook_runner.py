@@ -11,13 +11,11 @@ is a daemon thread of its own, not one of an executor, for which Python would wa
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import logging
-import threading
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from sockact.errors import HookTimeout, SockactError
 from sockact.hooks import Hook, Registry
@@ -142,8 +140,8 @@ class HookRunner:
 async def _caught(function: Callable[[], Any]) -> BaseException | None:
     """Return the error that a hook raises: SystemExit would end the loop, CancelledError our own wait."""
     try:
-        result = function() if _is_async(function) else await _in_thread(function)
-        if isinstance(result, _Raised):
+        result = function() if _is_async(function) else await loop_tasks.threaded(function, "hook")
+        if isinstance(result, loop_tasks.Raised):
             return result.error
         if inspect.isawaitable(result):
             await result
@@ -158,32 +156,6 @@ def _is_async(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(type(function), "__call__", None)  # noqa: B004 - an object of a class with an async one
     )
-
-
-class _Raised(NamedTuple):
-    """The result of a thread that has raised an error: no future takes a StopIteration."""
-
-    error: BaseException
-
-
-def _in_thread(function: Callable[[], Any]) -> asyncio.Future[Any]:
-    loop = asyncio.get_running_loop()
-    outcome: asyncio.Future[Any] = loop.create_future()
-
-    def settle(result: Any) -> None:
-        if not outcome.done():  # else its time was up
-            outcome.set_result(result)
-
-    def work() -> None:
-        try:
-            result = function()
-        except BaseException as error:  # noqa: BLE001 - the thread's last frame: it has nobody to raise to
-            result = _Raised(error)
-        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-            loop.call_soon_threadsafe(settle, result)
-
-    threading.Thread(target=work, name="hook", daemon=True).start()
-    return outcome
 
 
 def _failure(point: str, hook: Hook, error: BaseException) -> str:
