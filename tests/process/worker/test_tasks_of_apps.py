@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from tests.support.commands import ask_for_reload, reload
+from tests.support.commands import reload
 from tests.support.gate import install
 from tests.support.service import MODES, Service, break_app
 
@@ -51,8 +51,7 @@ def test_an_app_that_cancels_all_tasks_at_its_shutdown_ends_in_good_order(
     kept = service.client()
     assert kept.get().status == 200
 
-    with ask_for_reload(service) as caller:
-        assert caller.wait() == 0
+    assert reload(service)[0] == 0
 
     assert kept.get().status == 200
     service.drain_and_end(signal.SIGTERM)
@@ -69,8 +68,7 @@ def test_an_app_that_cancels_all_tasks_in_a_request_loses_none_of_its_server(
     client = service.client()
     assert client.get("/cancel").status == 200
 
-    with ask_for_reload(service) as caller:
-        assert caller.wait() == 0
+    assert reload(service)[0] == 0
 
     assert client.get("/cancel").status == 200
     client.close()
@@ -101,8 +99,7 @@ def test_an_app_whose_task_factory_fails_is_served_and_the_log_says_so(
     for _ in range(3):
         assert kept.get().status == 200
 
-    with ask_for_reload(service) as caller:
-        assert caller.wait() == 0
+    assert reload(service)[0] == 0
 
     assert kept.get().status == 200
     service.drain_and_end(signal.SIGTERM)
