@@ -73,6 +73,7 @@ class Exchange:
         self._crowded = False
         self._stuck_since: float | None = None
         self._put: Callable[[Sequence[int]], list[int]] | None = None
+        self._kept: list[int] = []
         self._later: asyncio.TimerHandle | None = None
 
     def supply(self, worker: int, ours: socket.socket | None = None) -> Supply:
@@ -249,7 +250,8 @@ class Exchange:
     def keep(self, room: int, put: Callable[[Sequence[int]], list[int]]) -> None:
         """Keep connections for the next process from now on: no worker of this one will serve them.
 
-        They are stored as they come: this process may be killed before its end.
+        They are stored as they come: this process may be killed before its end. It has copies, to pass them
+        on after all if no process follows.
 
         Args:
             room: how many may be kept.
@@ -258,12 +260,21 @@ class Exchange:
         self.room, self._put = room, put
         self.pass_on()
 
+    def call_off(self) -> None:
+        """Keep none any more: those that were kept for the next process wait here again."""
+        self._put = None
+        self.unassigned += self._kept
+        self._kept = []
+
     def store(self, put: Callable[[Sequence[int]], list[int]]) -> None:
         """Store those that wait elsewhere; what `put` has not stored goes on waiting."""
         waiting, self.unassigned = self.unassigned, put(self.unassigned)
         stored = set(waiting).difference(self.unassigned)
         self.room -= len(stored)
-        close_all(list(stored))
+        if self._put is None:
+            close_all(list(stored))
+        else:
+            self._kept += stored
 
     def refuse(self) -> None:
         """Close the waiting connections, and keep none from now on."""

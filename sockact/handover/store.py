@@ -13,10 +13,12 @@ process that is to stop has to know which of the two it is:
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from sockact.errors import UnavailableError
 from sockact.handover.transfer import CONNECTION, DATAGRAM_CAPACITY, keepable
@@ -26,6 +28,9 @@ from sockact.system.signals import FOLLOWED
 from sockact.systemd import systemctl, unit_files
 from sockact.untrusted.number import decimal
 from sockact.untrusted.text import told
+
+ASK_INTERVAL = 1.0
+"""Seconds until systemd is asked again whether this process has a successor."""
 
 logger = logging.getLogger(__package__)
 
@@ -42,6 +47,7 @@ class Store:
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
         self._most = keepable()
+        self._told = False
         self.reserved = 0
 
     async def room(self, *, followed: bool) -> int:
@@ -51,7 +57,28 @@ class Store:
             followed: this process was told that it has a successor; else systemd is asked.
         """
         room = max(min(self._notifier.storage, self._most) - self.reserved, 0)
-        return room if room and (followed or await _ask()) else 0
+        self._told = followed
+        return room if room and await self.still_followed() else 0
+
+    async def still_followed(self) -> bool:
+        """Ask systemd again whether a successor comes; what a signal has told, another one takes back."""
+        return self._told or await _ask()
+
+    @contextlib.contextmanager
+    def watched(self, on_called_off: Callable[[], None]) -> Iterator[None]:
+        """Call `on_called_off` in the body when no successor comes after all: a stop replaces a restart."""
+        watching = loop_tasks.begin(self._watch(on_called_off))
+        try:
+            yield
+        finally:
+            watching.cancel()
+
+    async def _watch(self, on_called_off: Callable[[], None]) -> None:
+        while True:
+            await asyncio.sleep(ASK_INTERVAL)
+            if not await self.still_followed():
+                on_called_off()
+                return
 
     def put(self, descriptors: Sequence[int], *, must: bool = True) -> list[int]:
         """Store copies of connections; they stay open here.

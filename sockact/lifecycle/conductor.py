@@ -180,15 +180,20 @@ class Conductor:
             case Act.REFUSE_RELOAD:
                 self._refuse()
             case Act.BEGIN_STOP | Act.BEGIN_ABORT:
-                self._abort = act is Act.BEGIN_ABORT
-                self._recovery.end()
-                self._notifier.stopping(self._text())
-                self._verbs.begin(self._stop)
+                self._begin_stop(abort=act is Act.BEGIN_ABORT)
             case Act.ABORT:
                 self._abort = True  # for a stop that has not begun yet
                 self._service.abort()
             case Act.HAND_OVER:
                 self._replaced = True
+
+    def _begin_stop(self, *, abort: bool) -> None:
+        self._abort = abort
+        if abort:
+            self._service.abort()  # what the stop would wait for
+        self._recovery.end()
+        self._notifier.stopping(self._text())
+        self._verbs.begin(self._stop)
 
     async def _pause(self, caller: Caller, pausing: Pausing) -> None:
         """Answer a caller when no request is in flight, and show the beginning and the end of the pause."""

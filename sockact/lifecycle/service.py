@@ -51,6 +51,9 @@ class Service(Protocol):
     def abort(self) -> None:
         """Abort what is left of the drain under way."""
 
+    def on_called_off(self) -> None:
+        """Called when the manager takes back that it starts the service again."""
+
     def on_signal(self, number: signal.Signals) -> None:
         """Called when one of `signals.FREE` has come."""
 

@@ -24,7 +24,7 @@ class SignalEvents:
 
     Attributes:
         handlers: the handlers of the signals.
-        followed: whether the manager has said that it starts the service again.
+        followed: whether the manager has said that it starts the service again, and has not taken it back.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class SignalEvents:
     ) -> None:
         self.followed = False
         self._end_signals = end_signals
+        self._service = service
         self._on_signal = callbacks.on_signal
         self._on_event = on_event
         self._heard: set[signal.Signals] = set()
@@ -69,7 +70,9 @@ class SignalEvents:
     def _note_followed(self) -> None:
         # Comes before the SIGTERM or in the same turn of the loop: of pending signals, the kernel delivers
         # the one with the lowest number first. The stop reads it in a later turn.
-        self.followed = True
+        self.followed = not self.followed
+        if not self.followed:
+            self._service.on_called_off()
 
     def _told_to_end(self, number: signal.Signals) -> None:
         second = self._end_signals.is_second(number, asyncio.get_running_loop().time())

@@ -7,11 +7,12 @@ the `Fleet`, which decides; the fleet's decisions are carried out here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from sockact.config.records import RecordKind, about
@@ -135,6 +136,7 @@ class Supervisor:
         self._outcome: asyncio.Future[Action] | None = None
         self._stopped = asyncio.Event()
         self._aborted = False
+        self._called_off = False
         self._loop = asyncio.get_running_loop()
         self._orphans = Orphans(self._children.pids, subreaper=spec.preload)
 
@@ -220,9 +222,27 @@ class Supervisor:
         if self._spec.handover:
             with self._orphans.paused():  # systemd is asked by a child
                 room = await self._succession.store.room(followed=followed)
+        if self._called_off:
+            room = 0
         self._keep_connections(room)
-        await self._end(abort=self._aborted)
+        with self._watched() if room else contextlib.nullcontext():
+            await self._end(abort=self._aborted)
         self._succession.store.put(self._exchange.unassigned)
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        """In the body ask systemd, by children, whether a process follows still."""
+        with self._orphans.paused(), self._succession.store.watched(self.on_called_off):
+            yield
+
+    def on_called_off(self) -> None:
+        """Called when no process follows this stop after all: workers serve what was kept for it."""
+        self._called_off = True
+        if self.draining_since is not None and self._exchange.room:
+            logger.info("a stop takes the place of the restart: connections are closed in order")
+            self._succession.store.clear()
+            self._exchange.call_off()
+            self._exchange.end(able=self._links.have_served())
 
     def _keep_connections(self, room: int) -> None:
         """Keep as many connections for the next process; none if there is no room."""

@@ -4,8 +4,9 @@ By default HUP, USR1 and USR2 kill a process, and TSTP, TTIN and TTOU stop it; a
 hundreds of milliseconds. So our first line installs handlers that remember these signals (`remember`). A
 process whose PID is known already is started with them blocked until that line runs: not longer,
 since the rest of the program may be the app's, and blocked signals are inherited by all that it starts.
-`EarlySignals` passes the remembered signals to the event loop when it runs. TERM, INT and QUIT are never
-held back, and keep their defaults while the app is loaded: there is nothing to drain yet.
+`EarlySignals` passes the remembered signals to the event loop when it runs. TERM, INT and QUIT keep their
+defaults while the app is loaded: there is nothing to drain yet. Where there is, since connections of the
+process before wait, TERM is remembered, too.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ FOLLOWED = signal.SIGURG
 """Announces before a SIGTERM that the service will start again; `ExecStop=` in units/app.service sends it.
 
 Its default action is to do nothing, so that it cannot harm a process that does not know it, and no terminal
-sends it (the Go runtime has chosen it for the same reasons).
+sends it (the Go runtime has chosen it for the same reasons). A second one takes it back.
 """
 
 REMEMBERED = (signal.SIGHUP, signal.SIGUSR2, FOLLOWED, *FREE)
@@ -47,13 +48,18 @@ class EarlySignals:
         remember()
         _before.update((number, signal.getsignal(number)) for number in ENDING)
 
+    def remember_term(self) -> None:
+        """Remember SIGTERM, too; a second one ends the process."""
+        if signal.getsignal(signal.SIGTERM) == _before[signal.SIGTERM]:
+            signal.signal(signal.SIGTERM, _remember_once)
+
     def others(self) -> dict[signal.Signals, object]:
         """Return the handlers of others: from the program before us, or from the app's import."""
         found: dict[signal.Signals, object] = {}
         for each, before in _before.items():
             number = signal.Signals(each)
             now = signal.getsignal(number)
-            if now != (_remember if number in REMEMBERED else before):
+            if now != (_remember if number in REMEMBERED else before) and now is not _remember_once:
                 found[number] = now
             elif callable(before) and before is not signal.default_int_handler:
                 found[number] = before
@@ -76,7 +82,8 @@ class EarlySignals:
         seen = list(_seen)
         _seen.clear()
         for number in seen:
-            handlers[number]()
+            # In the next turn: the service begins its start in this one.
+            loop.call_soon(handlers[number])
         try:
             yield
         finally:
@@ -150,7 +157,7 @@ def _forget_early() -> None:
 
 def _is_ours(handler: Any) -> bool:
     """Tell whether a handler is `_remember`, or was installed by an event loop or its runner."""
-    if handler is _remember:
+    if handler in (_remember, _remember_once):
         return True
     asyncio = sys.modules.get("asyncio")
     if asyncio is None or not callable(handler):
@@ -163,6 +170,14 @@ def _is_ours(handler: Any) -> bool:
 
 def _remember(number: int, _frame: FrameType | None) -> None:
     _seen.append(signal.Signals(number))
+
+
+def _remember_once(number: int, frame: FrameType | None) -> None:
+    if number in _seen:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    else:
+        _remember(number, frame)
 
 
 os.register_at_fork(after_in_child=_forget_early)

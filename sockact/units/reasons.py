@@ -19,7 +19,8 @@ STOP = """Tells the main process by a signal, which has no other meaning, that a
 a stop: its workers then go on until the next process has workers of its own. Not if the socket is
 restarted as well: they would keep its port. Only root can ask systemd which it is (its bus does not know
 dynamic users), so root asks, with the system's own programs. The app's environment is not used, since its
-PATH= may name folders of others. Without this line each restart drains as a stop does."""
+PATH= may name folders of others. Without this line each restart drains as a stop does. Where the process
+itself drains (KillMode=mixed), a stop may replace the restart meanwhile: a second signal takes it back."""
 STATUS = """After a stop for good, ends what the app has forgotten. Workers have drained by then, but for
 those that go on (75, EX_TEMPFAIL): a stop in the middle of a start or of a restart leaves them; they
 drain when systemd closes its store. A process that forks faster than it is killed is ended by cgroup.kill

@@ -29,8 +29,12 @@ OF_UNIX = ("SocketUser", "SocketMode", "DirectoryMode")
 """Options of an existing unit that are for Unix sockets alone."""
 
 _ASK = "/usr/bin/systemctl list-jobs --plain --no-legend"
-_STOP_COMMAND = """+/usr/bin/env -i MAINPID=${{MAINPID}} /bin/sh -c 'jobs="$({ask} \\
-    %n {sockets})"; case "$jobs" in *".socket "*) ;; *" restart "*) kill -s URG $MAINPID ;; esac'"""
+_STOP_COMMAND = """+/usr/bin/env -i MAINPID=${{MAINPID}} /bin/sh -c 'ask="{ask}"; \\
+    case "$($ask %n {sockets})" in *".socket "*) exit ;; *" restart "*) ;; *) exit ;; esac; \\
+    kill -s URG $MAINPID; \\
+    [ "$(/usr/bin/systemctl show --property=KillMode --value %n)" = process ] || (trap "" TERM; \\
+    while sleep 0.2 && kill -s 0 $MAINPID 2>/dev/null; do jobs="$($ask %n)" || continue; \\
+    case "$jobs" in *"start "*) ;; *) kill -s URG $MAINPID; exit ;; esac; done) &'"""
 _STOPPED_COMMAND = f"""-+/usr/bin/env -i RESULT=${{SERVICE_RESULT}}-${{EXIT_STATUS}} /bin/sh -c '\\
     jobs="$({_ASK} %n)"; \\
     case "$RESULT $jobs" in *-75* | *"start "*) exit ;; *" stop "* | success*) ;; *) exit ;; esac; \\

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import signal
@@ -146,6 +147,8 @@ class KeptConnections:
         self._sockets = sockets
         self._store = store
         self._room = 0
+        self._called_off = False
+        self._unstored: list[int] = []
 
     def explain(self) -> None:
         """Log why connections cannot be kept, if that is so."""
@@ -163,21 +166,42 @@ class KeptConnections:
         Args:
             followed: the service manager has said that there will be a next process.
         """
-        self._room = await self._store.room(followed=followed)
+        room = await self._store.room(followed=followed)
+        self._room = 0 if self._called_off else room
         return self._room
 
     def keep(self, connections: Sequence[int]) -> bool:
         """Keep connections, at most a batch; return whether that was possible.
 
-        In a stop they are stored at once, if there is room: this process may be killed before its end.
+        In a stop they are stored at once, if there is room: this process may be killed before its end. It
+        has copies, to serve them after all if no process follows.
         """
-        if self._room and not self._store.put(connections, must=False):
-            return True
-        return self._sockets.keep(connections)
+        copied = self._sockets.keep(connections)
+        stored = bool(self._room) and not self._store.put(connections, must=False)
+        if copied and not stored:
+            self._unstored += self._sockets.kept()[-len(connections) :]
+        return copied or stored
 
     def put(self) -> None:
-        """Put the connections that are still here into the store."""
-        self._store.put(self._sockets.kept())
+        """Put the connections into the store that it had no room for when they were kept."""
+        self._store.put(self._unstored)
+
+    def call_off(self) -> bool:
+        """Note that no process follows after all; return whether connections are kept for it."""
+        self._called_off, self._room, self._unstored = True, 0, []
+        return bool(self._sockets.kept())
+
+    async def are_left_to_this(self) -> bool:
+        """Return whether connections wait here that no process after this one will get."""
+        return bool(self._sockets.kept()) and not await self._store.still_followed()
+
+    def watched(self, on_called_off: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
+        """Call `on_called_off` in the body when no process follows after all."""
+        return self._store.watched(on_called_off) if self._room else contextlib.nullcontext()
+
+    async def are_in_vain(self) -> bool:
+        """Return whether connections are kept, but no process follows after all."""
+        return bool(self._room and self._sockets.kept()) and not await self._store.still_followed()
 
 
 class Links(NamedTuple):

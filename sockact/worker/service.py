@@ -23,6 +23,7 @@ from sockact.errors import ReloadRefused, SockactError
 from sockact.handover.transfer import HandoverReceiver, HandoverSender, keepable
 from sockact.lifecycle.deadlines import DRAIN_LEEWAY
 from sockact.lifecycle.drain import Drain
+from sockact.lifecycle.tasks import cancel
 from sockact.process import green_threads
 from sockact.process.command import Program
 from sockact.protocols import overview
@@ -145,7 +146,7 @@ class Worker:
         if self._load is not None:
             self._engine.share_load(self._load)
         try:
-            await self._app.start()
+            overtaken = await self._start_app()
         except SockactError as error:
             self._manager.on_failure(error)  # before the app's own end, which may not come
             await self._app.end()  # as far as it was started
@@ -154,12 +155,44 @@ class Worker:
             self._engine.give_to(self._sender)
             self._sender.lasting = True
         self._receive_kept()
+        if overtaken:
+            raise asyncio.CancelledError
         self._state = WorkerState.READY
         self._context.readiness.word = "ready"
         self._recycling.begin()
         if self._settings.idle_exit:
             self._idle = Idle(self._settings.idle_exit, self._has_work, self._manager.on_idle)
         self._app.on_ready()
+
+    async def _start_app(self) -> bool:
+        """Start the app; return whether a stop has overtaken that.
+
+        A stop cancels it, unless connections wait here that nobody else will serve.
+        """
+        starting = loop_tasks.begin(self._app.start())
+        try:
+            await asyncio.wait([starting])
+        except asyncio.CancelledError:
+            if self._kept is None or not await self._kept.are_left_to_this():
+                await cancel({starting})
+                raise
+            self._state = WorkerState.CALLED_OFF
+            await self._finish(starting)
+            return True
+        starting.result()
+        return False
+
+    async def _finish(self, starting: asyncio.Task[None]) -> None:
+        """Wait until the app has started, the stop aborts, or its drain timeout is over."""
+        abort = loop_tasks.begin(self._abort_asked.wait())
+        limit = self._settings.drain_timeout
+        await asyncio.wait([starting, abort], timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done() and not starting.exception():
+            await cancel([abort])
+            return
+        await cancel([abort, starting])
+        logger.warning("the app has not started: connections that wait for it are lost in this stop")
+        raise asyncio.CancelledError
 
     def _receive_from(self, supervisor: SupervisorLink, supply: socket.socket) -> HandoverReceiver:
         receiver = HandoverReceiver(
@@ -243,7 +276,9 @@ class Worker:
             abort = await self._prepare_stop_alone(abort=abort, followed=followed)
         else:
             abort = await self._prepare_stop_supervised(self._receiver, abort=abort)
-        await self._wait_drained(abort=abort)
+        with contextlib.nullcontext() if self._kept is None else self._kept.watched(self.on_called_off):
+            await self._wait_drained(abort=abort)
+        self._kept = None  # from now on they cannot be served here
         self._manager.on_drained()  # before the app's own end, which may not come
         await self._app.end()
 
@@ -269,6 +304,13 @@ class Worker:
             self._receive_kept()
             self._engine.leave()
         return abort or self._abort_asked.is_set()
+
+    def on_called_off(self) -> None:
+        """Called when no process follows this stop after all: serves what was kept for it."""
+        if self._kept is not None and self._kept.call_off() and self._engine.last:
+            logger.info("a stop takes the place of the restart: connections are closed in order")
+            self._sender.limit(0)
+            self._receive_kept()
 
     async def _ask_why(self, receiver: HandoverReceiver) -> None:
         """Wait until a supervisor says whether this worker alone stops or the service does.
@@ -312,13 +354,18 @@ class Worker:
             self._receiver.close()
 
     async def _drain_all(self, *, abort: bool) -> None:
-        """Drain, and drain again if a supervisor has passed something on at the last moment."""
+        """Drain, and drain again if at the last moment something has come, or has come back."""
         await self._drain.wait(abort=abort)
         while self._receiver is not None:
             self._receiver.receive()
             if self._drain.aborted or not self._is_busy():
                 break
             await self._drain.wait()
+        if self._kept is not None and self._engine.last:
+            if await self._kept.are_in_vain():
+                self.on_called_off()
+            if self._is_busy():
+                await self._drain.wait()
 
     def _bound_drain(self) -> None:
         """Bound the drain; without a drain timeout, bound the time for which the event loop may hang."""

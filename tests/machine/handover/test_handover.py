@@ -17,6 +17,7 @@ from tests.support.machine.service import (
     install,
     processes,
     start_as,
+    stored,
     tell,
     wait_until,
 )
@@ -115,10 +116,6 @@ def connect(machine: Machine, *gate: str) -> Popen[str]:
     assert connected.stdout
     assert connected.stdout.readline() == "connected\n"
     return connected
-
-
-def stored(machine: Machine) -> int:
-    return int(machine.show("app.service", "NFileDescriptorStore")["NFileDescriptorStore"])
 
 
 def without_connections(machine: Machine) -> int:

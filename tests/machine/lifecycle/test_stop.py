@@ -9,16 +9,38 @@ import pytest
 
 from tests.support.machine.load import assert_nothing_lost, load
 from tests.support.machine.machine import Machine
-from tests.support.machine.service import ALONE, configure, get, install, tell
+from tests.support.machine.service import ALONE, configure, get, install, stored, tell, wait_until
 
 CLIENTS = ("persistent:16@20", "one-shot:8@10", "slow:4@0.4,seconds=2")
+DRAINING = (*CLIENTS[:2], "slow:4@max,seconds=2")
+"""With these no drain takes less than a second."""
+
 STOPS = 50
+
+WAITING = 12
+"""Descriptors in the store that are a sign of connections in it: without these it has two."""
 
 # Without the line that asks systemd: the service then asks by itself, and nobody answers in its sandbox.
 NOT_ASKED = "ExecStop="
+# With it: as root. The folders of a dynamic user are links, which would be in its way.
+ASKS_ITSELF = f"{NOT_ASKED}\nDynamicUser=no\nRuntimeDirectory=\nCacheDirectory=\nEnvironment=TMPDIR=/tmp"
+
 # What sockact took each stop for: a restart, over which connections wait in the store. With another
 # KillMode= its workers would drain after the stop.
 TAKEN_FOR_A_RESTART = 'KillMode=mixed\nExecStop=\nExecStop=+/bin/sh -c "kill -s URG $MAINPID"'
+
+
+STARTING = "/run/app/starting"
+SLOW_IMPORT = f"""
+pathlib.Path("{STARTING}").touch()
+time.sleep(0.5)
+"""
+SLOW_STARTUP = f"""
+async def _lifespan(receive, send, lifespan=_lifespan):
+    pathlib.Path("{STARTING}").touch()
+    await asyncio.sleep(0.5)
+    await lifespan(receive, send)
+"""
 
 
 def start(machine: Machine, *options: str, unit: str = "") -> None:
@@ -51,6 +73,26 @@ def test_a_stop_loses_no_request(
     tell(f"{rounds(STOPS, 10)} times stop", app, report)
 
 
+@pytest.mark.parametrize("line", [SLOW_IMPORT, SLOW_STARTUP], ids=["import", "startup"])
+def test_a_stop_in_the_start_of_a_restart_loses_no_request(
+    app: Machine, line: str, rounds: Callable[..., int]
+) -> None:
+    start(app, unit=ALONE)
+    install(app, 1, "import pathlib, time", line)
+
+    with load(app, *CLIENTS[:2]) as clients:
+        for _ in range(rounds(STOPS, 10)):
+            app.run("rm", "-f", STARTING)
+            app.run("systemctl", "--no-block", "restart", "app.service")
+            wait_until(lambda: not app.run("cat", STARTING, check=False).returncode)
+            app.run("systemctl", "stop", "app.service")
+            get(app)
+        report = clients.report()
+
+    assert_nothing_lost(report)
+    tell(f"{rounds(STOPS, 10)} times restart, and stop in its start", app, report)
+
+
 def test_a_stop_that_is_taken_for_a_restart_is_seen_to_lose_requests(app: Machine) -> None:
     start(app, "--workers=2", unit=TAKEN_FOR_A_RESTART)
 
@@ -58,3 +100,30 @@ def test_a_stop_that_is_taken_for_a_restart_is_seen_to_lose_requests(app: Machin
 
     assert report["lost"] > 0
     tell("5 times stop, taken for a restart", app, report)
+
+
+def overtaken_restarts_under_load(machine: Machine, rounds: int) -> dict[str, Any]:
+    """Restart the service so many times, and each time stop it while connections wait for the restart."""
+    with load(machine, *DRAINING) as clients:
+        for _ in range(rounds):
+            machine.run("systemctl", "--no-block", "restart", "app.service")
+            wait_until(lambda: stored(machine) >= WAITING)
+            machine.run("systemctl", "stop", "app.service")
+            get(machine)
+        return clients.report()
+
+
+@pytest.mark.parametrize(
+    ("options", "unit"),
+    [((), ALONE), (("--workers=2",), "KillMode=mixed"), ((), f"{ALONE}\n{ASKS_ITSELF}")],
+    ids=["alone", "supervised", "it asks itself"],
+)
+def test_a_stop_that_overtakes_a_restart_loses_no_request(
+    app: Machine, options: tuple[str, ...], unit: str, rounds: Callable[..., int]
+) -> None:
+    start(app, *options, unit=unit)
+
+    report = overtaken_restarts_under_load(app, rounds(STOPS, 10))
+
+    assert_nothing_lost(report)
+    tell(f"{rounds(STOPS, 10)} times restart and stop", app, report)

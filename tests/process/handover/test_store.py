@@ -493,3 +493,118 @@ def test_what_waits_for_a_worker_that_starts_is_stored_though_nobody_says_that_a
     service.start("--workers=1", "--probation=0.1s", **STORE)
 
     assert client.read().status == 200
+
+
+IMPORT_AT_GATE = """
+import os, socket
+with socket.socket(socket.AF_UNIX) as gate_of_import:
+    gate_of_import.connect(os.environ["GATE"])
+    gate_of_import.sendall(b"import\\n")
+    gate_of_import.recv(1)
+"""
+
+
+def start_again(service: Service, line: str) -> None:
+    """Start the second half of a restart, until the app waits at the gate, with `line` at its end."""
+    break_app(service, line)
+    environ = {"RUNTIME_DIRECTORY": str(service.directory), "GATE": service.gate.path, **STORE}
+    service.manager.sockact("app:app", "--workers=0", listeners=[service.listener], **environ)
+
+
+@pytest.mark.parametrize("line", [SLOW_STARTUP, IMPORT_AT_GATE], ids=["startup", "import"])
+def test_a_stop_in_the_start_serves_what_waits_for_it(service: Service, line: str) -> None:
+    service.start("--workers=0", **STORE)
+    client, silent = service.client(), service.client()
+    for each in (client, silent):
+        each.get()
+    end(service)
+    start_again(service, line)
+    held = service.gate.wait()
+    client.ask()
+
+    service.manager.signal(signal.SIGTERM)
+    held.release()
+
+    assert client.read().status == 200
+    assert service.manager.wait_exit() == 0
+    assert silent.at_eof()
+
+
+def test_an_abort_of_a_stop_in_the_start_waits_for_nothing(service: Service) -> None:
+    service.start("--workers=0", **STORE)
+    service.client().get()
+    end(service)
+    start_again(service, SLOW_STARTUP)
+    service.gate.wait()
+    service.manager.signal(signal.SIGTERM)
+    service.manager.wait_for("STOPPING", "1")
+
+    service.manager.signal(signal.SIGQUIT)
+
+    assert service.manager.wait_exit() == 0
+
+
+def test_an_import_that_hangs_is_ended_by_another_sigterm(service: Service) -> None:
+    service.start("--workers=0", **STORE)
+    service.client().get()
+    end(service)
+    start_again(service, IMPORT_AT_GATE)
+    service.gate.wait()
+
+    def has_ended_by_another() -> bool:
+        service.manager.signal(signal.SIGTERM)
+        return not service.manager.running
+
+    wait_until(has_ended_by_another)
+    assert service.manager.wait_exit() == -signal.SIGTERM
+
+
+def test_a_stop_in_a_start_for_which_nothing_waits_is_not_delayed(service: Service) -> None:
+    install(service.directory)
+    start_again(service, SLOW_STARTUP)
+    service.gate.wait()
+
+    service.manager.signal(signal.SIGTERM)
+
+    assert service.manager.wait_exit() == 0
+
+
+@pytest.mark.parametrize(
+    "role", [("--workers=0",), ("--workers=1", "--probation=0.1s")], ids=["alone", "supervised"]
+)
+def test_a_restart_that_is_called_off_serves_what_was_kept_for_it(
+    service: Service, role: tuple[str, ...]
+) -> None:
+    service.start(*role, "--linger=1s", **STORE)
+    client, silent, busy = (service.client() for _ in range(3))
+    client.get()
+    silent.get()
+    busy.ask("/hold")
+    held = service.gate.wait()
+    begin_restart(service)
+    wait_until(lambda: len(service.manager.stored) >= 2)
+    client.ask()
+
+    service.manager.signal(FOLLOWED)
+
+    assert client.read().status == 200
+    held.release()
+    assert busy.read().closes
+    assert service.manager.wait_exit() == 0
+    assert silent.at_eof()
+    assert not service.manager.stored
+
+
+def test_a_restart_that_is_called_off_before_its_drain_keeps_nothing(service: Service) -> None:
+    service.start("--workers=0", "--drain-delay=1s", **STORE)
+    client = service.client()
+    client.get()
+
+    service.manager.signal(FOLLOWED)
+    service.manager.signal(signal.SIGTERM)
+    service.manager.wait_for("STOPPING", "1")
+    service.manager.signal(FOLLOWED)
+
+    assert service.manager.wait_exit() == 0
+    assert client.at_eof()
+    assert not service.manager.stored

@@ -22,7 +22,7 @@ from tests.support.commands import PATH, SOCKACT, ask, reload
 from tests.support.gate import Gate, install
 from tests.support.http_client import Client
 from tests.support.manager import LIMIT, Manager, listening, wait_ended, wait_until
-from tests.support.processes import workers
+from tests.support.processes import wait_gone, workers
 from tests.support.service import MODES, QUICK, Service, break_app, stop, wait_said
 from tests.support.sockets import bound
 from tests.support.tls import TlsClient
@@ -252,7 +252,7 @@ def test_a_worker_that_ends_in_a_pause_is_replaced_after_it(service: Service) ->
     pause(service, LONG)
     for worker in workers(pid):
         os.kill(worker, signal.SIGKILL)
-        wait_ended(worker)
+        wait_gone(worker)
 
     client = service.client()
     client.ask()
@@ -268,7 +268,8 @@ def test_the_death_of_a_supervisor_ends_its_pause(service: Service) -> None:
     pause(service, LONG)
 
     os.kill(pid, signal.SIGKILL)
-    wait_ended(worker)
+    with contextlib.suppress(ProcessLookupError):  # it has gone already
+        wait_ended(worker)
 
 
 def test_a_worker_that_starts_when_the_pause_begins_is_waited_for(service: Service) -> None:

@@ -124,6 +124,11 @@ def stop_each(machine: Machine, *units: str) -> None:
         machine.run("systemctl", "stop", unit, check=False)
 
 
+def stored(machine: Machine) -> int:
+    """Return how many descriptors of the service systemd has stored."""
+    return int(machine.show("app.service", "NFileDescriptorStore")["NFileDescriptorStore"])
+
+
 def processes(machine: Machine) -> set[int]:
     """Return the PIDs of all processes of the service; none when it has ended."""
     group = "/sys/fs/cgroup/system.slice/app.service/cgroup.procs"

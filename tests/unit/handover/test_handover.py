@@ -728,9 +728,25 @@ def test_what_is_kept_for_the_next_process_is_stored_as_it_comes(
 
         assert (len(stored), len(world.exchange.unassigned), world.exchange.room) == (2, 1, 1)
         assert [each.outcome for each in (first, second, third)] == ["moved", "moved", "stays"]
-        with pytest.raises(OSError, match="Bad file descriptor"):
-            os.fstat(stored[0])
         world.exchange.refuse()
+
+    run(scene)
+
+
+def test_what_was_kept_for_a_process_that_does_not_come_goes_to_workers_that_drain(
+    run: Callable[..., None], movable: Callable[[], Movable]
+) -> None:
+    async def scene(world: World) -> None:
+        world.serving.clear()
+        world.exchange.keep(3, lambda _: [])
+        await world.move(movable(), movable())
+        assert world.exchange.unassigned == []
+
+        world.exchange.call_off()
+        world.exchange.end()
+        await settle()
+
+        assert len(world.arrived) == 2
 
     run(scene)
 
