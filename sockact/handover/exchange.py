@@ -282,6 +282,11 @@ class Exchange:
         close_all(self.unassigned)
         self.unassigned = []
 
+    def close(self) -> None:
+        """Close this process's copies of the connections that it keeps."""
+        close_all([*self.unassigned, *self._kept])
+        self.unassigned, self._kept = [], []
+
     def forget(self, worker: int) -> None:
         """Close the supply of a worker that has ended; what it has not received waits again."""
         if (supply := self._supplies.pop(worker, None)) is not None:

@@ -12,9 +12,14 @@ from collections.abc import Callable
 
 from sockact.supervisor.fleet import Fleet
 
-LATE = 1.0
-"""Seconds after a deadline from which this process cannot have run: its container was frozen, for example.
-Its workers were, too, and what they have said may be unread."""
+LATE = 0.5
+"""Seconds after the time of a timer from which this process cannot have run: its container was frozen, for
+example. Its workers were, too, and what they have said may be unread."""
+
+EARLY = 1.0
+"""Seconds before a deadline at which this process looks at the clock, too: else a service that was frozen
+until less than `LATE` after it would seem to have missed it. A worker that is in time has been heard of by
+then, since it pings in half of what it may take."""
 
 logger = logging.getLogger(__package__)
 
@@ -51,4 +56,8 @@ class FleetClock:
         if self._timer is not None:
             self._timer.cancel()
         self._due = self._fleet.deadline()
-        self._timer = None if self._due is None else self._loop.call_at(self._due, self._on_due)
+        self._timer = None
+        if self._due is not None:
+            if (early := self._due - EARLY) > self._loop.time():
+                self._due = early
+            self._timer = self._loop.call_at(self._due, self._on_due)

@@ -228,6 +228,7 @@ class Supervisor:
         with self._watched() if room else contextlib.nullcontext():
             await self._end(abort=self._aborted)
         self._succession.store.put(self._exchange.unassigned)
+        self._exchange.close()
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:
@@ -394,6 +395,7 @@ class Supervisor:
             self._fleet.extended(number, message.extension, now)
         if message.pings:
             self._fleet.pinged(number, now)
+            self._clock.wake()  # it may be the first one of a left-over worker
         if message.takes_orders:
             self._links.begin_orders(number)
             self._pause.begin_orders(number)
