@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from sockact.handover.admission import Given, inspect
+from sockact.handover.store import Store
 from sockact.handover.supply import Supply
 from sockact.handover.transfer import DATAGRAM_CAPACITY, RETRY_PAUSE
 from sockact.protocols.worker_messages import SHED, SupervisorOrder
@@ -46,9 +47,10 @@ class Exchange:
 
     Args:
         serving: returns the workers that are to have them.
-        unassigned: the connections that wait from the beginning.
+        unassigned: the connections that wait from the beginning; they come from the store.
         share: returns how many a worker can hand over in its drain: no more than it may have descriptors.
         holding: returns a worker's load; None if it does not tell: only what it got here is known.
+        store: has copies of the connections that wait while no worker serves.
 
     Attributes:
         unassigned: the connections that wait.
@@ -62,6 +64,7 @@ class Exchange:
         unassigned: Sequence[int] = (),
         share: Callable[[int], float] = lambda _: math.inf,
         holding: Callable[[int], WorkerLoad | None] = lambda _: None,
+        store: Store | None = None,
     ) -> None:
         self.unassigned = list(unassigned)
         self.room: float = math.inf
@@ -74,6 +77,8 @@ class Exchange:
         self._stuck_since: float | None = None
         self._put: Callable[[Sequence[int]], list[int]] | None = None
         self._kept: list[int] = []
+        self._store = store
+        self._stored = set(self.unassigned)
         self._later: asyncio.TimerHandle | None = None
 
     def supply(self, worker: int, ours: socket.socket | None = None) -> Supply:
@@ -145,12 +150,27 @@ class Exchange:
             self.store(self._put)
         if self.unassigned and serving:
             self._pass_on_later(RETRY_PAUSE)
+        elif self.unassigned:
+            self._secure()
+
+    def _secure(self) -> None:
+        """Store copies of those that wait: this process may be killed before a worker serves."""
+        if self._store is not None:
+            new = [fd for fd in self.unassigned if fd not in self._stored]
+            self._stored.update(set(new).difference(self._store.put(new, must=False)))
+
+    def _release(self) -> None:
+        """Remove the copies: nobody else is to have what a worker gets, or what is closed."""
+        if self._store is not None and self._stored:
+            self._stored.clear()
+            self._store.clear()
 
     def _share_out(self, workers: Sequence[int]) -> None:
         """Send the waiting connections to these workers; those that cannot be sent go on waiting."""
         if not workers:
             self._stuck_since = None
             return
+        self._release()
         while workers and self.unassigned:
             failed = self._share_among(workers)
             if not failed:
@@ -264,12 +284,15 @@ class Exchange:
         """Keep none any more: those that were kept for the next process wait here again."""
         self._put = None
         self.unassigned += self._kept
+        self._stored.update(self._kept)
         self._kept = []
 
     def store(self, put: Callable[[Sequence[int]], list[int]]) -> None:
         """Store those that wait elsewhere; what `put` has not stored goes on waiting."""
-        waiting, self.unassigned = self.unassigned, put(self.unassigned)
+        waiting = self.unassigned
+        self.unassigned = put([fd for fd in waiting if fd not in self._stored])
         stored = set(waiting).difference(self.unassigned)
+        self._stored -= stored
         self.room -= len(stored)
         if self._put is None:
             close_all(list(stored))
@@ -278,6 +301,7 @@ class Exchange:
 
     def refuse(self) -> None:
         """Close the waiting connections, and keep none from now on."""
+        self._release()
         self.room = 0
         close_all(self.unassigned)
         self.unassigned = []

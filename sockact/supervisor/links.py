@@ -58,7 +58,7 @@ class WorkerLinks:
         self._succession = succession
         self.children = Children(spec, fleet.rules.watchdog, self._new_supply, events)
         limit = self.children.descriptor_limit
-        self.exchange = Exchange(self.receivers, unassigned, limit, self._holding)
+        self.exchange = Exchange(self.receivers, unassigned, limit, self._holding, succession.store)
         self.balancer = Balancer(self.exchange, self.receivers, self._is_settled)
         self.ledger = succession.ledger
         self.ending = False
@@ -97,7 +97,6 @@ class WorkerLinks:
 
     def introduced(self) -> None:
         """Note that a left-over worker serves, and can have connections."""
-        self._succession.store.clear()  # first: nobody else is to have what it gets from there
         self.exchange.pass_on()
 
     def forget(self, number: int) -> None:

@@ -241,7 +241,6 @@ class Supervisor:
         self._called_off = True
         if self.draining_since is not None and self._exchange.room:
             logger.info("a stop takes the place of the restart: connections are closed in order")
-            self._succession.store.clear()
             self._exchange.call_off()
             self._exchange.end(able=self._links.have_served())
 

@@ -163,16 +163,15 @@ def pick(world: World, which: float) -> int:
 
 @event(6)
 def kill_supervisor(world: World) -> None:
-    """Kill the main process: it costs what it serves by itself, or what waits in it for a worker."""
+    """Kill the main process: it costs what it serves by itself, and nothing where workers serve."""
     world.install()
     if world.setup.alone:
         kill_worker(world, 0, stopped=True)
     else:
         _, pid = world.main()
         world.inside.stop(pid)
-        with world.excused("SIGKILL of the supervisor", ports=world.inside.ports(pid), most=CLIENTS):
-            world.inside.signal(pid, signal.SIGKILL)
-            world.inside.await_state(pid, ("",))
+        world.inside.signal(pid, signal.SIGKILL)
+        world.inside.await_state(pid, ("",))
     world.restarted()
 
 
@@ -205,7 +204,7 @@ def freeze_supervisor(world: World, seconds: float) -> None:
 
 @event(1)
 def hang_supervisor(world: World) -> None:
-    """Stop the main process until systemd's watchdog has ended it: nothing may be lost, or as above."""
+    """Stop the main process until systemd's watchdog has ended it: it costs what a kill does."""
     world.install()
     if world.setup.alone:
         hang_worker(world, 0)

@@ -265,13 +265,15 @@ class SupervisorProcess:
             return
         links = self.supervisor._links
         exchange, children = links.exchange, links.children
-        descriptors = list(exchange.unassigned)
+        descriptors = [*exchange.unassigned, *exchange._kept]
         for supply in exchange._supplies.values():
             supply._ours.close()
             if supply.theirs is not None:
                 supply.theirs.close()
             descriptors += [fd for batch in supply._sent for fd in batch]
-        self._machine.held.update(map(client_of, descriptors if self.process.harmed else ()))
+        if self.process.harmed:
+            stored = {*exchange._stored, *exchange._kept}
+            self._machine.held.update(client_of(fd) for fd in descriptors if fd not in stored)
         for child in children._children.values():
             child._handle.manager._sock.close()
             child._handle.lifeline._sock.close()

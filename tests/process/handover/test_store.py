@@ -473,10 +473,11 @@ def test_an_abort_that_comes_while_the_manager_is_asked_is_no_less_one(
     assert service.manager.wait_exit() == 0
 
 
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_what_waits_for_a_worker_that_starts_is_stored_though_nobody_says_that_a_start_follows(
-    service: Service,
+    service: Service, end: signal.Signals
 ) -> None:
-    """A stranger has ended the only worker, and a restart comes before there is another."""
+    """A stranger has ended the only worker, and a restart comes before there is another; or a kill."""
     pid = service.start("--workers=1", "--probation=0.1s", **STORE)
     client = service.client()
     client.get()
@@ -487,12 +488,13 @@ def test_what_waits_for_a_worker_that_starts_is_stored_though_nobody_says_that_a
     wait_gone(worker)
     client.ask()
 
-    service.manager.signal(signal.SIGTERM)
-    assert service.manager.wait_exit() == 0
+    service.manager.signal(end)
+    assert service.manager.wait_exit() == (0 if end is signal.SIGTERM else -end)
     install(service.directory)
     service.start("--workers=1", "--probation=0.1s", **STORE)
 
     assert client.read().status == 200
+    assert CONNECTION not in [each.name for each in service.manager.stored]
 
 
 IMPORT_AT_GATE = """
