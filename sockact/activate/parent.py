@@ -77,6 +77,7 @@ class ActivatingParent:
         self._asked = Asked.NOTHING
         self._wake = asyncio.Event()
         self._program: ActivatedProgram | None = None
+        self._ended: ActivatedProgram | None = None
         self._unreaped: Collection[int] = ()
         self._failure: BaseException | None = None
         self._in_terminal = has_terminal()
@@ -187,7 +188,11 @@ class ActivatingParent:
     def _stop(self, number: signal.Signals) -> None:
         if self._asked is not Asked.STOP:
             self._report(f"{number.name}: stops the program")
-        self._asked = Asked.STOP
+        before, self._asked = self._asked, Asked.STOP
+        if before is Asked.RESTART and self._program is not None:
+            self._program.send(FOLLOWED)  # takes it back
+            if self._ended is self._program:
+                return  # it drains; another SIGTERM would kill it
         self._end(number)
 
     def _restart(self, reason: str) -> None:
@@ -207,6 +212,7 @@ class ActivatingParent:
     def _end(self, number: signal.Signals) -> None:
         """End the program, or the pause before its next start."""
         self._wake.set()
+        self._ended = self._program
         if self._program is not None:
             self._program.send(number)
             if self._plan.stop_timeout is not None:

@@ -12,6 +12,10 @@ from sockact.lifecycle.phases import Event
 from sockact.lifecycle.service import Callbacks, Service
 from sockact.system.signals import FOLLOWED, FREE
 
+ANNOUNCED = 10.0
+"""Seconds after `FOLLOWED` within which SIGTERM comes: systemd sends it when `ExecStop=` has ended. What
+comes earlier, from an app or from a stranger, says nothing about the next stop."""
+
 
 class SignalEvents:
     """Turns signals into events.
@@ -24,7 +28,6 @@ class SignalEvents:
 
     Attributes:
         handlers: the handlers of the signals.
-        followed: whether the manager has said that it starts the service again, and has not taken it back.
     """
 
     def __init__(
@@ -34,7 +37,8 @@ class SignalEvents:
         callbacks: Callbacks,
         on_event: Callable[[Event], None],
     ) -> None:
-        self.followed = False
+        self._followed: float | None = None
+        self._ended: float | None = None
         self._end_signals = end_signals
         self._service = service
         self._on_signal = callbacks.on_signal
@@ -53,6 +57,14 @@ class SignalEvents:
             number: functools.partial(self._arrived, number, effect) for number, effect in effects.items()
         }
 
+    @property
+    def followed(self) -> bool:
+        """Whether the manager has said that it starts the service again, and has not taken it back."""
+        if self._followed is None:
+            return False
+        ended = asyncio.get_running_loop().time() if self._ended is None else self._ended
+        return ended - self._followed <= ANNOUNCED
+
     def obey(self, number: signal.Signals, *, unless_heard: bool = False) -> None:
         """Handle a signal as if it had come, with its hooks.
 
@@ -70,10 +82,15 @@ class SignalEvents:
     def _note_followed(self) -> None:
         # Comes before the SIGTERM or in the same turn of the loop: of pending signals, the kernel delivers
         # the one with the lowest number first. The stop reads it in a later turn.
-        self.followed = not self.followed
-        if not self.followed:
+        if self.followed:
+            self._followed = None
             self._service.on_called_off()
+        else:
+            self._followed = asyncio.get_running_loop().time()
 
     def _told_to_end(self, number: signal.Signals) -> None:
-        second = self._end_signals.is_second(number, asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        if self._ended is None:
+            self._ended = now
+        second = self._end_signals.is_second(number, now)
         self._on_event(Event.KILL if second else Event.STOP)

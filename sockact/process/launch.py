@@ -113,6 +113,8 @@ class Process:
         self.trial, self.supervised, self.own = identity.trial, identity.supervised, identity.own
         self.template = identity.template
         self.generation, self.worker = identity.generation, identity.worker
+        if self.sockets.connections:
+            self.early.remember_term()
         passed = bool(self.sockets.listeners)
         self.activated = passed if identity.activated is None else identity.activated
         self.notifier = Reporter()

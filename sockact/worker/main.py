@@ -87,8 +87,6 @@ class _Serving:
         if chosen.request_id:
             records.add_request_id()  # before the import: a factory of the app's then asks this one
         _hold_loggers()
-        if process.sockets.connections and not (process.supervised or process.trial):
-            process.early.remember_term()
         found = self._find(app)
         if template is not None:
             template.serve(found)

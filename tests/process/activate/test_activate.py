@@ -17,7 +17,7 @@ import pytest
 
 from sockact.probe.background import BackgroundProbe
 from tests.support.activated import PYTHON, Activated
-from tests.support.gate import install
+from tests.support.gate import Gate, install
 from tests.support.http_client import Client
 from tests.support.manager import CHECKOUT, LIMIT, wait_ended, wait_until
 
@@ -358,6 +358,32 @@ def test_a_connection_goes_on_in_the_next_program(activated: Activated) -> None:
 
     assert not before.closes
     assert after.json["pid"] != before.json["pid"]
+
+
+@pytest.mark.parametrize("role", ["--workers=0", "--workers=1"])
+def test_a_stop_that_replaces_a_restart_serves_what_was_kept_for_it(
+    activated: Activated, role: str
+) -> None:
+    install(activated.folder)
+    gate = Gate(activated.folder)
+    run = [sys.executable, "-m", "sockact", "run", role, "--probation=0", "app:app"]
+    activated.start("activate", ANY, program=run, GATE=gate.path)
+    where = activated.address()
+    activated.wait_line(r"activate: pid \d+ says READY=1.*")
+    with Client(where) as kept, Client(where) as busy, contextlib.closing(gate):
+        kept.get()
+        busy.ask("/hold")
+        held = gate.wait()
+        activated.signal(signal.SIGUSR1)
+        activated.wait_line(r"activate: pid \d+ says STATUS=.*draining.*")
+        kept.ask()
+
+        activated.signal(signal.SIGTERM)
+
+        assert kept.read().status == 200
+        held.release()
+        assert busy.read().status == 200
+    assert activated.wait_exit() == 0
 
 
 RELOADS = """

@@ -40,7 +40,7 @@ def connections() -> Iterator[list[int]]:
 
 
 def exchange(store: Any, unassigned: Sequence[int] = ()) -> Exchange:
-    return Exchange(lambda: [], unassigned, store=store)
+    return Exchange(list, unassigned, store=store)
 
 
 def test_what_waits_is_stored_once(connections: list[int]) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from sockact.config.settings import Settings
 from sockact.errors import AppError, ReloadRefused
+from sockact.lifecycle import signal_events
 from sockact.lifecycle.conductor import Conductor
 from sockact.lifecycle.end_signals import EndSignals
 from sockact.lifecycle.pausing import Pausing
@@ -59,6 +60,9 @@ class Scripted:
 
     def abort(self) -> None:
         self.called.append("abort")
+
+    def on_called_off(self) -> None:
+        self.called.append("called off")
 
     def on_signal(self, number: signal.Signals) -> None:
         self.called.append(number.name)
@@ -186,6 +190,38 @@ def test_a_stop_knows_that_a_start_follows_also_when_that_is_said_after_it(
 
     assert service.run(early) == Ending()
     assert service.followed
+
+
+def test_what_was_said_long_before_a_stop_says_nothing_about_it(
+    service: Scripted, early: EarlySignals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signal_events, "ANNOUNCED", -1.0)
+
+    async def start() -> None:
+        signal.raise_signal(FOLLOWED)
+        await asyncio.sleep(0.01)
+        signal.raise_signal(signal.SIGTERM)
+
+    service.start = start  # type: ignore[method-assign]
+
+    assert service.run(early) == Ending()
+    assert not service.followed
+
+
+def test_a_restart_can_be_called_off_once_it_has_begun(service: Scripted, early: EarlySignals) -> None:
+    async def start() -> None:
+        for number in (FOLLOWED, signal.SIGTERM):
+            signal.raise_signal(number)
+
+    async def stop(*, abort: bool = False, followed: bool = False) -> None:
+        assert followed
+        signal.raise_signal(FOLLOWED)
+        await asyncio.sleep(0.01)
+
+    service.start, service.stop = start, stop  # type: ignore[method-assign]
+
+    assert service.run(early) == Ending()
+    assert service.called[-1] == "called off"
 
 
 def test_nothing_follows_of_which_nobody_says_so(service: Scripted, early: EarlySignals) -> None:
