@@ -82,7 +82,7 @@ class SignalEvents:
     def _note_followed(self) -> None:
         # Comes before the SIGTERM or in the same turn of the loop: of pending signals, the kernel delivers
         # the one with the lowest number first. The stop reads it in a later turn.
-        if self.followed:
+        if self._ended is not None and self.followed:
             self._followed = None
             self._service.on_called_off()
         else:

@@ -208,6 +208,21 @@ def test_what_was_said_long_before_a_stop_says_nothing_about_it(
     assert not service.followed
 
 
+def test_what_a_stranger_has_said_before_does_not_call_off_a_restart(
+    service: Scripted, early: EarlySignals
+) -> None:
+    async def start() -> None:
+        for number in (FOLLOWED, FOLLOWED, signal.SIGTERM):
+            signal.raise_signal(number)
+            await asyncio.sleep(0)
+
+    service.start = start  # type: ignore[method-assign]
+
+    assert service.run(early) == Ending()
+    assert service.followed
+    assert "called off" not in service.called
+
+
 def test_a_restart_can_be_called_off_once_it_has_begun(service: Scripted, early: EarlySignals) -> None:
     async def start() -> None:
         for number in (FOLLOWED, signal.SIGTERM):
