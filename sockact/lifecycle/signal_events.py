@@ -59,7 +59,7 @@ class SignalEvents:
 
     @property
     def followed(self) -> bool:
-        """Whether the manager has said that it starts the service again, and has not taken it back."""
+        """True if the manager has said that it starts the service again, and has not taken it back."""
         if self._followed is None:
             return False
         ended = asyncio.get_running_loop().time() if self._ended is None else self._ended

@@ -32,8 +32,9 @@ _ASK = "/usr/bin/systemctl list-jobs --plain --no-legend"
 _STOP_COMMAND = """+/usr/bin/env -i MAINPID=${{MAINPID}} /bin/sh -c 'ask="{ask}"; \\
     case "$($ask %n {sockets})" in *".socket "*) exit ;; *" restart "*) ;; *) exit ;; esac; \\
     kill -s URG $MAINPID; \\
-    [ "$(/usr/bin/systemctl show --property=KillMode --value %n)" = process ] || (trap "" TERM; \\
-    while sleep 0.2 && kill -s 0 $MAINPID 2>/dev/null; do jobs="$($ask %n)" || continue; \\
+    [ "$(/usr/bin/systemctl show --property=KillMode --value %n)" = process ] || (trap "" TERM; turn=0; \\
+    while sleep 0.03 && kill -s 0 $MAINPID 2>/dev/null; do turn=$((turn + 1)); \\
+    [ $turn = 7 ] || continue; turn=0; jobs="$($ask %n)" || continue; \\
     case "$jobs" in *"start "*) ;; *) kill -s URG $MAINPID; exit ;; esac; done) &'"""
 _STOPPED_COMMAND = f"""-+/usr/bin/env -i RESULT=${{SERVICE_RESULT}}-${{EXIT_STATUS}} /bin/sh -c '\\
     jobs="$({_ASK} %n)"; \\
