@@ -262,10 +262,10 @@ class Exchange:
             self.refuse()
 
     def let_go(self) -> list[int]:
-        """Leave all supplies to the next supervisor; return the connections that wait."""
+        """Leave all supplies to the next supervisor; return what waits, and is not stored yet."""
         for supply in self._supplies.values():
             supply.let_go()
-        return self.unassigned
+        return [fd for fd in self.unassigned if fd not in self._stored]
 
     def keep(self, room: int, put: Callable[[Sequence[int]], list[int]]) -> None:
         """Keep connections for the next process from now on: no worker of this one will serve them.

@@ -29,7 +29,7 @@ FOLLOWED = signal.SIGURG
 """Announces before a SIGTERM that the service will start again; `ExecStop=` in units/app.service sends it.
 
 Its default action is to do nothing, so that it cannot harm a process that does not know it, and no terminal
-sends it (the Go runtime has chosen it for the same reasons). A second one takes it back.
+sends it (the Go runtime has chosen it for the same reasons). One that comes in the stop takes it back.
 """
 
 REMEMBERED = (signal.SIGHUP, signal.SIGUSR2, FOLLOWED, *FREE)
