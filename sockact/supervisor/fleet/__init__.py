@@ -239,9 +239,9 @@ class Fleet:
         worker = self.workers.get(number)
         if worker is None or worker.drains:
             return []
-        if worker.left_over:  # it has drained since before this supervisor, or nobody misses it
+        if worker.left_over:  # it has drained since before this supervisor, or another one has its place
             self._workers.drain([worker], now)
-            return []
+            return self._settle(now)
         on_trial = self._trial.has(worker)
         self._workers.drain([worker], now)  # it drains already, and gets no order
         return self._lost(worker, STOPPED, now, on_trial=on_trial)

@@ -1077,6 +1077,21 @@ def test_a_left_over_worker_that_dies_is_not_replaced() -> None:
     assert fleet.deadline() == 60.0
 
 
+def test_the_place_that_a_left_over_worker_has_kept_is_filled_when_it_stops_by_itself() -> None:
+    """The shortest way to it that a search of all states has found: after two deaths, and in a reload."""
+    fleet, _ = taking_over((1, 1), surge=1)
+    fleet.ready(2, 0.5)
+    fleet.tick(1.5)
+    fleet.exited(2, "died", 1.6)
+    fleet.exited(3, "died", 1.7)
+    fleet.reload(2.0)
+    pause_over = fleet.deadline()
+    assert pause_over is not None
+    fleet.tick(pause_over)
+
+    assert fleet.stopping(1, pause_over) == [Spawn(6, 2)]
+
+
 def test_who_leaves_takes_no_worker_along_that_serves() -> None:
     fleet = reloading()
 
