@@ -157,6 +157,7 @@ class Exchange:
         """Store copies of those that wait: this process may be killed before a worker serves."""
         if self._store is not None:
             new = [fd for fd in self.unassigned if fd not in self._stored]
+            del new[max(self._store.capacity - len(self._stored), 0) :]
             self._stored.update(set(new).difference(self._store.put(new, must=False)))
 
     def _release(self) -> None:

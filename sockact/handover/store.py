@@ -50,15 +50,19 @@ class Store:
         self._told = False
         self.reserved = 0
 
+    @property
+    def capacity(self) -> int:
+        """Return for how many connections there is room."""
+        return max(min(self._notifier.storage, self._most) - self.reserved, 0)
+
     async def room(self, *, followed: bool) -> int:
         """Return how many connections a successor would get, now that this process is to stop.
 
         Args:
             followed: this process was told that it has a successor; else systemd is asked.
         """
-        room = max(min(self._notifier.storage, self._most) - self.reserved, 0)
         self._told = followed
-        return room if room and await self.still_followed() else 0
+        return self.capacity if self.capacity and await self.still_followed() else 0
 
     async def still_followed(self) -> bool:
         """Ask systemd again whether a successor comes; what a signal has told, another one takes back."""

@@ -13,17 +13,18 @@ from sockact.handover.exchange import Exchange
 
 
 class RecordingStore:
-    """A store that has room for `most`."""
+    """A store with room for `capacity`; `taken` go into the manager's queue at a time."""
 
-    def __init__(self, most: int = 100) -> None:
+    def __init__(self, capacity: int = 100, taken: int = 100) -> None:
         self.content: list[int] = []
         self.puts = 0
-        self._most = most
+        self.capacity = capacity
+        self._taken = taken
 
     def put(self, descriptors: Sequence[int], *, must: bool = True) -> list[int]:
         assert not must, "a supervisor does not wait for systemd while it serves"
         self.puts += len(descriptors)
-        room = self._most - len(self.content)
+        room = self._taken - len(self.content)
         self.content += descriptors[:room]
         return list(descriptors[room:])
 
@@ -67,7 +68,7 @@ def test_what_has_come_from_the_store_is_in_it_already(connections: list[int]) -
 
 
 def test_what_finds_no_room_is_tried_again(connections: list[int]) -> None:
-    store = RecordingStore(most=1)
+    store = RecordingStore(taken=1)
     made = exchange(store, ())
     made.unassigned += connections
     made.pass_on()
@@ -75,6 +76,17 @@ def test_what_finds_no_room_is_tried_again(connections: list[int]) -> None:
     made.pass_on()
 
     assert (len(store.content), store.puts) == (1, 3 + 2)
+    made.refuse()
+
+
+def test_no_more_is_stored_than_there_is_room_for(connections: list[int]) -> None:
+    store = RecordingStore(capacity=2)
+    made = exchange(store, ())
+    made.unassigned += connections
+
+    made.pass_on()
+
+    assert store.content == connections[:2]
     made.refuse()
 
 
