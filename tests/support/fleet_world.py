@@ -679,7 +679,8 @@ class World(RuleBasedStateMachine):
             assert process.healthy(self.now)
             assert since is not None
             assert not self.current or self.now >= since + self.rules_.probation
-        former = [process for process in self._of(self.current) if process.healthy(self.ticked)]
+        left = [self.processes[number] for number in self.leavers]
+        former = [process for process in (*self._of(self.current), *left) if process.healthy(self.ticked)]
         self.leavers = {process.number for process in former}
         self.rolling = self.current > 0
         self.current, self.trying = self.trying, 0

@@ -122,7 +122,7 @@ class Fleet:
         """Start a new generation beside the current one; not while another reload is under way.
 
         If the current one is still rolled out, after a crash, that pauses: its workers that are not ready
-        go, and with the takeover also the rest of the generation before it.
+        go. What is left of the generation before it serves until enough of the new one do.
         """
         assert not self.next
         assert self._unanswered is None
@@ -326,8 +326,8 @@ class Fleet:
 
     def _take_over(self, now: float) -> list[Action]:
         self._unanswered = Reloaded() if self.current else Started()
-        actions = self._slots.take_over(self._trial.end(), now)
-        return [*actions, *self._settle(now)]
+        self._slots.take_over(self._trial.end())
+        return self._settle(now)
 
     def _give_up(self, reason: str, now: float) -> list[Action]:
         """End the generation on trial; the serving one has not been touched."""

@@ -42,17 +42,12 @@ class Slots:
         self.backoff = Backoff(rules.jitter)
         self._to_recycle: dict[int, str] = {}  # the reason, by the worker's number
 
-    def take_over(self, generation: int, now: float) -> list[Action]:
-        """Give the slots to a new generation.
-
-        The one before it leaves; what a crash left of earlier roll-outs drains.
-        """
-        before, self.generation = self.generation, generation
+    def take_over(self, generation: int) -> None:
+        """Give the slots to a new generation; all before it leave, however much is left of them."""
+        self.generation = generation
         self.backoff.reset()
-        old = self._workers.before(generation)
-        for worker in old:
+        for worker in self._workers.before(generation):
             worker.leaving = True
-        return self._workers.drain([worker for worker in old if worker.generation < before], now)
 
     def recycle(self, worker: WorkerRecord, reason: str) -> None:
         """Queue a worker to be recycled, unless it does not serve or leaves anyway."""

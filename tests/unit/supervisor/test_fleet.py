@@ -672,13 +672,14 @@ def test_a_worker_that_hangs_in_the_roll_out_is_killed_and_its_death_answers_the
     assert Reloaded() in die_of(fleet, 5, 161.0)
 
 
-def test_what_a_crash_left_of_a_roll_out_drains_with_the_next_takeover() -> None:
+def test_what_a_crash_left_of_a_roll_out_serves_until_enough_of_the_next_generation_do() -> None:
     fleet = rolling()
     die_of(fleet, 5, 102.0)
 
     assert fleet.reload(103.0) == [*drain(6), Spawn(7, 3)]  # 6 had been started in its stead
     fleet.ready(7, 103.0)
-    assert fleet.tick(104.0) == [*drain(2, 3), Spawn(8, 3), Spawn(9, 3)]
+    assert fleet.tick(104.0) == [*drain(2), Spawn(8, 3)]  # 3 and 4, of two generations, and 7 serve
+    assert fleet.ready(8, 105.0) == [*drain(3), Spawn(9, 3)]
 
 
 def test_a_roll_out_that_waited_for_a_reload_that_failed_goes_on() -> None:

@@ -167,12 +167,20 @@ class DrainsWhoServes(Slots):
         return [*actions, *super().fill(now, trial=trial)]
 
 
-class DrainsAllAtTheTakeover(Slots):
+class DrainsAllAtTheTakeover(Fleet):
     """The generation before drains when the first few of the new one have proved themselves."""
 
-    def take_over(self, generation: int, now: float) -> list[Action]:
-        actions = super().take_over(generation, now)
-        return [*actions, *self._workers.drain(self._workers.before(generation), now)]
+    def _take_over(self, now: float) -> list[Action]:
+        actions = super()._take_over(now)
+        return [*actions, *self._workers.drain(self._workers.before(self.current), now)]
+
+
+class DrainsTheLeftovers(Fleet):
+    """The rest of a roll-out after a crash drains at the next takeover, though few of the new one serve."""
+
+    def _take_over(self, now: float) -> list[Action]:
+        left = [worker for worker in self._workers.before(self.current) if not worker.drains]
+        return [*super()._take_over(now), *self._workers.drain(left, now)]
 
 
 class StartsAllAtTheTakeover(Slots):
@@ -187,14 +195,6 @@ class RollsDuringAReload(Slots):
 
     def _spare(self, **_: bool) -> int:
         return super()._spare(trial=False)
-
-
-class KeepsTheLeftovers(Slots):
-    """The rest of a roll-out after a crash stays beyond the next takeover."""
-
-    def take_over(self, generation: int, now: float) -> list[Action]:
-        super().take_over(generation, now)
-        return []
 
 
 class RollsNoFurther(Slots):
@@ -342,7 +342,7 @@ FAULTS = [
         DrainsAllAtTheTakeover,
         StartsAllAtTheTakeover,
         RollsDuringAReload,
-        KeepsTheLeftovers,
+        DrainsTheLeftovers,
         RollsNoFurther,
     ),
     *(WaitsForTheDead, AnswersAtTheTakeover),
@@ -433,7 +433,7 @@ ROOM: dict[type, dict[str, Any]] = {
     **dict.fromkeys(CANARY_FAULTS, CANARY),
     DrainsTheLargeCanary: {**CANARY, "canary": 2, "surge": 1},
     **dict.fromkeys(
-        [StartsAllAtTheTakeover, RollsDuringAReload, KeepsTheLeftovers, RollsNoFurther], ROLLING
+        [StartsAllAtTheTakeover, RollsDuringAReload, DrainsTheLeftovers, RollsNoFurther], ROLLING
     ),
     TrustsTheKilled: {"size": 2, "start_timeout": 5.0, "assume_ready": None},
     **dict.fromkeys(
