@@ -18,7 +18,7 @@ from sockact.handover.admission import Given, inspect
 from sockact.handover.store import Store
 from sockact.handover.supply import Supply
 from sockact.handover.transfer import DATAGRAM_CAPACITY, RETRY_PAUSE
-from sockact.protocols.worker_messages import SHED, SupervisorOrder
+from sockact.protocols.worker_messages import KEEP, SHED, SupervisorOrder
 from sockact.untrusted import ancillary
 
 RECOVERY = 1.0
@@ -77,6 +77,7 @@ class Exchange:
         self._stuck_since: float | None = None
         self._put: Callable[[Sequence[int]], list[int]] | None = None
         self._kept: list[int] = []
+        self._ending = False
         self._store = store
         self._stored = set(self.unassigned)
         self._later: asyncio.TimerHandle | None = None
@@ -123,7 +124,8 @@ class Exchange:
 
     def _admitted(self, descriptors: Sequence[int], sender: int, supply: Supply | None) -> list[Given]:
         """Return what the first descriptors are, as many as can be taken."""
-        room = 0 if self._crowded or self._is_stuck() else self.room - len(self.unassigned)
+        full = self._ending or self._crowded or self._is_stuck()
+        room = 0 if full else self.room - len(self.unassigned)
         if supply is not None:
             room = min(room, self._share(sender) - supply.taken + supply.owed)
         found = [inspect(fd) for fd in descriptors[: int(max(min(len(descriptors), room), 0))]]
@@ -150,6 +152,8 @@ class Exchange:
             self.store(self._put)
         if self.unassigned and serving:
             self._pass_on_later(RETRY_PAUSE)
+        elif self.unassigned and self._ending:
+            self.refuse()
         elif self.unassigned:
             self._secure()
 
@@ -281,12 +285,20 @@ class Exchange:
         self.room, self._put = room, put
         self.pass_on()
 
-    def call_off(self) -> None:
-        """Keep none any more: those that were kept for the next process wait here again."""
+    def call_off(self, able: Callable[[], Sequence[int]]) -> None:
+        """Keep none any more, and take none: no process follows after all.
+
+        Args:
+            able: returns the workers that still drain; they serve what was kept.
+        """
         self._put = None
         self.unassigned += self._kept
         self._stored.update(self._kept)
         self._kept = []
+        self._serving, self._ending = able, True
+        for supply in self._supplies.values():
+            supply.order(SupervisorOrder(KEEP))  # they tell their clients so, and go on receiving
+        self.pass_on()
 
     def store(self, put: Callable[[Sequence[int]], list[int]]) -> None:
         """Store those that wait elsewhere; what `put` has not stored goes on waiting."""

@@ -241,8 +241,7 @@ class Supervisor:
         self._called_off = True
         if self.draining_since is not None and self._exchange.room:
             logger.info("a stop takes the place of the restart: connections are closed in order")
-            self._exchange.call_off()
-            self._exchange.end(able=self._links.have_served())
+            self._exchange.call_off(self._links.have_served)
 
     def _keep_connections(self, room: int) -> None:
         """Keep as many connections for the next process; none if there is no room."""

@@ -742,11 +742,28 @@ def test_what_was_kept_for_a_process_that_does_not_come_goes_to_workers_that_dra
         await world.move(movable(), movable())
         assert world.exchange.unassigned == []
 
-        world.exchange.call_off()
-        world.exchange.end()
+        world.exchange.call_off(lambda: [OTHER])
         await settle()
 
         assert len(world.arrived) == 2
+        late = movable()
+        await world.move(late)
+        assert late.outcome == "stays"
+
+    run(scene)
+
+
+def test_what_no_worker_is_left_for_is_closed_when_no_process_comes(
+    run: Callable[..., None], movable: Callable[[], Movable]
+) -> None:
+    async def scene(world: World) -> None:
+        world.serving.clear()
+        world.exchange.keep(3, lambda _: [])
+        await world.move(movable())
+
+        world.exchange.call_off(list)
+
+        assert (world.exchange.unassigned, world.exchange.room) == ([], 0)
 
     run(scene)
 
