@@ -12,7 +12,7 @@ import pytest
 
 from sockact.sockets.fds import Listener
 from sockact.system.signals import FOLLOWED
-from tests.support.manager import LIMIT, Manager
+from tests.support.manager import LIMIT, Manager, wait_until
 from tests.support.processes import wait_gone, workers
 from tests.support.sockets import bound
 from tests.support.streams import LineClient, reload, start
@@ -287,6 +287,28 @@ def test_a_connection_with_its_state_survives_a_restart(
         manager.signal(signal.SIGTERM)
         assert manager.wait_exit() == 0
         assert len(manager.stored) == 1
+
+
+def test_a_conversation_that_waits_for_a_restart_goes_on_here_when_that_is_called_off(
+    manager: Manager, listener: Listener, connect: Callable[..., LineClient]
+) -> None:
+    Path("app.py").write_text(COUNT)
+    manager.sockact("app:packed", "--linger=3s", listeners=[listener], FDSTORE="100", PATH="")
+    manager.wait_ready()
+    pid = manager.pid
+    client, other = connect(), connect()
+    client.send("1x")
+    other.send("5ab")  # for the rest of which the drain waits
+    assert client.read() == f"1 {pid}"
+    manager.signal(FOLLOWED)
+    manager.signal(signal.SIGTERM)
+    wait_until(lambda: manager.stored)
+
+    manager.signal(FOLLOWED)
+
+    client.send("1x")
+    assert client.read() == f"2 {pid}"
+    assert manager.wait_exit() == 0
 
 
 def test_it_is_closed_where_nobody_takes_it(

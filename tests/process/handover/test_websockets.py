@@ -10,6 +10,8 @@ import pytest
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import ClientConnection, connect
 
+from sockact.handover.transfer import CONNECTION
+from sockact.system.signals import FOLLOWED
 from tests.process.handover.test_store import restart
 from tests.support.commands import reload, reload_all, status
 from tests.support.manager import LIMIT, wait_until
@@ -121,8 +123,8 @@ async def app(scope, receive, send):
 """
 
 
-def opened(service: Service) -> ClientConnection:
-    return connect(url(service), open_timeout=LIMIT, close_timeout=LIMIT)
+def opened(service: Service, path: str = "/") -> ClientConnection:
+    return connect(url(service, path), open_timeout=LIMIT, close_timeout=LIMIT)
 
 
 def close_code(client: ClientConnection) -> int | None:
@@ -150,3 +152,21 @@ def app(environ, start_response):
     start_response("204 No Content", [])
     return []
 """
+
+
+@MODES
+def test_a_websocket_that_waits_for_a_restart_is_closed_in_order_when_that_is_called_off(
+    moving: Service, mode: tuple[str, ...]
+) -> None:
+    moving.start(*mode, "--websocket-grace=2s", FDSTORE="100", PATH="")
+    with opened(moving) as client, opened(moving, "/stays") as stays:
+        for each in (client, stays):
+            each.recv(LIMIT)
+        moving.manager.signal(FOLLOWED)
+        moving.manager.signal(signal.SIGTERM)
+        wait_until(lambda: CONNECTION in [each.name for each in moving.manager.stored])
+
+        moving.manager.signal(FOLLOWED)
+
+        assert [close_code(each) for each in (client, stays)] == [1012, 1012]
+    assert moving.manager.wait_exit() == 0
