@@ -19,6 +19,7 @@ from tests.support.machine.service import (
     install,
     main_pid,
     processes,
+    stored,
     tell,
     wait_for,
     wait_until,
@@ -133,6 +134,26 @@ def test_a_supervisor_that_is_killed_costs_nobody_anything(
 
     wait_until(lambda: len(workers(app)) == 2)  # those before have drained
     tell(f"{rounds(20, part=4)} times supervisor killed", app, report)
+
+
+def test_a_supervisor_that_is_killed_while_no_worker_serves_costs_nobody_anything(
+    app: Machine, rounds: Callable[..., int]
+) -> None:
+    """A stranger ends its only worker; what waits for the next one is in systemd's store."""
+    start(app, "--workers=1", "--probation=0.1s", service=QUIET)
+    install(app, 1, "import time", "time.sleep(1)")
+    with serving(app) as report:
+        for _ in range(rounds(20, part=4)):
+            wait_until(lambda: len(workers(app)) == 1)  # others have drained
+            pid, (worker,) = main_pid(app), workers(app)
+            app.run("kill", "-TERM", str(worker))
+            wait_until(lambda worker=worker: worker not in processes(app))  # type: ignore[misc]
+            wait_until(lambda: stored(app) >= KEPT)
+            kill(app, pid)
+            wait_until(lambda pid=pid: main_pid(app) not in (0, pid))  # type: ignore[misc]
+            wait_for(app, "SubState=running")
+
+    tell(f"{rounds(20, part=4)} times worker ended and supervisor killed", app, report)
 
 
 def test_a_supervisor_that_hangs_is_replaced_and_costs_nobody_anything(app: Machine) -> None:
