@@ -173,7 +173,6 @@ class Supervisor:
             raise error
         if not self._spec.handover:
             self._exchange.refuse()
-        self._succession.store.clear()
 
     async def _give_up(self) -> None:
         """End after a failed start; left-over workers go on, for the next supervisor."""
@@ -374,6 +373,7 @@ class Supervisor:
         self._children.keep_templates(self._fleet.templates)
         if actions:
             self._links.look_soon()
+            self._exchange.pass_on()  # to who serves since a takeover, if nobody did before
         self._clock.wake()
 
     def _tick(self) -> None:

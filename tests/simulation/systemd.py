@@ -155,6 +155,9 @@ class SimulatedSystemd:
         if self.state in ("inactive", "deactivating") or self.job:
             if job == "restart" and self.state == "deactivating":
                 self.job = job
+            elif job == "stop" and self.job == "restart":
+                self.job = job  # of what leaves already
+                self.machine.held.update(map(client_of, self._waiting()))
             elif job == "restart" and self.state == "inactive":
                 self._start()
             return

@@ -156,6 +156,19 @@ def test_a_supervisor_that_is_killed_while_no_worker_serves_costs_nobody_anythin
     tell(f"{rounds(20, part=4)} times worker ended and supervisor killed", app, report)
 
 
+def test_what_a_left_over_worker_hands_over_in_the_probation_is_served_after_it(app: Machine) -> None:
+    """A stranger ends it while nobody else serves yet."""
+    start(app, "--workers=1", "--probation=2s")
+    old = workers(app)
+    with serving(app) as report:
+        app.run("systemctl", "--no-block", "restart", "app.service")
+        wait_until(lambda: main_pid(app) not in (0, *old) and len(workers(app) - old) == 1)
+        app.run("kill", "-TERM", *map(str, old))
+        wait_for(app, "SubState=running")
+
+    tell("left-over worker ended in the probation", app, report)
+
+
 def test_a_supervisor_that_hangs_is_replaced_and_costs_nobody_anything(app: Machine) -> None:
     pid = start(app, *QUICK, service=f"{QUIET}\nWatchdogSec=2s\nTimeoutAbortSec=1s")
     with serving(app) as report:
