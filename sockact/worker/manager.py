@@ -158,6 +158,7 @@ class KeptConnections:
         """Return the connections that were kept for this process; from now on they are the caller's."""
         self._store.clear()
         self._store.forget(self._sockets.left_over.dismiss())  # those of a supervisor; they drain
+        self._unstored = []
         return self._sockets.taken()
 
     async def room(self, *, followed: bool) -> int:
@@ -188,7 +189,7 @@ class KeptConnections:
 
     def call_off(self) -> bool:
         """Note that no process follows after all; return whether connections are kept for it."""
-        self._called_off, self._room, self._unstored = True, 0, []
+        self._called_off, self._room = True, 0
         return bool(self._sockets.kept())
 
     async def are_left_to_this(self) -> bool:
