@@ -272,6 +272,11 @@ class Exchange:
             supply.let_go()
         return [fd for fd in self.unassigned if fd not in self._stored]
 
+    @property
+    def keeps(self) -> bool:
+        """True while connections are kept for the next process; there may be no room for more."""
+        return self._put is not None
+
     def keep(self, room: int, put: Callable[[Sequence[int]], list[int]]) -> None:
         """Keep connections for the next process from now on: no worker of this one will serve them.
 
@@ -292,6 +297,7 @@ class Exchange:
             able: returns the workers that still drain; they serve what was kept.
         """
         self._put = None
+        self.room += len(self._kept)
         self.unassigned += self._kept
         self._stored.update(self._kept)
         self._kept = []

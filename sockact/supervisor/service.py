@@ -238,7 +238,7 @@ class Supervisor:
     def on_called_off(self) -> None:
         """Called when no process follows this stop after all: workers serve what was kept for it."""
         self._called_off = True
-        if self.draining_since is not None and self._exchange.room:
+        if self._exchange.keeps:
             logger.info("a stop takes the place of the restart: connections are closed in order")
             self._exchange.call_off(self._links.have_served)
 

@@ -753,6 +753,24 @@ def test_what_was_kept_for_a_process_that_does_not_come_goes_to_workers_that_dra
     run(scene)
 
 
+def test_a_store_that_is_full_keeps_nothing_from_being_served_when_no_process_comes(
+    run: Callable[..., None], movable: Callable[[], Movable]
+) -> None:
+    async def scene(world: World) -> None:
+        world.serving.clear()
+        world.exchange.keep(2, lambda _: [])
+        await world.move(movable(), movable())
+        assert (world.exchange.keeps, world.exchange.room) == (True, 0)
+
+        world.exchange.call_off(lambda: [OTHER])
+        await settle()
+
+        assert len(world.arrived) == 2
+        assert (world.exchange.keeps, world.exchange.room) == (False, 2)
+
+    run(scene)
+
+
 def test_what_no_worker_is_left_for_is_closed_when_no_process_comes(
     run: Callable[..., None], movable: Callable[[], Movable]
 ) -> None:
