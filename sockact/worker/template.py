@@ -157,12 +157,15 @@ def _fork() -> int:
 
 
 def _fork_again(writing: int) -> None:
-    """Fork the worker, tell its PID, and end; return in the worker."""
+    """Fork the worker, tell its PID, and end; return in the worker.
+
+    Both make its process group, as shells do: neither the first process that the app starts in it, nor the
+    supervisor, once it knows the PID, may be there before it.
+    """
     told = -errno.EIO
     try:
         told = os.fork()
-        if told:
-            os.setpgid(told, told)
+        os.setpgid(told, told)  # in the worker, for 0, its own
     except OSError as error:
         told = -(error.errno or errno.EIO)
     finally:

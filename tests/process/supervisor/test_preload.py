@@ -288,6 +288,27 @@ def test_what_a_worker_leaves_in_its_group_is_ended_with_it(forked: Service) -> 
     wait_until(lambda: len(workers(pid)) == 2)
 
 
+def test_what_a_fast_worker_leaves_is_in_its_group(forked: Service) -> None:
+    """It has started a child before the process between it and the template goes on after the fork."""
+    break_app(
+        forked,
+        "import subprocess, time\n"
+        "@sockact.hooks.on_start\nasync def leave():\n"
+        "    child = subprocess.Popen(['sleep', '3600'])\n"
+        "    open(f'left.{child.pid}', 'w').close()\n"
+        "    HOOKS.append(('group', os.getpgid(child.pid)))\n"
+        "def wait():\n"
+        "    limit = time.monotonic() + 10\n"
+        "    while time.monotonic() < limit and not any('left' in name for name in os.listdir()):\n"
+        "        time.sleep(0.01)\n"
+        "os.register_at_fork(after_in_parent=wait)",
+    )
+    forked.start(*FORKED)
+
+    for worker, answer in answers(forked).items():
+        assert ["group", worker] in answer["hooks"]  # type: ignore[operator]
+
+
 def test_children_that_leave_their_group_are_reaped_by_the_supervisor(forked: Service) -> None:
     break_app(
         forked,
