@@ -50,11 +50,12 @@ class Exchange:
         unassigned: the connections that wait from the beginning; they come from the store.
         share: returns how many a worker can hand over in its drain: no more than it may have descriptors.
         holding: returns a worker's load; None if it does not tell: only what it got here is known.
-        store: has copies of the connections that wait while no worker serves.
+        store: has copies of the connections that wait while no worker serves; None for no store.
 
     Attributes:
         unassigned: the connections that wait.
         room: how many may wait.
+        keeps: whether connections are kept for the next process.
         taken: how many were taken from workers in all.
     """
 
@@ -68,6 +69,7 @@ class Exchange:
     ) -> None:
         self.unassigned = list(unassigned)
         self.room: float = math.inf
+        self.keeps = False
         self.taken = 0
         self._serving = serving
         self._share = share
@@ -75,8 +77,6 @@ class Exchange:
         self._supplies: dict[int, Supply] = {}
         self._crowded = False
         self._stuck_since: float | None = None
-        self._put: Callable[[Sequence[int]], list[int]] | None = None
-        self._kept: list[int] = []
         self._ending = False
         self._store = store
         self._stored = set(self.unassigned)
@@ -148,8 +148,6 @@ class Exchange:
             self._later = None
         serving = self._serving() if self.unassigned else ()
         self._share_out([number for number in serving if number in self._supplies])
-        if self._put is not None:
-            self.store(self._put)
         if self.unassigned and serving:
             self._pass_on_later(RETRY_PAUSE)
         elif self.unassigned and self._ending:
@@ -157,12 +155,16 @@ class Exchange:
         elif self.unassigned:
             self._secure()
 
-    def _secure(self) -> None:
-        """Store copies of those that wait: this process may be killed before a worker serves."""
+    def _secure(self, *, must: bool = False) -> None:
+        """Store copies of those that wait: this process may be killed before a worker serves.
+
+        Args:
+            must: wait a moment for room in the manager's queue.
+        """
         if self._store is not None:
             new = [fd for fd in self.unassigned if fd not in self._stored]
             del new[max(self._store.capacity - len(self._stored), 0) :]
-            self._stored.update(set(new).difference(self._store.put(new, must=False)))
+            self._stored.update(set(new).difference(self._store.put(new, must=must)))
 
     def _release(self) -> None:
         """Remove the copies: nobody else is to have what a worker gets, or what is closed."""
@@ -266,28 +268,21 @@ class Exchange:
         if not spared:
             self.refuse()
 
-    def let_go(self) -> list[int]:
-        """Leave all supplies to the next supervisor; return what waits, and is not stored yet."""
+    def let_go(self) -> None:
+        """Leave all supplies, and what waits, to the next supervisor."""
         for supply in self._supplies.values():
             supply.let_go()
-        return [fd for fd in self.unassigned if fd not in self._stored]
+        self._secure(must=True)
 
-    @property
-    def keeps(self) -> bool:
-        """True while connections are kept for the next process; there may be no room for more."""
-        return self._put is not None
-
-    def keep(self, room: int, put: Callable[[Sequence[int]], list[int]]) -> None:
+    def keep(self, room: int) -> None:
         """Keep connections for the next process from now on: no worker of this one will serve them.
 
-        They are stored as they come: this process may be killed before its end. It has copies, to pass them
-        on after all if no process follows.
+        They wait here, to be passed on after all if no process follows; the store gets copies as they come.
 
         Args:
-            room: how many may be kept.
-            put: stores connections elsewhere; returns those that it has not stored, which wait here.
+            room: how many may wait.
         """
-        self.room, self._put = room, put
+        self.room, self.keeps = room, True
         self.pass_on()
 
     def call_off(self, able: Callable[[], Sequence[int]]) -> None:
@@ -296,27 +291,18 @@ class Exchange:
         Args:
             able: returns the workers that still drain; they serve what was kept.
         """
-        self._put = None
-        self.room += len(self._kept)
-        self.unassigned += self._kept
-        self._stored.update(self._kept)
-        self._kept = []
+        self.keeps = False
         self._serving, self._ending = able, True
         for supply in self._supplies.values():
             supply.order(SupervisorOrder(KEEP))  # they tell their clients so, and go on receiving
         self.pass_on()
 
-    def store(self, put: Callable[[Sequence[int]], list[int]]) -> None:
-        """Store those that wait elsewhere; what `put` has not stored goes on waiting."""
-        waiting = self.unassigned
-        self.unassigned = put([fd for fd in waiting if fd not in self._stored])
-        stored = set(waiting).difference(self.unassigned)
-        self._stored -= stored
-        self.room -= len(stored)
-        if self._put is None:
-            close_all(list(stored))
-        else:
-            self._kept += stored
+    def leave(self) -> None:
+        """Leave those that wait to the next process, by the store; without room they go on waiting."""
+        self._secure(must=True)
+        close_all(list(self._stored))
+        self.unassigned = [fd for fd in self.unassigned if fd not in self._stored]
+        self._stored.clear()
 
     def refuse(self) -> None:
         """Close the waiting connections, and keep none from now on."""
@@ -324,11 +310,6 @@ class Exchange:
         self.room = 0
         close_all(self.unassigned)
         self.unassigned = []
-
-    def close(self) -> None:
-        """Close this process's copies of the connections that it keeps."""
-        close_all([*self.unassigned, *self._kept])
-        self.unassigned, self._kept = [], []
 
     def forget(self, worker: int) -> None:
         """Close the supply of a worker that has ended; what it has not received waits again."""

@@ -120,7 +120,7 @@ class WorkerLinks:
 
     def let_go(self) -> None:
         """Leave all workers, and the connections that wait, to the next supervisor."""
-        self._succession.store.put(self.exchange.let_go())
+        self.exchange.let_go()
         self.children.let_go()
 
     def order(self, number: int, order: Order) -> None:

@@ -179,7 +179,7 @@ class Supervisor:
         spared = [worker.number for worker in self._fleet.workers.values() if worker.left_over]
         self._links.end()
         self._leave()
-        self._exchange.store(self._succession.store.put)  # no worker has started that could serve them
+        self._exchange.leave()  # no worker has started that could serve them
         if not spared:
             self._exchange.room = 0
         self._exchange.end(spared, able=self._links.have_served())
@@ -226,8 +226,8 @@ class Supervisor:
         self._keep_connections(room)
         with self._watched() if room else contextlib.nullcontext():
             await self._end(abort=self._aborted)
-        self._succession.store.put(self._exchange.unassigned)
-        self._exchange.close()
+        self._exchange.leave()
+        self._exchange.refuse()
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:
@@ -245,7 +245,7 @@ class Supervisor:
     def _keep_connections(self, room: int) -> None:
         """Keep as many connections for the next process; none if there is no room."""
         if room:
-            self._exchange.keep(room, lambda waiting: self._succession.store.put(waiting, must=False))
+            self._exchange.keep(room)
         else:
             self._exchange.room = 0
 
@@ -301,7 +301,7 @@ class Supervisor:
         if not self._exchange.room:
             able = self._links.have_served()
             if not able:  # nobody could serve them: it may be a restart, though systemd has not said so
-                self._exchange.store(self._succession.store.put)
+                self._exchange.leave()
             self._exchange.end(able=able)
         self.draining_since = self._clock.now()
         self._do(self._fleet.stop(self.draining_since))

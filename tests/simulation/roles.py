@@ -265,14 +265,14 @@ class SupervisorProcess:
             return
         links = self.supervisor._links
         exchange, children = links.exchange, links.children
-        descriptors = [*exchange.unassigned, *exchange._kept]
+        descriptors = [*exchange.unassigned]
         for supply in exchange._supplies.values():
             supply._ours.close()
             if supply.theirs is not None:
                 supply.theirs.close()
             descriptors += [fd for batch in supply._sent for fd in batch]
         if self.process.harmed:
-            stored = {*exchange._stored, *exchange._kept}
+            stored = exchange._stored
             self._machine.held.update(client_of(fd) for fd in descriptors if fd not in stored)
         for child in children._children.values():
             child._handle.manager._sock.close()

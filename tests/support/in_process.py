@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import os
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -53,3 +53,32 @@ def in_cgroup(cgroups: str, proc: Path, monkeypatch: pytest.MonkeyPatch) -> None
     (proc / "self").mkdir()
     (proc / "self" / "cgroup").write_text(cgroups)
     monkeypatch.setattr(unit_files, "PROC", str(proc))
+
+
+class RecordingStore:
+    """A store with room for `capacity`; `taken` go into the manager's queue.
+
+    Attributes:
+        content: what it has.
+        puts: how many it was offered.
+        waited: whether somebody has waited for room in the queue.
+    """
+
+    def __init__(self, capacity: int = 100, taken: int = 100) -> None:
+        self.content: list[int] = []
+        self.puts = 0
+        self.waited = False
+        self.capacity = capacity
+        self._taken = taken
+
+    def put(self, descriptors: Sequence[int], *, must: bool = True) -> list[int]:
+        """Take as many as there is room for; return the others."""
+        self.waited |= must
+        self.puts += len(descriptors)
+        room = self._taken - len(self.content)
+        self.content += descriptors[:room]
+        return list(descriptors[room:])
+
+    def clear(self) -> None:
+        """Remove all."""
+        self.content = []

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -22,7 +22,7 @@ from sockact.handover.transfer import (
 )
 from sockact.protocols.notify import Notifier, NotifySocket
 from sockact.protocols.worker_messages import EXITED, SHED, SupervisorOrder
-from tests.support.in_process import close, only, settle, until
+from tests.support.in_process import RecordingStore, close, only, settle, until
 from tests.support.manager import LIMIT
 
 WORKER = 1
@@ -72,7 +72,9 @@ class World:
         self.manager = manager
         self.serving: list[int] = []
         self.holdings: dict[int, WorkerLoad] = {}
-        self.exchange = Exchange(lambda: self.serving, holding=self.holdings.get)
+        self.store = RecordingStore()
+        store: Any = self.store
+        self.exchange = Exchange(lambda: self.serving, holding=self.holdings.get, store=store)
         self.arrived: list[socket.socket] = []
         self.shares = {WORKER: 0, OTHER: 0}
         self.receivers: dict[int, HandoverReceiver] = {}
@@ -712,21 +714,15 @@ def test_a_left_over_worker_gets_connections_when_it_has_introduced_itself(
 def test_what_is_kept_for_the_next_process_is_stored_as_it_comes(
     run: Callable[..., None], movable: Callable[[], Movable]
 ) -> None:
-    stored: list[int] = []
-
-    def put(waiting: Sequence[int]) -> list[int]:
-        """Store the first, and have no room in the queue for the others."""
-        stored.extend(waiting[:1])
-        return list(waiting[1:])
-
     async def scene(world: World) -> None:
         world.exchange.unassigned.append(os.dup(movable().fileno()))
         first, second, third = movable(), movable(), movable()
 
-        world.exchange.keep(3, put)
+        world.exchange.keep(3)
+        assert len(world.store.content) == 1
         await world.move(first, second, third)
 
-        assert (len(stored), len(world.exchange.unassigned), world.exchange.room) == (2, 1, 1)
+        assert world.store.content == world.exchange.unassigned
         assert [each.outcome for each in (first, second, third)] == ["moved", "moved", "stays"]
         world.exchange.refuse()
 
@@ -738,14 +734,15 @@ def test_what_was_kept_for_a_process_that_does_not_come_goes_to_workers_that_dra
 ) -> None:
     async def scene(world: World) -> None:
         world.serving.clear()
-        world.exchange.keep(3, lambda _: [])
+        world.exchange.keep(3)
         await world.move(movable(), movable())
-        assert world.exchange.unassigned == []
+        assert len(world.store.content) == 2
 
         world.exchange.call_off(lambda: [OTHER])
         await settle()
 
         assert len(world.arrived) == 2
+        assert world.store.content == []
         late = movable()
         await world.move(late)
         assert late.outcome == "stays"
@@ -758,15 +755,15 @@ def test_a_store_that_is_full_keeps_nothing_from_being_served_when_no_process_co
 ) -> None:
     async def scene(world: World) -> None:
         world.serving.clear()
-        world.exchange.keep(2, lambda _: [])
+        world.exchange.keep(2)
         await world.move(movable(), movable())
-        assert (world.exchange.keeps, world.exchange.room) == (True, 0)
+        assert world.exchange.keeps
 
         world.exchange.call_off(lambda: [OTHER])
         await settle()
 
         assert len(world.arrived) == 2
-        assert (world.exchange.keeps, world.exchange.room) == (False, 2)
+        assert not world.exchange.keeps
 
     run(scene)
 
@@ -776,12 +773,12 @@ def test_what_no_worker_is_left_for_is_closed_when_no_process_comes(
 ) -> None:
     async def scene(world: World) -> None:
         world.serving.clear()
-        world.exchange.keep(3, lambda _: [])
+        world.exchange.keep(3)
         await world.move(movable())
 
         world.exchange.call_off(list)
 
-        assert (world.exchange.unassigned, world.exchange.room) == ([], 0)
+        assert (world.exchange.unassigned, world.store.content) == ([], [])
 
     run(scene)
 
@@ -815,23 +812,6 @@ def test_what_cannot_be_sent_to_a_worker_that_has_ended_goes_to_another_one(
     run(scene)
 
 
-def test_what_waits_can_be_stored_elsewhere_and_the_rest_goes_on_waiting(
-    run: Callable[..., None], movable: Callable[[], Movable]
-) -> None:
-    async def scene(world: World) -> None:
-        waiting = [os.dup(movable().fileno()) for _ in range(3)]
-        world.exchange.unassigned += waiting
-
-        world.exchange.store(lambda descriptors: list(descriptors[2:]))
-
-        assert world.exchange.unassigned == waiting[2:]
-        with pytest.raises(OSError, match="Bad file descriptor"):
-            os.fstat(waiting[0])
-        world.exchange.refuse()
-
-    run(scene)
-
-
 @pytest.mark.parametrize("spared", [(), (OTHER,)], ids=["nobody follows", "another supervisor follows"])
 def test_what_waits_at_the_end_goes_to_workers_that_drain_unless_another_supervisor_has_it(
     run: Callable[..., None], movable: Callable[[], Movable], spared: tuple[int, ...]
@@ -842,8 +822,8 @@ def test_what_waits_at_the_end_goes_to_workers_that_drain_unless_another_supervi
         world.exchange.end(spared)
         await settle()
 
-        waiting = world.exchange.let_go()
-        assert (len(world.arrived), len(waiting)) == ((0, 1) if spared else (1, 0))
+        world.exchange.let_go()
+        assert (len(world.arrived), len(world.store.content)) == ((0, 1) if spared else (1, 0))
         world.exchange.refuse()
 
     run(scene)

@@ -10,26 +10,7 @@ from typing import Any
 import pytest
 
 from sockact.handover.exchange import Exchange
-
-
-class RecordingStore:
-    """A store with room for `capacity`; `taken` go into the manager's queue at a time."""
-
-    def __init__(self, capacity: int = 100, taken: int = 100) -> None:
-        self.content: list[int] = []
-        self.puts = 0
-        self.capacity = capacity
-        self._taken = taken
-
-    def put(self, descriptors: Sequence[int], *, must: bool = True) -> list[int]:
-        assert not must, "a supervisor does not wait for systemd while it serves"
-        self.puts += len(descriptors)
-        room = self._taken - len(self.content)
-        self.content += descriptors[:room]
-        return list(descriptors[room:])
-
-    def clear(self) -> None:
-        self.content = []
+from tests.support.in_process import RecordingStore
 
 
 @pytest.fixture
@@ -76,6 +57,7 @@ def test_what_finds_no_room_is_tried_again(connections: list[int]) -> None:
     made.pass_on()
 
     assert (len(store.content), store.puts) == (1, 3 + 2)
+    assert not store.waited, "a supervisor does not wait for systemd while it serves"
     made.refuse()
 
 
@@ -104,13 +86,42 @@ def test_what_is_closed_is_stored_no_more(connections: list[int]) -> None:
             os.fstat(fd)
 
 
-def test_what_is_left_to_the_next_supervisor_stays_stored(connections: list[int]) -> None:
+def test_what_is_left_to_the_next_process_stays_stored_and_is_closed_here(connections: list[int]) -> None:
     store = RecordingStore()
     made = exchange(store)
     made.unassigned += connections
     made.pass_on()
 
-    made.store(lambda waiting: store.put(waiting, must=False))
+    made.leave()
     made.refuse()
 
     assert store.content == connections
+    for fd in connections:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
+
+
+def test_what_the_store_has_no_room_for_is_not_left_to_the_next_process(connections: list[int]) -> None:
+    store = RecordingStore(taken=2)
+    made = exchange(store)
+    made.unassigned += connections
+
+    made.leave()
+
+    assert (store.content, made.unassigned) == (connections[:2], connections[2:])
+    assert store.waited
+    made.refuse()
+    assert store.content == connections[:2]
+
+
+def test_what_waits_is_stored_when_the_supplies_go_to_the_next_supervisor(connections: list[int]) -> None:
+    store = RecordingStore()
+    made = exchange(store)
+    made.unassigned += connections
+
+    made.let_go()
+
+    assert store.content == connections
+    assert store.waited
+    for fd in connections:
+        os.close(fd)

@@ -55,7 +55,7 @@ class NoSuccession:
 
     def __init__(self) -> None:
         self.store = self
-        self.storage = 0
+        self.storage = self.capacity = 0
         self.ledger = StatisticsLedger(cast("Notifier", self))
 
     async def room(self) -> int:
