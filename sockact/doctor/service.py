@@ -35,19 +35,24 @@ def service_failed(facts: Facts) -> Iterator[tuple[str, str]]:
 @trouble
 def service_does_not_start(facts: Facts) -> Iterator[tuple[str, str]]:
     """Yield if systemd tries again and again."""
-    if facts.service.get("SubState") == "auto-restart":
-        status = facts.service.get("ExecMainStatus")
-        yield (
-            f"{facts.name} does not start (exit status {status}); systemd tries again",
-            f"journalctl -u {facts.name}",
-        )
+    if _is_tried_again(facts):
+        status = facts.service.get("ExecMainStatus", "0")
+        how = f" (exit status {status})" if status != "0" else ""  # 0 also while the next try is under way
+        yield f"{facts.name} does not start{how}; systemd tries again", f"journalctl -u {facts.name}"
+
+
+def _is_tried_again(facts: Facts) -> bool:
+    """Return whether systemd starts the service again after a failure, or waits to do so."""
+    if facts.service.get("ActiveState") != "activating":
+        return False
+    return facts.service.get("SubState", "").startswith("auto-restart") or bool(facts.number("NRestarts"))
 
 
 @trouble
 def restarts_often(facts: Facts) -> Iterator[tuple[str, str]]:
     """Yield if systemd has restarted the service often."""
     count = facts.number("NRestarts") or 0
-    if count >= MANY_RESTARTS and facts.service.get("SubState") != "auto-restart":
+    if count >= MANY_RESTARTS and not _is_tried_again(facts):
         text = f"systemd has restarted {facts.name} {count} times after failures"
         yield text, f"journalctl -u {facts.name}; then systemctl reset-failed {facts.name}"
 

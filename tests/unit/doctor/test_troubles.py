@@ -120,6 +120,8 @@ PLANTED: list[tuple[str, dict[str, object]]] = [
     ("unit-bad", service(LoadState="bad-setting")),
     ("service-failed", service(ActiveState="failed", SubState="failed", Result="timeout")),
     ("service-does-not-start", service(ActiveState="activating", SubState="auto-restart", NRestarts="9")),
+    ("service-does-not-start", service(ActiveState="activating", SubState="start", NRestarts="9")),
+    ("service-does-not-start", service(ActiveState="activating", SubState="auto-restart-queued")),
     ("restarts-often", service(NRestarts="7")),
     ("unit-changed", service(NeedDaemonReload="yes")),
     ("unit-changed", socket(NeedDaemonReload="yes")),
