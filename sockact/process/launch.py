@@ -114,7 +114,7 @@ class Process:
         self.template = identity.template
         self.generation, self.worker = identity.generation, identity.worker
         if self.sockets.connections:
-            self.early.remember_term()
+            signals.remember_term()
         passed = bool(self.sockets.listeners)
         self.activated = passed if identity.activated is None else identity.activated
         self.notifier = Reporter()
@@ -233,7 +233,10 @@ class Process:
                     lambda: self.overview(conductor),
                 )
                 servers.callback(server.close)
-            return await conductor.run(service, self.early, callbacks)
+            ending = await conductor.run(service, self.early, callbacks)
+            if ending.replaced and self.sockets.connections:
+                signals.remember_term()  # not to die before they are passed on
+            return ending
 
     def become(
         self, argv: Sequence[str], environ: Mapping[str, str], callers: Sequence[Caller]
@@ -241,7 +244,9 @@ class Process:
         """Execute another program in this process, and pass on all that was passed to it, and `callers`."""
         if self.ledger is not None:
             self.sockets.ledger = self.ledger.passed_on()
-        exec_state.BEFORE.restore(blocked=signals.REMEMBERED)
+        held = [*signals.REMEMBERED, *([signal.SIGTERM] if self.sockets.connections else [])]
+        signals.hold(held)
+        exec_state.BEFORE.restore(blocked=held)
         self.notifier.flush()
         flush()
         try:

@@ -6,7 +6,7 @@ process whose PID is known already is started with them blocked until that line 
 since the rest of the program may be the app's, and blocked signals are inherited by all that it starts.
 `EarlySignals` passes the remembered signals to the event loop when it runs. TERM, INT and QUIT keep their
 defaults while the app is loaded: there is nothing to drain yet. Where there is, since connections of the
-process before wait, TERM is remembered, too.
+code before wait, TERM is remembered, too; and held back over the execve(2) that passes them on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -46,12 +46,8 @@ class EarlySignals:
 
     def __init__(self) -> None:
         remember()
-        _before.update((number, signal.getsignal(number)) for number in ENDING)
-
-    def remember_term(self) -> None:
-        """Remember SIGTERM, too; a second one ends the process."""
-        if signal.getsignal(signal.SIGTERM) == _before[signal.SIGTERM]:
-            signal.signal(signal.SIGTERM, _remember_once)
+        for number in ENDING:
+            _before.setdefault(number, signal.getsignal(number))
 
     def others(self) -> dict[signal.Signals, object]:
         """Return the handlers of others: from the program before us, or from the app's import."""
@@ -114,7 +110,27 @@ def remember() -> None:
         if handler is not _remember:
             _before[number] = handler
             signal.signal(number, _remember)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, REMEMBERED)
+    if signal.SIGTERM in signal.pthread_sigmask(signal.SIG_UNBLOCK, REMEMBERED):
+        remember_term()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+
+
+def remember_term() -> None:
+    """Remember SIGTERM, too, unless somebody else handles it; a second one ends the process."""
+    now = signal.getsignal(signal.SIGTERM)
+    if now == _before.setdefault(signal.SIGTERM, now):
+        signal.signal(signal.SIGTERM, _remember_once)
+
+
+def hold(numbers: Collection[signal.Signals]) -> None:
+    """Hold these signals back for the program that this process is about to execute.
+
+    Those that are remembered are sent again, to this thread, which alone goes on: execve(2) keeps what is
+    pending.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    for number in set(_seen).intersection(numbers):
+        signal.raise_signal(number)
 
 
 def let_in(environ: Mapping[str, str], pid: int) -> None:
@@ -149,8 +165,8 @@ def forget_in_child() -> None:
 
 def _forget_early() -> None:
     """Restore the previous handlers in a child that is forked before `forks` is active."""
-    for number in REMEMBERED:
-        if signal.getsignal(number) is _remember:
+    for number in HANDLED:
+        if signal.getsignal(number) in (_remember, _remember_once):
             handler = _before.get(number)
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 

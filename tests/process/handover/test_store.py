@@ -18,7 +18,7 @@ from sockact.system.signals import FOLLOWED
 from tests.support.commands import ask_for_reload, reload, reload_all
 from tests.support.gate import install
 from tests.support.http_client import Client
-from tests.support.manager import open_descriptors, wait_until
+from tests.support.manager import CHECKOUT, open_descriptors, wait_until
 from tests.support.processes import allow, wait_gone, workers
 from tests.support.service import SLOW_STARTUP, Service, begin_stop, break_app
 
@@ -528,6 +528,67 @@ def test_a_stop_in_the_start_serves_what_waits_for_it(service: Service, line: st
     held.release()
 
     assert client.read().status == 200
+    assert service.manager.wait_exit() == 0
+    assert silent.at_eof()
+
+
+FIRST_LINE_AT_GATE = """
+import os
+if os.path.exists(f"{os.environ.get('RUNTIME_DIRECTORY')}/{os.getpid()}"):
+""" + IMPORT_AT_GATE.replace("\n", "\n    ")
+"""For sitecustomize.py, which Python imports first: waits in a process whose PID is the name of a file."""
+
+
+def test_a_stop_in_the_first_moment_of_new_code_serves_what_was_passed_to_it(service: Service) -> None:
+    (service.directory / "sitecustomize.py").write_text(FIRST_LINE_AT_GATE)
+    pid = service.start("--workers=0", PYTHONPATH=f"{service.directory}:{CHECKOUT}")
+    client, silent = service.client(), service.client()
+    for each in (client, silent):
+        each.get()
+    (service.directory / str(pid)).touch()
+    with ask_for_reload(service):
+        held = service.gate.wait()
+        client.ask()
+
+        service.manager.signal(signal.SIGTERM)
+        held.release()
+
+        assert client.read().status == 200
+    assert service.manager.wait_exit() == 0
+    assert silent.at_eof()
+
+
+HOLDS_THE_LOOP = """
+import asyncio, signal, time, sockact
+@sockact.hooks.on_start
+async def hold():
+    loop, handles = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
+    def until_released():
+        while signal.getsignal(signal.SIGTERM) is handles:
+            time.sleep(0.001)
+        wait_at_gate()
+    if sockact.role() == "alone":
+        loop.run_in_executor(None, until_released)
+"""
+
+
+def test_a_stop_in_the_last_moment_of_old_code_serves_what_it_passes_on(service: Service) -> None:
+    """Its loop has ended, and so has the handling of signals; something of the app's is waited for."""
+    install(service.directory)
+    break_app(service, "def wait_at_gate():" + IMPORT_AT_GATE.replace("\n", "\n    ") + HOLDS_THE_LOOP)
+    service.start("--workers=0")
+    client, silent = service.client(), service.client()
+    for each in (client, silent):
+        each.get()
+    install(service.directory, "2")
+    with ask_for_reload(service):
+        held = service.gate.wait()
+        client.ask()
+
+        service.manager.signal(signal.SIGTERM)
+        held.release()
+
+        assert client.read().json["version"] == "2"
     assert service.manager.wait_exit() == 0
     assert silent.at_eof()
 
