@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sockact.protocols.environment import GENERATION
 from tests.support.machine.load import assert_nothing_lost, load
 from tests.support.machine.machine import Machine
 from tests.support.machine.service import ALONE, configure, get, install, main_pid, stored, tell, wait_until
@@ -129,3 +130,26 @@ def test_a_stop_that_overtakes_a_restart_loses_no_request(
     assert_nothing_lost(report)
     assert "a stop takes the place of the restart" in app.journal("app.service")
     tell(f"{rounds(STOPS, 10)} times restart and stop", app, report)
+
+
+MAIN = "$(systemctl show --value --property=MainPID app.service)"
+EXECUTED = f"grep -qz '^{GENERATION}=2$' /proc/{MAIN}/environ"
+"""Whether the main process has executed new code; the trial before that is another process."""
+
+
+def test_a_stop_in_the_first_moment_of_a_reload_in_place_loses_no_request(
+    app: Machine, rounds: Callable[..., int]
+) -> None:
+    """Systemd is not asked before SIGTERM comes: that would take longer than the moment."""
+    start(app, unit=f"{ALONE}\n{NOT_ASKED}")
+
+    with load(app, *CLIENTS[:2]) as clients:
+        for _ in range(rounds(STOPS, 10)):
+            app.run("systemctl", "--no-block", "reload", "app.service")
+            wait_until(lambda: not app.run("sh", "-c", EXECUTED, check=False).returncode)
+            app.run("systemctl", "stop", "app.service")
+            get(app)
+        report = clients.report()
+
+    assert_nothing_lost(report)
+    tell(f"{rounds(STOPS, 10)} times reload, and stop in its new code", app, report)
