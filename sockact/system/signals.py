@@ -116,9 +116,9 @@ def remember() -> None:
 
 
 def remember_term() -> None:
-    """Remember SIGTERM, too, unless somebody else handles it; a second one ends the process."""
+    """Remember SIGTERM, too, unless somebody else handles it by now; a second one ends the process."""
     now = signal.getsignal(signal.SIGTERM)
-    if now == _before.setdefault(signal.SIGTERM, now):
+    if now in (signal.SIG_DFL, _before.setdefault(signal.SIGTERM, now)):
         signal.signal(signal.SIGTERM, _remember_once)
 
 
