@@ -116,7 +116,7 @@ def remember() -> None:
 
 
 def remember_term() -> None:
-    """Remember SIGTERM, too, unless somebody else handles it by now; a second one ends the process."""
+    """Remember SIGTERM, too, unless it has another handler by now; a second one ends the process."""
     now = signal.getsignal(signal.SIGTERM)
     if now in (signal.SIG_DFL, _before.setdefault(signal.SIGTERM, now)):
         signal.signal(signal.SIGTERM, _remember_once)
