@@ -7,7 +7,7 @@ import resource
 import select
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -539,13 +539,12 @@ if os.path.exists(f"{os.environ.get('RUNTIME_DIRECTORY')}/{os.getpid()}"):
 """For sitecustomize.py, which Python imports first: waits in a process whose PID is the name of a file."""
 
 
-def test_a_stop_in_the_first_moment_of_new_code_serves_what_was_passed_to_it(service: Service) -> None:
-    (service.directory / "sitecustomize.py").write_text(FIRST_LINE_AT_GATE)
-    pid = service.start("--workers=0", PYTHONPATH=f"{service.directory}:{CHECKOUT}")
+def assert_a_stop_at_the_gate_serves_what_waits(service: Service, release: Callable[[], object]) -> None:
+    """Release new code, reload to it, and stop the process as it waits at the gate."""
     client, silent = service.client(), service.client()
     for each in (client, silent):
         each.get()
-    (service.directory / str(pid)).touch()
+    release()
     with ask_for_reload(service):
         held = service.gate.wait()
         client.ask()
@@ -553,9 +552,20 @@ def test_a_stop_in_the_first_moment_of_new_code_serves_what_was_passed_to_it(ser
         service.manager.signal(signal.SIGTERM)
         held.release()
 
-        assert client.read().status == 200
+        assert client.read().json["version"] == "2"
     assert service.manager.wait_exit() == 0
     assert silent.at_eof()
+
+
+def test_a_stop_in_the_first_moment_of_new_code_serves_what_was_passed_to_it(service: Service) -> None:
+    (service.directory / "sitecustomize.py").write_text(FIRST_LINE_AT_GATE)
+    pid = service.start("--workers=0", PYTHONPATH=f"{service.directory}:{CHECKOUT}")
+
+    def release() -> None:
+        install(service.directory, "2")
+        (service.directory / str(pid)).touch()
+
+    assert_a_stop_at_the_gate_serves_what_waits(service, release)
 
 
 HOLDS_THE_LOOP = """
@@ -577,20 +587,8 @@ def test_a_stop_in_the_last_moment_of_old_code_serves_what_it_passes_on(service:
     install(service.directory)
     break_app(service, "def wait_at_gate():" + IMPORT_AT_GATE.replace("\n", "\n    ") + HOLDS_THE_LOOP)
     service.start("--workers=0")
-    client, silent = service.client(), service.client()
-    for each in (client, silent):
-        each.get()
-    install(service.directory, "2")
-    with ask_for_reload(service):
-        held = service.gate.wait()
-        client.ask()
 
-        service.manager.signal(signal.SIGTERM)
-        held.release()
-
-        assert client.read().json["version"] == "2"
-    assert service.manager.wait_exit() == 0
-    assert silent.at_eof()
+    assert_a_stop_at_the_gate_serves_what_waits(service, lambda: install(service.directory, "2"))
 
 
 def test_an_abort_of_a_stop_in_the_start_waits_for_nothing(service: Service) -> None:
