@@ -283,9 +283,8 @@ class SupervisorProcess:
 
     @property
     def serves(self) -> bool:
-        """True if one of its workers does."""
-        workers = {} if self.supervisor is None else self.supervisor._fleet.workers
-        return any(worker.serves for worker in workers.values())
+        """True if one of its workers does; one that is left over may still be starting."""
+        return self.supervisor is not None and bool(self.supervisor._links.receivers())
 
     def holds(self) -> int:
         """Return how many connections only this process has."""
