@@ -75,6 +75,12 @@ def answers(service: Service, count: int = 2) -> dict[int, dict[str, object]]:
     return found
 
 
+def end(service: Service) -> None:
+    """Stop it, so that what its workers have left is ended with them."""
+    service.manager.signal(signal.SIGTERM)
+    assert service.manager.wait_exit() == 0
+
+
 def test_the_app_is_imported_once_for_all_workers(forked: Service) -> None:
     pid = forked.start(*FORKED)
 
@@ -286,6 +292,7 @@ def test_what_a_worker_leaves_in_its_group_is_ended_with_it(forked: Service) -> 
 
     wait_gone(left)
     wait_until(lambda: len(workers(pid)) == 2)
+    end(forked)
 
 
 def test_what_a_fast_worker_leaves_is_in_its_group(forked: Service) -> None:
@@ -307,6 +314,7 @@ def test_what_a_fast_worker_leaves_is_in_its_group(forked: Service) -> None:
 
     for worker, answer in answers(forked).items():
         assert ["group", worker] in answer["hooks"]  # type: ignore[operator]
+    end(forked)
 
 
 def test_children_that_leave_their_group_are_reaped_by_the_supervisor(forked: Service) -> None:
