@@ -79,7 +79,7 @@ class Exchange:
         self._stuck_since: float | None = None
         self._ending = False
         self._store = store
-        self._stored = set(self.unassigned)
+        self._stored = len(self.unassigned)  # so many of the first that wait are in the store
         self._later: asyncio.TimerHandle | None = None
 
     def supply(self, worker: int, ours: socket.socket | None = None) -> Supply:
@@ -162,15 +162,19 @@ class Exchange:
             must: wait a moment for room in the manager's queue.
         """
         if self._store is not None:
-            new = [fd for fd in self.unassigned if fd not in self._stored]
-            del new[max(self._store.capacity - len(self._stored), 0) :]
-            self._stored.update(set(new).difference(self._store.put(new, must=must)))
+            room = max(self._store.capacity - self._stored, 0)
+            new = self.unassigned[self._stored : self._stored + room]
+            left = self._store.put(new, must=must)
+            not_stored = set(left)
+            stored = [fd for fd in new if fd not in not_stored]
+            self.unassigned[self._stored : self._stored + len(new)] = [*stored, *left]
+            self._stored += len(stored)
 
     def _release(self) -> None:
         """Remove the copies: nobody else is to have what a worker gets, or what is closed."""
         if self._store is not None and self._stored:
-            self._stored.clear()
             self._store.clear()
+        self._stored = 0
 
     def _share_out(self, workers: Sequence[int]) -> None:
         """Send the waiting connections to these workers; those that cannot be sent go on waiting."""
@@ -300,9 +304,9 @@ class Exchange:
     def leave(self) -> None:
         """Leave those that wait to the next process, by the store; without room they go on waiting."""
         self._secure(must=True)
-        close_all(list(self._stored))
-        self.unassigned = [fd for fd in self.unassigned if fd not in self._stored]
-        self._stored.clear()
+        close_all(self.unassigned[: self._stored])
+        del self.unassigned[: self._stored]
+        self._stored = 0
 
     def refuse(self) -> None:
         """Close the waiting connections, and keep none from now on."""

@@ -272,7 +272,7 @@ class SupervisorProcess:
                 supply.theirs.close()
             descriptors += [fd for batch in supply._sent for fd in batch]
         if self.process.harmed:
-            stored = exchange._stored
+            stored = exchange.unassigned[: exchange._stored]
             self._machine.held.update(client_of(fd) for fd in descriptors if fd not in stored)
         for child in children._children.values():
             child._handle.manager._sock.close()

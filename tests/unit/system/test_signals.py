@@ -47,6 +47,7 @@ def test_what_comes_while_it_is_held_back_is_remembered_by_the_program_that_foll
     EarlySignals()
 
     assert pending() == set()
+    assert set(signals._seen) == {signal.SIGHUP, signal.SIGTERM}
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(signals.HANDLED)
 
 
